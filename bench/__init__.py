@@ -1,0 +1,1 @@
+"""Instruments: the simulator that speaks DynamoDB's protocol, and benchmarks."""

@@ -1,0 +1,1 @@
+"""What talks to the outside: sources that are read and targets that are written."""

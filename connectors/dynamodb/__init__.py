@@ -1,0 +1,1 @@
+"""DynamoDB as a target: limits, wire encoding, transport, writing, tables."""

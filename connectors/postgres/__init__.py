@@ -1,0 +1,1 @@
+"""PostgreSQL as a source: types, segments, snapshots, COPY into Arrow batches."""

@@ -1,0 +1,174 @@
+"""The values that move through the pipeline. All are frozen: a batch only moves forward."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A position in a source: the key of the last row before it, as the source prints it.
+
+    Opaque to everyone but its source; compared by the server only.
+    """
+
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A disjoint range of the source that one cursor reads: after < key <= until.
+
+    Units: `rows_expected` an estimate in rows, None when unknown. None as a bound means open.
+    """
+
+    number: int
+    after: Cursor | None
+    until: Cursor | None
+    rows_expected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one segment in source order, and the cursor behind the last of them.
+
+    Shape: `rows` as the source's RowSchema says. `sequence` counts from 0 within one reading of the segment.
+    `end` is None when the source has no key: such a segment starts over after an interruption.
+    """
+
+    segment: int
+    sequence: int
+    rows: pa.RecordBatch
+    end: Cursor | None
+
+    @property
+    def nbytes(self) -> int:
+        """What the rows hold in memory, in bytes."""
+        return int(self.rows.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An item that can't be written, kept with its reason (one of dead_letters.REASONS)."""
+
+    rule: str
+    reason: str
+    detail: str
+    source_key: Mapping[str, str | None]
+    item_json: str | None
+    """The item as DynamoDB JSON text, `{"PK":{"S":…},…}`, or None when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows and items that are accounted for; they add up.
+
+    Invariant, once everything is acked:
+    emitted = written + deleted + skipped + coalesced + dead_lettered.
+    """
+
+    rows_read: int = 0
+    items_emitted: int = 0
+    items_written: int = 0
+    items_deleted: int = 0
+    items_skipped: int = 0
+    items_coalesced: int = 0
+    items_dead_lettered: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
+
+    @property
+    def items_settled(self) -> int:
+        """Items whose fate is known."""
+        return (
+            self.items_written
+            + self.items_deleted
+            + self.items_skipped
+            + self.items_coalesced
+            + self.items_dead_lettered
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every emitted item is accounted for."""
+        return self.items_emitted == self.items_settled
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """The items of one batch as wire text, in the order in which they are to be sent.
+
+    Shape: item i is `text[offsets[i]:offsets[i + 1]]`, ending in a comma, so that any run of items is one
+    slice of the body. `wcu` in write units of the table per item; `key_hashes` uint64 of the item's primary
+    key; `partition_hashes` uint64 of its partition key alone; `deletes` true where the item is a delete;
+    `rows` the source row's index in `batch.rows`; `rules` the index of the item's rule.
+    """
+
+    batch: Batch
+    text: memoryview
+    offsets: npt.NDArray[np.int64]
+    wcu: npt.NDArray[np.int32]
+    key_hashes: npt.NDArray[np.uint64]
+    partition_hashes: npt.NDArray[np.uint64]
+    deletes: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.uint32]
+    rules: npt.NDArray[np.uint16]
+    emitted: int
+    coalesced: int
+    skipped: int
+    dead_letters: tuple[DeadLetter, ...]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def item(self, index: int) -> bytes:
+        """Return one item's wire text without the comma."""
+        return bytes(self.text[self.offsets[index] : self.offsets[index + 1] - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """How the items of one EncodedBatch ended; each is in exactly one of these."""
+
+    items_written: int
+    items_deleted: int
+    items_skipped: int
+    dead_letters: tuple[DeadLetter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The end of a segment's contiguous acked prefix, with what has been counted since the last mark.
+
+    `end` None with `done` False means that nothing can be resumed from (a source without a key).
+    """
+
+    segment: int
+    end: Cursor | None
+    counts: Counts
+    dead_letters: tuple[DeadLetter, ...]
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What the run cost in requests, time and capacity; kept with the checkpoint, added across interruptions.
+
+    Units: seconds; write units by index name, the table itself under "". `latency` is a histogram: bucket
+    index → requests (see meter.LATENCY_BOUNDS_S).
+    """
+
+    requests: int = 0
+    items_unprocessed: int = 0
+    requests_throttled: int = 0
+    retries: int = 0
+    elapsed_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
+    consumed_wcu: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    latency: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))

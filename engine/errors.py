@@ -1,0 +1,29 @@
+"""The error tree: every fault of the outside world has one of these types.
+
+Invariant: a message is one clear sentence that names what is at fault and the next step, and it never
+holds a secret. A bug is an AssertionError, never one of these.
+"""
+
+
+class BackfillError(Exception):
+    """A fault that the user is told about in one sentence."""
+
+    exit_code = 1
+
+
+class JobError(BackfillError):
+    """The job file, the command line or the checkpoint doesn't fit; nothing was written."""
+
+    exit_code = 2
+
+
+class PermanentError(BackfillError):
+    """The outside world refused, and trying again won't help; the run is resumable once that is mended."""
+
+
+class TransientError(BackfillError):
+    """The outside world failed in a way that may pass: the caller may try again."""
+
+
+class RetriesExhausted(TransientError):
+    """A transient fault outlasted the patience; the run is resumable."""

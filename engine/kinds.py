@@ -1,0 +1,127 @@
+"""The kinds of values that a source hands over, and the one Arrow representation of each.
+
+A scalar travels as its canonical text, because it arrives as text and leaves as text: parsing and printing
+it again would cost time and could alter it. Whoever needs a typed value (SQL rules, the `transform` hook,
+formats) casts that column and no other.
+
+Invariant: an Arrow null is SQL NULL or a missing field, and nothing else.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+import pyarrow as pa
+
+
+class Scalar(Enum):
+    """A kind whose values are text in a `string` column.
+
+    Shape, by member: INT `-12`; NUMBER `12.50`, `NaN`, `Infinity` (an exact decimal as its source prints it);
+    FLOAT `1e-07`, `NaN`, `-Infinity` (shortest text that reads back to the same double); BOOL `true`/`false`;
+    STRING itself; BINARY standard base64 with padding; TIMESTAMPTZ `2024-01-15T10:00:00.5Z` (UTC, the
+    fraction only when not zero), `infinity`, `-infinity`; TIMESTAMP the same without `Z`;
+    DATE `2024-01-15`; TIME `10:00:00.5`.
+    """
+
+    INT = "int"
+    NUMBER = "number"
+    FLOAT = "float"
+    BOOL = "bool"
+    STRING = "string"
+    BINARY = "binary"
+    TIMESTAMPTZ = "timestamptz"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class Decimal:
+    """A NUMBER whose declared precision and scale hold every value but NaN, so that SQL can compute with it.
+
+    Units: `precision` total digits (1-38), `scale` digits after the point (0-precision).
+    """
+
+    precision: int
+    scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A value of any shape, already in DynamoDB's JSON: the wire fragment of one attribute value.
+
+    Shape: the struct DOCUMENT_TYPE. `wire` is `{"M":{…}}`, `{"N":"2.75"}`, `{"NULL":true}` …; `size` its size
+    as DynamoDB counts it in bytes, attribute name not included; `depth` how many M or L enclose its deepest
+    value; `flaw` is null, or why it can't be written, as `reason: detail` with a dead-letter reason.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list column, Arrow `list<element>`; a null element is NULL in the list."""
+
+    element: "Kind"
+
+
+@dataclass(frozen=True, slots=True)
+class StructOf:
+    """A struct column, Arrow `struct<…>`; fields in their order."""
+
+    fields: tuple[tuple[str, "Kind"], ...]
+
+
+Kind: TypeAlias = Scalar | Decimal | Document | ListOf | StructOf
+
+DOCUMENT_TYPE = pa.struct(
+    [("wire", pa.string()), ("size", pa.int64()), ("depth", pa.int32()), ("flaw", pa.string())]
+)
+
+
+def arrow_type(kind: Kind) -> pa.DataType:
+    """Return the Arrow type that values of a kind travel in."""
+    match kind:
+        case Scalar() | Decimal():
+            return pa.string()
+        case Document():
+            return DOCUMENT_TYPE
+        case ListOf(element):
+            return pa.list_(arrow_type(element))
+        case StructOf(fields):
+            return pa.struct([(name, arrow_type(field)) for name, field in fields])
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One source column. A hidden one travels only because it is part of the key or the watermark."""
+
+    name: str
+    kind: Kind
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowSchema:
+    """What every batch of a source looks like.
+
+    `key` names the columns of the cursor, in order; empty when the source can't be read from a position.
+    `identities` are the sets of columns of which each is proved to be unique and never null (the key among
+    them when that holds): an item key that holds one of them can't meet another row's.
+    """
+
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    identities: tuple[frozenset[str], ...]
+
+    def column(self, name: str) -> Column | None:
+        """Return the column of that name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def visible(self) -> tuple[Column, ...]:
+        """The columns that rules may name, in source order."""
+        return tuple(column for column in self.columns if not column.hidden)
+
+    def arrow(self) -> pa.Schema:
+        """Return the Arrow schema of a batch, hidden columns included."""
+        return pa.schema([(column.name, arrow_type(column.kind)) for column in self.columns])
