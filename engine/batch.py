@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -170,5 +169,5 @@ class Effort:
     elapsed_s: float = 0.0
     cpu_s: float = 0.0
     peak_rss_bytes: int = 0
-    consumed_wcu: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    latency: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    consumed_wcu: Mapping[str, float] = field(default_factory=dict)
+    latency: Mapping[int, int] = field(default_factory=dict)

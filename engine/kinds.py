@@ -65,13 +65,20 @@ class ListOf:
 
 
 @dataclass(frozen=True, slots=True)
+class SetOf:
+    """A DynamoDB set, Arrow `list<string>`: `element` STRING gives SS, NUMBER NS, BINARY BS."""
+
+    element: Scalar
+
+
+@dataclass(frozen=True, slots=True)
 class StructOf:
     """A struct column, Arrow `struct<…>`; fields in their order."""
 
     fields: tuple[tuple[str, "Kind"], ...]
 
 
-Kind: TypeAlias = Scalar | Decimal | Document | ListOf | StructOf
+Kind: TypeAlias = Scalar | Decimal | Document | ListOf | SetOf | StructOf
 
 DOCUMENT_TYPE = pa.struct(
     [("wire", pa.string()), ("size", pa.int64()), ("depth", pa.int32()), ("flaw", pa.string())]
@@ -85,7 +92,7 @@ def arrow_type(kind: Kind) -> pa.DataType:
             return pa.string()
         case Document():
             return DOCUMENT_TYPE
-        case ListOf(element):
+        case ListOf(element) | SetOf(element):
             return pa.list_(arrow_type(element))
         case StructOf(fields):
             return pa.struct([(name, arrow_type(field)) for name, field in fields])

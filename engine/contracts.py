@@ -1,0 +1,179 @@
+"""The protocols between the pipeline and everything that it calls.
+
+Invariant: calls go one way, read → transform → encode → write → acknowledge → checkpoint. A source knows no
+target, a target knows no checkpoint.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import polars as pl
+
+from engine.batch import Batch, Counts, Cursor, Effort, EncodedBatch, Mark, Segment, WriteReport
+from engine.kinds import Kind, RowSchema
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTicket:
+    """All that another process needs to read the same view of the same source; picklable, no secrets.
+
+    `details` belongs to the source (a snapshot's name, resolved types …). `since` is the watermark from
+    which a catch-up run reads, as the source prints it; None in a full run.
+    """
+
+    schema: RowSchema
+    since: str | None
+    details: Mapping[str, Any]
+
+
+class Source(Protocol):
+    """Where rows are read. Opened by its builder, which has checked the job against the server."""
+
+    @property
+    def ticket(self) -> SourceTicket:
+        """What a worker process needs to open the same view."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What makes this source the same one tomorrow: server, database, table; no secrets."""
+
+    @property
+    def watermark(self) -> str | None:
+        """The watermark from which the next catch-up run has to read so that it misses no commit.
+
+        Taken before the snapshot of this run; None where the job has no watermark or none can be promised.
+        """
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user should be told about this source, a sentence each."""
+
+    async def rows_expected(self) -> int | None:
+        """Estimate the rows that a whole pass reads, without reading them; None when unknown."""
+
+    async def segments(self, wanted: int) -> Sequence[Segment]:
+        """Cut the source into at most about `wanted` disjoint segments, even by rows, that cover it all.
+
+        Ordering: by key, ascending. One segment when `wanted` is 1 or the source has no key.
+        """
+
+    def read(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Batch]:
+        """Read a segment from behind `after` (None: from its start) to its end.
+
+        Ordering: by key. A batch is handed over only when it is complete; the iteration ends only when the
+        server has said that nothing follows. Lost connections are mended inside, without a row lost or read
+        twice.
+        Raises: PermanentError, RetriesExhausted.
+        """
+
+    async def close(self) -> None:
+        """Give back every connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute that a rule gives its items: its name in DynamoDB and the kind of its values."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class RuleItems:
+    """What one rule makes of one batch: a frame with a row per item.
+
+    Shape: `frame` has a column per attribute, named by its position (`"0"`, `"1"` …) and held as its kind
+    says (strings as Polars String, lists as List, documents as Struct); then `ROW` (UInt32, index of the
+    source row in the batch), `DELETE` (Boolean), and `FLAW` (String: null, or `reason: detail` for an item
+    that the transform already knows can't be written). Null means that the attribute is left out, or NULL
+    with `nulls: keep`.
+    Ordering: source rows in their order, the elements of one row in theirs.
+    """
+
+    rule: int
+    name: str
+    attributes: tuple[Attribute, ...]
+    frame: pl.DataFrame
+
+
+ROW, DELETE, FLAW = "row", "delete", "flaw"
+
+
+class Transform(Protocol):
+    """The item rules, compiled once. Pure and safe to call from several threads."""
+
+    def __call__(self, batch: Batch) -> Sequence[RuleItems]:
+        """Turn a batch of rows into the items of every rule, in the rules' order."""
+
+
+class Target(Protocol):
+    """Where items are written."""
+
+    def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
+        """Turn items into wire text, with every limit checked. Pure and safe to call from several threads."""
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport:
+        """Write all items and return once each is written, deleted, skipped or refused for good.
+
+        Raises: PermanentError (no permission, no table), RetriesExhausted (the target was away for too long).
+        """
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        """Set this process's share of the hard cap; None: no cap."""
+
+    async def close(self) -> None:
+        """Close every connection. What is in flight is abandoned."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentState:
+    """A segment as the checkpoint knows it. `end` is where reading goes on; None: from the start."""
+
+    segment: Segment
+    end: Cursor | None
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run as the checkpoint knows it.
+
+    Units: times are ISO 8601 in UTC. `outcome` is None while the run isn't finished, else the report's word.
+    `since` and `watermark`: see SourceTicket and Source.
+    """
+
+    run_id: str
+    kind: str
+    started_at: str
+    finished_at: str | None
+    outcome: str | None
+    fingerprint: Mapping[str, str]
+    since: str | None
+    watermark: str | None
+    interruptions: int
+    rows_expected: int | None
+    segments: tuple[SegmentState, ...]
+    counts: Counts
+    dead_letters_by_reason: Mapping[str, int]
+    effort: Effort
+    error: str | None
+
+
+class CheckpointStore(Protocol):
+    """Durable state of one job. Only the process that holds its lease may write."""
+
+    async def load(self) -> RunState | None:
+        """Return the latest run, or None. Raises: JobError when the state is damaged."""
+
+    async def begin(self, run: RunState) -> None:
+        """Start a run and forget the one before it."""
+
+    async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
+        """Make marks durable, their counts and dead letters with them, or nothing of it."""
+
+    async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
+        """Record how this process's part of the run ended; only `complete…` outcomes close the run."""
+
+    async def close(self) -> None:
+        """Give the lease back."""
