@@ -1,0 +1,70 @@
+"""Real servers for the tests: started once a session, a fresh database or table name for each test."""
+
+import asyncio
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import servers
+from engine.errors import BackfillError
+
+os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
+os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of the embedded PostgreSQL's maintenance database."""
+    with tempfile.TemporaryDirectory(prefix="bf-pg-") as folder:
+        Path(folder).chmod(0o755)
+        with servers.embedded_postgres(Path(folder) / "data") as url:
+            yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of a fresh, empty database."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    asyncio.run(servers.admin_execute(postgres_server, f"CREATE DATABASE {name}"))
+    yield servers.database_url(postgres_server, name)
+    asyncio.run(servers.admin_execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def dynoxide() -> Iterator[str]:
+    """Endpoint URL of a Dynoxide; skipped where npm can't bring it."""
+    try:
+        servers.dynoxide_binary()
+    except BackfillError as reason:
+        pytest.skip(str(reason))
+    with servers.dynoxide() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local() -> Iterator[str]:
+    """Endpoint URL of Amazon's DynamoDB Local; skipped where java or npm is missing."""
+    try:
+        with servers.dynamodb_local() as endpoint:
+            yield endpoint
+    except BackfillError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def table_name() -> str:
+    """Return a table name that no other test uses."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def null_target() -> Iterator[str]:
+    """Endpoint URL of the null target."""
+    with servers.null_target() as endpoint:
+        yield endpoint
