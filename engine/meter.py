@@ -6,7 +6,9 @@ there too, from what the threads return). Durable counts are the ledger's, not t
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 LATENCY_BOUNDS_S = tuple(round(0.0005 * 1.25**step, 7) for step in range(56))
 """Upper bounds of the latency buckets, 0.5 ms to about 107 s, 25 % apart; one more bucket is open."""
@@ -49,3 +51,68 @@ class Meter:
         self.requests[outcome] += 1
         self.latency[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
         self.latency_sum_s += seconds
+
+    def snapshot(self) -> "MeterTotals":
+        """Return the figures as they are now, fit to be sent to another process."""
+        return MeterTotals(*(_copy(getattr(self, f.name)) for f in fields(MeterTotals)))
+
+
+@dataclass(frozen=True, slots=True)
+class MeterTotals:
+    """A Meter at one moment, or several of them added up.
+
+    `MeterTotals()` is the neutral element: nobody counted, nobody may send. Gauges add up over processes;
+    so do rate limits, and one process without a limit makes the sum limitless.
+    Units: as in Meter.
+    """
+
+    rows_read: int = 0
+    items_written: int = 0
+    items_deleted: int = 0
+    items_skipped: int = 0
+    items_coalesced: int = 0
+    items_unprocessed: int = 0
+    retries: int = 0
+    dead_lettered: Mapping[str, int] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
+    throttled: Mapping[str, int] = field(default_factory=dict)
+    consumed: Mapping[str, float] = field(default_factory=dict)
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    latency: Mapping[int, int] = field(default_factory=dict)
+    latency_sum_s: float = 0.0
+    requests_in_flight: int = 0
+    rate_limit: float = 0.0
+
+    def __add__(self, other: "MeterTotals") -> "MeterTotals":
+        return MeterTotals(
+            *(_sum(getattr(self, f.name), getattr(other, f.name)) for f in fields(MeterTotals))
+        )
+
+
+def quantile(latency: Mapping[int, int], q: float) -> float | None:
+    """Estimate the latency below which the share `q` of the requests stayed; None without requests.
+
+    Units: `latency` bucket index → requests (see LATENCY_BOUNDS_S), the answer in seconds. Even within a
+    bucket; whatever lies above the last bound counts as that bound.
+    """
+    rank = q * sum(latency.values())
+    below = 0
+    for bucket in sorted(latency):
+        count = latency[bucket]
+        if count and below + count >= rank:
+            if bucket >= len(LATENCY_BOUNDS_S):
+                return LATENCY_BOUNDS_S[-1]
+            floor = LATENCY_BOUNDS_S[bucket - 1] if bucket else 0.0
+            return floor + (LATENCY_BOUNDS_S[bucket] - floor) * max(0.0, rank - below) / count
+        below += count
+    return None
+
+
+def _copy(figure: Any) -> Any:
+    return dict(figure) if isinstance(figure, Mapping) else figure
+
+
+def _sum(one: Any, other: Any) -> Any:
+    if isinstance(one, Mapping):
+        return {key: one.get(key, 0) + other.get(key, 0) for key in one.keys() | other.keys()}
+    return one + other

@@ -1,0 +1,95 @@
+"""What happened, as values: the runner says them, observers turn them into metrics, progress and files.
+
+Invariant: an event is complete in itself and holds no secret; an observer never talks back.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from engine.batch import Counts
+from engine.meter import MeterTotals
+from engine.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run begins or goes on.
+
+    `counts` are those that are durable already; `source` and `target` are names without secrets.
+    """
+
+    job: str
+    run_id: str
+    kind: str
+    resumed: bool
+    rows_expected: int | None
+    source: str
+    target: str
+    workers: int
+    started_at: str
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsPlanned:
+    """The source has been cut into segments."""
+
+    total: int
+    complete: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTally:
+    """How many segments are in which state; pending + running + complete = total."""
+
+    total: int = 0
+    pending: int = 0
+    running: int = 0
+    complete: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The figures of this moment, about once a second.
+
+    Units: `at_s` on a monotonic clock; `elapsed_s` since this process took up the run. `meter` counts since
+    then, over all workers; `counts` are durable and span the run's interruptions. `watermark_lag_s` None
+    where the job has no watermark.
+    """
+
+    at_s: float
+    meter: MeterTotals
+    counts: Counts
+    segments: SegmentTally
+    checkpoint_age_s: float
+    elapsed_s: float
+    watermark_lag_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence that the user should read."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The run is over, or this process's part of it."""
+
+    report: Report
+
+
+Event: TypeAlias = RunStarted | SegmentsPlanned | Tick | Notice | RunEnded
+
+
+class Observer(Protocol):
+    """Who is told what happened. Quick, never blocks, never raises into the run."""
+
+    def on(self, event: Event) -> None:
+        """Take note of one event.
+
+        Ordering: RunStarted, SegmentsPlanned, then Ticks and Notices, then RunEnded; a file's jobs follow
+        one another.
+        """
