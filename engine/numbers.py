@@ -1,0 +1,94 @@
+"""Exact decimals as DynamoDB holds them, one value at a time.
+
+Invariant: the text that comes out is the same number as the text that went in, whatever its flaw; nothing is
+rounded. Equal numbers get equal texts.
+"""
+
+import re
+from typing import NamedTuple
+
+DIGITS_MAX = 38
+"""Significant digits of an N.
+
+Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+"""
+MAGNITUDE_MIN, MAGNITUDE_MAX = -130, 125
+"""Power of ten of an N's first significant digit: 1E-130 to 9.99…E+125. Source: as DIGITS_MAX."""
+PLAIN_LENGTH_MAX = 40
+"""Longer texts are written with an exponent; any 38 digits with a sign and a point fit without."""
+
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?", re.ASCII)
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE | re.ASCII)
+_EXPONENT_DIGITS_MAX = 9  # beyond any number that could be legal, and cheap to compute with
+
+
+class Number(NamedTuple):
+    """A number as DynamoDB takes it: its shortest exact text, its size in bytes, and why it can't be written.
+
+    Shape: `flaw` is None or `reason: detail`; then `text` is what came in.
+    """
+
+    text: str
+    size: int
+    flaw: str | None
+
+
+def number(text: str) -> Number:
+    """Return the shortest exact decimal of a text, plain or with an exponent."""
+    match = _NUMBER.fullmatch(text)
+    if match is None or not (match[2] or match[3]):
+        if _NOT_FINITE.fullmatch(text):
+            return Number(text, len(text), f"number_not_finite: {text} is no number that DynamoDB knows")
+        return Number(text, len(text.encode()), f"value_unsupported: {_shown(text)} is not a number")
+    sign, whole, fraction, power = match[1], match[2], match[3] or "", match[4] or "0"
+    digits = (whole + fraction).lstrip("0")
+    exponent = -len(fraction)
+    significant = digits.rstrip("0")
+    if not significant:
+        return Number("0", 1, None)
+    exponent += len(digits) - len(significant)
+    if len(power.lstrip("+-0")) > _EXPONENT_DIGITS_MAX:
+        return Number(text, len(text), _out_of_range(text))
+    exponent += int(power)
+    magnitude = exponent + len(significant) - 1
+    if not MAGNITUDE_MIN <= magnitude <= MAGNITUDE_MAX:
+        return Number(text, len(text), _out_of_range(text))
+    if len(significant) > DIGITS_MAX:
+        detail = f"{_shown(text)} has {len(significant)} significant digits, {DIGITS_MAX} are the most"
+        return Number(text, len(text), f"number_precision: {detail}")
+    negative = sign == "-"
+    return Number(
+        ("-" if negative else "") + _spelled(significant, exponent, magnitude),
+        number_size(len(significant), negative=negative),
+        None,
+    )
+
+
+def number_size(digits: int, *, negative: bool) -> int:
+    """Return what an N with so many significant digits counts: a byte for two of them, and one more.
+
+    Units: bytes; a negative number has one more for its sign.
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    return (digits + 1) // 2 + 1 + negative
+
+
+def _spelled(digits: str, exponent: int, magnitude: int) -> str:
+    """Write digits times ten to the exponent: plain while that is short, else as d.dddE±n."""
+    if exponent >= 0 and len(digits) + exponent <= PLAIN_LENGTH_MAX:
+        return digits + "0" * exponent
+    if magnitude >= 0 > exponent:
+        return f"{digits[: magnitude + 1]}.{digits[magnitude + 1 :]}"
+    if exponent < 0 and 1 - exponent < PLAIN_LENGTH_MAX:
+        return "0." + "0" * (-magnitude - 1) + digits
+    mantissa = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
+    return f"{mantissa}E{magnitude:+d}"
+
+
+def _out_of_range(text: str) -> str:
+    return f"number_range: {_shown(text)} is outside ±1E{MAGNITUDE_MIN} to ±9.99…E+{MAGNITUDE_MAX}"
+
+
+def _shown(text: str) -> str:
+    """Return a text short enough for a message."""
+    return text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
