@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+_K = TypeVar("_K")
+_N = TypeVar("_N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +175,25 @@ class Effort:
     peak_rss_bytes: int = 0
     consumed_wcu: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[int, int] = field(default_factory=dict)
+
+    def __add__(self, other: "Effort") -> "Effort":
+        """Add the effort of a later part of the run; of the two peaks, the higher one counts."""
+        return Effort(
+            requests=self.requests + other.requests,
+            items_unprocessed=self.items_unprocessed + other.items_unprocessed,
+            requests_throttled=self.requests_throttled + other.requests_throttled,
+            retries=self.retries + other.retries,
+            elapsed_s=self.elapsed_s + other.elapsed_s,
+            cpu_s=self.cpu_s + other.cpu_s,
+            peak_rss_bytes=max(self.peak_rss_bytes, other.peak_rss_bytes),
+            consumed_wcu=_sum(self.consumed_wcu, other.consumed_wcu),
+            latency=_sum(self.latency, other.latency),
+        )
+
+
+def _sum(left: Mapping[_K, _N], right: Mapping[_K, _N]) -> dict[_K, _N]:
+    """Add two tallies, key by key."""
+    total = dict(left)
+    for key, number in right.items():
+        total[key] = total.get(key, type(number)()) + number
+    return total

@@ -159,18 +159,41 @@ class RunState:
     effort: Effort
     error: str | None
 
+    @property
+    def closed(self) -> bool:
+        """Whether the run went to its end; one that failed or was interrupted goes on."""
+        return self.outcome is not None and self.outcome.startswith("complete")
+
 
 class CheckpointStore(Protocol):
     """Durable state of one job. Only the process that holds its lease may write."""
 
     async def load(self) -> RunState | None:
-        """Return the latest run, or None. Raises: JobError when the state is damaged."""
+        """Return the latest run, or None; changes nothing. Raises: JobError when the state is damaged."""
+
+    async def last_complete(self) -> RunState | None:
+        """Return the latest run that went to its end, without its segments: a catch-up follows on it."""
 
     async def begin(self, run: RunState) -> None:
-        """Start a run and forget the one before it."""
+        """Start a run and forget the one before it, even a damaged one.
+
+        A full run sets the dead letters of earlier runs aside, a catch-up run adds to them.
+        """
+
+    async def resume(self) -> RunState:
+        """Go on with the unfinished run: count the interruption and drop what no mark covers.
+
+        A segment that can't be resumed from (a source without a key) loses its counts and dead letters,
+        because it is read again from its start.
+        """
 
     async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
-        """Make marks durable, their counts and dead letters with them, or nothing of it."""
+        """Make marks durable, their counts and dead letters with them, or nothing of it.
+
+        Units: `effort` is all that this process has spent on the run so far; the store adds what the
+        processes before it spent.
+        Raises: PermanentError; then nothing of these marks is acked.
+        """
 
     async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
         """Record how this process's part of the run ended; only `complete…` outcomes close the run."""
