@@ -1,0 +1,280 @@
+"""One HTTP/1.1 connection: one request at a time, and its answer.
+
+Invariant: an answer belongs to the request that was written before it, or the connection is dropped. Nothing
+is used again after a surprise: bytes nobody asked for, a broken frame, an answer that came too early.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import cast
+
+import httptools
+
+from engine.errors import TransientError
+
+WRITE_CHUNK_BYTES = 256 * 1024
+"""A request up to this size is handed to the socket at once, a larger one in chunks as the socket drains."""
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""No answer is that long: 16 MB of UnprocessedItems is the longest, some of it escaped."""
+
+NEVER = float("inf")
+
+
+class TransportError(TransientError):
+    """A request got no valid answer.
+
+    `sent` False: the request never left whole, so it was certainly not applied. True: nobody knows.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said, whole and with its checksum proved where it sent one.
+
+    Units: `seconds` from writing the request to the answer's last byte.
+    """
+
+    status: int
+    body: bytes
+    request_id: str | None
+    seconds: float
+
+
+class Connection(asyncio.Protocol):
+    """The protocol under one socket; made by `loop.create_connection`."""
+
+    __slots__ = (
+        *("_answer", "_body", "_chunks", "_complete", "_crc", "_deadline", "_drained", "_encoded", "_name"),
+        *("_on_lost", "_parser", "_paused", "_received", "_request_id", "_reusable", "_started", "_status"),
+        *("_transport", "_whole", "idle_since"),
+    )
+
+    _transport: asyncio.Transport
+    _answer: asyncio.Future[Answer] | None
+    _drained: asyncio.Future[None] | None
+    _started: float
+    _received: int
+    _whole: bool
+    _status: int
+    _body: bytes
+    _chunks: list[bytes] | None
+    _crc: bytes | None
+    _request_id: bytes | None
+    _encoded: bool
+    _complete: bool
+
+    def __init__(self, name: str, on_lost: Callable[["Connection"], None]) -> None:
+        self._name = name
+        self._on_lost = on_lost
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer = None
+        self._drained = None
+        self._paused = False
+        self._reusable = True
+        self._deadline = NEVER
+        self.idle_since = NEVER
+        self._reset()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be written here."""
+        return self._reusable and not self._transport.is_closing()
+
+    async def exchange(
+        self, head: bytes, parts: Sequence[bytes | memoryview], length: int, timeout_s: float
+    ) -> Answer:
+        """Write one request and return its answer.
+
+        Units: `length` bytes of all parts together.
+        Raises: TransportError; the connection is lost then.
+        """
+        assert self._answer is None, "one request at a time"
+        if not self.usable:
+            raise TransportError(f"the connection to {self._name} was closed while idle", sent=False)
+        self._reset()
+        self._received = 0
+        self._started = perf_counter()
+        self._deadline = self._started + timeout_s
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answer = answer
+        if length <= WRITE_CHUNK_BYTES:
+            self._whole = True
+            self._transport.write(b"".join((head, *parts)))
+        else:
+            self._whole = False
+            await self._write_slowly(head, parts)
+        return await answer
+
+    def abandon(self) -> None:
+        """Drop the connection, and the request in flight with it."""
+        if self._answer is not None:
+            self._answer.cancel()
+            self._answer = None
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the socket at once; nothing of it is used again."""
+        self._reusable = False
+        self._transport.abort()
+
+    def expire(self, now: float) -> None:
+        """Fail the request in flight if its time is over."""
+        if now >= self._deadline:
+            self._fail(f"{self._name} didn't answer within {self._deadline - self._started:g} s")
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket's transport."""
+        # Not by isinstance: uvloop's transports don't derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_CHUNK_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; settle the request once its answer is whole."""
+        if self._answer is None:
+            self.drop()
+            return
+        self._received += len(data)
+        if self._received > ANSWER_BYTES_MAX:
+            self._fail(f"{self._name} sent an answer longer than {ANSWER_BYTES_MAX} bytes")
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self._complete:
+                self._fail(f"{self._name} answered with something that isn't HTTP", error)
+                return
+            self._reusable = False
+        if self._complete:
+            self._settle()
+
+    def eof_received(self) -> None:
+        """Let the socket close: half-open connections are of no use."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the request in flight and say that this connection is no more."""
+        self._reusable = False
+        if self._answer is not None:
+            what = "was reset" if exc is not None else "was closed"
+            self._fail(f"the connection to {self._name} {what} before the answer was whole", exc)
+        self._wake()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        """Hold back the rest of a large request."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Go on with the rest of a large request."""
+        self._paused = False
+        self._wake()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Notice an answer that nobody asked for."""
+        if self._complete:
+            self._reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep the three headers that matter; the parser frames the body by itself."""
+        if self._complete:
+            return
+        name = name.lower()
+        if name == b"x-amz-crc32":
+            self._crc = value
+        elif name == b"x-amzn-requestid":
+            self._request_id = value
+        elif name == b"content-encoding":
+            self._encoded = value.lower() != b"identity"
+
+    def on_body(self, body: bytes) -> None:
+        """Collect the body."""
+        if self._complete:
+            return
+        if not self._body:
+            self._body = body
+        elif self._chunks is None:
+            self._chunks = [self._body, body]
+        else:
+            self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        """Take the answer as whole, unless it was only an interim one."""
+        if self._complete:
+            return
+        self._status = self._parser.get_status_code()
+        if self._status < 200:
+            self._reset()
+            return
+        self._complete = True
+        if not self._parser.should_keep_alive():
+            self._reusable = False
+
+    # Inside.
+
+    def _reset(self) -> None:
+        self._status = 0
+        self._body = b""
+        self._chunks = None
+        self._crc = None
+        self._request_id = None
+        self._encoded = False
+        self._complete = False
+
+    def _settle(self) -> None:
+        body = self._body if self._chunks is None else b"".join(self._chunks)
+        if self._encoded:
+            self._fail(f"{self._name} sent a compressed answer that wasn't asked for")
+            return
+        if self._crc is not None and self._crc != b"%d" % zlib.crc32(body):
+            self._fail(f"an answer of {self._name} doesn't match its checksum")
+            return
+        answer, self._answer = self._answer, None
+        self._deadline = NEVER
+        if not self._whole:
+            self._reusable = False
+            self._wake()
+        if not self._reusable:
+            self.drop()
+        if answer is not None and not answer.done():
+            request_id = self._request_id.decode("latin-1") if self._request_id else None
+            answer.set_result(Answer(self._status, body, request_id, perf_counter() - self._started))
+
+    def _fail(self, message: str, cause: Exception | None = None) -> None:
+        answer, self._answer = self._answer, None
+        self._deadline = NEVER
+        self.drop()
+        if answer is not None and not answer.done():
+            error = TransportError(message, sent=self._whole)
+            error.__cause__ = cause
+            answer.set_exception(error)
+        self._wake()
+
+    async def _write_slowly(self, head: bytes, parts: Sequence[bytes | memoryview]) -> None:
+        """Write chunk by chunk; stop when the answer, or the end, comes first."""
+        self._transport.write(head)
+        for part in parts:
+            view = memoryview(part)
+            for offset in range(0, len(view), WRITE_CHUNK_BYTES):
+                while self._paused and self._answer is not None:
+                    self._drained = asyncio.get_running_loop().create_future()
+                    await self._drained
+                if self._answer is None:
+                    return
+                self._transport.write(view[offset : offset + WRITE_CHUNK_BYTES])
+        self._whole = True
+
+    def _wake(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None

@@ -1,0 +1,81 @@
+"""Where requests go: one address, taken apart once and checked.
+
+Invariant: an Endpoint that exists can be connected to as it stands: no path, no credentials, no proxy.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from engine.errors import JobError
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address of a DynamoDB endpoint and the region that its requests are signed for."""
+
+    url: str
+    host: str
+    port: int
+    tls: bool
+    region: str
+
+    @property
+    def authority(self) -> str:
+        """The Host header: the port only where it isn't the scheme's own, IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = DEFAULT_PORTS["https" if self.tls else "http"]
+        return host if self.port == default else f"{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this is an emulator on this machine, never AWS."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_endpoint(url: str, region: str) -> Endpoint:
+    """Take an endpoint's URL apart.
+
+    Raises: JobError when it isn't `http(s)://host[:port]`, or when the environment asks for a proxy.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == -1:
+        raise JobError(
+            "target.endpoint_url isn't a URL like http://127.0.0.1:8000: give scheme, host and port"
+        )
+    if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise JobError(
+            f"target.endpoint_url for {parts.hostname} may hold only scheme, host and port: drop the rest"
+        )
+    endpoint = Endpoint(
+        url=f"{parts.scheme}://{parts.netloc}",
+        host=parts.hostname,
+        port=port or DEFAULT_PORTS[parts.scheme],
+        tls=parts.scheme == "https",
+        region=region,
+    )
+    _refuse_proxy(endpoint, parts.scheme)
+    return endpoint
+
+
+def _refuse_proxy(endpoint: Endpoint, scheme: str) -> None:
+    """Refuse to go around a proxy that the user asked for: that might be forbidden."""
+    if endpoint.loopback or scheme not in getproxies_environment():
+        return
+    if not proxy_bypass(f"{endpoint.host}:{endpoint.port}"):
+        raise JobError(
+            f"{scheme.upper()}_PROXY is set, and writes to DynamoDB don't go through a proxy: "
+            f"add {endpoint.host} to NO_PROXY"
+        )
