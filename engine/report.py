@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class Report:
     watermark: Mapping[str, str | None]
     error: str | None
     notices: Sequence[str] = ()
+    dead_letters_by_reason: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counts:
@@ -122,6 +123,7 @@ def build(job: str, state: RunState, *, outcome: str, notices: Sequence[str] = (
         watermark={"from": state.since, "to": state.watermark},
         error=state.error,
         notices=tuple(notices),
+        dead_letters_by_reason=dict(state.dead_letters_by_reason),
     )
 
 

@@ -1,0 +1,37 @@
+"""What the process finds and sets around itself before the heavy libraries are loaded.
+
+Invariant: a value that the user has set wins; nothing here imports polars or pyarrow, which read their
+variables when they are loaded.
+"""
+
+import os
+from pathlib import Path
+
+LIBRARY_SETTINGS = {
+    # A worker per core already: more threads in each only wait for one another.
+    "POLARS_MAX_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    # Arenas per thread keep what batches have freed. Workers' C libraries read this when they start.
+    "MALLOC_ARENA_MAX": "2",
+}
+
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+"""Source: https://docs.kernel.org/admin-guide/cgroup-v2.html, "CPU Interface Files"."""
+
+
+def tune() -> None:
+    """Set the thread and memory settings of the libraries, for this process and its workers."""
+    for name, value in LIBRARY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
+    """Return the cores that this process may use: its affinity, and a container's quota rounded down."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        quota, period = cpu_max.read_text().split()
+        if quota != "max":
+            usable = min(usable, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass  # no cgroup v2 here, so no quota
+    return max(1, usable)

@@ -1,0 +1,196 @@
+"""A run in words for a person: at its end, and on request from its checkpoint.
+
+Invariant: plain text that fits a screen, ASCII but for names that come from outside; pure.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from engine.contracts import RunState, SegmentState
+from engine.report import COMPLETE, COMPLETE_WITH_DEAD_LETTERS, FAILED, INTERRUPTED, Report, build
+
+RUNNING = "running"
+"""What `status` calls a run whose process is alive; beside the report's outcomes."""
+
+SEGMENTS_SHOWN_MAX = 64
+"""More segments than this are drawn several to a mark, so that `status` fits a screen."""
+
+KINDS: Mapping[str, str] = {"full": "full run", "catch_up": "catch-up run"}
+PASSED: Mapping[str, str] = {
+    COMPLETE: "complete",
+    COMPLETE_WITH_DEAD_LETTERS: "complete, with dead letters",
+    FAILED: "failed",
+    INTERRUPTED: "interrupted",
+    RUNNING: "running",
+}
+
+
+def number(value: float) -> str:
+    """Write a count with thousands separated."""
+    return f"{value:,.0f}"
+
+
+def counted(value: int, noun: str) -> str:
+    """Write a count with its noun in the right number."""
+    return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Write a time span to the precision that a person wants."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h {minutes:02d} min"
+    return f"{hours} h {minutes:02d} min {rest:02d} s" if hours else f"{minutes} min {rest:02d} s"
+
+
+def render(report: Report, directory: Path) -> str:
+    """Say how a run ended, whether it is all there, and what to do next. `directory`: where its files are."""
+    lines = [f"{report.job}: {KINDS[report.kind]} {PASSED[report.outcome]} in {duration(report.elapsed_s)}"]
+    lines += ["", f"  {verdict(report)}", ""]
+    lines += figures(report)
+    lines += [f"  note          {notice}" for notice in report.notices]
+    lines += ["", *(f"  {line}" for line in _next(report, directory))]
+    return "\n".join(lines)
+
+
+def verdict(report: Report) -> str:
+    """Say in one sentence whether it is all there."""
+    counts = report.counts
+    fates = [counted(counts.items_written, "item") + " written"]
+    if counts.items_deleted:
+        fates.append(f"{number(counts.items_deleted)} deleted")
+    if counts.items_skipped:
+        fates.append(f"{number(counts.items_skipped)} skipped (the target's own was kept)")
+    if counts.items_coalesced:
+        fates.append(f"{number(counts.items_coalesced)} coalesced (a later row had the same key)")
+    fates.append(counted(counts.items_dead_lettered, "dead letter"))
+    return f"{counted(counts.rows_read, 'row')} read, {', '.join(fates)}: {_ending(report)}."
+
+
+def _ending(report: Report) -> str:
+    if not report.counts.balanced:
+        missing = report.counts.items_emitted - report.counts.items_settled
+        return f"THE NUMBERS DO NOT BALANCE, {number(missing)} items have no known fate; please report this"
+    match report.outcome:
+        case "complete":
+            return "complete, the numbers balance"
+        case "complete_with_dead_letters":
+            return "every row was read, but dead letters are not in the target"
+        case "failed" | "interrupted":
+            return "not complete, what is counted here is safe"
+        case _:
+            return "still going on"
+
+
+def figures(report: Report) -> list[str]:
+    """Write the figures behind the verdict, a line each."""
+    latency, wcu, segments = report.write_latency_ms, report.consumed_wcu, report.segments
+    cpu = "" if report.cpu_us_per_item is None else f", {report.cpu_us_per_item:.1f} us of CPU per item"
+    lines = [
+        f"  speed         {number(report.items_per_s)} items/s{cpu}, {number(report.peak_rss_mb)} MB at most",
+        f"  requests      {number(report.requests)}, {number(report.requests_throttled)} throttled, "
+        f"{counted(report.items_unprocessed, 'item')} sent again, {number(report.retries)} retries",
+    ]
+    if latency["p50"] is not None:
+        lines.append("  latency       " + ", ".join(f"{name} {ms} ms" for name, ms in latency.items()))
+    units = [
+        f"table {number(wcu['table'])}",
+        *(f"{name} {number(used)}" for name, used in wcu["gsi"].items()),
+    ]
+    lines.append(f"  write units   {', '.join(units)}")
+    lines.append(f"  segments      {number(segments['complete'])} of {number(segments['total'])} complete")
+    since, until = report.watermark["from"], report.watermark["to"]
+    if until is not None:
+        lines.append(f"  watermark     {f'from {since} ' if since else ''}to {until}")
+    for reason, count in sorted(report.dead_letters_by_reason.items()):
+        lines.append(f"  dead letters  {reason}: {number(count)}")
+    return lines
+
+
+def _next(report: Report, directory: Path) -> list[str]:
+    follow_up = (
+        [f"Next: `backfill run` catches up with what has changed since {report.watermark['to']}."]
+        if report.watermark["to"] is not None
+        else []
+    )
+    match report.outcome:
+        case "complete":
+            return follow_up or ["Nothing is left to do."]
+        case "complete_with_dead_letters":
+            return [
+                f"Next: look at {directory / 'dead-letters.jsonl'}: a line and a reason per item.",
+                "Mend the rows or the job, then load again with `backfill run --fresh`.",
+                *follow_up,
+            ]
+        case "failed":
+            return [
+                f"Cause: {report.error or 'unknown'}",
+                "Next: mend that, then `backfill run` goes on from the checkpoint.",
+            ]
+        case _:
+            return ["Next: `backfill run` goes on from the checkpoint."]
+
+
+def standing(state: RunState, *, alive: bool) -> str:
+    """Return how a run stands now: its outcome, or running or interrupted."""
+    if alive:
+        return RUNNING
+    return state.outcome or INTERRUPTED
+
+
+def status(job: str, state: RunState, *, alive: bool, directory: Path) -> str:
+    """Say how the last or current run of a job stands, from its checkpoint."""
+    report = build(job, state, outcome=standing(state, alive=alive))
+    lines = [
+        f"{job}: {KINDS[report.kind]} {report.run_id}, {PASSED[report.outcome]}",
+        f"  started       {report.started_at}"
+        + (f", finished {report.finished_at}" if report.finished_at else ""),
+        f"  interrupted   {counted(state.interruptions, 'time')}",
+        "",
+        f"  {verdict(report)}",
+        "",
+        f"  rows          {progress(report)}",
+    ]
+    lines += figures(report)
+    if state.segments:
+        lines.append(f"  [{segment_bar(state.segments)}]  #: complete, +: begun, .: pending")
+    if not alive:
+        lines += ["", *(f"  {line}" for line in _next(report, directory))]
+    return "\n".join(lines)
+
+
+def progress(report: Report) -> str:
+    """Write the rows read against those expected, and how long the rest will take while the run is alive."""
+    if report.rows_expected is None:
+        return number(report.rows_read)
+    text = f"{number(report.rows_read)} of about {number(report.rows_expected)}"
+    if report.rows_expected:
+        text += f" ({min(100.0, 100 * report.rows_read / report.rows_expected):.0f} %)"
+    left_s = eta_s(report)
+    if report.outcome == RUNNING and left_s is not None:
+        text += f", about {duration(left_s)} left"
+    return text
+
+
+def eta_s(report: Report) -> float | None:
+    """Estimate the seconds that the rest takes at the run's average speed; None when it can't be said."""
+    if report.rows_expected is None or not report.rows_read or report.elapsed_s <= 0:
+        return None
+    return max(0, report.rows_expected - report.rows_read) * report.elapsed_s / report.rows_read
+
+
+def segment_bar(segments: Sequence[SegmentState]) -> str:
+    """Draw one mark per segment, or per as many as make it fit: # complete, + begun, . pending."""
+    width = min(len(segments), SEGMENTS_SHOWN_MAX)
+    marks = []
+    for mark in range(width):
+        group = segments[mark * len(segments) // width : (mark + 1) * len(segments) // width]
+        if all(segment.done for segment in group):
+            marks.append("#")
+        else:
+            marks.append("+" if any(segment.done or segment.end is not None for segment in group) else ".")
+    return "".join(marks)
