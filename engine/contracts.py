@@ -4,7 +4,7 @@ Invariant: calls go one way, read → transform → encode → write → acknowl
 target, a target knows no checkpoint.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,7 +58,7 @@ class Source(Protocol):
         Ordering: by key, ascending. One segment when `wanted` is 1 or the source has no key.
         """
 
-    def read(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Batch]:
+    def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after` (None: from its start) to its end.
 
         Ordering: by key. A batch is handed over only when it is complete; the iteration ends only when the

@@ -5,7 +5,7 @@ there too, from what the threads return). Durable counts are the ledger's, not t
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -39,8 +39,8 @@ class Meter:
     """By outcome: ok, partial, throttled, refused, error."""
     throttled: Counter[str] = field(default_factory=Counter)
     """By cause: table, index, partition, account, unknown."""
-    consumed: Counter[str] = field(default_factory=Counter)
-    stage_s: Counter[str] = field(default_factory=Counter)
+    consumed: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    stage_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     latency: Counter[int] = field(default_factory=Counter)
     latency_sum_s: float = 0.0
     requests_in_flight: int = 0
