@@ -1,158 +1,151 @@
-"""The job file's models: what a user may write, and nothing else.
+"""The job: one load from a source to a target, as the job file describes it.
 
 Invariant: a Job that exists has passed every check that needs neither source nor target.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+import hashlib
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from engine.hook import REFERENCE, source_digest
+from engine.job_items import AttributeType, Constant, Filled, ItemRule, Sql, Value
+from engine.job_section import Misfit, Section
+from engine.job_source import Embed, PostgresSource, SourceSection
+from engine.job_target import Create, DynamoDBState, DynamoDBTarget, Gsi, SqliteState
 
-class Section(BaseModel):
-    """A frozen part of the job; unknown keys are errors."""
+__all__ = [
+    "AttributeType",
+    "Constant",
+    "Create",
+    "DynamoDBState",
+    "DynamoDBTarget",
+    "Embed",
+    "Filled",
+    "Gsi",
+    "ItemRule",
+    "Job",
+    "Options",
+    "PostgresSource",
+    "SourceSection",
+    "Sql",
+    "SqliteState",
+    "Value",
+]
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Embed(Section):
-    """Children that become a list inside their parent row."""
-
-    table: str
-    on: dict[str, str]
-    """Child column → parent column."""
-    order_by: tuple[str, ...] = ()
-    columns: tuple[str, ...] | None = None
-    where: str | None = None
-
-
-class PostgresSource(Section):
-    """A PostgreSQL table or query."""
-
-    type: Literal["postgres"]
-    url: SecretStr
-    table: str | None = None
-    query: str | None = None
-    key: tuple[str, ...] | None = None
-    columns: tuple[str, ...] | None = None
-    where: str | None = None
-    embed: dict[str, Embed] = Field(default_factory=dict)
-    watermark: str | None = None
-    segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
-    batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-
-
-SourceSection: TypeAlias = PostgresSource
+NAME_CHARS_MAX = 100
+"""Leaves room in a file name of 255 bytes."""
+FINGERPRINT_DIGITS = 16
 
 
-class Gsi(Section):
-    """A global secondary index of a table to create."""
-
-    name: str
-    partition_key: str
-    sort_key: str | None = None
-    projection: Literal["all", "keys_only"] | tuple[str, ...] = "all"
-
-
-class Create(Section):
-    """How `backfill table create` makes the target table."""
-
-    partition_key: str = "PK"
-    sort_key: str | None = "SK"
-    key_types: dict[str, Literal["S", "N", "B"]] = Field(default_factory=dict)
-    """Type of each key attribute, of the table and its indexes; S where it isn't given."""
-    billing: Literal["on_demand", "provisioned"] = "on_demand"
-    read_capacity: int | None = None
-    write_capacity: int | None = None
-    gsi: tuple[Gsi, ...] = ()
-    pitr: bool = False
-    encryption: Literal["default", "kms"] | str = "default"  # noqa: PYI051 - or the ARN of a KMS key
-    tags: dict[str, str] = Field(default_factory=dict)
-    stream: Literal["keys_only", "new_image", "old_image", "new_and_old_images"] | None = None
-    warm_throughput: dict[Literal["read", "write"], int] | None = None
-    deletion_protection: bool = False
-
-
-class DynamoDBTarget(Section):
-    """A DynamoDB table."""
-
-    type: Literal["dynamodb"]
-    table: str
-    region: str | None = None
-    endpoint_url: str | None = None
-    profile: str | None = None
-    mode: Literal["put", "insert", "newer"] = "put"
-    version: str | None = None
-    max_wcu: Annotated[float, Field(gt=0)] | None = None
-    give_up_after_s: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds for which an unreachable target is waited for before the run stops, resumable."""
-    create: Create | None = None
-
-
-class Value(Section):
-    """An attribute from a template, with the type it is to have."""
-
-    value: str
-    as_: Literal["S", "N", "B", "BOOL", "L", "M", "SS", "NS", "BS", "epoch_s", "epoch_ms", "json"] | None = (
-        Field(default=None, alias="as")
-    )
-
-
-class Sql(Section):
-    """An attribute from a Polars SQL expression over the source columns."""
-
-    sql: str
-    as_: Literal["S", "N", "B", "BOOL", "L", "M", "SS", "NS", "BS", "epoch_s", "epoch_ms", "json"] | None = (
-        Field(default=None, alias="as")
-    )
-
-
-class ItemRule(Section):
-    """How every source row becomes an item (or several, with `for_each`)."""
-
-    name: str
-    when: str | None = None
-    for_each: str | None = None
-    key: dict[str, str]
-    include: Literal["all", "none"] | tuple[str, ...] = "none"
-    exclude: tuple[str, ...] = ()
-    attributes: dict[str, str | int | float | bool | Value | Sql] = Field(default_factory=dict)
-    delete_when: str | None = None
+def _hook_reference(text: str) -> str:
+    if not REFERENCE.fullmatch(text):
+        raise Misfit("it must be module:function, such as mypackage.jobs:enrich")
+    return text
 
 
 class Options(Section):
     """How values are treated."""
 
     nulls: Literal["omit", "keep"] = "omit"
+    """SQL NULL: leave the attribute out, or write NULL."""
     on_invalid: Literal["dead_letter", "fail"] = "dead_letter"
+    """An item that can't be written: keep it as a dead letter, or stop the run."""
     numbers: Literal["exact", "string"] = "exact"
-
-
-class SqliteState(Section):
-    """State in files below --state."""
-
-    type: Literal["sqlite"] = "sqlite"
-
-
-class DynamoDBState(Section):
-    """State in a DynamoDB table, for runs that may go on from another machine."""
-
-    type: Literal["dynamodb"]
-    table: str
-    region: str | None = None
-    endpoint_url: str | None = None
+    """A number that DynamoDB can't hold: a dead letter, or a string."""
 
 
 class Job(Section):
     """One load: a source, a target, the rules between them."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=NAME_CHARS_MAX)]
+    """Names the job's state: lower-case letters, digits, - and _."""
     source: SourceSection
+    """Where rows are read."""
     target: DynamoDBTarget
-    transform: str | None = None
-    items: tuple[ItemRule, ...]
+    """Where items are written."""
+    transform: Annotated[str, AfterValidator(_hook_reference)] | None = None
+    """module:function, a function from LazyFrame to LazyFrame that every batch passes before `items`."""
+    items: Annotated[tuple[ItemRule, ...], Field(min_length=1)]
+    """Rules by which a row becomes items; every row goes through each."""
     options: Options = Options()
-    state: SqliteState | DynamoDBState = SqliteState()
+    """How values are treated."""
+    state: Annotated[SqliteState | DynamoDBState, Field(discriminator="type")] = SqliteState()
+    """Where progress is kept."""
+    _directory: Path = PrivateAttr(default_factory=Path.cwd)
 
-    def fingerprint_parts(self) -> dict[str, Any]:
-        """Return what a checkpoint of this job depends on, without secrets."""
-        raise NotImplementedError
+    @property
+    def directory(self) -> Path:
+        """The directory of the job file, from which the hook may be imported."""
+        return self._directory
+
+    def model_post_init(self, context: Any) -> None:
+        """Take the job file's directory from the validation's context."""
+        if isinstance(context, Mapping):
+            self._directory = Path(context["directory"])
+
+    def fingerprint_parts(self) -> dict[str, str]:
+        """Return a short digest for each part that a checkpoint of this job depends on; no secrets.
+
+        Shape: keys `source`, `mapping`, `target`. What may change between two attempts of one run (the URL
+        with its password, sizes, limits, what to do with invalid items) is in none of them.
+        Raises: JobError when the hook's module can't be found.
+        """
+        hook = self.transform and [self.transform, source_digest(self.transform, self.directory)]
+        source = self.source.model_dump(exclude={"url", "batch_rows", "segments"}, exclude_defaults=True)
+        target = self.target.model_dump(include={"table", "region", "endpoint_url", "mode", "version"})
+        items = [rule.model_dump(exclude_defaults=True) for rule in self.items]
+        options = self.options.model_dump(exclude={"on_invalid"}, exclude_defaults=True)
+        return {
+            "source": _digest(source),
+            "mapping": _digest([items, options, hook]),
+            "target": _digest(target),
+        }
+
+    @model_validator(mode="after")
+    def _check(self) -> "Job":
+        keys = set(self.items[0].key) if self.target.create is None else set(self.target.create.table_key)
+        names: set[str] = set()
+        for position, rule in enumerate(self.items):
+            if rule.name in names:
+                raise Misfit("another rule has this name", "items", position, "name")
+            if set(rule.key) != keys:
+                wanted = " and ".join(sorted(keys))
+                whose = "the other rules have" if self.target.create is None else "target.create has"
+                raise Misfit(
+                    f"the key attributes must be those that {whose}: {wanted}", "items", position, "key"
+                )
+            self._check_version(position, rule)
+            names.add(rule.name)
+        return self
+
+    def _check_version(self, position: int, rule: ItemRule) -> None:
+        version = self.target.version
+        if version is None:
+            return
+        if version in rule.key:
+            raise Misfit(
+                "a key attribute is equal in both items, so it can't tell the newer", "target", "version"
+            )
+        known = rule.attributes_known
+        if (known is not None and version not in known) or (
+            known is None and version in rule.exclude and version not in rule.attributes
+        ):
+            raise Misfit(
+                f"its items have no attribute {version!r}, which target.version compares", "items", position
+            )
+
+
+def _digest(value: Any) -> str:
+    """Digest a value of plain Python; a literal number differs from the text that prints alike."""
+    text = json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def _plain(value: Any) -> Any:
+    assert isinstance(value, Decimal), f"no digest for {type(value).__name__}"
+    return {"number": str(value)}
