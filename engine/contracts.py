@@ -6,6 +6,7 @@ target, a target knows no checkpoint.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
@@ -167,6 +168,14 @@ class RunState:
 
 class CheckpointStore(Protocol):
     """Durable state of one job. Only the process that holds its lease may write."""
+
+    @property
+    def lease_fd(self) -> int:
+        """The descriptor of the local lease: workers inherit it, so that an orphan keeps the lease."""
+
+    @property
+    def dead_letters(self) -> Path:
+        """The file of dead letters."""
 
     async def load(self) -> RunState | None:
         """Return the latest run, or None; changes nothing. Raises: JobError when the state is damaged."""

@@ -1,0 +1,92 @@
+"""One runner per job and state directory: an advisory lock that dies with its holder.
+
+Invariant: as long as a process holds the lease, or a worker that inherited its descriptor lives, no other
+gets it; the kernel gives it back on any death, kill -9 included. The file's text only informs.
+"""
+
+import fcntl
+import os
+import socket
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from engine.errors import JobError, PermanentError
+
+LOCK_NAME = "lock"
+
+
+class Lease:
+    """A held lock on DIR/NAME/lock."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd: int | None = fd
+
+    @property
+    def fd(self) -> int:
+        """The descriptor to hand down to workers, so that orphans keep the lease until they are gone."""
+        assert self._fd is not None, "the lease was given back"
+        return self._fd
+
+    def release(self) -> None:
+        """Give the lease back, unless a worker still holds it.
+
+        Closing, not unlocking: LOCK_UN would take it from the workers too, flock(2).
+        """
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def take(directory: Path, job_name: str) -> Lease:
+    """Take the lease of a job. Raises: JobError when another process holds it."""
+    path = directory / LOCK_NAME
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PermanentError(f"the state directory {directory} can't be used: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(fd, 4096, 0)
+        os.close(fd)
+        raise JobError(f"job {job_name} is already being run{_describe(holder)}") from error
+    except OSError as error:
+        os.close(fd)
+        raise PermanentError(
+            f"the state directory {directory} knows no locks ({error.strerror}):"
+            " put it on a local file system with --state"
+        ) from error
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    about = orjson.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": now})
+    with suppress(OSError):  # a full disk: the text only informs, the lock is what counts
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, about, 0)
+    return Lease(fd)
+
+
+def _describe(holder: bytes) -> str:
+    """Say who holds a lease, as far as its file tells."""
+    try:
+        about = orjson.loads(holder)
+        pid, host, started = int(about["pid"]), str(about["host"]), str(about["started"])
+    except (ValueError, KeyError, TypeError):
+        return "; wait for it to end"
+    who = f" by pid {pid} on {host} since {started}"
+    if host == socket.gethostname() and not _alive(pid):
+        return f"{who}: it is gone, but its worker processes still end their requests; try again shortly"
+    return f"{who}; wait for it to end or stop it"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
