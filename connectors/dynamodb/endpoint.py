@@ -41,8 +41,8 @@ class Endpoint:
             return False
 
 
-def parse_endpoint(url: str, region: str) -> Endpoint:
-    """Take an endpoint's URL apart.
+def parse_endpoint(url: str, region: str, named: str = "target.endpoint_url") -> Endpoint:
+    """Take apart an endpoint's URL, which the user gave in what is `named`.
 
     Raises: JobError when it isn't `http(s)://host[:port]`, or when the environment asks for a proxy.
     """
@@ -56,9 +56,7 @@ def parse_endpoint(url: str, region: str) -> Endpoint:
             "target.endpoint_url isn't a URL like http://127.0.0.1:8000: give scheme, host and port"
         )
     if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise JobError(
-            f"target.endpoint_url for {parts.hostname} may hold only scheme, host and port: drop the rest"
-        )
+        raise JobError(f"{named} for {parts.hostname} may hold only scheme, host and port: drop the rest")
     endpoint = Endpoint(
         url=f"{parts.scheme}://{parts.netloc}",
         host=parts.hostname,
