@@ -6,7 +6,7 @@ last durable mark is done again after an interruption.
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -59,7 +59,6 @@ class Coordinator:
         self._max_wcu = max_wcu
         self._own_usage = own_usage
         self._own_start = own_usage()
-        self._before = run.effort
         self._watermark = run.watermark
         self._states = {state.segment.number: state for state in run.segments}
         self._pending = deque(state for state in run.segments if not state.done)
@@ -193,23 +192,20 @@ class Coordinator:
                 self._running.discard(mark.segment)
 
     def effort(self) -> Effort:
-        """Add up what the run has cost so far, over its interruptions and its processes."""
+        """Add up what the run has cost since this process took it up, over its workers."""
         now = self._own_usage()
         totals = self._totals()
-        before = self._before
         workers = [peer.usage for peer in self._peers]
         return Effort(
-            requests=before.requests + sum(totals.requests.values()),
-            items_unprocessed=before.items_unprocessed + totals.items_unprocessed,
-            requests_throttled=before.requests_throttled + sum(totals.throttled.values()),
-            retries=before.retries + totals.retries,
-            elapsed_s=before.elapsed_s + time.monotonic() - self._began,
-            cpu_s=before.cpu_s + now.cpu_s - self._own_start.cpu_s + sum(used.cpu_s for used in workers),
-            peak_rss_bytes=max(
-                before.peak_rss_bytes, now.peak_rss_bytes + sum(used.peak_rss_bytes for used in workers)
-            ),
-            consumed_wcu=Counter(before.consumed_wcu) + Counter(totals.consumed),
-            latency=Counter(before.latency) + Counter(totals.latency),
+            requests=sum(totals.requests.values()),
+            items_unprocessed=totals.items_unprocessed,
+            requests_throttled=sum(totals.throttled.values()),
+            retries=totals.retries,
+            elapsed_s=time.monotonic() - self._began,
+            cpu_s=now.cpu_s - self._own_start.cpu_s + sum(used.cpu_s for used in workers),
+            peak_rss_bytes=now.peak_rss_bytes + sum(used.peak_rss_bytes for used in workers),
+            consumed_wcu=totals.consumed,
+            latency=totals.latency,
         )
 
     def _totals(self) -> MeterTotals:

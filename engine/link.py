@@ -8,7 +8,7 @@ import pickle
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 from engine.batch import Cursor, Mark, Segment
 from engine.errors import BackfillError
@@ -100,33 +100,37 @@ class RunnerEnd(Protocol):
         """Return the next message, or None when the worker is gone."""
 
 
-class QueueEnd:
+Received = TypeVar("Received")
+Sent = TypeVar("Sent")
+
+
+class QueueEnd(Generic[Received, Sent]):
     """One end of a link inside a process."""
 
-    def __init__(self, incoming: "asyncio.Queue[object]", outgoing: "asyncio.Queue[object]") -> None:
+    def __init__(self, incoming: "asyncio.Queue[Received]", outgoing: "asyncio.Queue[Sent]") -> None:
         self._incoming = incoming
         self._outgoing = outgoing
 
-    def send(self, message: object) -> None:
+    def send(self, message: Sent) -> None:
         """Send without waiting."""
         self._outgoing.put_nowait(message)
 
-    async def receive(self) -> object:
+    async def receive(self) -> Received:
         """Return the next message."""
         return await self._incoming.get()
 
 
-def queue_link() -> tuple[QueueEnd, QueueEnd]:
-    """Make a link inside this process."""
-    there: asyncio.Queue[object] = asyncio.Queue()
-    back: asyncio.Queue[object] = asyncio.Queue()
+def queue_link() -> tuple[QueueEnd[ToRunner, ToWorker], QueueEnd[ToWorker, ToRunner]]:
+    """Make a link inside this process: the runner's end and the worker's."""
+    there: asyncio.Queue[ToRunner] = asyncio.Queue()
+    back: asyncio.Queue[ToWorker] = asyncio.Queue()
     return QueueEnd(there, back), QueueEnd(back, there)
 
 
 _FRAME = struct.Struct("!I")
 
 
-class SocketEnd:
+class SocketEnd(Generic[Received, Sent]):
     """One end of a link between a process and its own child, over a socket pair that nobody else has."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,22 +138,22 @@ class SocketEnd:
         self._writer = writer
 
     @classmethod
-    async def open(cls, sock: socket.socket) -> "SocketEnd":
+    async def open(cls, sock: socket.socket) -> Self:
         """Take over a connected socket."""
         reader, writer = await asyncio.open_connection(sock=sock)
         return cls(reader, writer)
 
-    def send(self, message: object) -> None:
+    def send(self, message: Sent) -> None:
         """Send without waiting."""
         if not self._writer.is_closing():
             body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
             self._writer.write(_FRAME.pack(len(body)) + body)
 
-    async def receive(self) -> object:
+    async def receive(self) -> Received | None:
         """Return the next message, or None when the other end is gone."""
         try:
             (length,) = _FRAME.unpack(await self._reader.readexactly(_FRAME.size))
-            return pickle.loads(await self._reader.readexactly(length))  # noqa: S301 - from our own child
+            return cast("Received", pickle.loads(await self._reader.readexactly(length)))  # noqa: S301 - from our own child
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
 

@@ -6,7 +6,6 @@ and it ends by itself when the runner does.
 
 import asyncio
 import contextlib
-import os
 import resource
 import socket
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 from engine.contracts import SourceTicket
 from engine.job import Job
-from engine.link import SocketEnd
+from engine.link import SocketEnd, ToRunner, ToWorker
 from engine.worker import Usage
 
 STOP_S = 5.0
@@ -28,13 +27,10 @@ class Boot:
     """All that a worker process needs; sent over its private socket, since the job holds secrets."""
 
     job: Job
-    job_dir: Path
     ticket: SourceTicket
     table: Any
     ordered: bool
     cursors: int
-    threads: int
-    wcu_per_s: float | None
 
 
 @dataclass(slots=True)
@@ -42,7 +38,7 @@ class WorkerProcess:
     """A running worker and the link to it."""
 
     process: asyncio.subprocess.Process
-    link: SocketEnd
+    link: SocketEnd[ToRunner, Boot | ToWorker]
 
     async def end(self) -> None:
         """See that the process is gone. It has said Finished, or it is not worth waiting for."""
@@ -71,7 +67,7 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
         )
     finally:
         theirs.close()
-    link = await SocketEnd.open(ours)
+    link: SocketEnd[ToRunner, Boot | ToWorker] = await SocketEnd.open(ours)
     link.send(boot)
     return WorkerProcess(process, link)
 
@@ -91,10 +87,3 @@ def peak_rss_bytes() -> int:
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def core_count() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,106 @@
+"""Which connector serves which `type` of the job: explicit tables from a name to what builds it.
+
+Invariant: connectors and their drivers are loaded only when a job names them.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from engine.contracts import CheckpointStore, Source, SourceTicket
+from engine.errors import JobError
+from engine.hook import load_hook
+from engine.job import Job
+from engine.key_gate import KeyGate
+from engine.meter import Meter
+from engine.pipeline import Line, Window
+
+CURSORS = 2
+"""Segments that one process reads side by side: while one waits for its server, the other has rows."""
+
+WINDOW_BYTES = 16 * 2**20
+"""Rows that are between being read and being acked, per process: about eight batches of 2 MB."""
+
+ENCODE_THREADS = 2
+"""Threads that transform and encode, per process: one at work while the other's batch is on its way."""
+
+
+async def open_source(job: Job, *, since: str | None, ticket: SourceTicket | None = None) -> Source:
+    """Open the job's source, with a ticket as a worker does, without one as the runner does."""
+    return await _SOURCES[job.source.type](job, since, ticket)
+
+
+async def _postgres(job: Job, since: str | None, ticket: SourceTicket | None) -> Source:
+    from connectors.postgres import open_source
+
+    return await open_source(job.source, since=since, ticket=ticket)
+
+
+_SOURCES: Mapping[str, Callable[[Job, str | None, SourceTicket | None], Awaitable[Source]]] = {
+    "postgres": _postgres,
+}
+
+
+async def describe_table(job: Job) -> Any:
+    """Return what the target says of the job's table, checked against the rules' keys.
+
+    Raises: JobError when there is no such table or its keys don't fit.
+    """
+    from connectors.dynamodb.table import check_keys, describe
+
+    table = await describe(job.target)
+    if table is None:
+        raise JobError(
+            f"target.table: there is no table {job.target.table};"
+            " create it with `backfill table create` or correct the name or region"
+        )
+    check_keys(table, job)
+    return table
+
+
+@asynccontextmanager
+async def open_line(
+    job: Job, source: Source, table: Any, *, ordered: bool, notice: Callable[[str], None]
+) -> AsyncIterator[Line]:
+    """Put the stages of this process together, and take them apart again.
+
+    Raises: JobError when the rules don't fit the source's columns or the table's keys.
+    """
+    from connectors.dynamodb.target import open_target
+
+    from engine.transform import compile_rules
+
+    meter = Meter()
+    transform = compile_rules(job, source.ticket.schema, load_hook(job.transform) if job.transform else None)
+    target = await open_target(job, table, source.ticket.schema, transform.rules, meter, notice)
+    try:
+        with ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode") as threads:
+            yield Line(
+                source=source,
+                transform=transform,
+                target=target,
+                window=Window(WINDOW_BYTES),
+                gate=KeyGate() if ordered else None,
+                threads=threads,
+                meter=meter,
+            )
+    finally:
+        await target.close()
+
+
+def table_identity(table: Any) -> dict[str, str]:
+    """Return what makes a table the same one tomorrow."""
+    return {"arn": table.arn, "created_at": table.created_at}
+
+
+async def open_store(job: Job, state_dir: Path) -> CheckpointStore:
+    """Take the job's lease and open its checkpoint. Raises: JobError when another run holds it."""
+    if job.state.type == "sqlite":
+        from engine.checkpoint import open_store
+
+        return open_store(state_dir, job.name)
+    from connectors.dynamodb.state import open_store as open_table_store
+
+    return await open_table_store(job.state, state_dir, job.name)
