@@ -7,6 +7,7 @@ gets it; the kernel gives it back on any death, kill -9 included. The file's tex
 import fcntl
 import os
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,9 @@ import orjson
 from engine.errors import JobError, PermanentError
 
 LOCK_NAME = "lock"
+
+_TRIES = 5
+_PAUSE_S = 0.02
 
 
 class Lease:
@@ -50,7 +54,7 @@ def take(directory: Path, job_name: str) -> Lease:
     except OSError as error:
         raise PermanentError(f"the state directory {directory} can't be used: {error.strerror}") from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
     except BlockingIOError as error:
         holder = os.pread(fd, 4096, 0)
         os.close(fd)
@@ -67,6 +71,18 @@ def take(directory: Path, job_name: str) -> Lease:
         os.ftruncate(fd, 0)
         os.pwrite(fd, about, 0)
     return Lease(fd)
+
+
+def _lock(fd: int) -> None:
+    """Lock, with patience for a `status` that looks at the lock for an instant. Raises: BlockingIOError."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _describe(holder: bytes) -> str:
