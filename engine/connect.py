@@ -73,7 +73,9 @@ async def open_line(
     from engine.transform import compile_rules
 
     meter = Meter()
-    transform = compile_rules(job, source.ticket.schema, load_hook(job.transform) if job.transform else None)
+    transform = compile_rules(
+        job, source.ticket.schema, load_hook(job.transform, job.directory) if job.transform else None
+    )
     target = await open_target(job, table, source.ticket.schema, transform.rules, meter, notice)
     try:
         with ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode") as threads:

@@ -170,10 +170,6 @@ class CheckpointStore(Protocol):
     """Durable state of one job. Only the process that holds its lease may write."""
 
     @property
-    def lease_fd(self) -> int | None:
-        """The lease's file, which worker processes inherit so that it is held until the last has ended."""
-
-    @property
     def lease_fd(self) -> int:
         """The descriptor of the local lease: workers inherit it, so that an orphan keeps the lease."""
 
