@@ -15,7 +15,7 @@ SECRET_LENGTH_MIN = 8
 
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-zA-Z][\w+.-]*://[^\s:/@\"']*:)[^\s\"']+(?P<tail>@)")
 _NAMED = re.compile(
-    r"(?P<head>\b(?:password|passwd|pwd|secret[\w-]*|\w*secret_?access_?key|[\w-]*(?:session|security)[_-]?token"
+    r"(?P<head>\b(?:\w*(?:password|passwd|pwd)|secret[\w-]*|\w*secret_?access_?key|[\w-]*(?:session|security)[_-]?token"
     r"|signature)[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s\"',;&)}]+)",
     re.IGNORECASE,
 )

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from engine.batch import Counts
+from engine.dead_letters import REASONS
 from engine.errors import JobError
 from engine.events import Event, RunEnded, RunStarted, SegmentsPlanned, SegmentTally, Tick
 from engine.meter import LATENCY_BOUNDS_S, STAGES, TABLE, MeterTotals
@@ -23,20 +24,6 @@ if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
 ADDRESS_DEFAULT = "0.0.0.0"  # noqa: S104 - who asks for a metrics port wants it scraped, usually from elsewhere
-REASONS = (
-    "key_null",
-    "key_empty",
-    "key_type",
-    "key_too_long",
-    "item_too_large",
-    "number_precision",
-    "number_range",
-    "number_not_finite",
-    "nesting_too_deep",
-    "set_invalid",
-    "value_unsupported",
-    "rejected_by_target",
-)
 OUTCOMES = ("ok", "partial", "throttled", "refused", "error")
 CAUSES = ("table", "index", "partition", "account", "unknown")
 TABLE_LABEL = "table"
@@ -180,7 +167,7 @@ LABELLED_COUNTERS: tuple[tuple[str, str, str, Callable[[MeterTotals], Labelled]]
         "backfill_items_dead_lettered_total",
         "Items that can't be written, by reason.",
         "reason",
-        lambda m: _with_zeros(REASONS, m.dead_lettered),
+        lambda m: _with_zeros(sorted(REASONS), m.dead_lettered),
     ),
     (
         "backfill_requests_total",

@@ -236,8 +236,13 @@ def _start_live(stream: TextIO) -> "Live":
     from rich.console import Console
     from rich.live import Live
 
+    class Display(Console):
+        def on_broken_pipe(self) -> None:
+            """Fall silent; rich's own way would end the process."""
+            self.quiet = True
+
     # No refresh thread: ticks come often enough, and the run's process stays single-threaded here.
-    live = Live(console=Console(file=stream), auto_refresh=False, transient=True, redirect_stdout=False)
+    live = Live(console=Display(file=stream), auto_refresh=False, transient=True, redirect_stdout=False)
     live.start()
     return live
 

@@ -74,7 +74,9 @@ def verdict(report: Report) -> str:
 def _ending(report: Report) -> str:
     if not report.counts.balanced:
         missing = report.counts.items_emitted - report.counts.items_settled
-        return f"THE NUMBERS DO NOT BALANCE, {number(missing)} items have no known fate; please report this"
+        return (
+            f"THE NUMBERS DO NOT BALANCE, {counted(missing, 'item')} without a known fate; please report this"
+        )
     match report.outcome:
         case "complete":
             return "complete, the numbers balance"
@@ -95,8 +97,9 @@ def figures(report: Report) -> list[str]:
         f"  requests      {number(report.requests)}, {number(report.requests_throttled)} throttled, "
         f"{counted(report.items_unprocessed, 'item')} sent again, {number(report.retries)} retries",
     ]
-    if latency["p50"] is not None:
-        lines.append("  latency       " + ", ".join(f"{name} {ms} ms" for name, ms in latency.items()))
+    known = [f"{name} {ms:.1f} ms" for name, ms in latency.items() if ms is not None]
+    if known:
+        lines.append(f"  latency       {', '.join(known)}")
     units = [
         f"table {number(wcu['table'])}",
         *(f"{name} {number(used)}" for name, used in wcu["gsi"].items()),

@@ -1,0 +1,259 @@
+"""The command line: argv in, exit code out; every fault ends as one sentence on stderr.
+
+Invariant: importing this module loads nothing heavy (no polars, pyarrow, pydantic, botocore, rich), so that
+`--help` answers at once; each command imports what it needs. stdout carries results only.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from engine import __version__, logs
+from engine.environment import cores, tune
+from engine.errors import BackfillError, JobError
+from engine.masking import mask
+
+if TYPE_CHECKING:
+    from engine.job import Job
+    from engine.report import Report
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+EXIT_ORDER = (1, 130, 3, 0)
+"""Of several jobs' exit codes the first of these that occurs is the process's."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What outlives a command: whether its errors come with a traceback."""
+
+    verbose: bool = False
+
+
+def _verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Invocation).verbose = True
+        logs.setup(verbose=True)
+
+
+job_argument = click.argument("job_file", metavar="JOB", type=click.Path(path_type=Path))
+state_option = click.option(
+    "--state",
+    "state_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".backfill"),
+    show_default=True,
+    help="Directory of checkpoints, dead letters and reports.",
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a job key, as in a.b=value."
+)
+only_option = click.option("--only", metavar="NAME", help="Take just this job of the file.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_verbose,
+    help="Show debug logs, and tracebacks of errors.",
+)
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Put several options on a command, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="backfill")
+def cli() -> None:
+    """Load a PostgreSQL table or query into DynamoDB: fast, resumable, with nothing lost.
+
+    Exit codes: 0 done; 1 failed, resumable; 2 the job file, the command line or the checkpoint doesn't fit;
+    3 done, with dead letters; 130 interrupted after a clean checkpoint.
+    """
+
+
+@cli.command()
+@options(job_argument, state_option, set_option, only_option)
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes; default: the cores.")
+@click.option("--metrics-port", metavar="[HOST:]PORT", help="Serve Prometheus metrics there.")
+@click.option("--fresh", is_flag=True, help="Start a new full run, whatever the checkpoint says.")
+@options(json_option, verbose_option)
+def run(
+    job_file: Path,
+    state_dir: Path,
+    overrides: tuple[str, ...],
+    only: str | None,
+    workers: int | None,
+    metrics_port: str | None,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Load a job's source into its target, or go on with what was begun.
+
+    A job with a watermark whose full run has finished catches up with what has changed since.
+    """
+    jobs = _load(job_file, overrides, only)
+    import uvloop
+
+    from engine import metrics, progress, runner, summary
+
+    display = progress.observer()
+    observers: list[Any] = [display]
+    server = None
+    if metrics_port is not None:
+        figures = metrics.Metrics()
+        server, address = metrics.serve(figures, metrics_port)
+        click.echo(f"backfill: metrics on {address}", err=True)
+        observers.append(figures)
+    try:
+        reports = uvloop.run(
+            runner.run(
+                jobs,
+                runner.RunOptions(state_dir=state_dir, workers=workers or cores(), fresh=fresh),
+                observers,
+            )
+        )
+    finally:
+        display.close()
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+    if as_json:
+        _print_json([report.as_json() for report in reports], several=len(jobs) > 1)
+    else:
+        click.echo("\n\n".join(summary.render(report, state_dir / report.job) for report in reports))
+    return exit_code(reports)
+
+
+def exit_code(reports: "Sequence[Report]") -> int:
+    """Return the exit code of several jobs' runs: the one that asks most of the user."""
+    return min((report.exit_code for report in reports), key=EXIT_ORDER.index, default=0)
+
+
+@cli.command()
+@options(job_argument, state_option, set_option, only_option, json_option, verbose_option)
+def status(
+    job_file: Path, state_dir: Path, overrides: tuple[str, ...], only: str | None, as_json: bool
+) -> None:
+    """Show the last or current run, from its checkpoint."""
+    jobs = _load(job_file, overrides, only)
+    from engine import status as standing
+
+    looks = [standing.look(job, state_dir) for job in jobs]
+    if as_json:
+        _print_json([look.as_json() for look in looks], several=len(jobs) > 1)
+    else:
+        click.echo("\n\n".join(look.text() for look in looks))
+
+
+@cli.group()
+def table() -> None:
+    """Prepare target tables."""
+
+
+@table.command("create")
+@options(job_argument, set_option, only_option, verbose_option)
+def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -> None:
+    """Create the target tables as the job describes them, and wait until they are active."""
+    jobs = _load(job_file, overrides, only)
+    from connectors.dynamodb import table as tables
+
+    async def create() -> None:
+        done = []
+        for job in jobs:
+            if job.target not in done:
+                done.append(job.target)
+                await tables.create(job.target, lambda text: click.echo(f"backfill: {text}", err=True))
+
+    asyncio.run(create())
+
+
+@cli.command()
+@options(json_option, verbose_option)
+def demo(as_json: bool) -> int:
+    """Load, check and report a whole migration on this machine, with servers of its own."""
+    tune()
+    try:
+        from bench import demo as rehearsal
+    except ImportError as error:
+        raise JobError(
+            f"the demo needs {error.name}, which isn't installed; try: pip install 'backfill[demo]'"
+        ) from error
+    return rehearsal.run(as_json=as_json)
+
+
+@cli.command()
+@verbose_option
+def schema() -> None:
+    """Print the JSON Schema of the job file, for editors."""
+    from engine.job_schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _load(job_file: Path, overrides: Sequence[str], only: str | None) -> "Sequence[Job]":
+    tune()
+    from engine import jobfile
+
+    return jobfile.load(job_file, overrides, os.environ, only=only)
+
+
+def _print_json(objects: Sequence[Any], *, several: bool) -> None:
+    click.echo(json.dumps({"jobs": objects} if several else objects[0], indent=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that argv names and leave with its exit code."""
+    invocation = Invocation()
+    logs.setup(verbose=False)
+    sys.exit(_answer(arguments, invocation))
+
+
+def _answer(arguments: Sequence[str] | None, invocation: Invocation) -> int:
+    try:
+        code = cli.main(arguments, prog_name="backfill", standalone_mode=False, obj=invocation)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        return _complain(error.format_message(), error, invocation, JobError.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("backfill: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BackfillError as error:
+        return _complain(str(error), error, invocation, error.exit_code)
+    except BrokenPipeError:
+        # Nobody reads stdout any more: without this the interpreter complains again while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:  # the last resort, so that a bug ends as a sentence too
+        what = f"internal error: {type(error).__name__}: {error}; please report this; -v shows the traceback"
+        return _complain(what, error, invocation, EXIT_FAILED)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(sentence: str, error: BaseException, invocation: Invocation, code: int) -> int:
+    if invocation.verbose:
+        click.echo(mask("".join(traceback.format_exception(error)), os.environ), err=True, nl=False)
+    click.echo(f"backfill: error: {mask(sentence, os.environ)}", err=True)
+    return code

@@ -1,0 +1,67 @@
+"""No secret leaves the process, whatever a library puts into its message."""
+
+import logging
+
+import pytest
+
+from engine.logs import MaskingFormatter
+from engine.masking import mask
+
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"can't reach postgres://app:{SECRET}@db:5432/shop",
+        f"can't reach postgresql+asyncpg://app:p@{SECRET}@db/shop",
+        f"redis://:{SECRET}@cache",
+        f"password={SECRET} host=db",
+        f"PGPASSWORD='{SECRET}'",
+        f'{{"aws_secret_access_key": "{SECRET}"}}',
+        f"AWS_SECRET_ACCESS_KEY={SECRET}",
+        f"X-Amz-Security-Token: {SECRET}",
+        f"Signature={SECRET}",
+    ],
+)
+def test_secrets_are_blanked(text: str) -> None:
+    assert SECRET not in mask(text)
+    assert "***" in mask(text)
+
+
+@pytest.mark.parametrize("key", ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"])
+def test_access_keys_are_blanked(key: str) -> None:
+    assert mask(f"credentials {key} are refused") == "credentials *** are refused"
+
+
+def test_the_environments_secrets_are_blanked_anywhere() -> None:
+    assert mask(f"odd: {SECRET}!", {"AWS_SESSION_TOKEN": SECRET}) == "odd: ***!"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "can't reach postgres://db:5432/shop",
+        "items[0].key.SK: column password is null",
+        "http://127.0.0.1:8000 doesn't answer",
+        "the local table",
+    ],
+)
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert mask(text, {"AWS_SECRET_ACCESS_KEY": "local"}) == text
+
+
+def test_logged_tracebacks_hold_no_secret() -> None:
+    def connect() -> None:
+        raise ConnectionError(f"postgres://app:{SECRET}@db/shop refused")
+
+    try:
+        connect()
+    except ConnectionError as error:
+        record = logging.LogRecord(
+            "engine", logging.ERROR, "f", 1, "lost %s", ("it",), (type(error), error, None)
+        )
+    text = MaskingFormatter().format(record)
+    assert "lost it" in text
+    assert "refused" in text
+    assert SECRET not in text

@@ -1,0 +1,151 @@
+"""Progress tells the truth about a run, and never harms it."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from engine import progress
+from engine.batch import Counts
+from engine.events import Event, Notice, RunEnded, SegmentsPlanned
+from engine.meter import MeterTotals
+from tests.support.runs import run_report, run_started, tick, totals
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Closed(io.StringIO):
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def moment(at_s: float, rows: int) -> Event:
+    return tick(
+        at_s,
+        meter=MeterTotals(
+            rows_read=rows, items_written=rows, consumed={"": rows * 2.0}, rate_limit=float("inf")
+        ),
+        counts=Counts(rows_read=rows, items_emitted=rows, items_written=rows),
+    )
+
+
+def test_a_plain_line_every_ten_seconds() -> None:
+    stream = io.StringIO()
+    shown = progress.PlainProgress(stream)
+    shown.on(run_started())
+    shown.on(SegmentsPlanned(4, 1))
+    for second in range(26):
+        shown.on(moment(float(second), second * 10_000))
+    shown.on(RunEnded(run_report()))
+    assert stream.getvalue().splitlines() == [
+        "orders: full run 20240115T100000Z-ab12 starts, public.orders to app-data, workers 2",
+        "orders: 4 segments, 1 complete already",
+        "orders: 100,000 of ~1,000,000 (10 %) rows, 10,000 items/s, WCU/s 20,000 (limit none), throttled 0, "
+        "retries 0, segments 1/4, dead letters 0, ETA 1 min 30 s",
+        "orders: 200,000 of ~1,000,000 (20 %) rows, 10,000 items/s, WCU/s 20,000 (limit none), throttled 0, "
+        "retries 0, segments 1/4, dead letters 0, ETA 1 min 20 s",
+        "orders: complete: 1,000,000 rows read, 999,000 items written, 0 dead letters in 8.0 s",
+    ]
+
+
+def test_speed_follows_what_happened_last() -> None:
+    pace = progress.Pace()
+    speeds = [pace.take(moment(float(s), 1_000 * min(s, 20)), None) for s in range(41)]  # type: ignore[arg-type]
+    assert speeds[20].rows_per_s == 1_000
+    assert speeds[40].rows_per_s == 0
+    assert speeds[40].eta_s is None
+
+
+def test_two_ticks_of_one_moment_have_no_speed() -> None:
+    pace = progress.Pace()
+    pace.take(moment(1.0, 10), 100)  # type: ignore[arg-type]
+    assert pace.take(moment(1.0, 20), 100) == progress.Speeds(0, 0, 0, None)  # type: ignore[arg-type]
+
+
+def test_a_resumed_run_goes_on_from_what_is_durable() -> None:
+    stream = io.StringIO()
+    shown = progress.PlainProgress(stream)
+    shown.on(run_started(resumed=True, rows_expected=None))
+    shown.on(tick(0.0, counts=Counts(rows_read=600)))
+    shown.on(tick(10.0, counts=Counts(rows_read=700), meter=totals()))
+    text = stream.getvalue()
+    assert "goes on" in text
+    assert "orders: 700 rows" in text
+    assert "latency p50/p99" in text
+    assert "ETA ?" in text
+
+
+def test_notices_are_told_with_their_weight() -> None:
+    stream = io.StringIO()
+    shown = progress.PlainProgress(stream)
+    shown.on(Notice("nothing to do"))
+    shown.on(run_started())
+    shown.on(Notice("a new snapshot", "warning"))
+    assert stream.getvalue().splitlines()[0] == "backfill: nothing to do"
+    assert stream.getvalue().splitlines()[-1] == "orders: warning: a new snapshot"
+
+
+@pytest.mark.parametrize("stream", [Closed(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")])
+@pytest.mark.parametrize("kind", [progress.PlainProgress, progress.LiveProgress])
+def test_a_closed_or_ascii_stream_is_put_up_with(
+    stream: io.StringIO, kind: type[progress.PlainProgress | progress.LiveProgress]
+) -> None:
+    shown = kind(stream)
+    for event in (run_started(source="bücher"), Notice("größer"), moment(0.0, 1), moment(11.0, 2)):
+        shown.on(event)
+    shown.on(RunEnded(run_report()))
+    shown.close()
+
+
+@pytest.mark.parametrize("columns", ["8", "40", "200"])
+@pytest.mark.parametrize("no_colour", [True, False])
+def test_the_live_display_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: str, no_colour: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", "24")
+    if no_colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    shown = progress.observer(stream)
+    assert isinstance(shown, progress.LiveProgress)
+    for event in (run_started(), Notice("read [this]"), tick(1.0, meter=totals(), watermark_lag_s=61.0)):
+        shown.on(event)
+    shown.on(RunEnded(run_report()))
+    text = stream.getvalue()
+    assert "[this]" in text.replace("\n", "")
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h"), "the cursor must come back"
+
+
+def test_the_picture_holds_what_matters() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    now = tick(10.0, meter=totals(), counts=Counts(rows_read=250_000, items_dead_lettered=3))
+    console.print(progress._picture(run_started(), now, progress.Speeds(1.0, 128_400.0, 2.0, 61.0)))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for part in (
+        "250,000 of ~1,000,000 (25 %) rows, 128,400 items/s, ETA 1 min 01 s",
+        "limit 4,000",
+        "1/4",
+        "16 requests",
+    ):
+        assert part in text
+
+
+def test_the_terminal_comes_back_when_the_run_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    shown = progress.observer(stream)
+    shown.on(run_started())
+    shown.close()
+    shown.close()
+    assert stream.getvalue().count("\x1b[?25h") == 1
+
+
+def test_a_pipe_or_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(progress.observer(io.StringIO()), progress.PlainProgress)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress.observer(Terminal()), progress.PlainProgress)

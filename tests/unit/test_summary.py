@@ -1,0 +1,120 @@
+"""A user learns from one screen whether it is all there, and what to do next."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine import summary
+from engine.batch import Counts, Cursor, Effort, Segment
+from engine.contracts import SegmentState
+from tests.support.runs import COUNTS, run_report, run_state
+
+DIRECTORY = Path(".backfill/orders")
+
+COMPLETE = """\
+orders: full run complete in 8.0 s
+
+  1,000,000 rows read, 999,000 items written, 500 deleted, 200 skipped (the target's own was kept), \
+300 coalesced (a later row had the same key), 0 dead letters: complete, the numbers balance.
+
+  speed         124,962 items/s, 7.4 us of CPU per item, 310 MB at most
+  requests      40,012, 12 throttled, 300 items sent again, 12 retries
+  latency       p50 4.7 ms, p95 5.7 ms, p99 5.8 ms
+  write units   table 1,000,000, ByEmail 500,000
+  segments      4 of 4 complete
+
+  Nothing is left to do."""
+
+
+def test_a_complete_run_says_so() -> None:
+    assert summary.render(run_report(), DIRECTORY) == COMPLETE
+
+
+def test_the_plainest_run_reads_plainly() -> None:
+    counts = Counts(rows_read=1, items_emitted=1, items_written=1)
+    assert summary.verdict(run_report(counts=counts)) == (
+        "1 row read, 1 item written, 0 dead letters: complete, the numbers balance."
+    )
+
+
+def test_dead_letters_are_named_with_their_file_and_reasons() -> None:
+    counts = replace(COUNTS, items_written=998_998, items_dead_lettered=2)
+    text = summary.render(
+        run_report("complete_with_dead_letters", counts=counts, dead_letters_by_reason={"key_null": 2}),
+        DIRECTORY,
+    )
+    assert "2 dead letters: every row was read, but dead letters are not in the target" in text
+    assert "dead letters  key_null: 2" in text
+    assert ".backfill/orders/dead-letters.jsonl" in text
+    assert "--fresh" in text
+
+
+def test_a_failed_run_says_why_and_how_to_go_on() -> None:
+    text = summary.render(run_report("failed", error="the table app-data is gone"), DIRECTORY)
+    assert "orders: full run failed in 8.0 s" in text
+    assert "Cause: the table app-data is gone" in text
+    assert "goes on from the checkpoint" in text
+    assert "balance" not in text
+
+
+def test_numbers_that_dont_balance_are_never_called_complete() -> None:
+    text = summary.verdict(run_report(counts=replace(COUNTS, items_written=998_999)))
+    assert "DO NOT BALANCE, 1 item without a known fate" in text
+    assert "complete" not in text
+
+
+def test_a_watermark_says_what_comes_next() -> None:
+    text = summary.render(run_report(watermark="2024-01-15T10:00:00Z"), DIRECTORY)
+    assert "catches up with what has changed since 2024-01-15T10:00:00Z" in text
+
+
+def test_status_of_a_live_run_tells_progress_and_time_left() -> None:
+    state = run_state(
+        outcome=None,
+        finished_at=None,
+        counts=Counts(rows_read=250_000, items_emitted=250_000, items_written=250_000),
+        segments=(
+            SegmentState(Segment(0, None, None, None), Cursor(("9",)), done=True),
+            SegmentState(Segment(1, None, None, None), Cursor(("12",)), done=False),
+            SegmentState(Segment(2, None, None, None), None, done=False),
+        ),
+    )
+    text = summary.status("orders", state, alive=True, directory=DIRECTORY)
+    assert "orders: full run 20240115T100000Z-ab12, running" in text
+    assert "250,000 of about 1,000,000 (25 %), about 24.0 s left" in text
+    assert "[#+.]" in text
+    assert "Next:" not in text
+
+
+def test_status_of_a_killed_run_says_that_it_can_go_on() -> None:
+    text = summary.status("orders", run_state(outcome=None), alive=False, directory=DIRECTORY)
+    assert "interrupted" in text.splitlines()[0]
+    assert "goes on from the checkpoint" in text
+
+
+def test_many_segments_fit_a_screen_and_a_group_is_complete_only_whole() -> None:
+    segments = [SegmentState(Segment(n, None, None, None), None, done=n != 999) for n in range(1_000)]
+    bar = summary.segment_bar(segments)
+    assert bar == "#" * 63 + "+"
+
+
+def test_eta_is_unknown_without_figures() -> None:
+    assert summary.eta_s(run_report(rows_expected=None)) is None
+    assert summary.eta_s(run_report(counts=Counts())) is None
+    assert summary.eta_s(run_report(effort=Effort())) is None
+    assert summary.eta_s(run_report(rows_expected=10)) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (61, "1 min 01 s"),
+        (3_599.7, "1 h 00 min 00 s"),
+        (93_784, "1 d 2 h 03 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert summary.duration(seconds) == text
