@@ -16,7 +16,7 @@ from typing import Any
 
 from connectors.dynamodb.endpoint import Endpoint, parse_endpoint
 from connectors.dynamodb.sigv4 import Keys, Signer
-from connectors.dynamodb.transport import Transport
+from connectors.dynamodb.transport import CONNECT_TIMEOUT_S, Transport
 from engine.errors import JobError, PermanentError
 from engine.job import DynamoDBTarget
 
@@ -25,6 +25,9 @@ CHECK_EVERY_S = 10.0
 
 FORCE_EVERY_S = 5.0
 """Refusals that arrive together ask for one renewal, not for one each."""
+
+CONTROL_TRIES = 4
+CONTROL_TIMEOUT_S = 30.0
 
 LOCAL_KEYS = Keys("local", "local")
 """Emulators take any credentials, but want some."""
@@ -93,8 +96,16 @@ class Session:
 
     def client(self) -> AbstractAsyncContextManager[Any]:
         """Return an aiobotocore client for the control plane, to be entered with `async with`."""
+        from aiobotocore.config import AioConfig
+
+        # botocore tries DynamoDB 10 times by default: half a minute before a dead endpoint.
+        config = AioConfig(
+            retries={"mode": "standard", "total_max_attempts": CONTROL_TRIES},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=CONTROL_TIMEOUT_S,
+        )
         client: AbstractAsyncContextManager[Any] = self._aio_session.create_client(
-            "dynamodb", region_name=self.endpoint.region, endpoint_url=self.endpoint.url
+            "dynamodb", region_name=self.endpoint.region, endpoint_url=self.endpoint.url, config=config
         )
         return client
 

@@ -23,25 +23,20 @@ class KeyAttribute(NamedTuple):
 class Index:
     """A secondary index. A local one shares the table's partition key and its capacity.
 
-    Shape: `projection` is `ALL`, `KEYS_ONLY` or `INCLUDE`; `projected` the non-key attributes of the latter.
+    Shape: `keys` the attributes of its key, partition first; an index may have several of each sort.
+    `projection` is `ALL`, `KEYS_ONLY` or `INCLUDE`; `projected` the non-key attributes of the latter.
     Units: writes per second; None where no such setting is made.
     """
 
     name: str
     local: bool
     status: str
-    partition_key: KeyAttribute
-    sort_key: KeyAttribute | None
+    keys: tuple[KeyAttribute, ...]
     projection: str
     projected: tuple[str, ...]
     write_capacity: int | None
     on_demand_write_max: int | None
     warm_write: int | None
-
-    @property
-    def keys(self) -> tuple[KeyAttribute, ...]:
-        """The partition key and, where there is one, the sort key."""
-        return (self.partition_key,) if self.sort_key is None else (self.partition_key, self.sort_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +44,10 @@ class TableInfo:
     """A table as it was when it was described.
 
     Shape: `created_at` ISO 8601 in UTC; with `arn` it tells this table from one made anew under its name.
+    `indexes` the global ones first, by name.
     `pitr` None: not known (no permission, or an emulator without it). `stream` is the view type.
-    Units: capacities in units per second, None where the setting isn't made; `item_count` and `size_bytes` are
-    DynamoDB's own estimates, some six hours old.
+    Units: capacities in units per second, None where the setting isn't made; `item_count` and `size_bytes`
+    are DynamoDB's own estimates, some six hours old.
     """
 
     name: str
@@ -87,7 +83,7 @@ class TableInfo:
 def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
     """Turn DescribeTable's `Table` into a value."""
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
-    partition_key, sort_key = _keys(table["KeySchema"], types)
+    partition_key, *sort_keys = _keys(table["KeySchema"], types)
     on_demand = table.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST"
     local = [_index(each, types, local=True) for each in table.get("LocalSecondaryIndexes") or ()]
     globals_ = [_index(each, types, local=False) for each in table.get("GlobalSecondaryIndexes") or ()]
@@ -98,8 +94,8 @@ def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
         created_at=_iso(table.get("CreationDateTime")),
         status=table["TableStatus"],
         partition_key=partition_key,
-        sort_key=sort_key,
-        indexes=(*globals_, *local),
+        sort_key=sort_keys[0] if sort_keys else None,
+        indexes=(*sorted(globals_, key=_name), *sorted(local, key=_name)),
         billing="on_demand" if on_demand else "provisioned",
         read_capacity=None if on_demand else _units(table, "ProvisionedThroughput", "ReadCapacityUnits"),
         write_capacity=None if on_demand else _units(table, "ProvisionedThroughput", "WriteCapacityUnits"),
@@ -114,15 +110,17 @@ def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
     )
 
 
+def _name(index: Index) -> str:
+    return index.name
+
+
 def _index(index: Mapping[str, Any], types: Mapping[str, str], *, local: bool) -> Index:
-    partition_key, sort_key = _keys(index["KeySchema"], types)
     projection = index.get("Projection") or {}
     return Index(
         name=index["IndexName"],
         local=local,
         status=index.get("IndexStatus", "ACTIVE"),
-        partition_key=partition_key,
-        sort_key=sort_key,
+        keys=_keys(index["KeySchema"], types),
         projection=projection.get("ProjectionType", "ALL"),
         projected=tuple(projection.get("NonKeyAttributes") or ()),
         write_capacity=_units(index, "ProvisionedThroughput", "WriteCapacityUnits"),
@@ -131,14 +129,10 @@ def _index(index: Mapping[str, Any], types: Mapping[str, str], *, local: bool) -
     )
 
 
-def _keys(
-    schema: Sequence[Mapping[str, str]], types: Mapping[str, str]
-) -> tuple[KeyAttribute, KeyAttribute | None]:
-    names = {each["KeyType"]: each["AttributeName"] for each in schema}
-    sort = names.get("RANGE")
-    return KeyAttribute(names["HASH"], types[names["HASH"]]), KeyAttribute(
-        sort, types[sort]
-    ) if sort else None
+def _keys(schema: Sequence[Mapping[str, str]], types: Mapping[str, str]) -> tuple[KeyAttribute, ...]:
+    """Return a key's attributes, partition first; DynamoDB says HASH and RANGE for partition and sort."""
+    ordered = sorted(schema, key=lambda each: each["KeyType"] != "HASH")
+    return tuple(KeyAttribute(each["AttributeName"], types[each["AttributeName"]]) for each in ordered)
 
 
 def _units(part: Mapping[str, Any], group: str, name: str) -> int | None:

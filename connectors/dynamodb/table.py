@@ -1,0 +1,241 @@
+"""Tables: describe one, create one, check that a job's keys fit it.
+
+Invariant: this is the control plane, through aiobotocore and its retries; no item goes this way.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from connectors.dynamodb.session import Session, open_session
+from connectors.dynamodb.table_info import WRITABLE, Index, KeyAttribute, TableInfo, table_info
+from connectors.dynamodb.table_request import (
+    OPTIONAL,
+    create_request,
+    key_differences,
+    missing_indexes,
+    pending,
+)
+from engine.errors import BackfillError, JobError, PermanentError, TransientError
+from engine.job import DynamoDBTarget, Job
+
+__all__ = ["Index", "KeyAttribute", "TableInfo", "check_keys", "create", "describe"]
+
+POLL_S = 2.0
+POLL_LOOPBACK_S = 0.05
+
+CREATE_POLLS_MAX = 3600
+"""Two hours: an index of an empty table takes minutes, warming a table longer."""
+
+Notify = Callable[[str], None]
+Sleep = Callable[[float], Awaitable[None]]
+
+
+async def describe(section: DynamoDBTarget, session: Session | None = None) -> TableInfo | None:
+    """Return what the target's table is, or None if there is no such table.
+
+    Raises: JobError, PermanentError, TransientError.
+    """
+    session = session or await open_session(section)
+    with _explained(section, session):
+        async with session.client() as client:
+            table = await _describe(client, section.table)
+            return None if table is None else table_info(table, await _pitr(client, section.table))
+
+
+async def create(section: DynamoDBTarget, on_status: Notify, *, sleep: Sleep = asyncio.sleep) -> TableInfo:
+    """Create the table as `target.create` says, and wait until it and its indexes are active.
+
+    Doing it again is harmless: a table that is there with the same keys is left as it is.
+    Raises: JobError when a table with other keys is there; PermanentError, TransientError.
+    """
+    if section.create is None:
+        raise JobError(f"target.create is missing: it says how to create the table {section.table}")
+    session = await open_session(section)
+    for notice in session.notices:
+        on_status(notice)
+    with _explained(section, session):
+        async with session.client() as client:
+            table = await _describe(client, section.table)
+            if table is None:
+                on_status(f"table {section.table}: creating")
+                request = create_request(section.table, section.create)
+                await _create_table(client, request, session.endpoint.loopback, on_status)
+            else:
+                _compare(table_info(table), section, on_status)
+            poll_s = POLL_LOOPBACK_S if session.endpoint.loopback else POLL_S
+            table = await _wait(client, section.table, on_status, sleep, poll_s)
+            pitr = await _pitr(client, section.table)
+            if section.create.pitr and not pitr:
+                pitr = await _switch_pitr_on(
+                    client, section.table, session.endpoint.loopback, on_status, sleep, poll_s
+                )
+            on_status(f"table {section.table}: ready")
+            return table_info(table, pitr)
+
+
+def check_keys(info: TableInfo, job: Job) -> None:
+    """Check that every rule gives the table's key attributes, and that the table takes writes.
+
+    Raises: JobError.
+    """
+    wanted = [key.name for key in info.keys]
+    for rule in job.items:
+        if set(rule.key) != set(wanted):
+            raise JobError(
+                f"items[{rule.name}].key gives {' and '.join(rule.key) or 'nothing'}, but the key of table "
+                f"{info.name} is {' and '.join(wanted)}: name exactly these"
+            )
+    if info.status not in WRITABLE:
+        raise JobError(
+            f"target.table: {info.name} is {info.status}: wait until it is ACTIVE, then start again"
+        )
+
+
+async def _describe(client: Any, name: str) -> dict[str, Any] | None:
+    try:
+        answer = await client.describe_table(TableName=name)
+    except client.exceptions.ResourceNotFoundException:
+        return None
+    table: dict[str, Any] = answer["Table"]
+    return table
+
+
+async def _pitr(client: Any, name: str) -> bool | None:
+    """Return whether point-in-time recovery is on; None where that isn't known or isn't to be known."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = await client.describe_continuous_backups(TableName=name)
+    except ClientError:
+        return None
+    recovery = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription") or {}
+    return bool(recovery.get("PointInTimeRecoveryStatus") == "ENABLED")
+
+
+async def _create_table(client: Any, request: dict[str, Any], emulator: bool, on_status: Notify) -> None:
+    """Create the table; at an emulator without what it refuses, but said so."""
+    from botocore.exceptions import ClientError
+
+    droppable = [name for name in OPTIONAL if emulator and name in request]
+    dropped: list[str] = []
+    while True:
+        try:
+            await client.create_table(**request)
+        except client.exceptions.ResourceInUseException:
+            return  # somebody else has just created it: waiting for it is all there is to do
+        except ClientError:
+            if not droppable:
+                raise
+            dropped.append(droppable.pop(0))
+            request = _without(request, dropped[-1])
+        else:
+            break
+    if dropped:
+        on_status(f"this emulator refuses a table with {', '.join(dropped)}: created without")
+
+
+def _without(request: dict[str, Any], option: str) -> dict[str, Any]:
+    """Return the request without one option, in the table and in its indexes."""
+    rest = {name: value for name, value in request.items() if name != option}
+    if "GlobalSecondaryIndexes" in rest:
+        rest["GlobalSecondaryIndexes"] = [
+            {name: value for name, value in index.items() if name != option}
+            for index in rest["GlobalSecondaryIndexes"]
+        ]
+    return rest
+
+
+def _compare(info: TableInfo, section: DynamoDBTarget, on_status: Notify) -> None:
+    assert section.create is not None
+    differences = list(key_differences(info, section.create))
+    if differences:
+        raise JobError(
+            f"target.table: {info.name} is there already, but {'; '.join(differences)}: "
+            "choose another name or correct target.create"
+        )
+    on_status(f"table {info.name} is there already with these keys; its other settings stay as they are")
+    for name in missing_indexes(info, section.create):
+        on_status(f"table {info.name} has no index {name}: add it with `aws dynamodb update-table`")
+
+
+async def _wait(client: Any, name: str, on_status: Notify, sleep: Sleep, poll_s: float) -> dict[str, Any]:
+    """Poll until nothing is pending; say what is, whenever that changes."""
+    said = ""
+    for _ in range(CREATE_POLLS_MAX):
+        table = await _describe(client, name)  # None at first: descriptions are eventually consistent
+        waiting_for = ["table CREATING"] if table is None else pending(table)
+        if table is not None and not waiting_for:
+            return table
+        if (saying := f"table {name}: waiting, {', '.join(waiting_for)}") != said:
+            on_status(said := saying)
+        await sleep(poll_s)
+    raise TransientError(f"table {name} still isn't active: look at it in the AWS console, then start again")
+
+
+async def _switch_pitr_on(
+    client: Any, name: str, emulator: bool, on_status: Notify, sleep: Sleep, poll_s: float
+) -> bool | None:
+    from botocore.exceptions import ClientError
+
+    for _ in range(CREATE_POLLS_MAX):
+        try:
+            await client.update_continuous_backups(
+                TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ContinuousBackupsUnavailableException":
+                await sleep(poll_s)  # a new table's backups are still being set up
+                continue
+            if not emulator:
+                raise
+            on_status(f"this emulator has no point-in-time recovery: table {name} is without")
+            return None
+        else:
+            on_status(f"table {name}: point-in-time recovery is on")
+            return True
+    raise TransientError(
+        f"point-in-time recovery of table {name} can't be switched on yet: start again later"
+    )
+
+
+@contextmanager
+def _explained(section: DynamoDBTarget, session: Session) -> Iterator[None]:
+    """Turn botocore's errors into one sentence each."""
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as Unreachable
+
+    where = session.endpoint.authority
+    try:
+        yield
+    except ClientError as error:
+        raise _explain(error.response.get("Error", {}), section, where) from error
+    except (Unreachable, HTTPClientError) as error:
+        raise TransientError(
+            f"{where} can't be reached ({error}): check the network and the endpoint"
+        ) from error
+    except BotoCoreError as error:
+        raise PermanentError(f"table {section.table} at {where}: {error}") from error
+
+
+def _explain(error: dict[str, str], section: DynamoDBTarget, where: str) -> BackfillError:
+    code, message = error.get("Code", "Unknown"), error.get("Message") or "no reason given"
+    table = section.table
+    match code:
+        case "AccessDeniedException" | "AccessDenied":
+            return PermanentError(f"no permission for table {table}: {message}; ask for that permission")
+        case (
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationTokenException"
+        ):
+            return PermanentError(
+                f"{where} refuses the AWS credentials: {message}; check them and this clock"
+            )
+        case "ExpiredTokenException" | "ExpiredToken":
+            return PermanentError(f"the AWS credentials have expired: {message}; sign in again")
+        case "ValidationException" | "ResourceInUseException" | "LimitExceededException":
+            return JobError(f"target: {where} refuses table {table} as the job has it: {message}")
+        case _:
+            return PermanentError(f"table {table} at {where}: {code}: {message}")
