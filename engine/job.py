@@ -37,6 +37,7 @@ __all__ = [
     "Value",
 ]
 
+NAME = r"^[a-z0-9_-]+$"
 NAME_CHARS_MAX = 100
 """Leaves room in a file name of 255 bytes."""
 FINGERPRINT_DIGITS = 16
@@ -62,7 +63,7 @@ class Options(Section):
 class Job(Section):
     """One load: a source, a target, the rules between them."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=NAME_CHARS_MAX)]
+    name: Annotated[str, Field(pattern=NAME, max_length=NAME_CHARS_MAX)]
     """Names the job's state: lower-case letters, digits, - and _."""
     source: SourceSection
     """Where rows are read."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag, WithJsonSchema, model_validator
 
 from engine.errors import JobError
 from engine.job_section import Misfit, Names, Section, TemplateText, Text
@@ -67,7 +67,7 @@ def _exact(value: Any) -> Any:
 AttributeValue: TypeAlias = Annotated[
     Annotated[TemplateText, Tag("text")]
     | Annotated[StrictBool, Tag("bool")]
-    | Annotated[Decimal, BeforeValidator(_exact), Tag("number")]
+    | Annotated[Decimal, BeforeValidator(_exact), WithJsonSchema({"type": "number"}), Tag("number")]
     | Annotated[Value, Tag("value")]
     | Annotated[Sql, Tag("sql")],
     Discriminator(_shape),

@@ -32,14 +32,14 @@ class Section(BaseModel):
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
         if isinstance(data, Mapping):
-            known = {*cls.model_fields, *cls.keys()}
+            known = {*cls.model_fields, *cls.known_keys()}
             for key in data:
                 if key not in known:
-                    raise Misfit(f"this key isn't known; {nearest(str(key), cls.keys())}", str(key))
+                    raise Misfit(f"this key isn't known; {nearest(str(key), cls.known_keys())}", str(key))
         return data
 
     @classmethod
-    def keys(cls) -> tuple[str, ...]:
+    def known_keys(cls) -> tuple[str, ...]:
         """Return the keys of this section as a user writes them, in the order of its fields."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 

@@ -81,9 +81,8 @@ class PostgresSource(Section):
 
 def _supported(data: Any) -> Any:
     if isinstance(data, Mapping) and data.get("type") not in SOURCE_TYPES:
-        raise Misfit(
-            f"it must say which kind of source this is; supported: {', '.join(SOURCE_TYPES)}", "type"
-        )
+        supported = ", ".join(SOURCE_TYPES)
+        raise Misfit(f"it must name a kind of source that is supported: {supported}", "type")
     return data
 
 
