@@ -1,0 +1,125 @@
+"""Placeholders' paths: from a name in a template to the value that it stands for.
+
+Invariant: a column's exact name wins over a path into another column.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.errors import JobError
+from engine.formats import formatted
+from engine.fragments import NULL_WIRE, at_path, elements
+from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
+from engine.template import Placeholder, Template, single
+from engine.values import UNSUPPORTED, Value, by_python, checked, described, representation, text
+
+EACH, INDEX = "\0each", "\0index"
+"""Columns that `for_each` adds to a frame; no source can name a column so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the placeholders of a rule may name.
+
+    `each` is the kind of the list's elements inside a `for_each` rule, else None.
+    """
+
+    columns: Mapping[str, Kind]
+    each: Kind | None = None
+
+
+def placed(placeholder: Placeholder, scope: Scope) -> Value:
+    """Return the value that a placeholder stands for, formatted if it says so.
+
+    Raises: JobError naming the nearest column when there is none of that name.
+    """
+    name = ".".join(placeholder.path)
+    value = resolved(placeholder.path, scope)
+    return value if placeholder.format is None else formatted(value, placeholder.format, name)
+
+
+def resolved(path: tuple[str, ...], scope: Scope) -> Value:
+    """Return the value at a path."""
+    if scope.each is not None and path[0] == "each":
+        return _below(Value(pl.col(EACH), scope.each), path[1:], "each")
+    if scope.each is not None and path == ("index",):
+        return Value(pl.col(INDEX).cast(pl.String), Scalar.INT)
+    for length in range(len(path), 0, -1):
+        name = ".".join(path[:length])
+        if name in scope.columns:
+            return _below(Value(pl.col(name), scope.columns[name]), path[length:], name)
+    raise JobError(f"there is no column {'.'.join(path)!r}{nearest('.'.join(path), scope.columns)}")
+
+
+def templated(template: Template, scope: Scope) -> Value:
+    """Return the value of a template: one placeholder keeps its kind, anything else is text."""
+    only = single(template)
+    if only is not None:
+        return placed(only, scope)
+    parts = [
+        pl.lit(part) if isinstance(part, str) else text(placed(part, scope), ".".join(part.path)).expr
+        for part in template
+    ]
+    flaws = [
+        flaw
+        for part in template
+        if isinstance(part, Placeholder)
+        and (flaw := text(placed(part, scope), ".".join(part.path)).flaw) is not None
+    ]
+    expr = pl.concat_str(parts) if len(parts) > 1 else parts[0] if parts else pl.lit("")
+    return Value(expr, Scalar.STRING, pl.coalesce(flaws) if flaws else None)
+
+
+def listed(value: Value, name: str) -> Value:
+    """Return the list that `for_each` goes through.
+
+    Raises: JobError when values of that kind are never lists.
+    """
+    match value.kind:
+        case ListOf():
+            return value
+        case Document():
+            each = ListOf(Document())
+            fragment = value.expr.struct.field("wire")
+            split = by_python(value.expr, elements, representation(each))
+            present = Value(pl.when(fragment != NULL_WIRE).then(fragment), Scalar.STRING, value.flaw)
+            return checked(present, split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none")
+        case _:
+            raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean …?`, or the names that there are when none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(names[:20])}" + (" …" if len(names) > 20 else "") if names else ""
+
+
+def _below(value: Value, path: tuple[str, ...], name: str) -> Value:
+    """Go down a path of field or member names."""
+    if not path:
+        return value
+    match value.kind:
+        case StructOf(fields):
+            kinds = dict(fields)
+            if path[0] not in kinds:
+                raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
+            inner = Value(value.expr.struct.field(path[0]), kinds[path[0]], value.flaw)
+            return _below(inner, path[1:], f"{name}.{path[0]}")
+        case Document():
+            found = by_python(value.expr, at_path(path), representation(Document()))
+            # What can't be taken apart has no path; that is no missing value.
+            fatal = ~value.expr.struct.field("flaw").str.starts_with("number_")
+            flaw = pl.when(fatal).then(value.expr.struct.field("flaw"))
+            return Value(
+                pl.when(flaw.is_null()).then(found),
+                Document(),
+                flaw if value.flaw is None else pl.coalesce(value.flaw, flaw),
+            )
+        case _:
+            raise JobError(f"{name} is {described(value.kind)}, so there is no {'.'.join(path)!r} in it")
