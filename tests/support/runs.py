@@ -92,9 +92,9 @@ def totals() -> MeterTotals:
     )
     meter.dead_lettered["key_null"] = 3
     meter.throttled["partition"] = 4
-    meter.consumed[""] = 500.5  # type: ignore[assignment]
+    meter.consumed[""] = 500.5
     meter.consumed["ByEmail"] = 250  # an index
-    meter.stage_s["encode"] = 1.5  # type: ignore[assignment]
+    meter.stage_s["encode"] = 1.5
     meter.answered("ok", 0.004)
     meter.answered("partial", 0.004)
     meter.answered("ok", 500.0)
