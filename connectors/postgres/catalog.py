@@ -1,0 +1,179 @@
+"""What the server's catalogs say about a relation, its columns and its types. Reads only."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from connectors.postgres.types import TypeRow
+from engine.errors import JobError
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogColumn:
+    """One column as the catalog has it. `dimensions` as declared, which PostgreSQL doesn't hold anyone to."""
+
+    name: str
+    type_oid: int
+    typmod: int
+    not_null: bool
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """A valid, immediate unique btree index over plain columns of all rows."""
+
+    columns: tuple[str, ...]
+    primary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view or the like. `kind` as pg_class.relkind; `inherited`: rows of other tables show up in it.
+
+    Units: `pages` of 8 KB at this moment, partitions included.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    inherited: bool
+    pages: int
+    columns: tuple[CatalogColumn, ...]
+    unique_indexes: tuple[UniqueIndex, ...]
+    leading_columns: tuple[tuple[str, ...], ...]
+    """The columns of every valid index, as far as they are plain columns."""
+
+    def column(self, name: str) -> CatalogColumn | None:
+        """Return the column of that name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def is_indexed(self, names: Iterable[str]) -> bool:
+        """Whether some index begins with exactly these columns, in any order."""
+        wanted = set(names)
+        return any(set(columns[: len(wanted)]) == wanted for columns in self.leading_columns)
+
+
+def find_column(relation: Relation, name: str, key: str) -> CatalogColumn:
+    """Return a column, or say which one was probably meant. Raises: JobError."""
+    column = relation.column(name)
+    if column is None:
+        near = get_close_matches(name, [column.name for column in relation.columns], 1, 0.0)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise JobError(f"{key}: {relation.name or 'the query'} has no column {name}{hint}")
+    return column
+
+
+_RELATION = """
+SELECT c.oid::int8, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+       (c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhparent = c.oid)) AS inherited,
+       CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_relation_size(relid)), 0)
+                                       FROM pg_partition_tree(c.oid) WHERE isleaf)
+            WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END::int8 / 8192 AS pages
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
+"""
+
+# PostgreSQL 18 knows NOT NULL constraints that aren't validated: they prove nothing about older rows.
+_COLUMNS = """
+SELECT a.attname::text AS name, a.atttypid::int8 AS type_oid, a.atttypmod AS typmod,
+       a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = a.attrelid
+           AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated) AS not_null,
+       a.attndims::int4 AS dimensions
+FROM pg_attribute AS a WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+_INDEXES = """
+SELECT i.indisprimary AS is_primary,
+       (i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'
+        AND NOT i.indisexclusion) AS proves,
+       ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n)
+             LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+             WHERE k.n <= i.indnkeyatts ORDER BY k.n) AS columns
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS m ON m.oid = c.relam
+WHERE i.indrelid = $1::int8::oid AND i.indisvalid ORDER BY i.indexrelid
+"""
+
+# int2vector and oidvector have elements, but print like no array: only a type that is its element's array
+# type counts as one.
+_TYPES = """
+SELECT t.oid::int8, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE '' END AS name,
+       t.typtype::text, t.typcategory::text AS category, t.typdelim::text AS delimiter,
+       coalesce((SELECT e.oid FROM pg_type AS e WHERE e.oid = t.typelem AND e.typarray = t.oid), 0)::int8
+           AS element,
+       t.typbasetype::int8 AS base, t.typtypmod AS base_typmod, t.typrelid::int8 AS relation,
+       format_type(t.oid, -1) AS cast_name,
+       EXISTS (SELECT FROM pg_opclass AS o JOIN pg_am AS m ON m.oid = o.opcmethod
+               WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = t.oid) AS has_order
+FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace WHERE t.oid = ANY ($1::int8[]::oid[])
+"""
+
+
+async def relation(connection: Any, name: str) -> Relation | None:
+    """Look a relation up by the name that a user writes, which is folded as SQL folds names."""
+    row = await connection.fetchrow(_RELATION, name)
+    if row is None:
+        return None
+    columns = tuple(CatalogColumn(*found) for found in await connection.fetch(_COLUMNS, row["oid"]))
+    not_null = {column.name for column in columns if column.not_null}
+    indexes = await connection.fetch(_INDEXES, row["oid"])
+    unique = tuple(
+        UniqueIndex(tuple(index["columns"]), index["is_primary"])
+        for index in indexes
+        if index["proves"] and not_null.issuperset(index["columns"]) and not row["inherited"]
+    )
+    leading = tuple(tuple(name if name is not None else "" for name in index["columns"]) for index in indexes)
+    return Relation(
+        row["oid"], row["schema"], row["name"], row["kind"], row["inherited"], row["pages"], columns, unique,
+        leading,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """Types and all that they are made of. `cast_names`: how each is written in a cast."""
+
+    rows: Mapping[int, TypeRow]
+    cast_names: Mapping[int, str]
+    ordered: frozenset[int]
+    """Types with a default btree operator class of their own."""
+
+    def base(self, oid: int) -> TypeRow:
+        """Return the type below all domains."""
+        row = self.rows[oid]
+        while row.typtype == "d":
+            row = self.rows[row.base]
+        return row
+
+
+async def types(connection: Any, oids: Iterable[int]) -> Types:
+    """Load types with their elements, base types and attributes, to any depth."""
+    rows: dict[int, TypeRow] = {}
+    cast_names: dict[int, str] = {}
+    ordered: set[int] = set()
+    wanted = set(oids)
+    while wanted:
+        for row in await connection.fetch(_TYPES, sorted(wanted)):
+            attributes: tuple[tuple[str, int, int], ...] = ()
+            if row["typtype"] == "c":
+                found = await connection.fetch(_COLUMNS, row["relation"])
+                attributes = tuple((each["name"], each["type_oid"], each["typmod"]) for each in found)
+            rows[row["oid"]] = TypeRow(
+                row["oid"], row["name"], row["typtype"], row["category"], row["delimiter"], row["element"],
+                row["base"], row["base_typmod"], attributes,
+            )  # fmt: skip
+            cast_names[row["oid"]] = row["cast_name"]
+            if row["has_order"]:
+                ordered.add(row["oid"])
+        reached = {
+            part
+            for row in rows.values()
+            for part in (row.element, row.base, *(type_ for _, type_, _ in row.attributes))
+            if part
+        }
+        missing = reached - rows.keys()
+        assert not wanted & missing, f"types {sorted(wanted & missing)} are missing from pg_type"
+        wanted = missing
+    return Types(rows, cast_names, frozenset(ordered))

@@ -1,0 +1,191 @@
+"""COPY … TO STDOUT as Arrow batches.
+
+Invariant: rows leave here only in whole CSV messages that have been parsed; the end is reported only when the
+server has ended the command and counted as many rows as were parsed.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from connectors.postgres import canonical
+from connectors.postgres.session import speaking
+from connectors.postgres.sql import GROUP_START, Shape
+from engine.batch import Cursor
+from engine.errors import PermanentError
+
+CHUNK_BYTES = 2_000_000
+"""How much CSV becomes one batch; measured to be a good size."""
+GROUP_BYTES_MAX = 64_000_000
+"""How much memory the rows of one and the same key may take."""
+_ROW_BYTES_GUESS = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Parsed rows and the cursor behind the last of them."""
+
+    rows: pa.RecordBatch
+    end: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end of the command, with the server's count of rows."""
+
+    rows: int
+
+
+class _Chunks:
+    """The sink of a COPY: gathers messages to chunks and hands them on one at a time.
+
+    The server is read no faster than chunks are taken: awaiting `put` is the back-pressure.
+    """
+
+    def __init__(self, batch_rows: int) -> None:
+        self.queue: asyncio.Queue[list[bytes] | _End | BaseException] = asyncio.Queue(1)
+        self.row_bytes = _ROW_BYTES_GUESS
+        self._batch_rows = batch_rows
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    async def put(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size >= min(CHUNK_BYTES, self._batch_rows * self.row_bytes):
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._parts:
+            parts, self._parts, self._size = self._parts, [], 0
+            await self.queue.put(parts)
+
+
+async def copy(connection: Any, sql: str, shape: Shape, batch_rows: int) -> AsyncGenerator[Rows, None]:
+    """Run one COPY and yield its rows in batches of at most `batch_rows`.
+
+    Ordering: as the SELECT says. Where keys aren't unique, a batch ends only where the key changes, so it may
+    be larger. Raises: TransientError, PermanentError.
+    """
+    chunks = _Chunks(batch_rows)
+    held: pa.RecordBatch | None = None
+    parsed = 0
+    command = asyncio.create_task(_run(connection, sql, chunks))
+    try:
+        while True:
+            got = await chunks.queue.get()
+            if isinstance(got, BaseException):
+                raise got
+            if isinstance(got, _End):
+                if got.rows != parsed:
+                    raise PermanentError(
+                        f"source: the server sent {got.rows} rows and {parsed} were understood; please report"
+                        " this as a bug"
+                    )
+                break
+            digest = await asyncio.to_thread(_digest, shape, got, held, batch_rows)
+            parsed, held, chunks.row_bytes = parsed + digest.parsed, digest.held, digest.row_bytes
+            for rows in digest.ready:
+                yield rows
+        if held is not None:
+            yield await asyncio.to_thread(finish, shape, held)
+    finally:
+        command.cancel()
+        await asyncio.wait([command])
+
+
+async def _run(connection: Any, sql: str, chunks: _Chunks) -> None:
+    """Feed the queue until the command has ended; its last entry is an _End or what went wrong."""
+    try:
+        async with speaking("source"):
+            status = await connection.copy_from_query(f"{sql}\n", output=chunks.put, format="csv")
+        await chunks.flush()
+        await chunks.queue.put(_End(int(str(status).rpartition(" ")[2])))
+    except Exception as error:  # raised again by the reader of the queue
+        await chunks.queue.put(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Digest:
+    """What a chunk of CSV gave, and the rows held back because their key may go on in the next."""
+
+    ready: Sequence[Rows]
+    held: pa.RecordBatch | None
+    parsed: int
+    row_bytes: float
+
+
+def _digest(shape: Shape, parts: Sequence[bytes], held: pa.RecordBatch | None, batch_rows: int) -> _Digest:
+    data = b"".join(parts)
+    table = parse(shape, data)
+    count = table.num_rows
+    if not shape.marks_groups:
+        ready = [finish(shape, part) for part in _parts(table, batch_rows)]
+        return _Digest(ready, None, count, len(data) / count)
+    whole, held = _whole_groups(held, table)
+    if held.nbytes > GROUP_BYTES_MAX:
+        raise PermanentError(
+            f"source.key: the rows of one single key take more than {GROUP_BYTES_MAX // 1_000_000} MB; add"
+            " columns to the key that tell them apart"
+        )
+    return _Digest([finish(shape, whole)] if whole is not None else [], held, count, len(data) / count)
+
+
+def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
+    """Parse CSV to columns of text: an unquoted empty field is NULL, a quoted one the empty string."""
+    names = [str(n) for n in range(len(shape.columns))] + [GROUP_START] * shape.marks_groups
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(data),
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False, block_size=len(data) + 1, column_names=names
+            ),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise PermanentError(f"source: rows from the server can't be understood: {error}") from error
+    batches = table.combine_chunks().to_batches()
+    assert len(batches) == 1, "one block gives one batch"
+    return batches[0]
+
+
+def finish(shape: Shape, texts: pa.RecordBatch) -> Rows:
+    """Turn columns of text into the columns that the schema promises."""
+    end = None
+    if shape.key:
+        places = {column.name: n for n, column in enumerate(shape.columns)}
+        end = Cursor(tuple(texts.column(places[key.name])[-1].as_py() for key in shape.key))
+        assert None not in end.key, "a key column holds a null"
+    columns: Sequence[pa.Array] = [
+        canonical.column(column.node, texts.column(n)) for n, column in enumerate(shape.columns)
+    ]
+    return Rows(pa.RecordBatch.from_arrays(columns, names=[column.name for column in shape.columns]), end)
+
+
+def _parts(table: pa.RecordBatch, batch_rows: int) -> list[pa.RecordBatch]:
+    """Split evenly into parts of at most `batch_rows`."""
+    count = -(-table.num_rows // batch_rows)
+    cuts = [table.num_rows * n // count for n in range(count + 1)] if count else []
+    return [table.slice(low, high - low) for low, high in pairwise(cuts)]
+
+
+def _whole_groups(
+    held: pa.RecordBatch | None, table: pa.RecordBatch
+) -> tuple[pa.RecordBatch | None, pa.RecordBatch]:
+    """Return the rows whose key can't come again, and those of the last key, which may."""
+    joined = table if held is None else pa.concat_batches([held, table])
+    starts = pc.indices_nonzero(pc.equal(joined.column(GROUP_START), "t"))
+    last = starts[-1].as_py()
+    return (joined.slice(0, last) if last else None), joined.slice(last)

@@ -1,0 +1,220 @@
+"""From the job's source section and the catalogs to the Shape that is read and the schema that it gives.
+
+Invariant: every name in the job has been found in the catalogs, and an identity is only what an index proves.
+"""
+
+# ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from connectors.postgres import catalog
+from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
+from connectors.postgres.embed import embed_column
+from connectors.postgres.quoting import enclosed, identifier, literal
+from connectors.postgres.session import checking
+from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
+from connectors.postgres.types import Leaf, Reading, column_sql, has_free_dimensions, kind_of, node_of
+from engine.errors import JobError
+from engine.job import PostgresSource as Section
+from engine.kinds import Column, RowSchema
+
+WATERMARK_LAG = {
+    "timestamptz": "1 second",  # the clocks of several application servers
+    "timestamp": "12 hours 1 second",  # a local time: the zone furthest behind UTC
+    "date": "1 day 12 hours 1 second",  # and the start of that day
+}
+"""By type of the watermark column: how much earlier than the watermark its values may have been made."""
+
+_TABLES, _SAMPLED = ("r", "p", "m", "v", "f"), ("r", "p", "m")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is read, and what is to be told about it. `name`: the relation or query for the fingerprint."""
+
+    shape: Shape
+    schema: RowSchema
+    name: str
+    notices: tuple[str, ...]
+
+
+async def layout(connection: Any, section: Section, since: str | None) -> Layout:
+    """Check the section against the server and lay out what is read. Call inside the snapshot.
+
+    Raises: JobError.
+    """
+    relation, origin, alias = await _origin(connection, section)
+    types = await catalog.types(connection, {column.type_oid for column in relation.columns})
+    visible = _chosen(relation, section)
+    key, key_unique, notices = _key(relation, types, section, alias)
+    shape = Shape(
+        columns=(),
+        origin=origin,
+        samples=relation.kind in _SAMPLED,
+        pages=relation.pages,
+        filters=(enclosed(section.where),) if section.where else (),
+        key=key,
+        key_unique=key_unique,
+    )
+    if section.watermark:
+        watermark, said = _watermark(relation, types, section.watermark)
+        notices = (*notices, *said)
+        if since is not None:
+            shape = replace(shape, filters=(*shape.filters, _since(alias, watermark, types, since)))
+    hidden = [
+        column
+        for column in relation.columns
+        if column.name in {*(part.name for part in key), section.watermark} and column not in visible
+    ]
+    columns = [
+        await _column(connection, shape, types, column, alias) for column in (*visible, *hidden)
+    ]  # fmt: skip
+    embedded = []
+    for name, child in section.embed.items():
+        if relation.column(name) is not None:
+            raise JobError(f"source.embed.{name}: a column has that name already; choose another")
+        embedded.append(await embed_column(connection, name, child, relation, alias))
+    notices = (*notices, *(notice for _, notice in embedded if notice))
+    split = len(visible)
+    shape = replace(shape, columns=(*columns[:split], *(column for column, _ in embedded), *columns[split:]))
+    schema = RowSchema(
+        tuple(
+            Column(column.name, kind_of(column.node), hidden=column in columns[split:])
+            for column in shape.columns
+        ),
+        tuple(part.name for part in key),
+        tuple(frozenset(index.columns) for index in relation.unique_indexes),
+    )
+    return Layout(shape, schema, _name(relation, section), notices)
+
+
+async def check_keys(connection: Any, shape: Shape) -> None:
+    """Refuse nulls in key columns: comparisons would leave their rows out. Call inside the snapshot."""
+    for key in shape.key:
+        if key.nullable and await connection.fetchval(nulls_sql(shape, key)):
+            raise JobError(
+                f"source.key: column {key.name} holds NULLs, and such rows can't be read in order; choose"
+                f' other key columns or add "{key.name} IS NOT NULL" to source.where'
+            )
+
+
+async def _origin(connection: Any, section: Section) -> tuple[Relation, str, str]:
+    if section.table is not None:
+        async with checking("source.table"):
+            relation = await catalog.relation(connection, section.table)
+        if relation is None:
+            raise JobError(
+                f"source.table: there is no table {section.table} that this role can find; write it as"
+                ' schema.table, with "quotes" where the name has capitals'
+            )
+        if relation.kind not in _TABLES:
+            raise JobError(f"source.table: {section.table} is not a table or view")
+        name = f"{identifier(relation.schema)}.{identifier(relation.name)}"
+        return relation, name, identifier(relation.name)
+    assert section.query is not None, "a source has a table or a query"
+    query = enclosed(section.query.strip().rstrip(";"))
+    async with checking("source.query"):
+        statement = await connection.prepare(f"SELECT * FROM {query} AS source LIMIT 0")
+    columns = tuple(
+        CatalogColumn(attribute.name, attribute.type.oid, -1, not_null=False, dimensions=0)
+        for attribute in statement.get_attributes()
+    )
+    names = [column.name for column in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise JobError(f"source.query: two columns are called {name}; name one of them with AS")
+    return Relation(0, "", "", "query", False, 0, columns, (), ()), f"{query} AS source", "source"
+
+
+def _name(relation: Relation, section: Section) -> str:
+    if section.table is not None:
+        return f"{relation.schema}.{relation.name}#{relation.oid}"
+    return f"query {section.query}"
+
+
+def _chosen(relation: Relation, section: Section) -> list[CatalogColumn]:
+    if section.columns is None:
+        return list(relation.columns)
+    return [find_column(relation, name, "source.columns") for name in section.columns]
+
+
+async def _column(
+    connection: Any, shape: Shape, types: Types, column: CatalogColumn, alias: str
+) -> ReadColumn:
+    ref = f"{alias}.{identifier(column.name)}"
+    node = node_of(types.rows, column.type_oid, column.typmod)
+    if has_free_dimensions(node) and column.dimensions <= 1:
+        # PostgreSQL holds no column to its number of dimensions, so only a look at all rows proves a list.
+        async with checking("source"):
+            several = await connection.fetchval(dimensions_sql(shape, ref))
+        node = node_of(types.rows, column.type_oid, column.typmod, flat=not several)
+    return ReadColumn(column.name, column_sql(node, ref), node)
+
+
+def _key(
+    relation: Relation, types: Types, section: Section, alias: str
+) -> tuple[tuple[KeyColumn, ...], bool, tuple[str, ...]]:
+    primary = next((index for index in relation.unique_indexes if index.primary), None)
+    if section.key is not None:
+        columns = [find_column(relation, name, "source.key") for name in section.key]
+        for column in columns:
+            if not _sortable(types, column):
+                raise JobError(
+                    f"source.key: column {column.name} is of type {types.cast_names[column.type_oid]}, which"
+                    " can't serve as a position; choose other columns"
+                )
+    elif primary is not None and all(
+        _sortable(types, column) for column in relation.columns if column.name in primary.columns
+    ):
+        columns = [find_column(relation, name, "source.key") for name in primary.columns]
+    else:
+        what = "query" if relation.kind == "query" else relation.name
+        return (), False, (
+            f"{what} has no key to resume from, so it is read in one segment and an interruption starts it"
+            " over; set source.key to columns that sort its rows.",
+        )  # fmt: skip
+    names = {column.name for column in columns}
+    unique = any(names.issuperset(index.columns) for index in relation.unique_indexes)
+    proved = {name for index in relation.unique_indexes for name in index.columns}
+    parts = tuple(
+        KeyColumn(
+            column.name,
+            f"{alias}.{identifier(column.name)}",
+            types.cast_names[types.base(column.type_oid).oid],
+            nullable=not (column.not_null and relation.kind in ("r", "p")) and column.name not in proved,
+        )
+        for column in columns
+    )
+    return parts, unique, ()
+
+
+def _sortable(types: Types, column: CatalogColumn) -> bool:
+    base = types.base(column.type_oid)
+    node = node_of(types.rows, column.type_oid, column.typmod)
+    if not isinstance(node, Leaf) or node.reading is Reading.JSON:
+        return False
+    return base.oid in types.ordered or base.typtype in ("e", "r") or base.name == "varchar"
+
+
+def _watermark(relation: Relation, types: Types, name: str) -> tuple[CatalogColumn, Sequence[str]]:
+    column = find_column(relation, name, "source.watermark")
+    if types.base(column.type_oid).name not in WATERMARK_LAG:
+        raise JobError(
+            f"source.watermark: column {name} is of type {types.cast_names[column.type_oid]}, but only"
+            " timestamptz, timestamp and date can be compared with when open transactions began"
+        )
+    if relation.kind in ("r", "p", "m") and not relation.is_indexed([name]):
+        return column, (f"No index begins with the watermark {name}, so every catch-up run scans the table.",)
+    return column, ()
+
+
+def _since(alias: str, column: CatalogColumn, types: Types, since: str) -> str:
+    """Keep the rows of a catch-up run; a row without a watermark is always one of them."""
+    ref = f"{alias}.{identifier(column.name)}"
+    base = types.base(column.type_oid)
+    bound = f"{literal(since)}::timestamptz - interval '{WATERMARK_LAG[base.name]}'"
+    if base.name != "timestamptz":
+        bound = f"({bound})::{base.name}"
+    return f"({ref} >= {bound} OR {ref} IS NULL)"

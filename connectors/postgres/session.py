@@ -1,0 +1,160 @@
+"""Connections: how one is made and its read-only transaction begun, and what its failures mean.
+
+Invariant: nothing outlives a transaction, so that a transaction pooler may stand in between; no message holds
+a password.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from engine.errors import JobError, PermanentError, TransientError
+
+CONNECT_TIMEOUT_S = 15.0
+SERVER_VERSION_MIN = 12
+
+# SET LOCAL, not startup parameters, which poolers refuse. extra_float_digits > 0: shortest exact floats.
+# row_security off turns rows that a policy would hide into an error.
+SETTINGS = """
+SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL row_security = off;
+SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL lock_timeout = 0; SET LOCAL jit = off; SET LOCAL synchronize_seqscans = off;
+"""
+TRANSACTION_TIMEOUT_SINCE = 17
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_PASSING_CLASSES = ("08", "40", "53", "57", "58")
+"""Connection lost; rolled back (a standby's recovery conflict too); resources; operator; system errors."""
+_GONE_SNAPSHOT = ("42704", "22023", "55000")
+_WRONG_JOB = ("28", "3D", "42")
+
+
+async def connect(url: str) -> Any:
+    """Open one connection.
+
+    Raises: JobError (the URL, the user or the database is wrong), TransientError (nobody answers).
+    """
+    try:
+        connection = await asyncpg.connect(
+            url,
+            statement_cache_size=0,
+            timeout=CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "backfill"},
+        )
+    except asyncpg.PostgresError as error:
+        if str(error.sqlstate).startswith(_WRONG_JOB):
+            raise JobError(
+                f"source.url: PostgreSQL refused the connection: {error.message}; correct the user, the"
+                " password or the database"
+            ) from error
+        raise TransientError(f"source.url: PostgreSQL refused the connection: {error.message}") from error
+    except (OSError, EOFError, TimeoutError) as error:
+        raise TransientError(
+            f"source.url: no PostgreSQL server answers at {where(url)} ({reason(error)}); check host, port"
+            " and network, then run again"
+        ) from error
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError):
+        # These messages may quote the URL, so neither the text nor the cause is passed on.
+        raise JobError(
+            "source.url: not a usable PostgreSQL URL; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            " with special characters percent-encoded"
+        ) from None
+    version = connection.get_server_version().major
+    if version < SERVER_VERSION_MIN:
+        await abandon(connection)
+        raise JobError(f"source.url: PostgreSQL {version} is too old; {SERVER_VERSION_MIN} or newer is read")
+    return connection
+
+
+def where(url: str) -> str:
+    """Return host and port of a URL, and nothing else of it."""
+    place = urlsplit(url).netloc.rpartition("@")[2]
+    if place and re.fullmatch(r"[\w.,:\[\]-]+", place):
+        return place
+    return "the given host" if place else "the local socket"
+
+
+def reason(error: BaseException) -> str:
+    """Say an operating system's error in a few words."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+
+
+async def begin(connection: Any, snapshot: str | None) -> bool:
+    """Begin a read-only transaction, on an exported snapshot if one is given.
+
+    Shape: False when that snapshot is gone; then the transaction has a snapshot of its own.
+    """
+    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    imported = True
+    if snapshot is not None:
+        try:
+            await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in _GONE_SNAPSHOT:
+                raise
+            imported = False
+            await connection.execute("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    settings = SETTINGS
+    if connection.get_server_version().major >= TRANSACTION_TIMEOUT_SINCE:
+        settings += "SET LOCAL transaction_timeout = 0;"
+    await connection.execute(settings)
+    return imported
+
+
+async def abandon(connection: Any) -> None:
+    """Close a connection without waiting for the server."""
+    with suppress(Exception):
+        connection.terminate()
+    # Lets the transport run its own close callback.
+    await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def speaking(doing: str) -> AsyncIterator[None]:
+    """Turn the driver's errors into ours, said in one sentence that begins with what was being done.
+
+    Raises: TransientError (worth a new connection), PermanentError.
+    """
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if str(error.sqlstate).startswith(_PASSING_CLASSES):
+            raise TransientError(f"{doing}: {error.message}") from error
+        raise PermanentError(f"{doing}: {sentence(error)}") from error
+    except (OSError, EOFError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise TransientError(f"{doing}: the connection was lost ({reason(error)})") from error
+
+
+@asynccontextmanager
+async def checking(key: str) -> AsyncIterator[None]:
+    """Turn the server's refusal of a statement made from the job into a JobError."""
+    try:
+        async with speaking(key):
+            yield
+    except PermanentError as error:
+        cause = error.__cause__
+        if isinstance(cause, asyncpg.PostgresError) and str(cause.sqlstate).startswith(_WRONG_JOB):
+            raise JobError(str(error)) from cause
+        raise
+
+
+def sentence(error: asyncpg.PostgresError) -> str:
+    """Say a server's error with the next step where there is one."""
+    said = error.message or type(error).__name__
+    if "row-level security" in said:
+        return (
+            f"{said}, so rows would be missing without notice; use a role with BYPASSRLS or the table's owner"
+        )
+    if error.sqlstate == "42501":
+        return f"{said}; GRANT SELECT on it to this role."
+    if error.sqlstate == "22021":
+        return f"{said}; the database holds text that isn't valid UTF-8: mend it, or leave the column out."
+    return f"{said}; {error.hint}" if error.hint else said

@@ -1,0 +1,240 @@
+"""PostgreSQL as a Source: one snapshot for the run, one connection per segment that is being read.
+
+Invariant: every row of the snapshot is handed over exactly once per reading, whatever connections are lost;
+positions are what the server printed.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from connectors.postgres import segments as cutting
+from connectors.postgres.copy import Rows, copy
+from connectors.postgres.layout import check_keys, layout
+from connectors.postgres.session import abandon, begin, checking, connect, speaking, where
+from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
+from connectors.postgres.sql import Shape, copy_sql, explain_sql
+from engine.batch import Batch, Cursor, Segment
+from engine.contracts import SourceTicket
+from engine.errors import JobError, PermanentError, RetriesExhausted, TransientError
+from engine.job import PostgresSource as Section
+
+PATIENCE_S = 300.0
+"""How long a server that is away is waited for before the run stops, resumable."""
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 15.0
+IDLE_CONNECTIONS_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What opening found out; all but the ticket is None or empty in a worker."""
+
+    ticket: SourceTicket
+    identity: Mapping[str, str]
+    watermark: str | None
+    notices: tuple[str, ...]
+    keeper: Any | None
+    """The connection that holds the exported snapshot."""
+    rows_expected: int | None
+
+
+async def open_source(
+    section: Section,
+    *,
+    since: str | None = None,
+    ticket: SourceTicket | None = None,
+    patience_s: float = PATIENCE_S,
+) -> "PostgresSource":
+    """Open a PostgreSQL source: check the job against the server, take the watermark, export a snapshot.
+
+    With `ticket` nothing is checked and that snapshot is read. `since` is the watermark of an earlier run.
+    Raises: JobError, PermanentError, TransientError.
+    """
+    if ticket is not None:
+        opened = _Opened(ticket, {}, None, (), None, None)
+    else:
+        opened = await _open(section, since)
+    return PostgresSource(section, opened, patience_s)
+
+
+async def _open(section: Section, since: str | None) -> _Opened:
+    url = section.url.get_secret_value()
+    connection = await connect(url)
+    try:
+        async with speaking("source.url"):
+            identity = await server_identity(connection, where(url))
+            watermark = Watermark(None)
+            if section.watermark is not None:
+                watermark = await next_watermark(connection, since)
+            await begin(connection, None)
+            snapshot = await export(connection)
+        async with checking("source"):
+            found = await layout(connection, section, since)
+        async with checking("source"):
+            plan = await connection.fetchval(explain_sql(found.shape))
+            await check_keys(connection, found.shape)
+    except BaseException:
+        await abandon(connection)
+        raise
+    notices = found.notices
+    if watermark.notice is not None:
+        notices = (*notices, watermark.notice)
+    if snapshot is None:
+        notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
+    details = {"shape": found.shape, "snapshot": snapshot}
+    return _Opened(
+        SourceTicket(found.schema, since, details),
+        {"type": "postgres", **identity, "relation": found.name},
+        watermark.value,
+        notices,
+        connection,
+        _plan_rows(plan),
+    )
+
+
+def _plan_rows(plan: str) -> int:
+    return int(orjson.loads(plan)[0]["Plan"]["Plan Rows"])
+
+
+class PostgresSource:
+    """A table, view or query of a PostgreSQL server; see contracts.Source."""
+
+    def __init__(self, section: Section, opened: _Opened, patience_s: float) -> None:
+        self._url = section.url.get_secret_value()
+        self._batch_rows = section.batch_rows
+        self._opened = opened
+        self._shape: Shape = opened.ticket.details["shape"]
+        self._snapshot: str | None = opened.ticket.details["snapshot"]
+        self._notices = list(opened.notices)
+        self._patience_s = patience_s
+        self._idle: list[Any] = []
+        self._busy: set[Any] = set()
+
+    @property
+    def ticket(self) -> SourceTicket:
+        """What a worker process needs to open the same view."""
+        return self._opened.ticket
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Server, database and relation."""
+        return self._opened.identity
+
+    @property
+    def watermark(self) -> str | None:
+        """The watermark for the next catch-up run."""
+        return self._opened.watermark
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user should be told."""
+        return tuple(self._notices)
+
+    async def rows_expected(self) -> int | None:
+        """Return the planner's estimate."""
+        return self._opened.rows_expected
+
+    async def segments(self, wanted: int) -> Sequence[Segment]:
+        """Cut the source into about `wanted` segments."""
+        connection = self._opened.keeper
+        assert connection is not None, "only the process that opened the source cuts it"
+        return await cutting.cut(connection, self._shape, wanted, self._opened.rows_expected)
+
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Batch]:
+        """Read a segment from behind `after`; lost connections are mended inside."""
+        sequence = 0
+        attempt = 0
+        deadline: float | None = None
+        while True:
+            try:
+                async for part in self._pass(segment, after):
+                    sequence, after, attempt, deadline = sequence + 1, part.end, 0, None
+                    yield Batch(segment.number, sequence - 1, part.rows, part.end)
+            except TransientError as error:
+                if sequence and not self._shape.key:
+                    raise PermanentError(
+                        f"{error}; without source.key the table can't be read on from the middle, so run"
+                        " again to start it over"
+                    ) from error
+                now = asyncio.get_running_loop().time()
+                deadline = now + self._patience_s if deadline is None else deadline
+                pause = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
+                if now + pause > deadline:
+                    raise RetriesExhausted(
+                        f"{error}; gave up after {self._patience_s:.0f} s, run again to resume"
+                    ) from error
+                attempt += 1
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _pass(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Rows]:
+        """Read on one connection, until the end or until it fails."""
+        connection = await self._take()
+        clean = False
+        try:
+            rows = copy(connection, copy_sql(self._shape, segment, after), self._shape, self._batch_rows)
+            try:
+                async for part in rows:
+                    yield part
+            finally:
+                await rows.aclose()
+            clean = True
+        finally:
+            self._busy.discard(connection)
+            if clean and len(self._idle) < IDLE_CONNECTIONS_MAX:
+                self._idle.append(connection)
+            else:
+                await abandon(connection)
+
+    async def _take(self) -> Any:
+        """Return a connection whose transaction sees the run's snapshot, or one of its own."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                self._busy.add(connection)
+                return connection
+        try:
+            connection = await connect(self._url)
+        except JobError as error:
+            raise PermanentError(str(error)) from error
+        self._busy.add(connection)
+        try:
+            async with speaking("source"):
+                imported = await begin(connection, self._snapshot)
+                if self._snapshot is None or not imported:
+                    await self._on_new_snapshot(connection, imported)
+        except BaseException:
+            self._busy.discard(connection)
+            await abandon(connection)
+            raise
+        return connection
+
+    async def _on_new_snapshot(self, connection: Any, imported: bool) -> None:
+        if not imported:
+            said = (
+                "The run's snapshot is gone (its connection was lost), so what was read after that is from a"
+                " newer one."
+            )
+            if said not in self._notices:
+                self._notices.append(said)
+        try:
+            await check_keys(connection, self._shape)
+        except JobError as error:
+            raise PermanentError(str(error)) from error
+
+    async def close(self) -> None:
+        """Close every connection; whatever is being read ends with an error."""
+        connections = [*self._idle, *self._busy]
+        if self._opened.keeper is not None:
+            connections.append(self._opened.keeper)
+        self._idle.clear()
+        self._busy.clear()
+        for connection in connections:
+            with suppress(Exception):
+                await abandon(connection)

@@ -1,0 +1,140 @@
+"""The statements that read one source: pure text from a Shape, a segment and a cursor.
+
+Invariant: key values are compared by the server only, as values of their own types and collations.
+"""
+
+# ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from connectors.postgres.quoting import identifier, literal
+from connectors.postgres.types import Node
+from engine.batch import Cursor, Segment
+
+GROUP_START = "is first"
+"""Name of the extra column that tells where a new key begins; only where keys aren't proved unique."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadColumn:
+    """A column of the batch: the SQL that the server prints it with, and how that text is read."""
+
+    name: str
+    sql: str
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class KeyColumn:
+    """A column of the cursor. `cast`: the type of its literals; `nullable`: it may hold nulls."""
+
+    name: str
+    sql: str
+    cast: str
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the statements of one source are made of; picklable.
+
+    `origin` is the FROM item; `samples`: it takes TABLESAMPLE; `key_unique`: no two rows share a key.
+    Units: `pages` of 8 KB.
+    """
+
+    columns: tuple[ReadColumn, ...]
+    origin: str
+    samples: bool
+    pages: int
+    filters: tuple[str, ...]
+    key: tuple[KeyColumn, ...]
+    key_unique: bool
+
+    @property
+    def marks_groups(self) -> bool:
+        """Whether rows carry GROUP_START."""
+        return bool(self.key) and not self.key_unique
+
+
+def copy_sql(shape: Shape, segment: Segment, after: Cursor | None) -> str:
+    """Return the SELECT of a segment's rows from behind `after`, in key order."""
+    selected = [column.sql for column in shape.columns]
+    if shape.marks_groups:
+        starts = " OR ".join(f"lag({key.sql}) OVER w IS DISTINCT FROM {key.sql}" for key in shape.key)
+        selected.append(f"({starts}) AS {identifier(GROUP_START)}")
+    sql = f"SELECT {', '.join(selected)} FROM {shape.origin}" + where_sql(
+        shape, range_sql(shape, segment, after)
+    )
+    if shape.marks_groups:
+        sql += f" WINDOW w AS (ORDER BY {key_list(shape)})"
+    return sql + (f" ORDER BY {key_list(shape)}" if shape.key else "")
+
+
+def range_sql(shape: Shape, segment: Segment, after: Cursor | None) -> tuple[str, ...]:
+    """Return the conditions of a segment: after < key <= until."""
+    lower = after or segment.after
+    conditions = []
+    if lower is not None:
+        conditions.append(f"{_row([key.sql for key in shape.key])} > {_row(_values(shape, lower))}")
+    if segment.until is not None:
+        conditions.append(f"{_row([key.sql for key in shape.key])} <= {_row(_values(shape, segment.until))}")
+    return tuple(conditions)
+
+
+def where_sql(shape: Shape, conditions: Sequence[str] = ()) -> str:
+    """Return ` WHERE …` of a shape's filters and some more conditions, or nothing."""
+    every = (*shape.filters, *conditions)
+    return f" WHERE {' AND '.join(every)}" if every else ""
+
+
+def key_list(shape: Shape) -> str:
+    """Return the key for ORDER BY."""
+    return ", ".join(key.sql for key in shape.key)
+
+
+def nulls_sql(shape: Shape, key: KeyColumn) -> str:
+    """Return a query that tells whether a key column holds a null."""
+    return f"SELECT EXISTS (SELECT FROM {shape.origin}{where_sql(shape, (f'{key.sql} IS NULL',))})"
+
+
+def dimensions_sql(shape: Shape, ref: str) -> str:
+    """Return a query that tells whether an array column holds an array of several dimensions."""
+    return f"SELECT EXISTS (SELECT FROM {shape.origin}{where_sql(shape, (f'array_ndims({ref}) > 1',))})"
+
+
+def explain_sql(shape: Shape) -> str:
+    """Return a query for the planner's view of the whole pass, with which rights are checked too."""
+    columns = ", ".join(column.sql for column in shape.columns)
+    return f"EXPLAIN (FORMAT JSON) SELECT {columns} FROM {shape.origin}{where_sql(shape)}"
+
+
+def boundaries_sql(shape: Shape, wanted: int, percent: float | None) -> str:
+    """Return a query for the last keys of all but the last of `wanted` equal parts.
+
+    Shape: a row per boundary: the key's texts as printed, `position`, and `total` in rows looked at.
+    `percent`: sample that share of the pages; None: look at every row.
+    """
+    origin = shape.origin
+    if percent is not None:
+        origin += f" TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (20261)"
+    keys = ", ".join(f"{key.sql} AS k{n}" for n, key in enumerate(shape.key))
+    order = ", ".join(f"k{n}" for n in range(len(shape.key)))
+    texts = ", ".join(f"format('%s', k{n}) AS t{n}" for n in range(len(shape.key)))
+    return (
+        f"SELECT {texts}, position, total"
+        f" FROM (SELECT {order}, row_number() OVER (ORDER BY {order}) AS position,"
+        f" count(*) OVER () AS total FROM (SELECT {keys} FROM {origin}{where_sql(shape)}) AS looked_at)"
+        f" AS numbered WHERE position < total"
+        f" AND position * {wanted} / total <> (position - 1) * {wanted} / total"
+        f" ORDER BY position"
+    )
+
+
+def _values(shape: Shape, cursor: Cursor) -> list[str]:
+    assert len(cursor.key) == len(shape.key), "the cursor belongs to another key"
+    return [f"{literal(text)}::{key.cast}" for text, key in zip(cursor.key, shape.key, strict=True)]
+
+
+def _row(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"

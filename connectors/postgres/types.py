@@ -1,0 +1,212 @@
+"""From PostgreSQL types to kinds: what a column becomes, and the SQL that hands its values over.
+
+Invariant: the server only ever prints values with their types' own output functions; nothing is rounded, and
+JSON that the server builds has no leaves but strings and null. Pure.
+"""
+
+# ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from connectors.postgres.quoting import identifier, literal
+from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, StructOf
+
+NUMERIC_DIGITS_MAX = 38
+"""The widest numeric that columns can compute with exactly (a 128-bit decimal)."""
+
+
+class Reading(Enum):
+    """How the text that PostgreSQL prints becomes canonical text."""
+
+    AS_IS = "as is"
+    BOOL = "bool"
+    BYTEA = "bytea"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    TIMESTAMPTZ = "timestamptz"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """One row of pg_type with its composite's attributes. `typtype` as in the catalog: b c d e m p r."""
+
+    oid: int
+    name: str
+    typtype: str
+    category: str
+    delimiter: str
+    element: int
+    base: int
+    base_typmod: int
+    attributes: tuple[tuple[str, int, int], ...] = ()
+    """Name, type and typmod of each attribute of a composite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A value that is printed as one text. `castable`: `::text` gives what the output function prints."""
+
+    kind: Kind
+    reading: Reading = Reading.AS_IS
+    castable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """An array of leaves of any number of dimensions, which becomes a document."""
+
+    leaf: Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class JsonArray:
+    """An array of json or jsonb of any number of dimensions, which becomes a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """An array of one dimension. `splits`: its text form splits into its elements' texts at commas."""
+
+    element: "Node"
+    splits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A composite value."""
+
+    fields: tuple[tuple[str, "Node"], ...]
+
+
+Node: TypeAlias = Leaf | Nested | JsonArray | Items | Fields
+
+_STRING = Leaf(Scalar.STRING)
+_LEAVES: Mapping[str, Leaf] = {
+    "int2": Leaf(Scalar.INT, castable=True),
+    "int4": Leaf(Scalar.INT, castable=True),
+    "int8": Leaf(Scalar.INT, castable=True),
+    "oid": Leaf(Scalar.INT, castable=True),
+    "float4": Leaf(Scalar.FLOAT, castable=True),
+    "float8": Leaf(Scalar.FLOAT, castable=True),
+    "bool": Leaf(Scalar.BOOL, Reading.BOOL),
+    "bytea": Leaf(Scalar.BINARY, Reading.BYTEA, castable=True),
+    "date": Leaf(Scalar.DATE, Reading.DATE, castable=True),
+    "time": Leaf(Scalar.TIME, castable=True),
+    "timestamp": Leaf(Scalar.TIMESTAMP, Reading.TIMESTAMP, castable=True),
+    "timestamptz": Leaf(Scalar.TIMESTAMPTZ, Reading.TIMESTAMPTZ, castable=True),
+    "json": Leaf(Document(), Reading.JSON, castable=True),
+    "jsonb": Leaf(Document(), Reading.JSON, castable=True),
+    **{
+        name: Leaf(Scalar.STRING, castable=True) for name in ("text", "varchar", "uuid", "interval", "timetz")
+    },
+}
+"""By the name in pg_catalog; every other scalar is a string as PostgreSQL prints it. castable only where it
+is known: `::text` strips char(n) and adds a netmask to inet."""
+
+_TYPMOD_HEADER = 4
+
+
+def numeric(typmod: int) -> Leaf:
+    """Return how a numeric column with this typmod is read; -1 is one without limits.
+
+    Source: numerictypmodin and numeric_typmod_scale in PostgreSQL's src/backend/utils/adt/numeric.c.
+    """
+    if typmod >= _TYPMOD_HEADER:
+        packed = typmod - _TYPMOD_HEADER
+        precision, scale = packed >> 16 & 0xFFFF, ((packed & 0x7FF) ^ 0x400) - 0x400
+        if precision <= NUMERIC_DIGITS_MAX and 0 <= scale <= precision:
+            return Leaf(Decimal(precision, scale), castable=True)
+    return Leaf(Scalar.NUMBER, castable=True)
+
+
+def node_of(types: Mapping[int, TypeRow], oid: int, typmod: int, *, flat: bool = False) -> Node:
+    """Return how values of a type are read. `flat`: an array is proved to have one dimension at most."""
+    row = types[oid]
+    if row.typtype == "d":
+        return node_of(types, row.base, row.base_typmod if typmod < 0 else typmod, flat=flat)
+    if row.category == "A" and row.element:
+        return _array(row, node_of(types, row.element, typmod), types, flat=flat)
+    if row.typtype == "c" and row.attributes:
+        return Fields(tuple((name, node_of(types, type_, mod)) for name, type_, mod in row.attributes))
+    if row.typtype == "e":
+        return Leaf(Scalar.STRING, castable=True)
+    if row.name == "numeric":
+        return numeric(typmod)
+    return _LEAVES.get(row.name, _STRING)
+
+
+def _array(row: TypeRow, element: Node, types: Mapping[int, TypeRow], *, flat: bool) -> Node:
+    splits = row.delimiter == "," and isinstance(element, Leaf) and types[row.element].typtype != "c"
+    if not splits:
+        return Items(element, splits=False)
+    assert isinstance(element, Leaf)
+    if element.reading is Reading.JSON:
+        return JsonArray()
+    return Items(element, splits=True) if flat else Nested(element)
+
+
+def has_free_dimensions(node: Node) -> bool:
+    """Whether a column of this node would be a list if only all its values had one dimension."""
+    return isinstance(node, Nested)
+
+
+def kind_of(node: Node) -> Kind:
+    """Return the kind that values of a node have once they are read."""
+    match node:
+        case Leaf(kind=kind):
+            return kind
+        case Nested() | JsonArray():
+            return Document()
+        case Items(element=element):
+            return ListOf(kind_of(element))
+        case Fields(fields=fields):
+            return StructOf(tuple((name, kind_of(field)) for name, field in fields))
+
+
+def column_sql(node: Node, ref: str) -> str:
+    """Return the SQL of a whole column: its own text for leaves, JSON text for everything else."""
+    return ref if isinstance(node, Leaf) else json_sql(node, ref)
+
+
+def json_sql(node: Node, ref: str, depth: int = 0) -> str:
+    """Return the SQL of a value inside JSON. A document arrives as its text, so as a string inside JSON."""
+    match node:
+        case Leaf(castable=True):
+            return f"{ref}::text"
+        case Leaf():
+            return f"CASE WHEN {ref} IS NOT NULL THEN format('%s', {ref}) END"
+        case Nested():
+            return f"to_json({ref}::text::text[])::text"
+        case JsonArray():
+            return f"to_json({ref})::text"
+        case Items(splits=True):
+            return f"to_json({ref}::text::text[])"
+        case Items(element=element):
+            return _elements_sql(element, ref, depth)
+        case Fields(fields=fields):
+            inner = ", ".join(
+                f"{json_sql(field, f'({ref}).{identifier(name)}', depth + 1)} AS {identifier(name)}"
+                for name, field in fields
+            )
+            # A composite of nulls IS NULL too; only a null composite is not distinct from NULL.
+            # Names with a space can't be taken for one of the user's own columns.
+            return (
+                f"CASE WHEN {ref} IS DISTINCT FROM NULL THEN"
+                f' (SELECT row_to_json("row {depth}") FROM (SELECT {inner}) AS "row {depth}") END'
+            )
+
+
+def _elements_sql(element: Node, ref: str, depth: int) -> str:
+    """Build JSON element by element; an array of several dimensions is a server error, never a loss."""
+    index = f'"index {depth}"'
+    refusal = literal("an array of several dimensions whose elements are not plain values")
+    return (
+        f"CASE WHEN array_ndims({ref}) > 1 THEN to_json(({refusal} || left({ref}::text, 0))::int)"
+        f" WHEN {ref} IS NOT NULL THEN (SELECT coalesce(json_agg("
+        f"{json_sql(element, f'({ref})[{index}]', depth + 1)} ORDER BY {index}), '[]'::json)"
+        f" FROM generate_subscripts({ref}, 1) AS {index}) END"
+    )
