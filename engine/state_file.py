@@ -38,20 +38,33 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises: Damaged, sqlite3.Error, OSError.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+    if not path.exists():
+        _create(path)
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     try:
-        if _version(connection) is None:
-            connection.execute("PRAGMA journal_mode = WAL")
-            with _transaction(connection):
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-            sync_directory(path.parent)
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _create(path: Path) -> None:
+    """Make a state file under another name first: one that is empty or has no schema is then damaged."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+    connection = sqlite3.connect(new, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        with _transaction(connection):
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+    new.replace(path)
+    sync_directory(path.parent)
 
 
 def read_state(state_dir: Path, job_name: str) -> RunState | None:
@@ -77,9 +90,10 @@ def read_latest(connection: sqlite3.Connection) -> tuple[RunRecord, dict[int, Se
 
     Raises: Damaged; JobError when a newer version has written the file.
     """
-    version = _version(connection)
-    if version is None:
-        return None
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != _APPLICATION_ID:
+        raise Damaged("it isn't a state file of backfill")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > STATE_VERSION:
         raise JobError(
             f"the checkpoint was written by a newer backfill (state version {version}, this one reads"
@@ -138,8 +152,9 @@ def damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except (Damaged, sqlite3.Error, OSError) as error:
+        what = " ".join(str(error).split())
         raise JobError(
-            f"the checkpoint {path} is damaged ({error}): restore it from a backup, or start over"
+            f"the checkpoint {path} is damaged ({what}): restore it from a backup, or start over"
             " with --fresh (the damaged file is kept aside)"
         ) from error
 
@@ -163,13 +178,3 @@ def _put_segments(connection: sqlite3.Connection, segments: Mapping[int, Segment
         " ON CONFLICT (number) DO UPDATE SET record = excluded.record",
         [(number, records.segment_text(segment)) for number, segment in segments.items()],
     )
-
-
-def _version(connection: sqlite3.Connection) -> int | None:
-    """Return the version of a state file, None when it is empty yet. Raises: Damaged."""
-    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    if application == _APPLICATION_ID:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-        return None
-    raise Damaged("it isn't a state file of backfill")
