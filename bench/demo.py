@@ -76,7 +76,7 @@ def _backfill(home: Path, environment: Mapping[str, str], *arguments: str) -> st
     """Run a command as a user would, its progress on our stderr; return what it printed."""
     click.echo(f"demo: $ backfill {' '.join(arguments)}", err=True)
     done = subprocess.run(  # noqa: S603 - our own command line
-        [sys.executable, "-m", "engine.cli", *arguments],
+        [sys.executable, "-m", "engine", *arguments],
         cwd=home,
         env=dict(environment),
         stdout=subprocess.PIPE,

@@ -1,0 +1,71 @@
+"""Run the command as a user does: in a process of its own, with a job file and a state folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One job in one folder."""
+
+    folder: Path
+    job: dict[str, Any]
+
+    def write_job(self) -> Path:
+        path = self.folder / "job.yaml"
+        path.write_text(yaml.safe_dump(self.job, sort_keys=False), encoding="utf-8")
+        return path
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start `backfill ARGUMENTS[0] job.yaml …` in a session of its own, so that it can be killed whole."""
+        path = self.write_job()
+        command, *others = arguments
+        return subprocess.Popen(
+            [sys.executable, "-m", "engine", *command.split(), path.name, *others],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )
+
+    def run(self, *arguments: str, timeout_s: float = 240) -> Ended:
+        """Run a command to its end."""
+        process = self.start(*arguments)
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            kill_group(process)
+            raise
+        return Ended(process.returncode, stdout, stderr)
+
+
+def kill_group(process: "subprocess.Popen[str]") -> None:
+    """SIGKILL the command and its workers."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.communicate()

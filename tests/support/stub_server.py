@@ -1,0 +1,155 @@
+"""An HTTP server that follows a script: each request gets the next step, whatever connection it comes on."""
+
+import asyncio
+import socket
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ssl import SSLContext
+
+
+@dataclass
+class Exchange:
+    """One request as the server sees it; the body is read only when a step asks for it."""
+
+    head: bytes
+    connection: int
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    body: bytes = b""
+
+    @property
+    def length(self) -> int:
+        return int(self.head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+
+    async def read_body(self) -> None:
+        self.body = await self.reader.readexactly(self.length)
+
+    def reset(self) -> None:
+        """Cut the connection with a RST."""
+        sock = self.writer.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+Step = Callable[[Exchange], Awaitable[None]]
+
+
+@dataclass
+class Stub:
+    """The running server, and what has come to it."""
+
+    port: int = 0
+    connections: int = 0
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [exchange.body for exchange in self.exchanges]
+
+
+@asynccontextmanager
+async def stub_server(*script: Step, tls: SSLContext | None = None) -> AsyncIterator[Stub]:
+    """Serve the script's steps, then plain answers; stop everything at the end."""
+    stub = Stub()
+    steps = iter(script)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stub.connections += 1
+        number = stub.connections
+        try:
+            while not writer.is_closing():
+                head = await reader.readuntil(b"\r\n\r\n")
+                exchange = Exchange(head, number, reader, writer)
+                stub.exchanges.append(exchange)
+                await next(steps, answer())(exchange)
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(serve(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    stub.port = server.sockets[0].getsockname()[1]
+    try:
+        yield stub
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def http(
+    body: bytes = b"{}",
+    status: int = 200,
+    crc: int | None = None,
+    headers: Sequence[str] = (),
+    length: int | None = None,
+) -> bytes:
+    """Return an answer as DynamoDB frames it."""
+    lines = [
+        f"HTTP/1.1 {status} Whatever",
+        "Server: Server",
+        "Content-Type: application/x-amz-json-1.0",
+        f"Content-Length: {len(body) if length is None else length}",
+        "x-amzn-RequestId: 5S0QJ0TV4KQNSO5AEMVJF66Q9ASUAAJG",
+        f"x-amz-crc32: {zlib.crc32(body) if crc is None else crc}",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def answer(body: bytes = b"{}", status: int = 200) -> Step:
+    """Read the request and answer."""
+    return raw(http(body, status))
+
+
+def raw(*pieces: bytes, close: bool = False, read: bool = True) -> Step:
+    """Read the request (or not), send these bytes, each in a packet of its own, and close (or not)."""
+
+    async def step(exchange: Exchange) -> None:
+        if read:
+            await exchange.read_body()
+        for piece in pieces:
+            exchange.writer.write(piece)
+            await exchange.writer.drain()
+            await asyncio.sleep(0)
+        if close:
+            exchange.writer.close()
+        elif not read:
+            await exchange.reader.read(1)  # until the client goes away
+
+    return step
+
+
+def reset(read_bytes: int | None = None) -> Step:
+    """Read the request, or only so many bytes of its body, and cut the connection."""
+
+    async def step(exchange: Exchange) -> None:
+        if read_bytes is None:
+            await exchange.read_body()
+        else:
+            await exchange.reader.readexactly(read_bytes)
+        exchange.reset()
+
+    return step
+
+
+def hold(until: asyncio.Event, then: Step, arrived: asyncio.Event | None = None) -> Step:
+    """Do nothing until told to."""
+
+    async def step(exchange: Exchange) -> None:
+        if arrived is not None:
+            arrived.set()
+        await until.wait()
+        await then(exchange)
+
+    return step
