@@ -143,6 +143,9 @@ def run(
         _print_json([report.as_json() for report in reports], several=len(jobs) > 1)
     else:
         click.echo("\n\n".join(summary.render(report, state_dir / report.job) for report in reports))
+    for report in reports:
+        if report.error is not None:
+            click.echo(f"backfill: error: {report.error}", err=True)
     return exit_code(reports)
 
 

@@ -197,7 +197,7 @@ class LiveProgress:
             self._live = None  # the terminal is gone; the run goes on
 
     def close(self) -> None:
-        """Show the cursor again."""
+        """Wipe the display."""
         try:
             self._stop()
         except (OSError, ValueError):
@@ -240,6 +240,10 @@ def _start_live(stream: TextIO) -> "Live":
         def on_broken_pipe(self) -> None:
             """Fall silent; rich's own way would end the process."""
             self.quiet = True
+
+        def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - rich's signature
+            """Leave the cursor be: hidden, it would stay so in the terminal after a kill."""
+            return False
 
     # No refresh thread: ticks come often enough, and the run's process stays single-threaded here.
     live = Live(console=Display(file=stream), auto_refresh=False, transient=True, redirect_stdout=False)

@@ -15,6 +15,7 @@ from typing import Any
 from engine.batch import Counts, Effort
 from engine.contracts import RunState
 from engine.errors import PermanentError
+from engine.masking import mask
 from engine.meter import TABLE, quantile
 
 COMPLETE = "complete"
@@ -121,8 +122,8 @@ def build(job: str, state: RunState, *, outcome: str, notices: Sequence[str] = (
         write_latency_ms=write_latency_ms(effort),
         segments={"total": len(state.segments), "complete": sum(s.done for s in state.segments)},
         watermark={"from": state.since, "to": state.watermark},
-        error=state.error,
-        notices=tuple(notices),
+        error=None if state.error is None else mask(state.error, os.environ),
+        notices=tuple(mask(notice, os.environ) for notice in notices),
         dead_letters_by_reason=dict(state.dead_letters_by_reason),
     )
 

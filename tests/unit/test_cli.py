@@ -81,7 +81,10 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
                 observer.on(event)
         if fake.fault is not None:
             raise fake.fault
-        reports = [run_report(outcome) for outcome in fake.outcomes]
+        reports = [
+            run_report(outcome, error="the table is gone" if outcome == "failed" else None)
+            for outcome in fake.outcomes
+        ]
         for observer in observers:
             observer.on(RunEnded(reports[-1]))
         return reports
@@ -174,6 +177,15 @@ def test_a_fault_is_one_sentence(
     assert (answer, out) == (code, "")
     assert err.splitlines()[-1] == f"backfill: error: {fault}"
     assert "Traceback" not in err
+
+
+def test_a_failed_runs_cause_is_told_on_stderr(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path
+) -> None:
+    runner.outcomes = ["failed"]
+    code, out, err = backfill("run", job_file, "--json")
+    assert (code, json.loads(out)["error"]) == (1, "the table is gone")
+    assert err.splitlines()[-1] == "backfill: error: the table is gone"
 
 
 def test_a_bug_is_a_sentence_too_and_v_shows_where(

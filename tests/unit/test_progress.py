@@ -118,7 +118,7 @@ def test_the_live_display_fits_the_terminal(
     shown.on(RunEnded(run_report()))
     text = stream.getvalue()
     assert "[this]" in text.replace("\n", "")
-    assert text.count("\x1b[?25l") == text.count("\x1b[?25h"), "the cursor must come back"
+    assert "\x1b[?25l" not in text, "a killed run must not leave the terminal without a cursor"
 
 
 def test_the_picture_holds_what_matters() -> None:
@@ -135,14 +135,16 @@ def test_the_picture_holds_what_matters() -> None:
         assert part in text
 
 
-def test_the_terminal_comes_back_when_the_run_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_display_is_wiped_when_the_run_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     shown = progress.observer(stream)
     shown.on(run_started())
+    shown.on(tick(1.0))
     shown.close()
     shown.close()
-    assert stream.getvalue().count("\x1b[?25h") == 1
+    shown.on(tick(2.0))
+    assert stream.getvalue().endswith("\x1b[2K"), "what follows starts on a clean line"
 
 
 def test_a_pipe_or_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:

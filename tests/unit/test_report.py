@@ -61,6 +61,12 @@ def test_every_figure_comes_from_the_checkpoint() -> None:
     assert 4.6 < found["write_latency_ms"]["p50"] < found["write_latency_ms"]["p99"] <= 5.83
 
 
+def test_no_secret_gets_into_the_report() -> None:
+    assert run_report("failed", error="can't reach postgres://app:secret@db/shop").error == (
+        "can't reach postgres://app:***@db/shop"
+    )
+
+
 def test_a_run_without_items_has_no_figures_per_item() -> None:
     empty = run_report(counts=Counts(), effort=Effort())
     assert (empty.items_per_s, empty.cpu_us_per_item) == (0.0, None)
