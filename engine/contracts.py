@@ -101,8 +101,20 @@ class RuleItems:
 ROW, DELETE, FLAW = "row", "delete", "flaw"
 
 
+@dataclass(frozen=True, slots=True)
+class RuleShape:
+    """What one rule gives for every batch: its name, and its items' attributes, those of the key first."""
+
+    name: str
+    attributes: tuple[Attribute, ...]
+
+
 class Transform(Protocol):
     """The item rules, compiled once. Pure and safe to call from several threads."""
+
+    @property
+    def rules(self) -> Sequence[RuleShape]:
+        """What each rule gives, in the rules' order."""
 
     def __call__(self, batch: Batch) -> Sequence[RuleItems]:
         """Turn a batch of rows into the items of every rule, in the rules' order."""

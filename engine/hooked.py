@@ -11,14 +11,13 @@ import polars as pl
 
 from engine.batch import Batch
 from engine.errors import JobError, PermanentError
-from engine.kinds import Document, Kind, ListOf, Scalar, SetOf, StructOf
+from engine.kinds import Kind
 from engine.rows import FAULT, ROW_NUMBER, Rows, read, with_types
 from engine.typed import canonical, typed_dtype
 from engine.values import UNSUPPORTED
 
 TRACE = "__row"
 """The column by which a hook's rows are traced: it passes it on, and may drop, repeat or reorder rows."""
-_BEFORE = "\0before:"
 
 HookFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -28,8 +27,7 @@ class Hooked:
     """A hook, with the columns that go in and those that come out.
 
     Shape: `kinds` and `types` describe the columns that rules may name behind the hook; `texts` makes their
-    canonical form; `kept` are columns whose canonical text isn't unique, so that what the hook left alone is
-    taken over from the source.
+    canonical form; `kept` are source columns of unchanged kind, whose values stay where the hook keeps them.
     """
 
     hook: HookFunction
@@ -37,8 +35,8 @@ class Hooked:
     source: Mapping[str, Kind]
     kinds: Mapping[str, Kind]
     types: Mapping[str, pl.DataType]
-    texts: tuple[pl.Expr, ...]
-    kept: tuple[str, ...]
+    texts: Mapping[str, pl.Expr]
+    kept: frozenset[str]
 
     @classmethod
     def compiled(cls, hook: HookFunction, name: str, source: Mapping[str, Kind]) -> "Hooked":
@@ -64,20 +62,19 @@ class Hooked:
             raise JobError(f"transform {name} loses the column {TRACE}, by which rows are traced; pass it on")
         types = {column: dtype for column, dtype in schema.items() if column != TRACE}
         kinds: dict[str, Kind] = {}
-        texts: list[pl.Expr] = []
-        kept: list[str] = []
+        texts: dict[str, pl.Expr] = {}
+        kept: set[str] = set()
         for column, dtype in types.items():
             before = source.get(column)
             same = before is not None and typed_dtype(before) == dtype
             text, kind = canonical(
                 pl.col(column), dtype, f"transform {name}: {column}", before if same else None
             )
-            if before is not None and kind == before and _ambiguous(kind):
-                kept.append(column)
-                text = pl.when(pl.col(_BEFORE + column).is_not_null()).then(_BEFORE + column).otherwise(text)
+            if before is not None and kind == before:
+                kept.add(column)
             kinds[column] = kind
-            texts.append(text.alias(column))
-        return cls(hook, name, source, kinds, types, tuple(texts), tuple(kept))
+            texts[column] = text.alias(column)
+        return cls(hook, name, source, kinds, types, texts, frozenset(kept))
 
     def __call__(self, batch: Batch) -> tuple[Rows, pl.DataFrame]:
         """Return the rows behind the hook, and ROW_NUMBER and FAULT of those that can't be given to it.
@@ -99,10 +96,12 @@ class Hooked:
         given = typed if bypassed.is_empty() else typed.filter(faults.get_column(FAULT).is_null())
         result = self._called(given)
         origin = result.get_column(TRACE)
-        before = [self._unchanged(column, frame, typed, result, origin) for column in self.kept]
-        numbered = result.rename({TRACE: ROW_NUMBER})
-        texts = numbered.with_columns(before).select(ROW_NUMBER, *self.texts)
-        return Rows(texts, numbered), bypassed
+        if not origin.equals(frame.get_column(ROW_NUMBER)):
+            frame, typed = frame[origin], typed[origin]
+        texts = [self._travelling(column, frame, typed, result) for column in self.types]
+        return Rows(
+            pl.DataFrame([origin.alias(ROW_NUMBER), *texts]), result.rename({TRACE: ROW_NUMBER})
+        ), bypassed
 
     def _called(self, given: pl.DataFrame) -> pl.DataFrame:
         try:
@@ -125,27 +124,21 @@ class Hooked:
             )
         return result if origin.is_sorted() else result.sort(TRACE, maintain_order=True)
 
-    @staticmethod
-    def _unchanged(
-        column: str, frame: pl.DataFrame, typed: pl.DataFrame, result: pl.DataFrame, origin: pl.Series
+    def _travelling(
+        self, column: str, before: pl.DataFrame, typed_before: pl.DataFrame, result: pl.DataFrame
     ) -> pl.Series:
-        """Return the values as they travelled, where the hook has left them alone; else null."""
-        same = result.get_column(column).eq_missing(typed.get_column(column).gather(origin))
-        text = frame.get_column(column).gather(origin)
-        return pl.select(pl.when(same).then(text)).to_series().alias(_BEFORE + column)
-
-
-def _ambiguous(kind: Kind) -> bool:
-    """Whether one typed value has several canonical forms, or its way back costs much."""
-    match kind:
-        case Document() | SetOf() | Scalar.FLOAT:
-            return True
-        case ListOf(element):
-            return _ambiguous(element)
-        case StructOf(fields):
-            return any(_ambiguous(field) for _, field in fields)
-        case _:
-            return False
+        """Return a column as it travels: the source's own text wherever the hook has left its value alone."""
+        text = self.texts[column]
+        if column not in self.kept:
+            return result.select(text).to_series()
+        now, unchanged = result.get_column(column), before.get_column(column)
+        same = now.eq_missing(typed_before.get_column(column))
+        if same.all():
+            return unchanged
+        changed = result.select(pl.when(~same).then(pl.col(column)).alias(column)).select(text)
+        return changed.select(
+            pl.when(same).then(unchanged).otherwise(pl.col(column)).alias(column)
+        ).to_series()
 
 
 def _one_line(error: Exception) -> str:

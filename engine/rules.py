@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
+from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
 from engine.conversions import converted
 from engine.errors import JobError
 from engine.fragments import NULL_WIRE
@@ -36,8 +36,7 @@ class Rule:
     """
 
     number: int
-    name: str
-    attributes: tuple[Attribute, ...]
+    shape: RuleShape
     values: tuple[pl.Expr, ...]
     flaws: tuple[tuple[str, pl.Expr], ...]
     when: Sql | None
@@ -63,7 +62,7 @@ class Rule:
         frame = rows.frame.with_columns(results) if results else rows.frame
         if self.each is not None:
             frame = self._exploded(frame, self.each)
-        return RuleItems(self.number, self.name, self.attributes, self._selected(frame))
+        return RuleItems(self.number, self.shape.name, self.shape.attributes, self._selected(frame))
 
     def _exploded(self, frame: pl.DataFrame, each: Value) -> pl.DataFrame:
         """Give a row to every element; a row whose list is a flaw gets one, with the fault."""
@@ -128,8 +127,7 @@ def compiled_rule(
     conditions = [sql for sql in (when, delete_when, *computed.values()) if sql is not None]
     return Rule(
         number=number,
-        name=rule.name,
-        attributes=tuple(Attribute(name, value.kind) for name, value in named.items()),
+        shape=RuleShape(rule.name, tuple(Attribute(name, value.kind) for name, value in named.items())),
         values=tuple(value.expr.alias(str(index)) for index, value in enumerate(named.values())),
         flaws=tuple(
             (str(index), value.flaw) for index, value in enumerate(named.values()) if value.flaw is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.batch import Batch
-from engine.contracts import DELETE, FLAW, ROW, RuleItems, Transform
+from engine.contracts import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
 from engine.hooked import Hooked
 from engine.job import Job
 from engine.kinds import Kind, RowSchema
@@ -50,27 +50,37 @@ def _compiled(job: Job, kinds: Mapping[str, Kind], types: Mapping[str, pl.DataTy
 class _Plain:
     """Rules over the source's own columns: only those that a rule names are touched, or typed."""
 
-    rules: tuple[Rule, ...]
+    compiled: tuple[Rule, ...]
     columns: tuple[str, ...]
     typed: Mapping[str, Kind]
+
+    @property
+    def rules(self) -> Sequence[RuleShape]:
+        """What each rule gives, in the rules' order."""
+        return [rule.shape for rule in self.compiled]
 
     def __call__(self, batch: Batch) -> Sequence[RuleItems]:
         """Turn a batch of rows into the items of every rule."""
         rows = with_types(read(batch, self.columns), self.typed)
-        return [rule.items(rows) for rule in self.rules]
+        return [rule.items(rows) for rule in self.compiled]
 
 
 @dataclass(frozen=True, slots=True)
 class _WithHook:
     """Rules over what the hook makes of the rows; rows that it can't be given become flawed items."""
 
-    rules: tuple[Rule, ...]
+    compiled: tuple[Rule, ...]
     hooked: Hooked
+
+    @property
+    def rules(self) -> Sequence[RuleShape]:
+        """What each rule gives, in the rules' order."""
+        return [rule.shape for rule in self.compiled]
 
     def __call__(self, batch: Batch) -> Sequence[RuleItems]:
         """Turn a batch of rows into the items of every rule."""
         rows, bypassed = self.hooked(batch)
-        items = [rule.items(rows) for rule in self.rules]
+        items = [rule.items(rows) for rule in self.compiled]
         return items if bypassed.is_empty() else [_with_bypassed(each, bypassed) for each in items]
 
 
