@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, then resume: the target must equal an uninterrupted run's, the counts balance."""
+"""SIGKILL at random moments, then resume: the target equals an uninterrupted run's, the counts balance."""
 
 import asyncio
 import json

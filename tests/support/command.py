@@ -1,5 +1,6 @@
 """Run the command as a user does: in a process of its own, with a job file and a state folder."""
 
+import contextlib
 import json
 import os
 import signal
@@ -38,7 +39,7 @@ class Command:
         return path
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start `backfill ARGUMENTS[0] job.yaml …` in a session of its own, so that it can be killed whole."""
+        """Start `backfill COMMAND job.yaml …` in a session of its own, so that it can be killed whole."""
         path = self.write_job()
         command, *others = arguments
         return subprocess.Popen(
@@ -64,8 +65,6 @@ class Command:
 
 def kill_group(process: "subprocess.Popen[str]") -> None:
     """SIGKILL the command and its workers."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.communicate()
