@@ -1,0 +1,51 @@
+"""What DynamoDB allows, one named constant for each limit, with its source. Nothing else."""
+
+from engine.numbers import DIGITS_MAX as NUMBER_DIGITS_MAX
+from engine.numbers import MAGNITUDE_MAX as NUMBER_MAGNITUDE_MAX
+from engine.numbers import MAGNITUDE_MIN as NUMBER_MAGNITUDE_MIN
+
+__all__ = [
+    "ATTRIBUTE_NAME_BYTES_MAX",
+    "BATCH_ITEMS_MAX",
+    "INDEX_KEY_NAME_BYTES_MAX",
+    "ITEM_BYTES_MAX",
+    "NESTING_LEVELS_MAX",
+    "NUMBER_DIGITS_MAX",
+    "NUMBER_MAGNITUDE_MAX",
+    "NUMBER_MAGNITUDE_MIN",
+    "PARTITION_KEY_BYTES_MAX",
+    "PARTITION_RCU_PER_S",
+    "PARTITION_WCU_PER_S",
+    "REQUEST_BYTES_MAX",
+    "SORT_KEY_BYTES_MAX",
+    "STATEMENTS_MAX",
+    "STATEMENT_LENGTH_MAX",
+    "WRITE_UNIT_BYTES",
+]
+
+BATCH_ITEMS_MAX = 25
+"""Puts and deletes of one request. Source: API_BatchWriteItem."""
+REQUEST_BYTES_MAX = 16 * 1024 * 1024
+"""All of one request's body. Source: API_BatchWriteItem."""
+STATEMENTS_MAX = 25
+"""Statements of one request. Source: API_BatchExecuteStatement, Statements."""
+STATEMENT_LENGTH_MAX = 8_192
+"""Characters of one PartiQL statement. Source: API_BatchStatementRequest, Statement."""
+ITEM_BYTES_MAX = 400 * 1024
+"""Names and values of one item. Source: Amazon DynamoDB Developer Guide, "Constraints"."""
+PARTITION_KEY_BYTES_MAX = 2_048
+"""Of a table or an index. Source: Developer Guide, "Constraints", "Partition keys and sort keys"."""
+SORT_KEY_BYTES_MAX = 1_024
+"""Of a table or an index. Source: as PARTITION_KEY_BYTES_MAX."""
+ATTRIBUTE_NAME_BYTES_MAX = 64 * 1024 - 1
+"""Of any attribute. Source: Developer Guide, "Constraints", "Attribute names": under 64 KB."""
+INDEX_KEY_NAME_BYTES_MAX = 255
+"""Of an attribute that is a key. Source: as ATTRIBUTE_NAME_BYTES_MAX."""
+NESTING_LEVELS_MAX = 32
+"""Lists and maps within each other. Source: Developer Guide, "Constraints", "Nested attribute depth"."""
+WRITE_UNIT_BYTES = 1_024
+"""What one write unit pays for. Source: Developer Guide, "Read and write capacity units"."""
+PARTITION_WCU_PER_S = 1_000
+"""What one partition takes. Source: Developer Guide, "Best practices for partition keys"."""
+PARTITION_RCU_PER_S = 3_000
+"""What one partition gives. Source: as PARTITION_WCU_PER_S."""

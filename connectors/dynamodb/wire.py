@@ -1,0 +1,137 @@
+"""What one item looks like on the wire, by mode: members joined to the texts that requests are made of. Pure.
+
+Invariant: every text ends in a comma, so that items one after the other are the body of a request.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import orjson
+import polars as pl
+
+from connectors.dynamodb.values import NULL_WIRE, json_name
+
+Piece: TypeAlias = str | pl.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One attribute of the items of a rule: `before + column + after` is its value's wire text.
+
+    Shape: `nullable` when some item hasn't got it; then it is left out, or NULL with `keep_null`.
+    """
+
+    name: str
+    column: str
+    before: str
+    after: str
+    nullable: bool = False
+    keep_null: bool = False
+
+    def value(self) -> list[Piece]:
+        """Return the value's wire text, for items that surely have it."""
+        return [self.before, pl.col(self.column), self.after]
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The members of the items of one rule. `key` has one or two of them and comes first in `members`."""
+
+    table: str
+    key: Sequence[Member]
+    members: Sequence[Member]
+    version: Member | None = None
+
+
+def put(items: Items) -> pl.Expr:
+    """Return the texts of puts for BatchWriteItem."""
+    return _text(['{"PutRequest":{"Item":{', *_map(items.members), "}}},"])
+
+
+def delete(items: Items) -> pl.Expr:
+    """Return the texts of deletes for BatchWriteItem."""
+    return _text(['{"DeleteRequest":{"Key":{', *_map(items.key), "}}},"])
+
+
+def insert(items: Items) -> pl.Expr:
+    """Return the texts of PartiQL inserts for BatchExecuteStatement."""
+    parameters = _sequence(items.members, Member.value, lambda _: NULL_WIRE)
+    return _text(['{"Statement":"', *_statement(items, in_json=True), '","Parameters":[', *parameters, "]},"])
+
+
+def statement(items: Items) -> pl.Expr:
+    """Return the texts of the PartiQL statements alone."""
+    return _text(_statement(items, in_json=False))
+
+
+def newer_put(items: Items) -> pl.Expr:
+    """Return the texts of PutItem bodies that write only over a lower version."""
+    return _text([*_head(items), '"Item":{', *_map(items.members), "},", *_condition(items)])
+
+
+def newer_delete(items: Items) -> pl.Expr:
+    """Return the texts of DeleteItem bodies that delete only a lower version."""
+    return _text([*_head(items), '"Key":{', *_map(items.key), "},", *_condition(items)])
+
+
+def _head(items: Items) -> list[Piece]:
+    return [f'{{"TableName":{json_name(items.table)},']
+
+
+def _condition(items: Items) -> list[Piece]:
+    assert items.version is not None, "only a version can be compared"
+    names = orjson.dumps({"#k": items.key[0].name, "#v": items.version.name}).decode()
+    return [
+        '"ConditionExpression":"attribute_not_exists(#k) OR #v < :v",'
+        f'"ExpressionAttributeNames":{names},"ExpressionAttributeValues":{{":v":',
+        *items.version.value(),
+        '},"ReturnConsumedCapacity":"INDEXES"},',
+    ]
+
+
+def _statement(items: Items, *, in_json: bool) -> list[Piece]:
+    def spelled(text: str) -> str:
+        return json_name(text)[1:-1] if in_json else text
+
+    def name(member: Member) -> str:
+        return spelled("'" + member.name.replace("'", "''") + "':?")
+
+    table = spelled('"' + items.table.replace('"', '""') + '"')
+    names = _sequence(items.members, lambda member: [name(member)], name)
+    return [f"INSERT INTO {table} VALUE {{", *names, "}"]
+
+
+def _map(members: Sequence[Member]) -> list[Piece]:
+    def named(member: Member) -> list[Piece]:
+        return [json_name(member.name) + ":", *member.value()]
+
+    return _sequence(members, named, lambda member: f"{json_name(member.name)}:{NULL_WIRE}")
+
+
+def _sequence(
+    members: Sequence[Member], spell: Callable[[Member], list[Piece]], null: Callable[[Member], str]
+) -> list[Piece]:
+    """Return what is spelled for each member, with commas between; one left out leaves out its comma."""
+    pieces: list[Piece] = []
+    for position, member in enumerate(members):
+        comma = "," if position else ""
+        if not member.nullable:
+            pieces += [comma, *spell(member)]
+            continue
+        text = _text([comma, *spell(member)])
+        present = pl.when(pl.col(member.column).is_not_null()).then(text)
+        pieces.append(present.otherwise(pl.lit(comma + null(member))) if member.keep_null else present)
+    return pieces
+
+
+def _text(pieces: Iterable[Piece]) -> pl.Expr:
+    """Join pieces, literals that stand side by side first; a piece that is null gives nothing."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    expressions = [pl.lit(piece) if isinstance(piece, str) else piece for piece in merged]
+    return pl.concat_str(expressions, ignore_nulls=True)
