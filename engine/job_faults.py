@@ -66,31 +66,41 @@ def faults(error: ValidationError, data: Any) -> list[Fault]:
 
 def _path(detail: ErrorDetails, data: Any) -> Path:
     """Leave out what pydantic adds to a path: names of types and tags, which the data doesn't have."""
-    _, path = _aligned(detail["loc"], data, missing=detail["type"] == "missing")
-    return (*path, *_misfit_at(detail))
+    added = _added(detail)
+    _, path = _aligned((*detail["loc"], *added), data, missing=bool(added) or detail["type"] == "missing")
+    return path
 
 
-def _aligned(loc: tuple[str | int, ...], data: Any, *, missing: bool) -> tuple[int, Path]:
-    """Return the score and steps of the part of `loc` that leads furthest; its last step counts twice."""
+def _added(detail: ErrorDetails) -> Path:
+    """Return how the path goes on to the key at fault where pydantic stopped at its section."""
+    match detail.get("ctx", {}).get("error"):
+        case Misfit(at=at):
+            return tuple(at)
+        case _:
+            return ("type",) if detail["type"].startswith("union_tag") else ()
+
+
+def _aligned(loc: Path, data: Any, *, missing: bool) -> tuple[int, Path]:
+    """Return the score and steps of the part of `loc` that leads furthest; its last step counts twice.
+
+    `missing`: the last step is a key that the data needn't have.
+    """
     if not loc:
         return 0, ()
     part, rest = loc[0], loc[1:]
     best = _aligned(rest, data, missing=missing)
-    inside = part in data if isinstance(data, Mapping) else isinstance(data, list) and isinstance(part, int)
-    if inside or (missing and not rest and isinstance(data, Mapping)):
-        score, path = _aligned(rest, data[part] if inside else None, missing=missing)
+    if _has(data, part) or (missing and not rest and isinstance(data, Mapping)):
+        score, path = _aligned(rest, data[part] if _has(data, part) else None, missing=missing)
         score += 1 if rest else 2
         if score >= best[0]:
             return score, (part, *path)
     return best
 
 
-def _misfit_at(detail: ErrorDetails) -> Path:
-    match detail.get("ctx", {}).get("error"):
-        case Misfit(at=at):
-            return tuple(at)
-        case _:
-            return ("type",) if detail["type"].startswith("union_tag") else ()
+def _has(data: Any, part: str | int) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, Mapping) and part in data
 
 
 def _kind(detail: ErrorDetails) -> str | None:
@@ -106,9 +116,9 @@ def _kind(detail: ErrorDetails) -> str | None:
         case "greater_than":
             return f"more than {ctx['gt']:g}"
         case "greater_than_equal":
-            return f"at least {ctx['ge']:g}"
+            return f"at least {ctx['ge']:,}"
         case "less_than_equal":
-            return f"at most {ctx['le']:g}"
+            return f"at most {ctx['le']:,}"
         case "string_type" if isinstance(detail["input"], (int, float, Decimal)):
             return "text; put it in quotes"
         case name:
