@@ -1,0 +1,125 @@
+"""What stands in deploy/ fits this program: metrics and commands that exist, exit codes as they are meant."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine import cli
+from engine.metrics import Metrics
+from engine.report import EXIT_CODES
+from tests.support.runs import run_started, tick, totals
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+
+
+def exposed() -> dict[str, set[str]]:
+    """Every sample's name with its labels."""
+    metrics = Metrics()
+    metrics.on(run_started())
+    metrics.on(tick(meter=totals(), watermark_lag_s=1.0))
+    found: dict[str, set[str]] = {}
+    for family in metrics.collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def expressions(tree: Any) -> list[str]:
+    """Every PromQL expression in a dashboard or a rule file."""
+    if isinstance(tree, dict):
+        own = [value for key, value in tree.items() if key in {"expr", "query"} and isinstance(value, str)]
+        return own + [found for value in tree.values() for found in expressions(value)]
+    if isinstance(tree, list):
+        return [found for value in tree for found in expressions(value)]
+    return []
+
+
+def dashboard() -> Any:
+    return json.loads((DEPLOY / "grafana" / "backfill.json").read_text())
+
+
+def alerts() -> Any:
+    return yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())
+
+
+@pytest.mark.parametrize("tree", [dashboard(), alerts()], ids=["dashboard", "alerts"])
+def test_expressions_name_only_what_is_exposed(tree: Any) -> None:
+    samples = exposed()
+    named = [name for found in expressions(tree) for name in re.findall(r"backfill_\w+", found)]
+    assert named
+    assert set(named) - set(samples) == set()
+    labels = set().union(*samples.values())
+    for found in expressions(tree):
+        assert found.count("(") == found.count(")")
+        grouped = {label for by in re.findall(r"by \(([\w, ]+)\)", found) for label in by.split(", ")}
+        assert grouped <= labels, found
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    text = " ".join(expressions(dashboard()))
+    for name in exposed():
+        assert re.sub(r"_(count|sum)$", "_bucket", name) in text, name
+
+
+def test_panels_dont_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard()["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+
+
+def pods() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    found = []
+    for path in MANIFESTS:
+        for document in yaml.safe_load_all(path.read_text()):
+            spec = document["spec"].get("jobTemplate", document).get("spec", {})
+            if "template" in spec:
+                found.append((document["metadata"]["name"], spec, spec["template"]["spec"]))
+    return found
+
+
+def parses(arguments: list[str]) -> bool:
+    """Whether the command line takes these arguments."""
+    with cli.run.make_context("run", list(arguments), obj=cli.Invocation()) as context:
+        return bool(context.params)
+
+
+@pytest.mark.parametrize(("name", "job", "pod"), pods(), ids=[name for name, _, _ in pods()])
+def test_manifests_run_commands_that_exist(name: str, job: dict[str, Any], pod: dict[str, Any]) -> None:
+    container = pod["containers"][0]
+    assert container["args"][0] == "run"
+    assert parses(container["args"][1:])
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+    actions = {
+        code: rule["action"]
+        for rule in job["podFailurePolicy"]["rules"]
+        for code in rule.get("onExitCodes", {}).get("values", [])
+    }
+    assert actions[EXIT_CODES["interrupted"]] == "Ignore"
+    assert actions[EXIT_CODES["complete_with_dead_letters"]] == "FailJob"
+    assert EXIT_CODES["failed"] not in actions, "a failed run is gone on with"
+
+
+def test_the_unit_runs_a_command_that_exists() -> None:
+    unit = (DEPLOY / "systemd" / "backfill@.service").read_text()
+    command = re.search(r"^ExecStart=\S+ run (.+)$", unit, re.MULTILINE)
+    assert command is not None
+    assert parses(command[1].split())
+    assert "RestartPreventExitStatus=2 3" in unit
+
+
+def test_the_image_takes_along_what_it_copies() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    for name in " ".join(copied).split():
+        assert f"!{name}" in ignored
+        assert (DEPLOY.parent / name).exists(), name
