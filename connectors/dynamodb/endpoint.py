@@ -46,15 +46,13 @@ def parse_endpoint(url: str, region: str, named: str = "target.endpoint_url") ->
 
     Raises: JobError when it isn't `http(s)://host[:port]`, or when the environment asks for a proxy.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = -1
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == -1:
-        raise JobError(
-            "target.endpoint_url isn't a URL like http://127.0.0.1:8000: give scheme, host and port"
-        )
+        parts, port = urlsplit(""), None
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise JobError(f"{named} isn't a URL like http://127.0.0.1:8000: give scheme, host and port")
     if parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise JobError(f"{named} for {parts.hostname} may hold only scheme, host and port: drop the rest")
     endpoint = Endpoint(
