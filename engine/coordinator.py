@@ -100,8 +100,7 @@ class Coordinator:
             for task in (*upkeep, *conversations):
                 task.cancel()
             await asyncio.gather(*upkeep, *conversations, return_exceptions=True)
-        if not self._store_failed:
-            await self._checkpoint(force=True)
+        await self._checkpoint(force=True)
         self._tick()
 
     def stop(self) -> None:
@@ -169,20 +168,19 @@ class Coordinator:
     async def _checkpoints(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_S)
-            idle_s = time.monotonic() - self._durable_at
-            try:
-                await self._checkpoint(force=idle_s > EFFORT_CHECKPOINT_S)
-            except BackfillError as error:
-                self._store_failed = True
-                self._fail(Finished(error))
-                return
+            await self._checkpoint(force=time.monotonic() - self._durable_at > EFFORT_CHECKPOINT_S)
 
     async def _checkpoint(self, *, force: bool) -> None:
-        """Make the gathered marks durable; only then do they count."""
+        """Make the gathered marks durable; only then do they count. A store that failed isn't asked again."""
         marks, self._marks = self._marks, []
-        if not marks and not force:
+        if self._store_failed or not (marks or force):
             return
-        await self._store.advance(marks, self.effort())
+        try:
+            await self._store.advance(marks, self.effort())
+        except BackfillError as error:
+            self._store_failed = True
+            self._fail(Finished(error))
+            return
         self._durable_at = time.monotonic()
         for mark in marks:
             state = self._states[mark.segment]

@@ -34,9 +34,10 @@ async def work(
     """
     stopping = asyncio.Event()
     orders: asyncio.Queue[Assign | NoMore] = asyncio.Queue()
+    teller = _Teller(line, link, usage, notices_told)
     background = [
         asyncio.create_task(_listen(line, link, orders, stopping, cursors)),
-        asyncio.create_task(_tick(line, link, usage, notices_told)),
+        asyncio.create_task(teller.keep_telling()),
     ]
     try:
         async with asyncio.TaskGroup() as readers:
@@ -49,7 +50,7 @@ async def work(
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-    link.send(Ticked(line.meter.snapshot(), usage().cpu_s, usage().peak_rss_bytes))
+    teller.tell()
     link.send(finished)
 
 
@@ -90,16 +91,26 @@ async def _listen(
                 return
 
 
-async def _tick(line: Line, link: WorkerEnd, usage: Callable[[], Usage], notices_told: int) -> None:
-    """Tell the runner this process's figures and what its source has to say."""
-    while True:
-        await asyncio.sleep(TICK_S)
-        notices = line.source.notices
-        for text in notices[notices_told:]:
-            link.send(Noted(text))
-        notices_told = len(notices)
-        used = usage()
-        link.send(Ticked(line.meter.snapshot(), used.cpu_s, used.peak_rss_bytes))
+class _Teller:
+    """Tells the runner this process's figures and what its source has to say, each notice once."""
+
+    def __init__(self, line: Line, link: WorkerEnd, usage: Callable[[], Usage], notices_told: int) -> None:
+        self._line = line
+        self._link = link
+        self._usage = usage
+        self._told = notices_told
+
+    def tell(self) -> None:
+        for text in self._line.source.notices[self._told :]:
+            self._link.send(Noted(text))
+            self._told += 1
+        used = self._usage()
+        self._link.send(Ticked(self._line.meter.snapshot(), used.cpu_s, used.peak_rss_bytes))
+
+    async def keep_telling(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.tell()
 
 
 def describe(faults: BaseException) -> Finished:

@@ -1,0 +1,144 @@
+"""A source, a transform and a target in memory, whose behaviour a test scripts."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Segment, WriteReport
+from engine.contracts import SourceTicket
+from engine.key_gate import KeyGate
+from engine.kinds import Column, RowSchema, Scalar
+from engine.meter import Meter
+from engine.pipeline import Line, Window
+
+SCHEMA = RowSchema((Column("id", Scalar.INT),), ("id",), (frozenset({"id"}),))
+
+
+def batch(segment: int, sequence: int, ids: Sequence[int]) -> Batch:
+    rows = pa.record_batch([pa.array([str(n) for n in ids], pa.string())], names=["id"])
+    return Batch(segment, sequence, rows, Cursor((str(ids[-1]),)))
+
+
+@dataclass
+class FakeSource:
+    """Segment number → its batches, as lists of ids. `before` runs ahead of each batch."""
+
+    batches: Mapping[int, Sequence[Sequence[int]]]
+    before: Callable[[int, int], None] | None = None
+    reads: list[tuple[int, int]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    watermark: str | None = None
+
+    @property
+    def ticket(self) -> SourceTicket:
+        return SourceTicket(SCHEMA, None, {})
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"database": "fake"}
+
+    async def rows_expected(self) -> int | None:
+        return sum(len(ids) for batches in self.batches.values() for ids in batches)
+
+    async def segments(self, wanted: int) -> Sequence[Segment]:
+        return [Segment(number, None, None, None) for number in self.batches]
+
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+        sequence = 0
+        for position, ids in enumerate(self.batches[segment.number]):
+            if after is not None and ids[-1] <= int(after.key[0]):
+                continue
+            if self.before is not None:
+                self.before(segment.number, position)
+            self.reads.append((segment.number, position))
+            yield batch(segment.number, sequence, ids)
+            sequence += 1
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        return None
+
+
+def encode(
+    batch: Batch, keys: Callable[[int], int] = lambda n: n, bad: frozenset[int] = frozenset()
+) -> EncodedBatch:
+    """One item per row with key hash `keys(id)`; ids in `bad` become dead letters."""
+    ids = [int(text) for text in batch.rows.column(0).to_pylist()]
+    good = [n for n in ids if n not in bad]
+    texts = [b'{"id":%d},' % n for n in good]
+    letters = tuple(
+        DeadLetter("Row", "key_empty", "PK is empty", {"id": str(n)}, None) for n in ids if n in bad
+    )
+    return EncodedBatch(
+        batch=batch,
+        text=memoryview(b"".join(texts)),
+        offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64),
+        wcu=np.ones(len(good), np.int32),
+        key_hashes=np.array([keys(n) for n in good], np.uint64),
+        partition_hashes=np.array([keys(n) for n in good], np.uint64),
+        deletes=np.zeros(len(good), np.bool_),
+        rows=np.arange(len(good), dtype=np.uint32),
+        rules=np.zeros(len(good), np.uint16),
+        emitted=len(ids),
+        coalesced=0,
+        skipped=0,
+        dead_letters=letters,
+    )
+
+
+@dataclass
+class FakeTarget:
+    """Writes into `written`, in the order of arrival. `during` is awaited while a batch is in flight."""
+
+    keys: Callable[[int], int] = lambda n: n
+    bad: frozenset[int] = frozenset()
+    during: Callable[[EncodedBatch], "asyncio.Future[None] | None"] | None = None
+    written: list[int] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    limits: list[float | None] = field(default_factory=list)
+
+    def encode(self, batch: Batch, items: object) -> EncodedBatch:
+        return encode(batch, self.keys, self.bad)
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            if self.during is not None and (wait := self.during(encoded)) is not None:
+                await wait
+            await asyncio.sleep(0)
+            ids = [int(text) for text in encoded.batch.rows.column(0).to_pylist()]
+            self.written += [n for n in ids if n not in self.bad]
+        finally:
+            self.in_flight -= 1
+        return WriteReport(len(encoded), 0, 0, ())
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        self.limits.append(wcu_per_s)
+
+    async def close(self) -> None:
+        return None
+
+
+class FakeTransform:
+    rules: Sequence[object] = ()
+
+    def __call__(self, batch: Batch) -> Sequence[object]:
+        return ()
+
+
+def line(source: FakeSource, target: FakeTarget, *, window: int = 2**20, ordered: bool = False) -> Line:
+    return Line(
+        source=source,
+        transform=FakeTransform(),  # type: ignore[arg-type]
+        target=target,  # type: ignore[arg-type]
+        window=Window(window),
+        gate=KeyGate() if ordered else None,
+        threads=ThreadPoolExecutor(2),
+        meter=Meter(),
+    )

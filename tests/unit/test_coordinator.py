@@ -1,0 +1,163 @@
+"""The coordinator and its workers over in-process links, and a store that remembers what is durable."""
+
+import asyncio
+from collections.abc import Sequence
+
+from engine.batch import Counts, Cursor, Effort, Mark, Segment
+from engine.contracts import RunState, SegmentState
+from engine.coordinator import Coordinator, lag_s
+from engine.errors import BackfillError, PermanentError
+from engine.events import Event, Notice, Tick
+from engine.link import queue_link
+from engine.worker import Usage, work
+from tests.support.fakes import FakeSource, FakeTarget, line
+
+
+class RememberingStore:
+    """Keeps every durable mark; fails when told to."""
+
+    def __init__(self) -> None:
+        self.marks: list[Mark] = []
+        self.effort = Effort()
+        self.fails: BackfillError | None = None
+
+    async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.marks += marks
+        self.effort = effort
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def run_state(segments: Sequence[int], done: Sequence[int] = (), end: Cursor | None = None) -> RunState:
+    return RunState(
+        run_id="r1",
+        kind="full",
+        started_at="2026-01-01T00:00:00Z",
+        finished_at=None,
+        outcome=None,
+        fingerprint={},
+        since=None,
+        watermark=None,
+        interruptions=0,
+        rows_expected=None,
+        segments=tuple(SegmentState(Segment(n, None, None, None), end, n in done) for n in segments),
+        counts=Counts(),
+        dead_letters_by_reason={},
+        effort=Effort(),
+        error=None,
+    )
+
+
+async def carry(
+    state: RunState,
+    workers: Sequence[tuple[FakeSource, FakeTarget]],
+    store: RememberingStore,
+    *,
+    max_wcu: float | None = None,
+    stop_after_marks: int | None = None,
+) -> tuple[Coordinator, Ear]:
+    ear = Ear()
+    coordinator = Coordinator(store, state, [ear], max_wcu=max_wcu, own_usage=lambda: Usage(1.0, 100))  # type: ignore[arg-type]
+    links, tasks, lines = [], [], []
+    for source, target in workers:
+        ours, theirs = queue_link()
+        links.append(ours)
+        lines.append(line(source, target))
+        tasks.append(asyncio.create_task(work(lines[-1], theirs, 2, lambda: Usage(2.0, 50))))
+    if stop_after_marks is not None:
+        coordinator.stop()
+    await asyncio.wait_for(coordinator.run(links), 20)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for made in lines:
+        made.threads.shutdown()
+    return coordinator, ear
+
+
+BATCHES = {number: [[number * 100 + n] for n in range(1, 6)] for number in range(6)}
+
+
+async def test_every_segment_is_read_once_over_several_workers() -> None:
+    store = RememberingStore()
+    workers = [(FakeSource(BATCHES), FakeTarget()) for _ in range(3)]
+    coordinator, _ = await carry(run_state(range(6)), workers, store)
+    assert coordinator.complete
+    written = sorted(n for _, target in workers for n in target.written)
+    assert written == sorted(n for batches in BATCHES.values() for ids in batches for n in ids)
+    assert coordinator.counts.rows_read == 30
+    assert store.effort.cpu_s == 6.0, "the CPU of all workers counts"
+
+
+async def test_a_done_segment_is_not_read_again_and_an_open_one_from_its_end() -> None:
+    source = FakeSource(BATCHES)
+    state = run_state([0, 1], done=[0], end=Cursor(("103",)))
+    coordinator, _ = await carry(state, [(source, FakeTarget())], RememberingStore())
+    assert coordinator.complete
+    assert source.reads == [(1, 3), (1, 4)]
+
+
+async def test_a_workers_fault_stops_the_others_and_keeps_what_was_acked() -> None:
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    failed.set_exception(PermanentError("no permission to write"))
+    bad = FakeTarget(during=lambda encoded: failed if encoded.batch.sequence == 2 else None)
+    store = RememberingStore()
+    coordinator, _ = await carry(run_state(range(6)), [(FakeSource(BATCHES), bad)], store)
+    assert not coordinator.complete
+    assert coordinator.fault is not None
+    assert "no permission" in str(coordinator.fault.error)
+    ends = {mark.segment: mark.end for mark in store.marks}
+    assert all(end == Cursor((str(segment * 100 + 2),)) for segment, end in ends.items())
+
+
+async def test_a_store_that_fails_acks_nothing() -> None:
+    store = RememberingStore()
+    store.fails = PermanentError("the disk is full")
+    coordinator, _ = await carry(run_state([0]), [(FakeSource({0: [[1]]}), FakeTarget())], store)
+    assert not coordinator.complete
+    assert coordinator.counts == Counts()
+    assert coordinator.fault is not None
+    assert "disk is full" in str(coordinator.fault.error)
+
+
+async def test_the_cap_is_shared_and_whoever_is_left_gets_it_all() -> None:
+    fast, slow = FakeTarget(), FakeTarget()
+    workers = [(FakeSource(BATCHES), fast), (FakeSource(BATCHES), slow)]
+    await carry(run_state(range(6)), workers, RememberingStore(), max_wcu=1000.0)
+    assert fast.limits[0] == slow.limits[0] == 500.0
+    assert 1000.0 in fast.limits + slow.limits
+
+
+async def test_a_stop_before_the_start_reads_nothing() -> None:
+    source = FakeSource(BATCHES)
+    coordinator, _ = await carry(
+        run_state(range(6)), [(source, FakeTarget())], RememberingStore(), stop_after_marks=0
+    )
+    assert not coordinator.complete
+    assert coordinator.fault is None
+
+
+async def test_notices_of_a_worker_reach_the_user_and_the_last_tick_tells_all() -> None:
+    source = FakeSource({0: [[1]]}, notices=["the snapshot is a new one"])
+    _, ear = await carry(run_state([0]), [(source, FakeTarget())], RememberingStore())
+    assert Notice("the snapshot is a new one", "warning") in ear.events
+    last = [event for event in ear.events if isinstance(event, Tick)][-1]
+    assert last.meter.rows_read == 1
+    assert last.segments.complete == last.segments.total == 1
+
+
+def test_the_lag_is_behind_the_clock_and_none_without_a_watermark() -> None:
+    from datetime import UTC, datetime
+
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert lag_s("2026-01-01T11:59:00Z", now) == 60
+    assert lag_s(None, now) is None
+    assert lag_s("infinity", now) is None
