@@ -74,7 +74,7 @@ class Job(Section):
     items: Annotated[tuple[ItemRule, ...], Field(min_length=1)]
     """Rules by which a row becomes items; every row goes through each."""
     options: Options = Options()
-    """How values are treated."""
+    """What becomes of nulls, of items that can't be written, of numbers that DynamoDB can't hold."""
     state: Annotated[SqliteState | DynamoDBState, Field(discriminator="type")] = SqliteState()
     """Where progress is kept."""
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
