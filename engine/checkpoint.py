@@ -24,7 +24,7 @@ from engine.errors import JobError, PermanentError
 from engine.records import RunRecord, SegmentRecord
 from engine.state_file import STATE_NAME, read_state
 
-__all__ = ["SqliteStore", "open_store", "read_state", "utc_now"]
+__all__ = ["SqliteStore", "open_store", "read_state", "take_lease", "utc_now"]
 
 _T = TypeVar("_T")
 
@@ -34,8 +34,8 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def open_store(state_dir: Path, job_name: str, now: Callable[[], str] = utc_now) -> "SqliteStore":
-    """Take the job's lease and return its store.
+def take_lease(state_dir: Path, job_name: str) -> leases.Lease:
+    """Make a job's state directory, for its owner only, and take the job's lease there.
 
     Raises: JobError when another process runs the job; PermanentError when the directory can't be used.
     """
@@ -47,7 +47,15 @@ def open_store(state_dir: Path, job_name: str, now: Callable[[], str] = utc_now)
         raise PermanentError(
             f"the state directory {directory} can't be made ({error.strerror}): choose another with --state"
         ) from error
-    return SqliteStore(directory, leases.take(directory, job_name), now)
+    return leases.take(directory, job_name)
+
+
+def open_store(state_dir: Path, job_name: str, now: Callable[[], str] = utc_now) -> "SqliteStore":
+    """Take the job's lease and return its store.
+
+    Raises: JobError when another process runs the job; PermanentError when the directory can't be used.
+    """
+    return SqliteStore(state_dir / job_name, take_lease(state_dir, job_name), now)
 
 
 class SqliteStore:

@@ -7,7 +7,8 @@ behind that length is cut off before anything is added.
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,22 @@ class DeadLetterFile:
             file.seek(-1, os.SEEK_END)
             ended = file.read(1) == b"\n"
         return size if ended else self.append(b"\n", size)
+
+    @contextmanager
+    def replacing(self) -> Iterator[Callable[[bytes], object]]:
+        """Hand out what writes a new file, which takes the old one's place at the end, or not at all."""
+        part = self._path.with_suffix(".part")
+        with part.open("wb") as file:
+            part.chmod(0o600)
+            yield file.write
+            file.flush()
+            os.fsync(file.fileno())
+        if part.stat().st_size:
+            part.replace(self._path)
+        else:
+            part.unlink()
+            self._path.unlink(missing_ok=True)
+        sync_directory(self._path.parent)
 
     def copy_aside(self, run_id: str) -> None:
         """Keep a copy as dead-letters.RUN.jsonl before a full run starts with an empty file.

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from connectors.dynamodb.state import open_store as open_table_store
 from engine.batch import Counts, Cursor, Effort, Segment
 from engine.checkpoint import open_store
 from engine.contracts import SegmentState
 from engine.errors import JobError
+from engine.job import DynamoDBState
 from tests.support.states import a_letter, a_mark, a_run
 
 LATER = "2026-01-02T04:00:00.000Z"
@@ -24,9 +26,22 @@ class LocalPlace:
         return open_store(self.directory, "orders")
 
 
-@pytest.fixture(params=["sqlite"])
-async def place(request, tmp_path):
-    return LocalPlace(tmp_path)
+class TablePlace:
+    """State in a table, with its local files below a directory."""
+
+    def __init__(self, tmp_path, endpoint, table):
+        self.directory = tmp_path / "state"
+        self.section = DynamoDBState(type="dynamodb", table=table, endpoint_url=endpoint)
+
+    async def open(self):
+        return await open_table_store(self.section, self.directory, "orders")
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def place(request, tmp_path, table_name):
+    if request.param == "sqlite":
+        return LocalPlace(tmp_path)
+    return TablePlace(tmp_path, request.getfixturevalue("dynoxide"), table_name)
 
 
 def letters_in(store):

@@ -1,0 +1,223 @@
+"""State in a table: runs go on from another machine, and a stalled runner can't overwrite its successor."""
+
+import json
+import os
+
+import boto3
+import pytest
+
+from connectors.dynamodb import state_lease
+from connectors.dynamodb.state import open_store, read_state
+from engine.batch import Effort
+from engine.errors import JobError, PermanentError
+from engine.job import DynamoDBState
+from tests.support.states import a_letter, a_mark, a_run
+
+NOW = 1_767_000_000.0
+LATER = "2026-01-02T04:00:00.000Z"
+
+
+class Place:
+    """A state table and machines that use it."""
+
+    def __init__(self, endpoint, table, tmp_path):
+        self.section = DynamoDBState(type="dynamodb", table=table, endpoint_url=endpoint)
+        self.tmp_path = tmp_path
+        self.table = boto3.resource("dynamodb", endpoint_url=endpoint).Table(table)
+
+    async def open(self, machine="here", at=NOW):
+        return await open_store(self.section, self.tmp_path / machine, "orders", clock=lambda: at)
+
+
+@pytest.fixture
+def place(dynoxide, table_name, tmp_path):
+    place = Place(dynoxide, table_name, tmp_path)
+    yield place
+    place.table.meta.client.close()
+
+
+def ids(store):
+    return [json.loads(line)["source_key"]["id"] for line in store.dead_letters.read_text().splitlines()]
+
+
+async def test_a_run_goes_on_from_another_machine_with_its_dead_letters(place):
+    store = await place.open("one")
+    await store.begin(a_run())
+    await store.advance([a_mark(0, "10", 3, [a_letter("1")]), a_mark(1, "110", 2)], Effort())
+    await store.advance([a_mark(1, "120", 2, [a_letter("2")])], Effort())
+    await store.close()
+    store = await place.open("two")
+    assert (await store.load()).counts.items_written == 7
+    await store.resume()
+    assert ids(store) == ["1", "2"]
+    await store.advance([a_mark(0, "20", 1, [a_letter("3")])], Effort())
+    assert ids(store) == ["1", "2", "3"]
+    await store.close()
+
+
+async def test_another_machine_is_refused_while_the_lease_lives(place):
+    store = await place.open("one")
+    holder = rf"already being run by pid {os.getpid()} on .* since 2025-12-29T09:20:00Z"
+    with pytest.raises(JobError, match=holder + r".*runs out in 50 s"):
+        await place.open("two", NOW + 10)
+    assert await store._lease.renew()
+    await store.close()
+    await (await place.open("two", NOW + 10)).close()
+
+
+async def test_a_heartbeat_makes_the_lease_last(place):
+    now = NOW
+    store = await open_store(place.section, place.tmp_path / "one", "orders", clock=lambda: now)
+    now = NOW + 50
+    assert await store._lease.renew()
+    with pytest.raises(JobError, match="already being run"):
+        await place.open("two", NOW + 70)
+    await store.close()
+
+
+async def test_a_runner_that_stalled_is_fenced_off(place):
+    stalled = await place.open("one")
+    await stalled.begin(a_run())
+    await stalled.advance([a_mark(0, "10", 3)], Effort())
+    heir = await place.open("two", NOW + state_lease.LEASE_S + 1)
+    await heir.load()
+    await heir.resume()
+    with pytest.raises(PermanentError, match="another runner has taken it over"):
+        await stalled.advance([a_mark(0, "20", 3, [a_letter("5")])], Effort())
+    with pytest.raises(PermanentError, match="run again"):
+        await stalled.advance([a_mark(0, "20", 3)], Effort())
+    with pytest.raises(PermanentError, match="another runner"):
+        await stalled.finish("failed", LATER, Effort(), None)
+    assert not await stalled._lease.renew()
+    await heir.advance([a_mark(0, "15", 1, [a_letter("4")])], Effort())
+    await stalled.close()
+    await heir.advance([a_mark(0, "20", 1)], Effort())
+    assert (await heir.load()).counts.items_written == 5
+    await heir.close()
+
+
+async def test_a_runner_that_was_killed_is_followed_at_once_on_its_machine(place):
+    killed = await place.open("one")
+    await killed.begin(a_run())
+    killed._local.release()  # the kernel does this; the item in the table stays
+    store = await place.open("one")
+    assert (await store.load()).run_id == "run-1"
+    await store.close()
+    await killed.close()
+
+
+async def test_dead_letters_that_no_checkpoint_counts_vanish(place, monkeypatch):
+    store = await place.open("one")
+    await store.begin(a_run())
+    await store.advance([a_mark(0, "10", 3, [a_letter("1")])], Effort())
+
+    async def cut_off(*_):
+        raise PermanentError("the network is gone")
+
+    monkeypatch.setattr(store, "_commit_segments", cut_off)
+    with pytest.raises(PermanentError):
+        await store.advance([a_mark(0, "20", 3, [a_letter("2")])], Effort())
+    assert ids(store) == ["1", "2"]
+    await store.close()
+    store = await place.open("one")
+    assert (await store.load()).counts.items_dead_lettered == 1
+    await store.resume()
+    assert ids(store) == ["1"]
+    await store.advance([a_mark(0, "20", 3, [a_letter("2b")])], Effort())
+    await store.close()
+    store = await place.open("two")
+    await store.load()
+    await store.resume()
+    assert ids(store) == ["1", "2b"]
+    await store.close()
+
+
+async def test_a_dead_letter_over_400_kb_is_kept_whole(place):
+    blob = os.urandom(600_000).hex()
+    letter = a_letter("1", "item_too_large", json.dumps({"PK": {"S": "a"}, "blob": {"S": blob}}))
+    store = await place.open("one")
+    await store.begin(a_run())
+    await store.advance([a_mark(0, "10", 0, [letter])], Effort())
+    await store.close()
+    store = await place.open("two")
+    await store.load()
+    await store.resume()
+    assert json.loads(store.dead_letters.read_text())["item"]["blob"]["S"] == blob
+    await store.close()
+
+
+async def test_a_catch_up_elsewhere_still_has_the_full_runs_dead_letters(place):
+    store = await place.open("one")
+    await store.begin(a_run(segments=1))
+    await store.advance([a_mark(0, "10", 3, [a_letter("1")], done=True)], Effort())
+    await store.finish("complete_with_dead_letters", LATER, Effort(), None)
+    await store.close()
+    store = await place.open("two")
+    assert (await store.load()).closed
+    await store.begin(a_run("run-2", kind="catch_up", segments=1))
+    await store.advance([a_mark(0, "10", 3, [a_letter("2")])], Effort())
+    await store.close()
+    store = await place.open("three")
+    await store.load()
+    await store.resume()
+    assert ids(store) == ["1", "2"]
+    await store.close()
+
+
+async def test_segments_of_earlier_runs_do_not_pile_up(place):
+    store = await place.open()
+    for number in range(3):
+        await store.begin(a_run(f"run-{number}", segments=30))
+    await store.close()
+    left = {item["PK"] for item in place.table.scan()["Items"] if item["SK"].startswith("SEGMENT#")}
+    assert left == {"orders#run-2"}
+
+
+async def test_status_reads_without_the_lease(place):
+    assert await read_state(place.section, "orders") is None
+    store = await place.open()
+    assert await read_state(place.section, "orders") is None
+    await store.begin(a_run())
+    await store.advance([a_mark(0, "10", 3)], Effort())
+    assert (await read_state(place.section, "orders")).counts.items_written == 3
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("record", {"Value": "tampered"}, "is damaged"),
+        ("version", {"Value": 99}, r"newer backfill \(state version 99"),
+    ],
+)
+async def test_damage_and_newer_versions_are_told(place, name, change, said):
+    store = await place.open()
+    await store.begin(a_run())
+    place.table.update_item(Key={"PK": "orders", "SK": "RUN"}, AttributeUpdates={name: change})
+    with pytest.raises(JobError, match=said + ".*--fresh"):
+        await store.load()
+    await store.begin(a_run("run-2"))
+    assert (await store.load()).run_id == "run-2"
+    await store.close()
+
+
+async def test_a_lost_segment_is_told(place):
+    store = await place.open()
+    await store.begin(a_run())
+    place.table.delete_item(Key={"PK": "orders#run-1", "SK": "SEGMENT#00000001"})
+    with pytest.raises(JobError, match=r"damaged \(1 segments, not 2\)"):
+        await store.load()
+    await store.close()
+
+
+async def test_a_table_with_other_keys_is_refused(place):
+    client = place.table.meta.client
+    client.create_table(
+        TableName=place.section.table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    with pytest.raises(JobError, match="state") as refused:
+        await place.open()
+    assert "target" not in str(refused.value)
