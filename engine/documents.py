@@ -150,6 +150,8 @@ class _Tree:
         if kind is dict:
             self._enter(level, len(value))
             self.members += len(value)
+            if "" in value:
+                raise _UnsupportedError("value_unsupported: an object has a member with the empty name")
             self.size += sum([len(name) if name.isascii() else _utf8_size(name) for name in value])
             return {"M": {name: self.value(member, level + 1) for name, member in value.items()}}
         if kind is list:
@@ -183,7 +185,8 @@ class _Tree:
     def _enter(self, level: int, elements: int) -> None:
         if level >= LEVELS_MAX:
             raise _UnsupportedError(f"nesting_too_deep: more than {LEVELS_MAX} levels")
-        self.depth = max(self.depth, level + 1)
+        if level >= self.depth:
+            self.depth = level + (elements > 0)
         self.size += CONTAINER_SIZE + ELEMENT_SIZE * elements
 
     def _number(self, text: str) -> Any:

@@ -42,7 +42,10 @@ ATTRIBUTE_NAME_BYTES_MAX = 64 * 1024 - 1
 INDEX_KEY_NAME_BYTES_MAX = 255
 """Of an attribute that is a key. Source: as ATTRIBUTE_NAME_BYTES_MAX."""
 NESTING_LEVELS_MAX = 32
-"""Lists and maps within each other. Source: Developer Guide, "Constraints", "Nested attribute depth"."""
+"""Lists and maps within each other, the innermost value counted too: 31 of them around a string.
+
+Source: Developer Guide, "Constraints", "Nested attribute depth"; tried on DynamoDB Local and Dynoxide.
+"""
 WRITE_UNIT_BYTES = 1_024
 """What one write unit pays for. Source: Developer Guide, "Read and write capacity units"."""
 PARTITION_WCU_PER_S = 1_000

@@ -226,11 +226,7 @@ def _flaws(
             add(found, of_deletes=role.primary, where=name)
         if layout.mode == "newer" and name == layout.version:
             add(_version_flaws(value), of_deletes=True, where=name)
-        if isinstance(value.depth, pl.Series) or value.depth > NESTING_LEVELS_MAX:
-            too_deep = pl.select(pl.lit(value.depth) > NESTING_LEVELS_MAX).to_series()
-            rows = too_deep.fill_null(value=False).arg_true().to_list()
-            flaw = f"nesting_too_deep: over {NESTING_LEVELS_MAX} lists and maps within each other"
-            add(dict.fromkeys(rows, flaw), of_deletes=False, where=name)
+        add(_depth_flaws(value), of_deletes=False, where=name)
     for row in np.flatnonzero(sizes > ITEM_BYTES_MAX).tolist():
         flaw = f"item_too_large: {sizes[row]} bytes, {ITEM_BYTES_MAX} are the most"
         add({row: flaw}, of_deletes=False)
@@ -242,6 +238,15 @@ def _flaws(
         )
         add(dict.fromkeys(too_long.arg_true().to_list(), flaw), of_deletes=False)
     return flaws
+
+
+def _depth_flaws(value: Values) -> dict[int, str]:
+    if isinstance(value.depth, int):
+        too_deep = list(range(len(value.text))) if value.depth >= NESTING_LEVELS_MAX else []
+    else:
+        too_deep = (value.depth >= NESTING_LEVELS_MAX).fill_null(value=False).arg_true().to_list()
+    flaw = f"nesting_too_deep: over {NESTING_LEVELS_MAX} levels, the innermost value counted"
+    return dict.fromkeys(too_deep, flaw)
 
 
 def _version_flaws(version: Values) -> dict[int, str]:

@@ -184,8 +184,8 @@ class _Elements:
         if isinstance(depths, int):
             return depths + 1
         found = np.zeros(len(self.lists), np.int32)
-        np.maximum.at(found, self.parents, depths.fill_null(0).to_numpy())
-        return pl.Series(found + 1)
+        np.maximum.at(found, self.parents, depths.fill_null(0).to_numpy() + 1)
+        return pl.Series(found)
 
     def flaws(self, flaws: Mapping[int, str]) -> dict[int, str]:
         """Return each row's first flaw."""
