@@ -163,7 +163,10 @@ def status(
     jobs = _load(job_file, overrides, only)
     from engine import status as standing
 
-    looks = [standing.look(job, state_dir) for job in jobs]
+    async def look_at_all() -> list[standing.Standing]:
+        return [await standing.look(job, state_dir) for job in jobs]
+
+    looks = asyncio.run(look_at_all())
     if as_json:
         _print_json([look.as_json() for look in looks], several=len(jobs) > 1)
     else:

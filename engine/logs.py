@@ -25,11 +25,11 @@ class StderrHandler(logging.Handler):
     """Writes to whatever stderr is at the moment: a live progress display puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
+        """Write one record, or put up with a stderr that nobody reads."""
         try:
             sys.stderr.write(self.format(record) + "\n")
-        except (OSError, ValueError):
-            return  # nobody reads stderr any more; the run goes on
+        except Exception:
+            self.handleError(record)
 
 
 def setup(*, verbose: bool) -> None:

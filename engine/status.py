@@ -23,13 +23,14 @@ class Standing:
 
     job: str
     directory: Path
+    where: str
     state: RunState | None
     alive: bool
 
     def text(self) -> str:
         """Say it to a person."""
         if self.state is None:
-            return f"{self.job}: never run with the state in {self.directory.parent}"
+            return f"{self.job}: never run with this state ({self.where})"
         return summary.status(self.job, self.state, alive=self.alive, directory=self.directory)
 
     def as_json(self) -> dict[str, Any]:
@@ -45,11 +46,23 @@ class Standing:
         }
 
 
-def look(job: Job, state_dir: Path) -> Standing:
-    """Read how a job stands. Raises: JobError when its state is damaged."""
+async def look(job: Job, state_dir: Path) -> Standing:
+    """Read how a job stands. Raises: JobError when its state is damaged; PermanentError, TransientError."""
     directory = state_dir / job.name
-    state = read_state(state_dir, job.name)
-    return Standing(job.name, directory, state, alive=state is not None and held(directory / LOCK_NAME))
+    if job.state.type == "sqlite":
+        state = read_state(state_dir, job.name)
+        return Standing(job.name, directory, str(state_dir), state, alive=held(directory / LOCK_NAME))
+    from connectors.dynamodb import state as table_state
+    from connectors.dynamodb.state_alive import alive
+
+    state = await table_state.read_state(job.state, job.name)
+    return Standing(
+        job.name,
+        directory,
+        f"table {job.state.table}",
+        state,
+        alive=state is not None and await alive(job.state, job.name),
+    )
 
 
 def held(lock: Path) -> bool:

@@ -2,17 +2,18 @@
 
 import importlib.metadata
 import json
+import logging
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import engine
-from engine import cli
+from engine import cli, logs
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Notice, RunEnded
 from engine.job import Job
@@ -39,6 +40,17 @@ jobs:
 """
 
 Answer = tuple[int, str, str]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Each call sets logging up for a process of its own; the tests share one."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    for package in logs.OWN:
+        logging.getLogger(package).setLevel(logging.NOTSET)
 
 
 @pytest.fixture
@@ -247,7 +259,7 @@ def test_status_of_a_job_that_never_ran(
     backfill: Callable[..., Answer], job_file: Path, tmp_path: Path
 ) -> None:
     code, out, _ = backfill("status", job_file, "--state", tmp_path)
-    assert (code, out) == (0, f"orders: never run with the state in {tmp_path}\n")
+    assert (code, out) == (0, f"orders: never run with this state ({tmp_path})\n")
     code, out, _ = backfill("status", job_file, "--state", tmp_path, "--json")
     assert (code, json.loads(out)) == (0, {"job": "orders", "outcome": None, "alive": False})
 

@@ -29,7 +29,7 @@ async def test_a_live_run_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     await store.begin(begun())
     counts = Counts(rows_read=250_000, items_emitted=250_000, items_written=250_000)
     await store.advance([Mark(0, Cursor(("7",)), counts, (), done=False)], run_state().effort)
-    seen = look(JOB, tmp_path)
+    seen = await look(JOB, tmp_path)
     assert seen.alive
     assert "running" in seen.text()
     assert "[+.]" in seen.text()
@@ -43,7 +43,7 @@ async def test_a_run_whose_process_died_can_go_on(tmp_path: Path) -> None:
     store = open_store(tmp_path, "orders")
     await store.begin(begun())
     await store.close()
-    seen = look(JOB, tmp_path)
+    seen = await look(JOB, tmp_path)
     assert not seen.alive
     assert seen.as_json()["outcome"] == "interrupted"
     assert "goes on from the checkpoint" in seen.text()
@@ -54,6 +54,6 @@ async def test_a_finished_run_keeps_its_outcome(tmp_path: Path) -> None:
     await store.begin(begun())
     await store.finish("failed", "2024-01-15T10:00:09Z", run_state().effort, "the table app-data is gone")
     await store.close()
-    seen = look(JOB, tmp_path)
+    seen = await look(JOB, tmp_path)
     assert seen.as_json()["outcome"] == "failed"
     assert "Cause: the table app-data is gone" in seen.text()
