@@ -50,7 +50,7 @@ def load(
         data = interpolation(data)
         entries = _entries(data)
     except JobError as error:
-        raise JobError(_masked(f"{file}: {error}", interpolation.used)) from error
+        raise JobError(f"{file}: {error}") from error
     jobs: list[Job] = []
     found: list[Fault] = []
     for prefix, entry in entries:
@@ -61,7 +61,7 @@ def load(
     found += [] if found else _same_names(jobs)
     if found:
         # The validation's own error holds the values: it mustn't be anybody's cause.
-        raise JobError(_masked(_told(found, file, set_paths), interpolation.used)) from None
+        raise JobError(_told(found, file, set_paths, interpolation.used)) from None
     return _chosen(jobs, only, file)
 
 
@@ -125,11 +125,13 @@ def _same_names(jobs: Sequence[Job]) -> list[Fault]:
     ]
 
 
-def _told(found: Sequence[Fault], file: Path, set_paths: Sequence[KeyPath]) -> str:
+def _told(found: Sequence[Fault], file: Path, set_paths: Sequence[KeyPath], used: Mapping[str, str]) -> str:
     lines: dict[str, None] = {}
     for fault in found:
         by_set = any(fault.path[: len(path)] == path for path in set_paths)
-        lines[f"{'--set' if by_set else f'{file}:'} {dotted(fault.path)}: {fault.sentence}"] = None
+        lines[
+            f"{'--set' if by_set else f'{file}:'} {dotted(fault.path)}: {_masked(fault.sentence, used)}"
+        ] = None
     shown = list(lines)[:FAULTS_SHOWN_MAX]
     if len(lines) > len(shown):
         shown.append(f"{file}: {len(lines) - len(shown)} more after these")
