@@ -98,14 +98,17 @@ class Session:
         """Return an aiobotocore client for the control plane, to be entered with `async with`."""
         from aiobotocore.config import AioConfig
 
+        named = self._section.endpoint_url
         # botocore tries DynamoDB 10 times by default: half a minute before a dead endpoint.
         config = AioConfig(
             retries={"mode": "standard", "total_max_attempts": CONTROL_TRIES},
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=CONTROL_TIMEOUT_S,
+            # Where the job names an endpoint, that is all there is to say: botocore refuses to bend it.
+            **({"use_fips_endpoint": False, "use_dualstack_endpoint": False} if named else {}),
         )
         client: AbstractAsyncContextManager[Any] = self._aio_session.create_client(
-            "dynamodb", region_name=self.endpoint.region, endpoint_url=self.endpoint.url, config=config
+            "dynamodb", region_name=self.endpoint.region, endpoint_url=named, config=config
         )
         return client
 

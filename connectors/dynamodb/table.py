@@ -110,7 +110,7 @@ async def _pitr(client: Any, name: str) -> bool | None:
         answer = await client.describe_continuous_backups(TableName=name)
     except ClientError:
         return None
-    recovery = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription") or {}
+    recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
     return bool(recovery.get("PointInTimeRecoveryStatus") == "ENABLED")
 
 

@@ -97,7 +97,7 @@ class Transport:
             if not waiter.done():
                 waiter.set_exception(TransportError("the transport was closed", sent=False))
         if self._connections:
-            self._empty = asyncio.get_running_loop().create_future()
+            self._empty = self._empty or asyncio.get_running_loop().create_future()
             for connection in tuple(self._connections):
                 connection.drop()
             await self._empty
