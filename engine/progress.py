@@ -261,6 +261,8 @@ def _picture(started: RunStarted, tick: Tick, pace: Speeds) -> "RenderableType":
     head = f"{_rows(tick, started.rows_expected)} rows, {number(pace.items_per_s)} items/s, ETA {eta}"
     bar: dict[str, Any] = {"completed": tick.counts.rows_read}
     bar |= {"total": started.rows_expected} if started.rows_expected else {"pulse": True, "total": None}
+    line = Table.grid(expand=True)  # a bar by itself doesn't end its line
+    line.add_row(ProgressBar(**bar))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -271,4 +273,4 @@ def _picture(started: RunStarted, tick: Tick, pace: Speeds) -> "RenderableType":
     grid.add_row(Text("checkpoint"), Text(f"{tick.checkpoint_age_s:.1f} s old"))
     if tick.watermark_lag_s is not None:
         grid.add_row(Text("watermark lag"), Text(duration(tick.watermark_lag_s)))
-    return Group(Text(head, no_wrap=True, overflow="ellipsis"), ProgressBar(**bar), grid)
+    return Group(Text(head, no_wrap=True, overflow="ellipsis"), line, grid)

@@ -122,17 +122,20 @@ def test_the_live_display_fits_the_terminal(
 
 
 def test_the_picture_holds_what_matters() -> None:
-    console = Console(file=io.StringIO(), width=100)
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
     now = tick(10.0, meter=totals(), counts=Counts(rows_read=250_000, items_dead_lettered=3))
     console.print(progress._picture(run_started(), now, progress.Speeds(1.0, 128_400.0, 2.0, 61.0)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in (
         "250,000 of ~1,000,000 (25 %) rows, 128,400 items/s, ETA 1 min 01 s",
+        "━━━",
+        "WCU/s",
         "limit 4,000",
         "1/4",
         "16 requests",
     ):
         assert part in text
+    assert "━ WCU/s" not in text, "the bar has a line of its own"
 
 
 def test_the_display_is_wiped_when_the_run_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
