@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -128,13 +129,13 @@ def _digest(shape: Shape, parts: Sequence[bytes], held: pa.RecordBatch | None, b
     if not shape.marks_groups:
         ready = [finish(shape, part) for part in _parts(table, batch_rows)]
         return _Digest(ready, None, count, len(data) / count)
-    whole, held = _whole_groups(held, table)
+    groups, held = _whole_groups(held, table, batch_rows)
     if held.nbytes > GROUP_BYTES_MAX:
         raise PermanentError(
             f"source.key: the rows of one single key take more than {GROUP_BYTES_MAX // 1_000_000} MB; add"
             " columns to the key that tell them apart"
         )
-    return _Digest([finish(shape, whole)] if whole is not None else [], held, count, len(data) / count)
+    return _Digest([finish(shape, part) for part in groups], held, count, len(data) / count)
 
 
 def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
@@ -182,10 +183,16 @@ def _parts(table: pa.RecordBatch, batch_rows: int) -> list[pa.RecordBatch]:
 
 
 def _whole_groups(
-    held: pa.RecordBatch | None, table: pa.RecordBatch
-) -> tuple[pa.RecordBatch | None, pa.RecordBatch]:
-    """Return the rows whose key can't come again, and those of the last key, which may."""
+    held: pa.RecordBatch | None, table: pa.RecordBatch, batch_rows: int
+) -> tuple[list[pa.RecordBatch], pa.RecordBatch]:
+    """Return parts of about `batch_rows` whose keys can't come again, and the rows of the last key.
+
+    A part of one key may be larger.
+    """
     joined = table if held is None else pa.concat_batches([held, table])
-    starts = pc.indices_nonzero(pc.equal(joined.column(GROUP_START), "t"))
-    last = starts[-1].as_py()
-    return (joined.slice(0, last) if last else None), joined.slice(last)
+    starts = pc.indices_nonzero(pc.equal(joined.column(GROUP_START), "t")).to_numpy()
+    last = int(starts[-1])
+    wanted = np.arange(batch_rows, last, batch_rows)
+    before = starts[np.searchsorted(starts, wanted, side="right") - 1]
+    cuts = [int(cut) for cut in np.unique(np.concatenate(([0], before, [last])))]
+    return [joined.slice(low, high - low) for low, high in pairwise(cuts)], joined.slice(last)

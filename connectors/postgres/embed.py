@@ -9,7 +9,7 @@ from connectors.postgres.catalog import CatalogColumn, Relation, find_column
 from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.session import checking
 from connectors.postgres.sql import ReadColumn
-from connectors.postgres.types import Fields, Items, json_sql, node_of
+from connectors.postgres.types import Fields, Items, json_sql, node_of, object_sql
 from engine.errors import JobError
 from engine.job import Embed
 
@@ -53,8 +53,7 @@ async def embed_column(
     ]
     order = f" ORDER BY {', '.join(ordering)}" if ordering else ""
     sql = (
-        'coalesce((SELECT json_agg((SELECT row_to_json("child row")'
-        f' FROM (SELECT {fields}) AS "child row"){order})'
+        f"coalesce((SELECT json_agg({object_sql(node, fields)}{order})"
         f" FROM {identifier(child.schema)}.{identifier(child.name)} AS {alias}"
         f" WHERE {' AND '.join(conditions)}), '[]'::json)"
     )

@@ -193,11 +193,15 @@ def json_sql(node: Node, ref: str, depth: int = 0) -> str:
                 for name, field in fields
             )
             # A composite of nulls IS NULL too; only a null composite is not distinct from NULL.
-            # Names with a space can't be taken for one of the user's own columns.
-            return (
-                f"CASE WHEN {ref} IS DISTINCT FROM NULL THEN"
-                f' (SELECT row_to_json("row {depth}") FROM (SELECT {inner}) AS "row {depth}") END'
-            )
+            return f"CASE WHEN {ref} IS DISTINCT FROM NULL THEN {object_sql(node, inner)} END"
+
+
+def object_sql(fields: Fields, selected: str) -> str:
+    """Build a JSON object from a select list of the fields."""
+    alias = "object"
+    while any(name == alias for name, _ in fields.fields):
+        alias += "_"  # a field of this name would be taken for the whole row
+    return f'(SELECT row_to_json("{alias}") FROM (SELECT {selected}) AS "{alias}")'
 
 
 def _elements_sql(element: Node, ref: str, depth: int) -> str:
