@@ -141,6 +141,8 @@ def _sentence(detail: ErrorDetails) -> str:
             return f"it must have at most {ctx['max_length']} characters"
         case "string_pattern_mismatch":
             return PATTERNS[ctx["pattern"]]
+        case "string_unicode":
+            return "it holds bytes that aren't text in UTF-8"
         case "finite_number":
             return "it must be a finite number"
         case _ if detail["input"] is None:

@@ -15,6 +15,10 @@ import yaml
 from engine.errors import JobError
 
 TAG = "tag:yaml.org,2002:"
+HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+HALF_CHARACTER_FAULT = (
+    "an escape such as \\ud83d is half a character; write the character itself, or \\U0001f600"
+)
 INT_CHARS_MAX = 100
 """Longer ones fit no key of a job; int() refuses them by length."""
 NUMBER_STARTS = list("-0123456789")
@@ -34,6 +38,8 @@ class _CoreLoader(yaml.SafeLoader):
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _fault(key, "a key must be plain text; quote it if it has brackets or braces")
+            if HALF_CHARACTER.search(key.value):
+                raise _fault(key, HALF_CHARACTER_FAULT)
             if key.value in built:
                 raise _fault(key, f"the key {key.value!r} stands here twice; keep one of them")
             built[key.value] = self.construct_object(value, deep=True)
@@ -59,6 +65,8 @@ class _CoreLoader(yaml.SafeLoader):
                 return int(text) if len(text) <= INT_CHARS_MAX else Decimal(text)
             case "float" if NUMBER.fullmatch(text):
                 return _decimal(node, text)
+            case "str" if HALF_CHARACTER.search(text):
+                raise _fault(node, HALF_CHARACTER_FAULT)
             case "str":
                 return text
             case kind:

@@ -108,7 +108,7 @@ def test_the_job_itself_is_good(tmp_path):
 @given(data=broken_jobs())
 def test_a_broken_job_is_refused_or_taken_but_never_a_crash(tmp_path, data):
     path = tmp_path / "job.yaml"
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
     try:
         [job] = load(path, (), ENV)
     except JobError as error:

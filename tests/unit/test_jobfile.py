@@ -186,6 +186,13 @@ def test_values_of_variables_stand_in_no_message(job_file):
     assert message.endswith("source.embed.items.order_by[1]: '${PW}' stands here twice")
 
 
+def test_a_variable_that_is_no_text_is_told(job_file):
+    env = {**ENV, "STAGE": b"\xff".decode(errors="surrogateescape")}
+    assert refused(job_file(ORDERS), env=env).endswith(
+        "target.table: it holds bytes that aren't text in UTF-8"
+    )
+
+
 def test_the_first_faults_are_told_and_the_rest_counted(job_file):
     keys = ", ".join(f"K{number}: '{{'" for number in range(9))
     lines = refused(job_file(ORDERS.replace("Flag: true", keys))).split("\n")

@@ -79,6 +79,8 @@ def test_an_anchor_stands_for_what_it_names():
         ("a: !!str [1]", "line 1, column 4: a single value was announced"),
         ("a: 1e99999999999999999999999", "line 1, column 4: this number's exponent"),
         ("[" * 5000, "not valid YAML"),
+        (r'a: "\ud83d\ude00"', "line 1, column 4: an escape such as"),
+        (r'"\ud83d": a', "line 1, column 1: an escape such as"),
     ],
 )
 def test_what_is_wrong_has_a_place(text, what):
