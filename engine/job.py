@@ -126,7 +126,7 @@ class Job(Section):
 
     def _check_version(self, position: int, rule: ItemRule) -> None:
         version = self.target.version
-        if version is None:
+        if version is None or self.target.mode != "newer":
             return
         if version in rule.key:
             raise Misfit(

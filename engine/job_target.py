@@ -161,8 +161,8 @@ class DynamoDBTarget(Section):
     def _check(self) -> "DynamoDBTarget":
         if self.mode == "newer" and self.version is None:
             raise Misfit("`newer` needs `version`, the attribute to compare", "mode")
-        if self.mode != "newer" and self.version is not None:
-            raise Misfit("it needs `mode: newer`", "version")
+        if self.version is not None and "mode" not in self.model_fields_set:
+            raise Misfit("only `mode: newer` compares it; say which mode is meant", "version")
         return self
 
 

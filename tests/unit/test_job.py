@@ -111,6 +111,7 @@ def test_the_attributes_of_a_rule_are_known_unless_the_source_decides():
         job(source__segments="8", source__batch_rows="500"),
         job(source__embed={"items": {"table": "order_items", "on": {"order_id": "id"}}}),
         job(target__mode="newer", target__version="v", items__0__include="all"),
+        job(target__mode="put", target__version="v"),
         job(target__mode="newer", target__version="v", items__0__attributes={"v": "{updated_at}"}),
         job(target__mode="newer", target__version="v", items__0__include=["v"]),
         job(target__table="arn:aws:dynamodb:us-east-1:123456789012:table/app-data"),
@@ -168,7 +169,7 @@ def test_what_fits_is_taken(data):
             "read already",
         ),
         (job(target__mode="newer"), "target/mode", "needs `version`"),
-        (job(target__version="v"), "target/version", "it needs `mode: newer`"),
+        (job(target__version="v"), "target/version", "only `mode: newer` compares it"),
         (job(target__mode="upsert"), "target/mode", "'put', 'insert' or 'newer'"),
         (job(target__mode="newer", target__version="v"), "items/0", "no attribute 'v'"),
         (

@@ -39,6 +39,57 @@ jobs:
 """
 
 
+EVERYTHING = """
+name: orders
+source:
+  type: postgres
+  url: ${SOURCE_URL}
+  table: public.orders
+  key: [id]
+  columns: [id, user_id, order_date, status, updated_at]
+  where: "status <> 'draft'"
+  embed:
+    items: {table: order_items, on: {order_id: id}, order_by: [line_no], columns: [product_id, quantity, price]}
+  watermark: updated_at
+  segments: auto
+  batch_rows: 10000
+target:
+  type: dynamodb
+  table: app-data
+  region: us-east-1
+  endpoint_url: http://127.0.0.1:8000
+  mode: put
+  version: updatedAt
+  max_wcu: 4000
+  create:
+    billing: on_demand
+    gsi: [{name: GSI1, partition_key: GSI1PK, sort_key: GSI1SK, projection: keys_only}]
+    pitr: true
+    tags: {team: shop}
+    warm_throughput: {write: 40000}
+transform: mypackage.jobs:enrich
+items:
+  - name: Order
+    when: "status <> 'draft'"
+    key: {PK: "USER#{user_id}", SK: "ORDER#{order_date:%Y-%m-%d}#{id}"}
+    include: all
+    exclude: [internal_note]
+    attributes:
+      EntityType: Order
+      TotalAmount: "{total_amount}"
+      GSI1PK: "EMAIL#{email}"
+      Email: {sql: "lower(email)"}
+      ExpiresAt: {value: "{expires_at}", as: epoch_s}
+    delete_when: "deleted_at IS NOT NULL"
+  - name: Address
+    for_each: addresses
+    key: {PK: "USER#{username}", SK: "ADDRESS#{each.type}"}
+    attributes: {street: "{each.street}", position: "{index}"}
+options: {nulls: omit, on_invalid: dead_letter, numbers: exact}
+state: {type: sqlite}
+"""
+
+
 @pytest.fixture
 def job_file(tmp_path):
     """Write a job file and give its path."""
@@ -74,6 +125,13 @@ def test_a_file_becomes_a_job_as_it_was_written(job_file):
         "Day": Constant("2024-01-01", "S"),
         "Flag": Constant("true", "BOOL"),
     }
+
+
+def test_every_key_that_is_promised_is_taken(job_file):
+    [job] = load(job_file(EVERYTHING), (), ENV)
+    assert [rule.name for rule in job.items] == ["Order", "Address"]
+    assert job.source.embed["items"].on == {"order_id": "id"}
+    assert job.target.create.warm_throughput == {"write": 40000}
 
 
 def test_the_job_knows_the_directory_of_its_file(job_file, tmp_path, monkeypatch):
