@@ -49,7 +49,7 @@ source:
   columns: [id, user_id, order_date, status, updated_at]
   where: "status <> 'draft'"
   embed:
-    items: {table: order_items, on: {order_id: id}, order_by: [line_no], columns: [product_id, quantity, price]}
+    items: {table: order_items, on: {order_id: id}, order_by: [line_no], columns: [product_id, quantity]}
   watermark: updated_at
   segments: auto
   batch_rows: 10000
