@@ -184,16 +184,21 @@ async def test_status_reads_without_the_lease(place):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "value", "said"),
     [
-        ("record", {"Value": "tampered"}, "is damaged"),
-        ("version", {"Value": 99}, r"newer backfill \(state version 99"),
+        ("record", "tampered", "is damaged"),
+        ("version", 99, r"newer backfill \(state version 99"),
     ],
 )
-async def test_damage_and_newer_versions_are_told(place, name, change, said):
+async def test_damage_and_newer_versions_are_told(place, name, value, said):
     store = await place.open()
     await store.begin(a_run())
-    place.table.update_item(Key={"PK": "orders", "SK": "RUN"}, AttributeUpdates={name: change})
+    place.table.update_item(
+        Key={"PK": "orders", "SK": "RUN"},
+        UpdateExpression="SET #name = :value",
+        ExpressionAttributeNames={"#name": name},
+        ExpressionAttributeValues={":value": value},
+    )
     with pytest.raises(JobError, match=said + ".*--fresh"):
         await store.load()
     await store.begin(a_run("run-2"))
