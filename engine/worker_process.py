@@ -12,7 +12,7 @@ from typing import NoReturn, cast
 
 import uvloop
 
-from engine import connect
+from engine import connect, logs
 from engine.link import Noted, SocketEnd, ToRunner, ToWorker
 from engine.processes import Boot, usage
 from engine.worker import describe, work
@@ -56,6 +56,7 @@ async def serve(descriptor: int) -> None:
 
 def main() -> NoReturn:
     """Run with the signals left to the runner."""
+    logs.setup(verbose=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     uvloop.run(serve(int(sys.argv[1])))
