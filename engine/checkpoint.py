@@ -11,43 +11,22 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from engine import lease as leases
 from engine import records, state_file
 from engine.batch import Effort, Mark
+from engine.clock import utc_now
 from engine.contracts import RunState
 from engine.dead_letters import FILE_NAME, DeadLetterFile, lines, sync_directory
 from engine.errors import JobError, PermanentError
 from engine.records import RunRecord, SegmentRecord
 from engine.state_file import STATE_NAME, read_state
 
-__all__ = ["SqliteStore", "open_store", "read_state", "take_lease", "utc_now"]
+__all__ = ["SqliteStore", "open_store", "read_state", "utc_now"]
 
 _T = TypeVar("_T")
-
-
-def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def take_lease(state_dir: Path, job_name: str) -> leases.Lease:
-    """Make a job's state directory, for its owner only, and take the job's lease there.
-
-    Raises: JobError when another process runs the job; PermanentError when the directory can't be used.
-    """
-    directory = state_dir / job_name
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise PermanentError(
-            f"the state directory {directory} can't be made ({error.strerror}): choose another with --state"
-        ) from error
-    return leases.take(directory, job_name)
 
 
 def open_store(state_dir: Path, job_name: str, now: Callable[[], str] = utc_now) -> "SqliteStore":
@@ -55,7 +34,7 @@ def open_store(state_dir: Path, job_name: str, now: Callable[[], str] = utc_now)
 
     Raises: JobError when another process runs the job; PermanentError when the directory can't be used.
     """
-    return SqliteStore(state_dir / job_name, take_lease(state_dir, job_name), now)
+    return SqliteStore(state_dir / job_name, leases.take(state_dir, job_name), now)
 
 
 class SqliteStore:

@@ -9,11 +9,11 @@ import os
 import socket
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
+from engine.clock import utc_now
 from engine.errors import JobError, PermanentError
 
 LOCK_NAME = "lock"
@@ -46,13 +46,20 @@ class Lease:
             self._fd = None
 
 
-def take(directory: Path, job_name: str) -> Lease:
-    """Take the lease of a job. Raises: JobError when another process holds it."""
-    path = directory / LOCK_NAME
+def take(state_dir: Path, job_name: str) -> Lease:
+    """Make DIR/NAME, for its owner only, and take the job's lease there.
+
+    Raises: JobError when another process holds it; PermanentError when the directory can't be used.
+    """
+    directory = state_dir / job_name
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise PermanentError(f"the state directory {directory} can't be used: {error.strerror}") from error
+        raise PermanentError(
+            f"the state directory {directory} can't be used ({error.strerror}): choose another with --state"
+        ) from error
     try:
         _lock(fd)
     except BlockingIOError as error:
@@ -65,8 +72,7 @@ def take(directory: Path, job_name: str) -> Lease:
             f"the state directory {directory} knows no locks ({error.strerror}):"
             " put it on a local file system with --state"
         ) from error
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    about = orjson.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": now})
+    about = orjson.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": utc_now()})
     with suppress(OSError):  # a full disk: the text only informs, the lock is what counts
         os.ftruncate(fd, 0)
         os.pwrite(fd, about, 0)

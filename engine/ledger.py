@@ -33,7 +33,7 @@ class _Acked:
 class Ledger:
     """The book of one reading of one segment."""
 
-    __slots__ = ("_acked", "_end", "_last_opened", "_next", "_open", "_segment", "_source_ended", "_told")
+    __slots__ = ("_acked", "_end", "_last_opened", "_next", "_open", "_segment", "_source_ended")
 
     def __init__(self, segment: int, after: Cursor | None = None) -> None:
         self._segment = segment
@@ -43,17 +43,6 @@ class Ledger:
         self._open: deque[Ticket] = deque()
         self._acked: dict[int, _Acked] = {}
         self._source_ended = False
-        self._told = False
-
-    @property
-    def open_batches(self) -> int:
-        """How many batches no mark covers yet."""
-        return len(self._open)
-
-    @property
-    def done(self) -> bool:
-        """Whether the last mark has been handed out."""
-        return self._told
 
     def open(self, batch: Batch) -> Ticket:
         """Enter a batch that sets out.
@@ -120,7 +109,6 @@ class Ledger:
         done = self._source_ended and not self._open
         if not (grown or done):
             return None
-        self._told = done
         return Mark(self._segment, self._end, counts, tuple(dead_letters), done)
 
 

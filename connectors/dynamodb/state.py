@@ -26,12 +26,12 @@ from connectors.dynamodb.state_table import (
 from connectors.dynamodb.table import create, describe
 from engine import records
 from engine.batch import DeadLetter, Effort, Mark
-from engine.checkpoint import take_lease, utc_now
+from engine.clock import utc_now
 from engine.contracts import RunState
 from engine.dead_letters import FILE_NAME, DeadLetterFile, lines
 from engine.errors import JobError, PermanentError
 from engine.job import Create, DynamoDBState, DynamoDBTarget
-from engine.lease import Lease
+from engine.lease import Lease, take
 from engine.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
 
 LETTERS_PART_BYTES = 256 * 2**10
@@ -47,7 +47,7 @@ async def open_store(
 
     Raises: JobError when another process runs the job, or the table has other keys; PermanentError.
     """
-    local = take_lease(state_dir, job_name)
+    local = take(state_dir, job_name)
     async with AsyncExitStack() as stack:
         stack.callback(local.release)
         with _called_state():

@@ -11,10 +11,10 @@ import socket
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from connectors.dynamodb.state_table import Item, StateTable, key, told
+from engine.clock import utc_at
 from engine.errors import BackfillError, JobError
 
 LEASE_S = 60.0
@@ -113,7 +113,7 @@ class TableLease:
             **key(self._table.job, "LEASE"),
             "owner": {"S": self.owner},
             "holder": {"S": f"pid {os.getpid()} on {socket.gethostname()}"},
-            "since": {"S": _iso(now)},
+            "since": {"S": utc_at(now)},
             "expires_at": {"N": f"{now + LEASE_S:.3f}"},
         }
 
@@ -126,7 +126,3 @@ class TableLease:
             f"{refused} by {holder['holder']['S']} since {holder['since']['S']};"
             f" wait for it to end or stop it (if it died, its lease runs out in {left_s:.0f} s)"
         )
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

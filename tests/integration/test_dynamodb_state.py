@@ -57,7 +57,7 @@ async def test_a_run_goes_on_from_another_machine_with_its_dead_letters(place):
 
 async def test_another_machine_is_refused_while_the_lease_lives(place):
     store = await place.open("one")
-    holder = rf"already being run by pid {os.getpid()} on .* since 2025-12-29T09:20:00Z"
+    holder = rf"already being run by pid {os.getpid()} on .* since 2025-12-29T09:20:00.000Z"
     with pytest.raises(JobError, match=holder + r".*runs out in 50 s"):
         await place.open("two", NOW + 10)
     assert await store._lease.renew()

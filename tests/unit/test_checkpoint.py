@@ -1,5 +1,7 @@
 """The SQLite store: damage is told and never guessed around, and nobody else reads the files."""
 
+import asyncio
+import contextlib
 import json
 import sqlite3
 import stat
@@ -208,6 +210,28 @@ async def test_state_holds_no_secret(tmp_path):
     kept = b"".join(path.read_bytes() for path in (tmp_path / "orders").iterdir())
     assert b"ab12" in kept
     assert b"AWS_SECRET" not in kept
+
+
+async def test_a_cancelled_advance_is_whole_or_not_there(tmp_path):
+    store = open_store(tmp_path, "orders")
+    await store.begin(a_run())
+    whole = 0
+    for step in range(1, 30):
+        task = asyncio.create_task(store.advance([a_mark(0, str(step), 1, [a_letter(str(step))])], Effort()))
+        for _ in range(step % 3):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        counts = (await store.load()).counts
+        assert counts.items_written in (whole, whole + 1)
+        whole = counts.items_written
+        assert counts.items_dead_lettered == whole
+        assert store.dead_letters.exists() == (whole > 0)
+        if whole:
+            assert len(store.dead_letters.read_text().splitlines()) == whole
+    assert whole > 0
+    await store.close()
 
 
 async def test_a_directory_that_cannot_be_made_is_told(tmp_path):

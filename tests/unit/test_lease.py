@@ -39,7 +39,7 @@ def test_an_orphaned_lease_is_told_as_such(tmp_path):
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
     held = lease.take(tmp_path, "orders")
-    path = tmp_path / lease.LOCK_NAME
+    path = tmp_path / "orders" / lease.LOCK_NAME
     path.write_text(path.read_text().replace(f'"pid":{os.getpid()}', f'"pid":{int(gone.stdout)}'))
     with pytest.raises(JobError, match="it is gone, but its worker processes"):
         lease.take(tmp_path, "orders")
@@ -49,15 +49,16 @@ def test_an_orphaned_lease_is_told_as_such(tmp_path):
 @pytest.mark.parametrize("text", ["", "not json", "{}", "[1]"])
 def test_a_holder_that_left_no_word_is_still_a_holder(tmp_path, text):
     held = lease.take(tmp_path, "orders")
-    (tmp_path / lease.LOCK_NAME).write_text(text)
+    (tmp_path / "orders" / lease.LOCK_NAME).write_text(text)
     with pytest.raises(JobError, match="already being run; wait for it to end"):
         lease.take(tmp_path, "orders")
     held.release()
 
 
 def test_a_status_that_looks_for_an_instant_does_not_refuse_a_run(tmp_path, monkeypatch):
-    (tmp_path / lease.LOCK_NAME).touch()
-    looker = os.open(tmp_path / lease.LOCK_NAME, os.O_RDWR)
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders" / lease.LOCK_NAME).touch()
+    looker = os.open(tmp_path / "orders" / lease.LOCK_NAME, os.O_RDWR)
     fcntl.flock(looker, fcntl.LOCK_SH)
     monkeypatch.setattr(lease.time, "sleep", lambda _: fcntl.flock(looker, fcntl.LOCK_UN))
     lease.take(tmp_path, "orders").release()
