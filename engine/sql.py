@@ -141,6 +141,8 @@ def _across_rows(node: Any, columns: Mapping[str, pl.DataType]) -> str | None:
             return inner or _function_across_rows(function, inputs)
         case {"Agg": {**aggregation}}:
             return f"the aggregate {str(next(iter(aggregation))).lower()}"
+        case "Len":
+            return "the aggregate count"
         case {"Over": _}:
             return "a window function"
         case _:

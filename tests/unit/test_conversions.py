@@ -1,0 +1,128 @@
+"""`as`: exact, or a flaw, or refused."""
+
+import pytest
+
+from engine.errors import JobError
+from engine.kinds import Decimal, Document, ListOf, Scalar, SetOf, StructOf
+from tests.support.rules import attribute
+
+S = Scalar
+STRUCT = StructOf((("x", S.INT),))
+TEXTS = ListOf(S.STRING)
+
+
+def converted(kind, values, wanted):
+    columns = {"id": (S.INT, [str(n) for n in range(len(values))]), "v": (kind, values)}
+    return attribute(columns, {"value": "{v}", "as": wanted})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "wanted", "result_kind", "result"),
+    [
+        (S.INT, ["1", None], "S", S.STRING, ["1", None]),
+        (Decimal(5, 2), ["1.50"], "S", S.STRING, ["1.50"]),
+        (S.BOOL, ["true"], "S", S.STRING, ["true"]),
+        (S.BINARY, ["aGk="], "S", S.STRING, ["aGk="]),
+        (S.STRING, ["1.5", "abc"], "N", S.NUMBER, ["1.5", "abc"]),
+        (S.FLOAT, ["1e-07"], "N", S.FLOAT, ["1e-07"]),
+        (S.STRING, ["hé", ""], "B", S.BINARY, ["aMOp", ""]),
+        (S.BINARY, ["aGk="], "B", S.BINARY, ["aGk="]),
+        (S.BOOL, ["false"], "BOOL", S.BOOL, ["false"]),
+        (S.STRING, ["true", "F", "t", "0", None], "BOOL", S.BOOL, ["true", "false", "true", "false", None]),
+        (S.INT, ["1", "0"], "BOOL", S.BOOL, ["true", "false"]),
+        (TEXTS, [["a"], None], "L", TEXTS, [["a"], None]),
+        (STRUCT, [{"x": "1"}], "M", STRUCT, [{"x": "1"}]),
+        (TEXTS, [["a", "b"], [], None], "SS", SetOf(S.STRING), [["a", "b"], [], None]),
+        (ListOf(S.INT), [["1"]], "SS", SetOf(S.STRING), [["1"]]),
+        (ListOf(S.INT), [["1", "2"]], "NS", SetOf(S.NUMBER), [["1", "2"]]),
+        (TEXTS, [["1.5"]], "NS", SetOf(S.NUMBER), [["1.5"]]),
+        (TEXTS, [["hi"]], "BS", SetOf(S.BINARY), [["aGk="]]),
+        (ListOf(S.BINARY), [["aGk="]], "BS", SetOf(S.BINARY), [["aGk="]]),
+        (Document(), ['["a","b"]', "[]", "null"], "SS", SetOf(S.STRING), [["a", "b"], [], None]),
+        (Document(), ["[1,2.50]"], "NS", SetOf(S.NUMBER), [["1", "2.5"]]),
+        (Document(), ["[1]", "[]"], "L", Document(), ['{"L":[{"N":"1"}]}', '{"L":[]}']),
+        (Document(), ["{}"], "M", Document(), ['{"M":{}}']),
+        (Document(), ["1.50", '"x"', "true", "null"], "S", S.STRING, ["1.5", "x", "true", None]),
+        (Document(), ["12", '"12"'], "N", S.NUMBER, ["12", "12"]),
+        (Document(), ["true", '"f"', "1"], "BOOL", S.BOOL, ["true", "false", "true"]),
+        (S.TIMESTAMPTZ, ["2024-01-15T10:00:00.9Z", None], "epoch_s", S.INT, ["1705312800", None]),
+        (S.TIMESTAMPTZ, ["1969-12-31T23:59:59.5Z"], "epoch_s", S.INT, ["-1"]),
+        (S.TIMESTAMP, ["1970-01-01T00:00:01.0019"], "epoch_ms", S.INT, ["1001"]),
+        (S.DATE, ["1970-01-02"], "epoch_s", S.INT, ["86400"]),
+        (
+            Document(),
+            ['"1970-01-01T00:00:01Z"', '"1970-01-01T00:00:01.5"'],
+            "epoch_ms",
+            S.INT,
+            ["1000", "1500"],
+        ),
+        (S.STRING, ['{"a":[1.50]}', None], "json", Document(), ['{"M":{"a":{"L":[{"N":"1.5"}]}}}', None]),
+        (Document(), ["[1]"], "json", Document(), ['{"L":[{"N":"1"}]}']),
+    ],
+)
+def test_conversions_keep_the_value(kind, values, wanted, result_kind, result):
+    assert converted(kind, values, wanted) == (result_kind, result, [None] * len(values))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "wanted", "flaw"),
+    [
+        (S.STRING, "yes", "BOOL", "value_unsupported: a's value is neither true nor false"),
+        (TEXTS, ["a", None], "SS", "set_invalid: a's value holds a null, and a set can't"),
+        (Document(), '["a",1]', "SS", "set_invalid: a's value isn't a list whose elements are all of type S"),
+        (
+            Document(),
+            '["a",null]',
+            "SS",
+            "set_invalid: a's value isn't a list whose elements are all of type S",
+        ),
+        (Document(), '"a"', "SS", "set_invalid: a's value isn't a list whose elements are all of type S"),
+        (Document(), "{}", "L", "value_unsupported: a's value is no list"),
+        (Document(), "[]", "M", "value_unsupported: a's value is no map"),
+        (Document(), "[]", "S", "value_unsupported: a's value is a list, a map or a set, not a text"),
+        (
+            S.TIMESTAMP,
+            "infinity",
+            "epoch_s",
+            "value_unsupported: a's value is no moment that epoch_s can count to",
+        ),
+        (Document(), "5", "epoch_s", "value_unsupported: a's value is no moment that epoch_s can count to"),
+    ],
+)
+def test_what_doesnt_fit_is_a_flaw_and_no_value(kind, value, wanted, flaw):
+    _, values, flaws = converted(kind, [value, None], wanted)
+    assert values == [None, None]
+    assert flaws == [flaw, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        (S.BOOL, "N"),
+        (S.DATE, "N"),
+        (S.INT, "B"),
+        (TEXTS, "S"),
+        (TEXTS, "M"),
+        (STRUCT, "L"),
+        (ListOf(S.BOOL), "NS"),
+        (ListOf(TEXTS), "SS"),
+        (S.STRING, "SS"),
+        (S.STRING, "epoch_s"),
+        (S.INT, "json"),
+        (S.TIME, "epoch_ms"),
+        (S.DATE, "BOOL"),
+    ],
+)
+def test_what_can_never_fit_is_refused_before_reading(kind, wanted):
+    with pytest.raises(JobError, match=f"can't become {wanted}"):
+        converted(kind, [], wanted)
+
+
+def test_text_that_is_no_json_carries_its_flaw_in_the_document():
+    from tests.support.rules import transformed
+
+    columns = {"id": (S.INT, ["1"]), "v": (S.STRING, ["{nonsense"])}
+    (items,) = transformed(
+        columns, {"key": {"PK": "{id}"}, "attributes": {"a": {"value": "{v}", "as": "json"}}}
+    )
+    assert items.frame.get_column("1").struct.field("flaw")[0].startswith("value_unsupported: not JSON")

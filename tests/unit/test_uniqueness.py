@@ -1,0 +1,109 @@
+"""Proofs that keys differ: what is proved, what isn't, and what the user is told."""
+
+import pytest
+
+from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
+from engine.uniqueness import ordered_reason
+from tests.support.rules import job, schema
+
+S = Scalar
+KINDS = {
+    "id": S.INT,
+    "email": S.STRING,
+    "name": S.STRING,
+    "at": S.TIMESTAMPTZ,
+    "day": S.DATE,
+    "amount": Decimal(10, 2),
+    "doc": Document(),
+    "lines": ListOf(StructOf((("sku", S.STRING),))),
+}
+BY_ID = [frozenset({"id"})]
+BY_EMAIL = [frozenset({"email"})]
+BY_PAIR = [frozenset({"email", "id"})]
+
+
+def reason(*keys, identities=BY_ID, transform=None, **more):
+    rules = [{"key": key, **more} for key in keys]
+    return ordered_reason(job(*rules, transform=transform), schema(KINDS, identities))
+
+
+@pytest.mark.parametrize(
+    ("key", "identities"),
+    [
+        ({"PK": "{id}"}, BY_ID),
+        ({"PK": "USER#{id}", "SK": "PROFILE"}, BY_ID),
+        ({"PK": "USER#{email}", "SK": "ORDER#{at:%Y-%m-%d}#{id}"}, BY_ID),
+        ({"PK": "FIXED", "SK": "{id:09d}"}, BY_ID),
+        ({"PK": "{id}#{name}"}, BY_ID),
+        ({"PK": "{name}#{id}"}, BY_ID),
+        ({"PK": "{id}/{email}/{id}"}, BY_EMAIL),
+        ({"PK": "{at}#{email}"}, BY_EMAIL),
+        ({"PK": "{email}", "SK": "x{id}y"}, BY_PAIR),
+        ({"PK": "{email}#{id}"}, BY_PAIR),
+        ({"PK": "{amount}"}, [frozenset({"amount"})]),
+        ({"PK": "A{name}", "SK": "B{email}C"}, BY_EMAIL),
+        ({"PK": "{name}-{id}", "SK": "{email}"}, [frozenset({"name"}), frozenset({"email"})]),
+    ],
+)
+def test_an_identity_that_can_be_read_out_of_the_key_is_a_proof(key, identities):
+    assert reason(key, identities=identities) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "identities"),
+    [
+        ({"PK": "USER#{email}", "SK": "ORDER#{at}"}, BY_ID),
+        ({"PK": "{name}#{email}"}, BY_EMAIL),
+        ({"PK": "{email}{id}"}, BY_PAIR),
+        ({"PK": "{id}{id}"}, BY_ID),
+        ({"PK": "{name}-{id}"}, BY_ID),
+        ({"PK": "{id}0{name}"}, BY_ID),
+        ({"PK": "{at:%Y-%m-%d}"}, [frozenset({"at"})]),
+        ({"PK": "{doc}"}, [frozenset({"doc"})]),
+        ({"PK": "{doc.id}"}, BY_ID),
+        ({"PK": "{at:%B}#{name}#{id}#{email}"}, BY_PAIR),
+        ({"PK": "{email}"}, BY_PAIR),
+    ],
+)
+def test_what_could_be_told_apart_in_two_ways_is_no_proof(key, identities):
+    assert "doesn't show which row" in reason(key, identities=identities)
+
+
+def test_text_columns_hold_separators_too():
+    # 'a#b' + 'c' and 'a' + 'b#c' are one text.
+    assert reason({"PK": "{name}#{email}"}, identities=[frozenset({"name", "email"})]) is not None
+    assert reason({"PK": "{name}", "SK": "{email}"}, identities=[frozenset({"name", "email"})]) is None
+
+
+def test_rules_must_differ_in_the_literals_of_one_key_attribute():
+    user, order = {"PK": "USER#{id}", "SK": "PROFILE"}, {"PK": "USER#{id}", "SK": "ORDER#{id}"}
+    assert reason(user, order) is None
+    assert reason({"PK": "A#{id}"}, {"PK": "B#{id}"}) is None
+    assert reason({"PK": "{id}#A"}, {"PK": "{id}#B"}) is None
+    assert reason({"PK": "{id}", "SK": "ORDER"}, {"PK": "{id}", "SK": "ORDER#{id}"}) is None
+    assert "Rule0 and Rule1 may give equal keys" in reason(user, user)
+    assert reason({"PK": "A#{id}"}, {"PK": "A#{id}#{name}"}) is not None
+    assert reason({"PK": "A{id}"}, {"PK": "{name}#{id}"}) is not None
+
+
+def test_elements_of_a_list_need_their_index():
+    assert reason({"PK": "{id}", "SK": "#{index}"}, for_each="lines") is None
+    assert reason({"PK": "{id}", "SK": "{each.sku}#{index:03d}"}, for_each="lines") is None
+    assert "which element of lines" in reason({"PK": "{id}", "SK": "{each.sku}"}, for_each="lines")
+
+
+def test_columns_named_each_and_index_are_columns_without_for_each():
+    found = ordered_reason(job({"key": {"PK": "{index}"}}), schema({"index": S.INT}, [frozenset({"index"})]))
+    assert found is None
+
+
+def test_the_reason_says_what_to_do():
+    assert reason({"PK": "{name}"}, identities=[frozenset({"id"}), frozenset({"email", "day"})]) == (
+        "the key of rule Rule0 doesn't show which row an item is from, so the source is read in one ordered "
+        "segment; put {id} or {day} and {email} into it, set apart from what stands beside by a character "
+        "that can't be in it"
+    )
+    assert "a primary key, or a unique index over not-null columns" in reason({"PK": "{id}"}, identities=[])
+    assert "transform jobs:hook may give several rows one key" in reason(
+        {"PK": "{id}"}, transform="jobs:hook"
+    )
