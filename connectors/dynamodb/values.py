@@ -236,7 +236,13 @@ def _sets(sets: pl.Series, kind: Scalar) -> Values:
 
 
 def _structs(structs: pl.Series, fields: Sequence[tuple[str, Kind]], options: ValueOptions) -> Values:
-    members = {name: wire_values(structs.struct.field(name), kind, options) for name, kind in fields}
+    columns = (
+        structs.struct.unnest().get_columns()
+    )  # by place and nameless: `*` and `^…$` are patterns to Polars
+    members = {
+        name: wire_values(column.alias(""), kind, options)
+        for (name, kind), column in zip(fields, columns, strict=True)
+    }
     frame = pl.DataFrame({f"w{i}": m.text for i, m in enumerate(members.values())})
     sizes = pl.DataFrame({f"s{i}": _member_size(n, m, options) for i, (n, m) in enumerate(members.items())})
     pieces = []
