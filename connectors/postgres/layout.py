@@ -46,6 +46,7 @@ async def layout(connection: Any, section: Section, since: str | None) -> Layout
     Raises: JobError.
     """
     relation, origin, alias = await _origin(connection, section)
+    await _check_reading(connection, section, origin)
     types = await catalog.types(connection, {column.type_oid for column in relation.columns})
     visible = _chosen(relation, section)
     key, key_unique, notices = _key(relation, types, section, alias)
@@ -98,6 +99,15 @@ async def check_keys(connection: Any, shape: Shape) -> None:
                 f"source.key: column {key.name} holds NULLs, and such rows can't be read in order; choose"
                 f' other key columns or add "{key.name} IS NOT NULL" to source.where'
             )
+
+
+async def _check_reading(connection: Any, section: Section, origin: str) -> None:
+    """Let the server find what is wrong with rights or with `where`, so that the right key is named."""
+    async with checking("source.table" if section.table else "source.query"):
+        await connection.fetch(f"EXPLAIN SELECT FROM {origin}")
+    if section.where:
+        async with checking("source.where"):
+            await connection.fetch(f"EXPLAIN SELECT FROM {origin} WHERE {enclosed(section.where)}")
 
 
 async def _origin(connection: Any, section: Section) -> tuple[Relation, str, str]:

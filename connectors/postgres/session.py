@@ -24,7 +24,7 @@ SETTINGS = """
 SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
 SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL row_security = off;
 SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
-SET LOCAL lock_timeout = 0; SET LOCAL jit = off; SET LOCAL synchronize_seqscans = off;
+SET LOCAL lock_timeout = 0; SET LOCAL tcp_keepalives_idle = 60; SET LOCAL jit = off;
 """
 TRANSACTION_TIMEOUT_SINCE = 17
 
@@ -50,16 +50,20 @@ async def connect(url: str) -> Any:
     except asyncpg.PostgresError as error:
         if str(error.sqlstate).startswith(_WRONG_JOB):
             raise JobError(
-                f"source.url: PostgreSQL refused the connection: {error.message}; correct the user, the"
+                f"source.url: PostgreSQL refused the connection: {said(error)}; correct the user, the"
                 " password or the database"
             ) from error
-        raise TransientError(f"source.url: PostgreSQL refused the connection: {error.message}") from error
+        raise TransientError(f"source.url: PostgreSQL refused the connection: {said(error)}") from error
     except (OSError, EOFError, TimeoutError) as error:
         raise TransientError(
             f"source.url: no PostgreSQL server answers at {where(url)} ({reason(error)}); check host, port"
             " and network, then run again"
         ) from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError):
+    except asyncpg.InternalClientError as error:
+        raise TransientError(
+            f"source.url: no server at {where(url)} could be used ({type(error).__name__}); see that it is up"
+        ) from error
+    except (asyncpg.InterfaceError, ValueError):
         # These messages may quote the URL, so neither the text nor the cause is passed on.
         raise JobError(
             "source.url: not a usable PostgreSQL URL; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -146,15 +150,16 @@ async def checking(key: str) -> AsyncIterator[None]:
         raise
 
 
+def said(error: asyncpg.PostgresError) -> str:
+    """Return the server's words, in one line."""
+    return " ".join((error.message or str(error) or type(error).__name__).split())
+
+
 def sentence(error: asyncpg.PostgresError) -> str:
     """Say a server's error with the next step where there is one."""
-    said = error.message or type(error).__name__
-    if "row-level security" in said:
-        return (
-            f"{said}, so rows would be missing without notice; use a role with BYPASSRLS or the table's owner"
-        )
+    words = said(error)
+    if "row-level security" in words:
+        return f"{words}, so rows would be missing silently; use a role with BYPASSRLS or the table's owner"
     if error.sqlstate == "42501":
-        return f"{said}; GRANT SELECT on it to this role."
-    if error.sqlstate == "22021":
-        return f"{said}; the database holds text that isn't valid UTF-8: mend it, or leave the column out."
-    return f"{said}; {error.hint}" if error.hint else said
+        return f"{words}; GRANT SELECT on it to this role"
+    return f"{words}; {error.hint}" if error.hint else words

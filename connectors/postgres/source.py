@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from connectors.postgres import segments as cutting
+from connectors.postgres.blame import bad_text_column, is_bad_text
 from connectors.postgres.copy import Rows, copy
 from connectors.postgres.layout import check_keys, layout
 from connectors.postgres.session import abandon, begin, checking, connect, speaking, where
@@ -155,6 +156,14 @@ class PostgresSource:
                 async for part in self._pass(segment, after):
                     sequence, after, attempt, deadline = sequence + 1, part.end, 0, None
                     yield Batch(segment.number, sequence - 1, part.rows, part.end)
+            except PermanentError as error:
+                if not is_bad_text(error):
+                    raise
+                column = await self._bad_text_column(segment, after)
+                raise PermanentError(
+                    f"source.columns: column {column or '(unknown)'} holds text that isn't valid UTF-8; mend"
+                    " it in the database or leave the column out"
+                ) from error
             except TransientError as error:
                 if sequence and not self._shape.key:
                     raise PermanentError(
@@ -214,6 +223,14 @@ class PostgresSource:
             await abandon(connection)
             raise
         return connection
+
+    async def _bad_text_column(self, segment: Segment, after: Cursor | None) -> str | None:
+        connection = await self._take()
+        try:
+            return await bad_text_column(connection, self._shape, segment, after)
+        finally:
+            self._busy.discard(connection)
+            await abandon(connection)
 
     async def _on_new_snapshot(self, connection: Any, imported: bool) -> None:
         if not imported:

@@ -1,0 +1,97 @@
+"""The statements: quoting, ranges, groups. The server has the last word on them, in tests/integration."""
+
+import pytest
+
+from connectors.postgres.quoting import enclosed, identifier, literal
+from connectors.postgres.segments import between, sample_percent
+from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, boundaries_sql, copy_sql, nulls_sql
+from connectors.postgres.types import Leaf
+from engine.batch import Cursor, Segment
+from engine.kinds import Scalar
+
+A = KeyColumn("a", 't."a"', "bigint", nullable=False)
+B = KeyColumn("b", 't."b"', "text", nullable=False)
+
+
+def shape(
+    *key: KeyColumn, unique: bool = True, filters: tuple[str, ...] = (), pages: int = 0, samples: bool = True
+) -> Shape:
+    column = ReadColumn("v", 't."v"', Leaf(Scalar.STRING))
+    return Shape((column,), "t", samples, pages, filters, key, unique)
+
+
+def test_literals_and_identifiers_cannot_be_left() -> None:
+    assert literal("it's") == "'it''s'"
+    assert literal("\\'; DROP") == " E'\\\\''; DROP'"
+    assert identifier('a"b') == '"a""b"'
+    assert enclosed("a = 1 -- why") == "(a = 1 -- why\n)"
+
+
+def test_a_segment_reads_behind_its_lower_and_up_to_its_upper_bound() -> None:
+    segment = Segment(0, Cursor(("1",)), Cursor(("9",)), None)
+    assert copy_sql(shape(A), segment, None) == (
+        'SELECT t."v" FROM t WHERE t."a" > \'1\'::bigint AND t."a" <= \'9\'::bigint ORDER BY t."a"'
+    )
+
+
+def test_a_cursor_inside_the_segment_is_its_lower_bound() -> None:
+    segment = Segment(0, Cursor(("1", "x")), None, None)
+    sql = copy_sql(shape(A, B, filters=("(z\n)",)), segment, Cursor(("5", "y'")))
+    assert sql == (
+        "SELECT t.\"v\" FROM t WHERE (z\n) AND (t.\"a\", t.\"b\") > ('5'::bigint, 'y'''::text)"
+        ' ORDER BY t."a", t."b"'
+    )
+
+
+def test_without_a_key_nothing_is_sorted() -> None:
+    assert copy_sql(shape(), Segment(0, None, None, None), None) == 'SELECT t."v" FROM t'
+
+
+def test_a_key_that_may_repeat_marks_where_it_changes() -> None:
+    sql = copy_sql(shape(A, unique=False), Segment(0, None, None, None), None)
+    assert 'lag(t."a") OVER w IS DISTINCT FROM t."a"' in sql
+    assert 'WINDOW w AS (ORDER BY t."a")' in sql
+
+
+def test_a_cursor_of_another_key_is_a_bug() -> None:
+    with pytest.raises(AssertionError, match="another key"):
+        copy_sql(shape(A), Segment(0, None, None, None), Cursor(("1", "2")))
+
+
+def test_checks_look_at_the_same_rows() -> None:
+    assert nulls_sql(shape(A, filters=("x",)), A).endswith('FROM t WHERE x AND t."a" IS NULL)')
+    sql = boundaries_sql(shape(A, B, filters=("x",)), 4, 2.5)
+    assert "TABLESAMPLE SYSTEM (2.500000) REPEATABLE" in sql
+    assert " WHERE x)" in sql
+    assert "TABLESAMPLE" not in boundaries_sql(shape(A), 4, None)
+
+
+def test_only_tables_much_larger_than_the_sample_are_sampled() -> None:
+    assert sample_percent(shape(A, pages=1_000), 4) is None
+    assert sample_percent(shape(A, pages=1_000_000), 4) == 0.8
+    assert sample_percent(shape(A, pages=1_000_000), 64) == 3.2
+    assert sample_percent(shape(A, pages=1_000_000, samples=False), 4) is None
+
+
+def test_segments_between_boundaries_cover_everything_once() -> None:
+    segments = between([(("10",), 25), (("20",), 50), (("30",), 75)], 100, 1_000_000)
+    assert [(s.after, s.until) for s in segments] == [
+        (None, Cursor(("10",))),
+        (Cursor(("10",)), Cursor(("20",))),
+        (Cursor(("20",)), Cursor(("30",))),
+        (Cursor(("30",)), None),
+    ]
+    assert [segment.number for segment in segments] == [0, 1, 2, 3]
+    assert {segment.rows_expected for segment in segments} == {250_000}
+
+
+def test_a_key_that_fills_several_parts_makes_one_segment() -> None:
+    segments = between([(("1",), 25), (("1",), 50), (("1",), 75)], 100, 100)
+    assert [(s.after, s.until, s.rows_expected) for s in segments] == [
+        (None, Cursor(("1",)), 25),
+        (Cursor(("1",)), None, 75),
+    ]
+
+
+def test_no_boundary_leaves_one_open_segment() -> None:
+    assert between([], 0, None) == [Segment(0, None, None, None)]
