@@ -1,0 +1,91 @@
+"""A DynamoDB table as the pipeline's target: encoder, writer, session and transport put together.
+
+Invariant: what is sent belongs to this event loop; `encode` belongs to nobody and may run in any thread.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random, SystemRandom
+
+from connectors.dynamodb.encode import Encoder
+from connectors.dynamodb.loads import NEVER
+from connectors.dynamodb.session import open_session
+from connectors.dynamodb.settling import Terms
+from connectors.dynamodb.table_info import TableInfo
+from connectors.dynamodb.transport import Transport
+from connectors.dynamodb.writer import Writer
+from engine.batch import Batch, EncodedBatch, WriteReport
+from engine.contracts import RuleItems, RuleShape
+from engine.job import Job
+from engine.kinds import RowSchema
+from engine.meter import Meter
+from engine.throttle import FLIGHT_MAX
+
+
+class TableTarget:
+    """contracts.Target for one table and one process."""
+
+    def __init__(self, encoder: Encoder, writer: Writer, transport: Transport) -> None:
+        self._encoder = encoder
+        self._writer = writer
+        self._transport = transport
+
+    def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
+        """Turn items into wire text, with every limit checked. Safe to call from several threads."""
+        return self._encoder.encode(batch, items)
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport:
+        """Write all items and return once each is written, deleted, skipped or refused for good.
+
+        Ordering: none between batches that are written at the same time; they may share requests, so no two
+        of them may hold the same key.
+        Raises: PermanentError, RetriesExhausted; then every later call does, too.
+        """
+        return await self._writer.write(encoded)
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        """Set this process's share of the hard cap; None: no cap."""
+        self._writer.limit(wcu_per_s)
+
+    async def close(self) -> None:
+        """Close every connection. What is in flight is abandoned."""
+        await self._writer.close()
+        await self._transport.close()
+
+
+async def open_target(
+    job: Job,
+    table: TableInfo,
+    schema: RowSchema,
+    rules: Sequence[RuleShape],
+    meter: Meter,
+    notice: Callable[[str], None],
+    random: Random | None = None,
+) -> TableTarget:
+    """Open the job's table for writing. Nothing is sent before the first batch.
+
+    `notice` is told when the table goes away and when it is back.
+    Raises: JobError when region, endpoint or credentials are missing.
+    """
+    section = job.target
+    session = await open_session(section)
+    transport = session.transport(connections_max=FLIGHT_MAX)
+    encoder = Encoder(
+        table,
+        table=section.table,
+        mode=section.mode,
+        version=section.version,
+        options=job.options,
+        key_columns=schema.key,
+    )
+    terms = Terms(
+        mode=section.mode,
+        table=section.table,
+        key=tuple(attribute.name for attribute in table.keys),
+        rules=tuple(rule.name for rule in rules),
+        source_key=schema.key,
+        give_up_after_s=section.give_up_after_s,
+        fail_on_refusal=job.options.on_invalid == "fail",
+        wcu_start=table.write_capacity or table.on_demand_write_max or NEVER,
+    )
+    writer = Writer(transport, terms, meter, session.refresh, notice, random or SystemRandom())
+    return TableTarget(encoder, writer, transport)

@@ -1,0 +1,246 @@
+"""How fast and how wide to send, learned from what the target answers. Pure: every call is told the time.
+
+Pace holds the rate in write units per second, Gate the number of requests in flight, `jittered` the pauses
+before repetitions.
+
+Invariant: a Pace never hands out more than its cap times the time that passed, plus DEPTH_S of it.
+"""
+
+from random import Random
+
+DEPTH_S = 0.1
+"""How much of a second's rate may be spent at once: 1 % over the cap in 10 s."""
+
+BACK_OFF = 0.97
+"""Where to go on, as a share of the rate that the target was seen to take."""
+
+PLATEAU_S = 4.0
+"""How long the way back to that rate takes; the rate lingers around it for twice as long."""
+
+DOUBLING_S = 1.5
+"""Beyond the plateau the limit must have moved: the rate doubles in this time."""
+
+DECIDE_S = 0.2
+DECIDE_ANSWERS = 4
+"""How much must have been seen since a decrease before the next one."""
+
+COLLAPSE_ANSWERS = 16
+COLLAPSE_SHARE = 0.5
+"""When so many answers leave less than this share accepted, the rate falls to it without waiting for DECIDE_S."""
+
+SAMPLE_S = 1.0
+"""How far back the rate that the target takes is measured: this long up to twice as long."""
+
+RATE_MIN = 1.0
+
+GRAIN = 1e-6
+"""Write units that nobody waits for: less than the clock can tell apart."""
+
+
+class Pace:
+    """A token bucket whose rate finds the target's capacity.
+
+    It starts at `start` (infinite: until the first rejection nothing limits but the cap). When the target
+    rejects, the rate falls to just below what was accepted, at most once per round trip; then it comes back
+    along a cubic curve that is flat around that rate, and past it grows until the target rejects again.
+    Only rejections of what was sent since the last decrease count: the others speak of a rate that is gone.
+    Units: write units, seconds.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_age",
+        "_answers",
+        "_at",
+        "_cap",
+        "_ceiling",
+        "_earlier",
+        "_epoch",
+        "_learned",
+        "_rejected",
+        "_sampled_since",
+        "_tokens",
+        "rate",
+    )
+
+    def __init__(self, now: float, start: float = float("inf")) -> None:
+        self._cap = float("inf")
+        self._learned = self._ceiling = start
+        self._age = PLATEAU_S
+        self._tokens = 0.0
+        self._at = now
+        self._epoch = 0
+        self._accepted = self._rejected = 0.0
+        self._answers = 0
+        self._sampled_since = now
+        self._earlier = (0.0, 0.0, 0, now)
+        self.rate = start
+        """Write units per second that may be sent now; infinite when nothing limits."""
+
+    def cap(self, rate: float | None, now: float) -> None:
+        """Never send more than `rate`; None: no cap."""
+        self._advance(now)
+        self._cap = float("inf") if rate is None else rate
+        self._settle_rate()
+
+    @property
+    def lot_units(self) -> float:
+        """How many units one request may hold, unless a single item holds more."""
+        return self.rate * DEPTH_S
+
+    def wait_s(self, units: float, now: float) -> float:
+        """Return how long to wait until `units` may be sent; 0: now."""
+        if self.rate == float("inf"):
+            return 0.0
+        self._advance(now)
+        missing = min(units, self.rate * DEPTH_S) - self._tokens
+        return missing / self.rate if missing > GRAIN else 0.0
+
+    def take(self, units: float, now: float) -> int:
+        """Spend `units` and return the epoch in which that was, to be handed to `settle`."""
+        self._advance(now)
+        if self.rate != float("inf"):
+            self._tokens -= units
+        return self._epoch
+
+    def settle(self, epoch: int, taken: float, consumed: float, rejected: float, now: float) -> None:
+        """Correct what was taken by what was consumed, and learn from what was rejected.
+
+        Units: `rejected` the estimate of what was not applied for want of capacity.
+        """
+        self._advance(now)
+        if self.rate != float("inf"):
+            self._tokens = min(self._tokens + taken - consumed, self.rate * DEPTH_S)
+        if epoch != self._epoch:
+            return
+        if now - self._sampled_since > 2 * SAMPLE_S:
+            self._forget(now)
+        elif now - self._sampled_since > SAMPLE_S:
+            self._earlier = (self._accepted, self._rejected, self._answers, self._sampled_since)
+            self._accepted = self._rejected = 0.0
+            self._answers = 0
+            self._sampled_since = now
+        self._accepted += consumed
+        self._rejected += rejected
+        self._answers += 1
+        if rejected > 0.0:
+            self._decrease(now)
+
+    def _decrease(self, now: float) -> None:
+        accepted, rejected, answers, since = self._earlier
+        accepted += self._accepted
+        rejected += self._rejected
+        answers += self._answers
+        seen_s = now - since
+        share = accepted / (accepted + rejected)
+        collapsed = share < COLLAPSE_SHARE and answers >= COLLAPSE_ANSWERS
+        if not collapsed and (seen_s < DECIDE_S or answers < DECIDE_ANSWERS):
+            return
+        offered = (accepted + rejected) / max(seen_s, 1e-3)
+        # What was offered falls short of the rate a little by measuring, and much where we are the slow part.
+        base = self._learned if offered > self._learned / 2 else offered
+        self._ceiling = max(base * max(share, COLLAPSE_SHARE), RATE_MIN)
+        self._learned = self._ceiling * BACK_OFF
+        self._tokens = min(self._tokens, 0.0)
+        self._age = 0.0
+        self._epoch += 1
+        self._forget(now)
+        self._settle_rate()
+
+    def _forget(self, now: float) -> None:
+        self._accepted = self._rejected = 0.0
+        self._answers = 0
+        self._sampled_since = now
+        self._earlier = (0.0, 0.0, 0, now)
+
+    def _advance(self, now: float) -> None:
+        """Fill the bucket; grow only for as long as the learned rate is what holds us back."""
+        passed, self._at = now - self._at, now
+        if passed <= 0.0 or self.rate == float("inf"):
+            return
+        depth = self.rate * DEPTH_S
+        self._tokens += self.rate * passed
+        if self._tokens >= depth:
+            self._tokens = depth
+        elif self._learned <= self._cap:
+            self._age += passed
+            self._learned = self._ceiling * _growth(self._age)
+            self._settle_rate()
+
+    def _settle_rate(self) -> None:
+        self.rate = min(self._learned, self._cap)
+
+
+def _growth(age: float) -> float:
+    """Return the rate after `age` seconds as a share of the rate at which the target last rejected."""
+    over = 1.0 - BACK_OFF
+    if age <= 2 * PLATEAU_S:
+        return float(1.0 + over * ((age - PLATEAU_S) / PLATEAU_S) ** 3)
+    return float((1.0 + over) * 2.0 ** min((age - 2 * PLATEAU_S) / DOUBLING_S, 60.0))
+
+
+FLIGHT_MIN, FLIGHT_START, FLIGHT_MAX = 4, 16, 128
+SLOW_S = 0.020
+"""Latency that is never held against the target: the event loop's own delays look like that."""
+
+
+class Gate:
+    """How many requests may be in flight: more while that helps, fewer when the target slows down or fails.
+
+    A round is as many answers as the limit. After each, the limit grows by an eighth if requests waited for
+    it and the mean latency stayed near the best one, and shrinks a little if it went far above.
+    """
+
+    __slots__ = ("_answers", "_best_s", "_best_until", "_next_best_s", "_sum_s", "_wanted", "limit")
+
+    BEST_FOR_S = 10.0
+    """How long the best latency is believed."""
+
+    def __init__(self, now: float, limit: int = FLIGHT_START) -> None:
+        self.limit = limit
+        self._wanted = False
+        self._answers = 0
+        self._sum_s = 0.0
+        self._best_s = self._next_best_s = float("inf")
+        self._best_until = now + self.BEST_FOR_S
+
+    def wanted(self) -> None:
+        """Say that a request had to wait for another to end."""
+        self._wanted = True
+
+    def answered(self, seconds: float, now: float) -> None:
+        """Learn from one answer."""
+        if now >= self._best_until:
+            self._best_s, self._next_best_s = self._next_best_s, float("inf")
+            self._best_until = now + self.BEST_FOR_S
+        self._best_s = min(self._best_s, seconds)
+        self._next_best_s = min(self._next_best_s, seconds)
+        self._sum_s += seconds
+        self._answers += 1
+        if self._answers < self.limit:
+            return
+        mean_s = self._sum_s / self._answers
+        if self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
+            self.limit = min(FLIGHT_MAX, self.limit + max(1, self.limit // 8))
+        elif mean_s > 4 * self._best_s + SLOW_S:
+            self.limit = max(FLIGHT_MIN, self.limit - max(1, self.limit // 16))
+        self._begin_round()
+
+    def failed(self) -> None:
+        """Learn from a request that got no answer, or that of a server in trouble."""
+        if self._answers or self.limit > FLIGHT_START:
+            self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
+        self._begin_round()
+
+    def _begin_round(self) -> None:
+        self._answers = 0
+        self._sum_s = 0.0
+        self._wanted = False
+
+
+def jittered(attempt: int, base_s: float, cap_s: float, random: Random) -> float:
+    """Return a random pause before repetition `attempt` (from 1); its range triples with every attempt.
+
+    Source: AWS Architecture Blog, Exponential Backoff and Jitter.
+    """
+    return random.uniform(base_s, max(base_s, min(cap_s, base_s * 3.0 ** min(attempt, 30))))
