@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -72,6 +73,7 @@ class Coordinator:
         self._store_failed = False
         self._fault: Finished | None = None
         self._stop_asked = asyncio.Event()
+        self._over = asyncio.Event()
 
     @property
     def fault(self) -> Finished | None:
@@ -92,14 +94,16 @@ class Coordinator:
         """Hand out segments until all are done, a fault or a stop ends it; then checkpoint once more."""
         self._peers = [Peer(link) for link in links]
         self._share_cap()
-        upkeep = [asyncio.create_task(self._checkpoints()), asyncio.create_task(self._ticks())]
+        checkpoints = asyncio.create_task(self._checkpoints())
+        ticks = asyncio.create_task(self._ticks())
         conversations = [asyncio.create_task(self._converse(peer)) for peer in self._peers]
         try:
             await self._until_over(conversations)
         finally:
-            for task in (*upkeep, *conversations):
+            self._over.set()  # not a cancel: it would tear a transaction whose marks are gone from the list
+            for task in (ticks, *conversations):
                 task.cancel()
-            await asyncio.gather(*upkeep, *conversations, return_exceptions=True)
+            await asyncio.gather(checkpoints, ticks, *conversations, return_exceptions=True)
         await self._checkpoint(force=True)
         self._tick()
 
@@ -166,8 +170,10 @@ class Coordinator:
         self.stop()
 
     async def _checkpoints(self) -> None:
-        while True:
-            await asyncio.sleep(CHECKPOINT_S)
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECKPOINT_S):
+                    await self._over.wait()
             await self._checkpoint(force=time.monotonic() - self._durable_at > EFFORT_CHECKPOINT_S)
 
     async def _checkpoint(self, *, force: bool) -> None:

@@ -152,8 +152,8 @@ async def _prepare(
     for text in source.notices:
         voice.warn(text)
     prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
-    before = await store.last_complete() if isinstance(decision, Start) else decision.run
-    if before is not None and not options.fresh and (misfit := compare(before.fingerprint, prints)):
+    before = await _before(store, decision, fresh=options.fresh)
+    if before is not None and (misfit := compare(before.fingerprint, prints)):
         raise misfit
     why_ordered = ordered_reason(job, source.ticket.schema)
     if why_ordered is not None:
@@ -163,6 +163,13 @@ async def _prepare(
         connect.open_line(job, source, table, ordered=ordered, notice=voice.warn)
     )
     return _Prepared(job, options, store, source, table, line, ordered, prints)
+
+
+async def _before(store: CheckpointStore, decision: Start | GoOn, *, fresh: bool) -> RunState | None:
+    """Return the run whose job this one has to be; a fresh start looks at nothing, not even at damage."""
+    if fresh:
+        return None
+    return decision.run if isinstance(decision, GoOn) else await store.last_complete()
 
 
 async def _take_up(prepared: _Prepared, decision: Start | GoOn) -> RunState:

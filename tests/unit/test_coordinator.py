@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
 from engine.contracts import RunState, SegmentState
 from engine.coordinator import Coordinator, lag_s
@@ -20,10 +22,13 @@ class RememberingStore:
         self.marks: list[Mark] = []
         self.effort = Effort()
         self.fails: BackfillError | None = None
+        self.takes_s = 0.0
 
     async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
         if self.fails is not None:
             raise self.fails
+        if self.takes_s:
+            await asyncio.sleep(self.takes_s)
         self.marks += marks
         self.effort = effort
 
@@ -126,6 +131,15 @@ async def test_a_store_that_fails_acks_nothing() -> None:
     assert coordinator.counts == Counts()
     assert coordinator.fault is not None
     assert "disk is full" in str(coordinator.fault.error)
+
+
+async def test_a_checkpoint_under_way_when_the_work_ends_is_not_torn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.coordinator.CHECKPOINT_S", 0.0)
+    store = RememberingStore()
+    store.takes_s = 0.005
+    coordinator, _ = await carry(run_state(range(6)), [(FakeSource(BATCHES), FakeTarget())], store)
+    assert coordinator.complete, "marks were lost between the list and the store"
+    assert sum(mark.counts.rows_read for mark in store.marks) == 30
 
 
 async def test_the_cap_is_shared_and_whoever_is_left_gets_it_all() -> None:
