@@ -14,10 +14,10 @@ DEPTH_S = 0.1
 BACK_OFF = 0.97
 """Where to go on, as a share of the rate that the target was seen to take."""
 
-PLATEAU_S = 4.0
+PLATEAU_S = 5.0
 """How long the way back to that rate takes; the rate lingers around it for twice as long."""
 
-DOUBLING_S = 1.5
+DOUBLING_S = 1.2
 """Beyond the plateau the limit must have moved: the rate doubles in this time."""
 
 DECIDE_S = 0.2
@@ -26,7 +26,7 @@ DECIDE_ANSWERS = 4
 
 COLLAPSE_ANSWERS = 16
 COLLAPSE_SHARE = 0.5
-"""When so many answers leave less than this share accepted, the rate falls to it without waiting for DECIDE_S."""
+"""When so many answers leave less than this share accepted, the rate falls to it at once."""
 
 SAMPLE_S = 1.0
 """How far back the rate that the target takes is measured: this long up to twice as long."""
@@ -106,11 +106,12 @@ class Pace:
     def settle(self, epoch: int, taken: float, consumed: float, rejected: float, now: float) -> None:
         """Correct what was taken by what was consumed, and learn from what was rejected.
 
+        Rejected units are not handed out anew: what is offered stays below the rate.
         Units: `rejected` the estimate of what was not applied for want of capacity.
         """
         self._advance(now)
         if self.rate != float("inf"):
-            self._tokens = min(self._tokens + taken - consumed, self.rate * DEPTH_S)
+            self._tokens = min(self._tokens + taken - consumed - rejected, self.rate * DEPTH_S)
         if epoch != self._epoch:
             return
         if now - self._sampled_since > 2 * SAMPLE_S:
