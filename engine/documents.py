@@ -6,11 +6,12 @@ a document that can't be taken apart stands in it whole, as one string.
 """
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import orjson
+import polars as pl
 import pyarrow as pa
 
 from engine.kinds import DOCUMENT_TYPE, Decimal, Kind, Scalar
@@ -27,10 +28,9 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Capacit
 # A number that a double may not carry: 17 or more digits and points, or an exponent. It may match inside a
 # string, which only costs time. With fewer than 17 characters there are at most 15 digits beside the point,
 # or 16 that are an integer.
-_DELICATE = re.compile(r"(?:^|[\[:,\s])-?(?:[0-9.]{17}|[0-9.]+[eE])")
-_MEMBER = re.compile(r'"\s*:')
-_NULL = {"NULL": True}
-_TEXT_TYPES = {Scalar.BOOL: "BOOL", Scalar.BINARY: "B"}
+_DELICATE = r"(?:^|[\[:, \t\r\n])-?(?:[0-9.]{17}|[0-9.]+[eE])"
+_MEMBER = r'"[ \t\r\n]*:'
+_NULL, _TRUE, _FALSE = {"NULL": True}, {"BOOL": True}, {"BOOL": False}
 
 
 class _Fragment(NamedTuple):
@@ -55,7 +55,10 @@ def documents_from_json(texts: pa.Array) -> pa.StructArray:
 
     Shape: one row of kinds.DOCUMENT_TYPE per text; SQL NULL stays null, JSON null becomes `{"NULL":true}`.
     """
-    return _documents(texts, _from_json)
+    column = pl.Series(texts, dtype=pl.String)
+    delicate = column.str.contains(_DELICATE).to_list()
+    colons = column.str.count_matches(_MEMBER).to_list()
+    return _documents(map(_from_json, texts.to_pylist(), delicate, colons))
 
 
 def documents_from_text_json(texts: pa.Array, kind: Kind) -> pa.StructArray:
@@ -66,14 +69,14 @@ def documents_from_text_json(texts: pa.Array, kind: Kind) -> pa.StructArray:
     assert isinstance(kind, Scalar | Decimal), "the leaves of a text array are scalars"
     scalar = Scalar.NUMBER if isinstance(kind, Decimal) else kind
 
-    def convert(text: str) -> _Fragment:
-        return _from_tree(text, lambda tree: tree.leaf, orjson.loads(text), scalar)
+    def convert(text: str | None) -> _Fragment | None:
+        return None if text is None else _taken_apart(text, orjson.loads(text), _TextTree(scalar))
 
-    return _documents(texts, convert)
+    return _documents(map(convert, texts.to_pylist()))
 
 
-def _documents(texts: pa.Array, convert: Callable[[str], _Fragment]) -> pa.StructArray:
-    fragments = [None if text is None else convert(text) for text in texts.to_pylist()]
+def _documents(found: Iterable[_Fragment | None]) -> pa.StructArray:
+    fragments = list(found)
     absent = _Fragment("", 0, 0, None)
     columns = zip(*(fragment or absent for fragment in fragments), strict=True) if fragments else [()] * 4
     arrays = [pa.array(values, type=f.type) for values, f in zip(columns, DOCUMENT_TYPE, strict=True)]
@@ -81,35 +84,33 @@ def _documents(texts: pa.Array, convert: Callable[[str], _Fragment]) -> pa.Struc
     return pa.StructArray.from_arrays(arrays, fields=list(DOCUMENT_TYPE), mask=mask)
 
 
-def _from_json(text: str) -> _Fragment:
-    if _DELICATE.search(text) is None:
+def _from_json(text: str | None, delicate: bool | None, colons: int | None) -> _Fragment | None:
+    """Turn one JSON text into a fragment: through doubles where they lose nothing, else digit by digit.
+
+    Every member has a colon behind a quote. With as many of these as members kept, no name stood twice.
+    """
+    if text is None:
+        return None
+    if not delicate:
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
             pass  # not JSON, or more than orjson takes: the exact parser says which
         else:
             tree = _Tree()
-            fragment = _from_tree(text, lambda _: tree.value, value, None, tree)
-            # Every member has a colon behind a quote. As many of these as members kept: no name stood twice.
-            if fragment.flaw is not None or len(_MEMBER.findall(text)) == tree.members:
+            fragment = _taken_apart(text, value, tree)
+            if tree.members == colons:
                 return fragment
     try:
         value = _parsed_exactly(text)
     except _UnsupportedError as error:
         return _whole(text, str(error))
-    return _from_tree(text, lambda tree: tree.value, value, None)
+    return _taken_apart(text, value, _Tree())
 
 
-def _from_tree(
-    text: str,
-    walk: "Callable[[_Tree], Callable[[Any, int], Any]]",
-    value: Any,
-    scalar: Scalar | None,
-    tree: "_Tree | None" = None,
-) -> _Fragment:
-    tree = tree or _Tree(scalar)
+def _taken_apart(text: str, value: Any, tree: "_Tree") -> _Fragment:
     try:
-        wire = orjson.dumps(walk(tree)(value, 0)).decode()
+        wire = orjson.dumps(tree.values((value,), 0)[0]).decode()
     except _UnsupportedError as error:
         return _whole(text, str(error))
     return _Fragment(wire, tree.size, tree.depth, tree.flaw)
@@ -122,59 +123,102 @@ def _whole(text: str, flaw: str) -> _Fragment:
 class _Tree:
     """One document being taken apart: what its values add up to."""
 
-    __slots__ = ("depth", "flaw", "members", "scalar", "size")
+    __slots__ = ("depth", "flaw", "members", "size")
 
-    def __init__(self, scalar: Scalar | None = None) -> None:
-        self.scalar = scalar or Scalar.STRING
+    def __init__(self) -> None:
         self.size = 0
         self.depth = 0
         self.members = 0
         self.flaw: str | None = None
 
-    def value(self, value: Any, level: int) -> Any:
-        """Return a JSON value as an attribute value."""
-        kind = type(value)
-        if kind is str:
-            self.size += len(value) if value.isascii() else _utf8_size(value)
-            return {"S": value}
-        if kind is int:
-            text = str(value)
-            self.size += number_size(len(text.strip("-0")), negative=value < 0) if value else 1
-            return {"N": text}
-        if kind is bool:
-            self.size += 1
-            return {"BOOL": value}
-        if value is None:
-            self.size += 1
-            return _NULL
-        if kind is dict:
-            self._enter(level, len(value))
-            self.members += len(value)
-            if "" in value:
-                raise _UnsupportedError("value_unsupported: an object has a member with the empty name")
-            self.size += sum([len(name) if name.isascii() else _utf8_size(name) for name in value])
-            return {"M": {name: self.value(member, level + 1) for name, member in value.items()}}
-        if kind is list:
-            self._enter(level, len(value))
-            return {"L": [self.value(element, level + 1) for element in value]}
-        assert kind is float or kind is _NumberText, f"JSON has no {kind.__name__}"
-        return self._number(repr(value) if kind is float else str(value))
+    def values(self, values: Iterable[Any], level: int) -> list[Any]:
+        """Return JSON values as attribute values. The hot loop of documents."""
+        wires: list[Any] = []
+        size = 0
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                size += len(value) if value.isascii() else _utf8_size(value)
+                wires.append({"S": value})
+            elif kind is int:
+                wire, digits = _integer(value)
+                size += digits
+                wires.append(wire)
+            elif value is None:
+                size += 1
+                wires.append(_NULL)
+            elif kind is dict:
+                wires.append({"M": self._members(value, level)})
+            elif kind is list:
+                self.enter(level, len(value))
+                wires.append({"L": self.values(value, level + 1)})
+            elif kind is bool:
+                size += 1
+                wires.append(_TRUE if value else _FALSE)
+            elif kind is float:
+                wire, digits = _double(value)
+                size += digits
+                wires.append(wire)
+            else:
+                assert kind is _NumberText, f"JSON has no {kind.__name__}"
+                wires.append(self.number(str(value)))
+        self.size += size
+        return wires
 
-    def leaf(self, value: Any, level: int) -> Any:
-        """Return a list of canonical texts, or one, as an attribute value."""
+    def _members(self, members: dict[str, Any], level: int) -> dict[str, Any]:
+        self.enter(level, len(members))
+        self.members += len(members)
+        if "" in members:
+            raise _UnsupportedError("value_unsupported: an object has a member with the empty name")
+        names = "".join(members)
+        self.size += len(names) if names.isascii() else _utf8_size(names)
+        return dict(zip(members, self.values(members.values(), level + 1), strict=True))
+
+    def enter(self, level: int, elements: int) -> None:
+        """Count a list or a map with so many elements."""
+        if level >= LEVELS_MAX:
+            raise _UnsupportedError(f"nesting_too_deep: more than {LEVELS_MAX} levels")
+        if level >= self.depth:
+            self.depth = level + (elements > 0)
+        self.size += CONTAINER_SIZE + ELEMENT_SIZE * elements
+
+    def number(self, text: str) -> Any:
+        """Return a number's text as an attribute value; as S, with a flaw, where it can't be N."""
+        shortest, size, flaw = number(text)
+        self.size += size
+        if flaw is None:
+            return {"N": shortest}
+        self.flaw = self.flaw or flaw
+        return {"S": text}
+
+
+class _TextTree(_Tree):
+    """The same for lists whose leaves are canonical texts of one kind."""
+
+    __slots__ = ("_kind",)
+
+    def __init__(self, kind: Scalar) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def values(self, values: Iterable[Any], level: int) -> list[Any]:
+        """Return lists of canonical texts as attribute values."""
+        return [self._value(value, level) for value in values]
+
+    def _value(self, value: Any, level: int) -> Any:
         if value is None:
             self.size += 1
             return _NULL
         if isinstance(value, list):
-            self._enter(level, len(value))
-            return {"L": [self.leaf(element, level + 1) for element in value]}
+            self.enter(level, len(value))
+            return {"L": self.values(value, level + 1)}
         assert isinstance(value, str), "a leaf is a text or null"
-        match self.scalar:
+        match self._kind:
             case Scalar.INT | Scalar.NUMBER | Scalar.FLOAT:
-                return self._number(value)
+                return self.number(value)
             case Scalar.BOOL:
                 self.size += 1
-                return {"BOOL": value == "true"}
+                return _TRUE if value == "true" else _FALSE
             case Scalar.BINARY:
                 self.size += len(value) // 4 * 3 - value[-2:].count("=")
                 return {"B": value}
@@ -182,20 +226,20 @@ class _Tree:
                 self.size += _utf8_size(value)
                 return {"S": value}
 
-    def _enter(self, level: int, elements: int) -> None:
-        if level >= LEVELS_MAX:
-            raise _UnsupportedError(f"nesting_too_deep: more than {LEVELS_MAX} levels")
-        if level >= self.depth:
-            self.depth = level + (elements > 0)
-        self.size += CONTAINER_SIZE + ELEMENT_SIZE * elements
 
-    def _number(self, text: str) -> Any:
-        shortest, size, flaw = number(text)
-        self.size += size
-        if flaw is None:
-            return {"N": shortest}
-        self.flaw = self.flaw or flaw
-        return {"S": text}
+@lru_cache(maxsize=1 << 16)
+def _integer(value: int) -> tuple[dict[str, str], int]:
+    """Return an integer of at most 64 bits as an attribute value, and its size."""
+    text = str(value)
+    return {"N": text}, number_size(len(text.strip("-0")), negative=value < 0) if value else 1
+
+
+@lru_cache(maxsize=1 << 16)
+def _double(value: float) -> tuple[dict[str, str], int]:
+    """Return a double of a short decimal as an attribute value, and its size."""
+    text, size, flaw = number(repr(value))
+    assert flaw is None, "what has no exponent and few digits is in range"
+    return {"N": text}, size
 
 
 def _parsed_exactly(text: str) -> Any:

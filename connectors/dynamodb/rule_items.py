@@ -208,7 +208,7 @@ def _flaws(
 ) -> dict[int, str]:
     """Return each bad item's first flaw, by row. A delete has no other attributes than its key."""
     layout, flaws = plan.layout, dict[int, str]()
-    deleted = frozenset(frame[DELETE].arg_true().to_list())
+    deleted = frozenset(frame[DELETE].arg_true().to_list()) if frame[DELETE].any() else frozenset[int]()
 
     def add(found: Mapping[int, str], *, of_deletes: bool, where: str | None = None) -> None:
         for row, flaw in found.items():
