@@ -24,7 +24,8 @@ _CLOCK = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"H
 # replication senders never set a watermark.
 _OLDEST = """
 SELECT to_char(least(min(coalesce(xact_start, CASE WHEN state = 'active' THEN query_start END)),
-           $1::text::timestamptz) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+           $1::text::timestamptz) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS oldest,
+       coalesce(bool_or(state = 'disabled'), false) AS hidden
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
   AND backend_type NOT IN ('autovacuum worker', 'walsender')
@@ -64,7 +65,13 @@ async def next_watermark(connection: Any, since: str | None) -> Watermark:
         )
     clock = await connection.fetchval(_CLOCK)
     await asyncio.sleep(SETTLE_S)
-    oldest = await connection.fetchval(_OLDEST, clock)
+    seen = await connection.fetchrow(_OLDEST, clock)
+    if seen["hidden"]:
+        return Watermark(
+            since,
+            "Some sessions of the source run with track_activities off, which hides when their transactions"
+            " began, so the watermark doesn't advance; ALTER DATABASE … SET track_activities = on.",
+        )
     # Only now: a transaction that was prepared after the look above has been seen by it.
     if await connection.fetchval(_PREPARED):
         return Watermark(
@@ -72,7 +79,7 @@ async def next_watermark(connection: Any, since: str | None) -> Watermark:
             "Prepared transactions are open in the source and hide when they began, so the watermark doesn't"
             " advance; COMMIT PREPARED or ROLLBACK PREPARED them (pg_prepared_xacts) and run again.",
         )
-    return Watermark(oldest)
+    return Watermark(str(seen["oldest"]))
 
 
 async def export(connection: Any) -> str | None:

@@ -7,7 +7,7 @@ from itertools import chain
 import asyncpg
 import pytest
 
-from connectors.postgres import open_source
+from connectors.postgres import open_source, segments
 from engine.batch import Cursor, Segment
 from engine.errors import JobError, PermanentError
 from engine.job import PostgresSource as Section
@@ -85,9 +85,9 @@ async def test_reading_on_from_every_cursor_gives_exactly_the_rest(postgres_url:
             assert [row["v"] for part in rest for row in part.rows.to_pylist()] == [
                 row["v"] for part in every[number + 1 :] for row in part.rows.to_pylist()
             ]
-        segments = await source.segments(5)
-        assert len(segments) == 5
-        parts = [[r["v"] for b in await batches(source, s) for r in b.rows.to_pylist()] for s in segments]
+        five = await source.segments(5)
+        assert len(five) == 5
+        parts = [[r["v"] for b in await batches(source, s) for r in b.rows.to_pylist()] for s in five]
     assert list(chain(*parts)) == expected
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -245,6 +245,33 @@ async def test_columns_are_read_in_the_jobs_order_and_the_key_rides_along_hidden
         assert schema.key == ("id",)
 
 
+@pytest.mark.parametrize("partitioned", [False, True])
+async def test_segments_from_a_sample_are_even_on_skewed_keys(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, partitioned: bool
+) -> None:
+    monkeypatch.setattr(segments, "SAMPLED_PAGES_MIN", 100)
+    monkeypatch.setattr(segments, "SAMPLED_PAGES_PER_SEGMENT", 25)
+    await execute(
+        postgres_url,
+        "CREATE TABLE t (id int8 PRIMARY KEY, pad text)" + " PARTITION BY HASH (id)" * partitioned,
+        *(
+            f"CREATE TABLE t{n} PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER {n})"
+            for n in range(2 * partitioned)
+        ),
+        # Nearly all keys are close together, the rest far away.
+        "INSERT INTO t SELECT CASE WHEN n % 10 = 0 THEN n * 1000000000 ELSE n END, repeat('x', 200)"
+        " FROM generate_series(1::int8, 20000) AS n",
+        "ANALYZE t",
+    )
+    async with opened(postgres_url, table="t") as source:
+        assert segments.sample_percent(source.ticket.details["shape"], 4) is not None
+        cut = await source.segments(4)
+        counts = [sum(b.rows.num_rows for b in await batches(source, segment)) for segment in cut]
+    assert len(counts) == 4
+    assert sum(counts) == 20_000
+    assert max(counts) < 2 * min(counts)
+
+
 async def test_all_connections_of_a_run_see_one_snapshot(postgres_url: str) -> None:
     await execute(
         postgres_url,
@@ -252,7 +279,7 @@ async def test_all_connections_of_a_run_see_one_snapshot(postgres_url: str) -> N
         "INSERT INTO t SELECT n, 0 FROM generate_series(1, 5000) AS n",
     )
     async with opened(postgres_url, table="t") as parent:
-        segments = await parent.segments(4)
+        four = await parent.segments(4)
         ticket = pickle.loads(pickle.dumps(parent.ticket))
         await execute(
             postgres_url,
@@ -261,7 +288,7 @@ async def test_all_connections_of_a_run_see_one_snapshot(postgres_url: str) -> N
             "VACUUM t",
         )
         worker = await open_source(Section(type="postgres", url=postgres_url, table="t"), ticket=ticket)
-        found = await asyncio.gather(*(batches(worker, segment) for segment in segments))
+        found = await asyncio.gather(*(batches(worker, segment) for segment in four))
         assert worker.notices == ()
         await worker.close()
     got = [row for part in found for batch in part for row in batch.rows.to_pylist()]
