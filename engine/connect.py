@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from engine.batch import Batch
 from engine.contracts import CheckpointStore, Source, SourceTicket
 from engine.errors import JobError
 from engine.hook import load_hook
@@ -69,7 +72,6 @@ async def open_line(
     Raises: JobError when the rules don't fit the source's columns or the table's keys.
     """
     from connectors.dynamodb.target import open_target
-
     from engine.transform import compile_rules
 
     meter = Meter()
@@ -77,7 +79,9 @@ async def open_line(
         job, source.ticket.schema, load_hook(job.transform, job.directory) if job.transform else None
     )
     target = await open_target(job, table, source.ticket.schema, transform.rules, meter, notice)
+    empty = Batch(0, 0, pa.RecordBatch.from_pylist([], source.ticket.schema.arrow()), None)
     try:
+        target.encode(empty, transform(empty))  # finds rules that no item could pass, before anything is read
         with ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode") as threads:
             yield Line(
                 source=source,
