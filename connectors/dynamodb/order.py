@@ -39,14 +39,15 @@ def last_of_each(hashes: Hashes, keys: pl.DataFrame) -> Indexes | None:
 
 
 def spread(partition_hashes: Hashes) -> Indexes:
-    """Return an order in which each partition key's items lie evenly over the whole, in their own order."""
-    by_hash = np.argsort(partition_hashes, kind="stable")
+    """Return an order in which each partition key's items lie evenly over the whole."""
+    by_hash: Indexes = pl.Series(partition_hashes).arg_sort().to_numpy()
     ordered = partition_hashes[by_hash]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     if len(starts) == len(ordered):
-        return by_hash.astype(np.uint32)
+        return by_hash
     counts = np.diff(np.append(starts, len(ordered)))
     ranks = np.arange(len(ordered)) - np.repeat(starts, counts)
     phases = ordered / np.float64(2**64)
-    places = np.argsort((ranks + phases) / np.repeat(counts, counts), kind="stable")
-    return by_hash[places].astype(np.uint32)
+    places = pl.Series((ranks + phases) / np.repeat(counts, counts)).arg_sort().to_numpy()
+    spread_out: Indexes = by_hash[places]
+    return spread_out

@@ -191,11 +191,12 @@ _DELETES = {"put": wire.delete, "newer": wire.newer_delete}
 def _texts(
     layout: Layout, described: wire.Items, texts: pl.DataFrame, deletes: npt.NDArray[np.bool_]
 ) -> pl.Series:
-    put = _PUTS[layout.mode](described)
-    if not deletes.any():
-        return texts.select(put).to_series()
-    delete = _DELETES[layout.mode](described)
-    return texts.select(pl.when(pl.Series(deletes)).then(delete).otherwise(put)).to_series()
+    text = _PUTS[layout.mode](described)
+    if deletes.any():
+        text = pl.when(pl.Series(deletes)).then(_DELETES[layout.mode](described)).otherwise(text)
+    made = texts.select(text).to_series()
+    assert made.null_count() == 0, "only a flawed item lacks what every item has"
+    return made
 
 
 def _flaws(

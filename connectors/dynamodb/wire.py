@@ -119,19 +119,19 @@ def _sequence(
         if not member.nullable:
             pieces += [comma, *spell(member)]
             continue
-        text = _text([comma, *spell(member)])
-        present = pl.when(pl.col(member.column).is_not_null()).then(text)
-        pieces.append(present.otherwise(pl.lit(comma + null(member))) if member.keep_null else present)
+        otherwise = comma + null(member) if member.keep_null else ""
+        present = pl.when(pl.col(member.column).is_not_null())
+        pieces.append(present.then(_text([comma, *spell(member)])).otherwise(pl.lit(otherwise)))
     return pieces
 
 
 def _text(pieces: Iterable[Piece]) -> pl.Expr:
-    """Join pieces, literals that stand side by side first; a piece that is null gives nothing."""
-    merged: list[Piece] = []
+    """Join pieces. One format costs less than a concat of all its literals and columns."""
+    template, columns = "", []
     for piece in pieces:
-        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
-            merged[-1] += piece
+        if isinstance(piece, str):
+            template += piece.replace("{", "{{").replace("}", "}}")
         else:
-            merged.append(piece)
-    expressions = [pl.lit(piece) if isinstance(piece, str) else piece for piece in merged]
-    return pl.concat_str(expressions, ignore_nulls=True)
+            template += "{}"
+            columns.append(piece)
+    return pl.format(template, *columns)
