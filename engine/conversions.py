@@ -74,10 +74,10 @@ def _to_container(value: Value, wanted: str, name: str) -> Value | None:
         return value
     if not isinstance(value.kind, Document):
         return None
-    fragment = value.expr.struct.field("wire")
-    fits = fragment.str.starts_with(f'{{"{wanted}":')
+    present = wire(value)
+    fits = present.expr.str.starts_with(f'{{"{wanted}":')
     what = "list" if wanted == "L" else "map"
-    return checked(value, pl.when(fits).then(value.expr), Document(), f"{UNSUPPORTED}: {name} is no {what}")
+    return checked(present, pl.when(fits).then(value.expr), Document(), f"{UNSUPPORTED}: {name} is no {what}")
 
 
 def _to_set(value: Value, wanted: str, name: str) -> Value | None:

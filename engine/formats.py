@@ -11,10 +11,9 @@ from itertools import groupby
 import polars as pl
 
 from engine.errors import JobError
-from engine.fragments import NULL_WIRE
 from engine.kinds import Document, Kind, Scalar
 from engine.typed import typed
-from engine.values import UNSUPPORTED, Value, checked, described, text
+from engine.values import UNSUPPORTED, Value, checked, described, text, wire
 
 _ISO = "YYYY-mm-ddTHH:MM:SS"
 _PLACES = {letter: (_ISO.index(letter), _ISO.count(letter)) for letter in "YmdHMS"}
@@ -45,9 +44,8 @@ def formatted(value: Value, value_format: str, name: str) -> Value:
     if value.kind is Scalar.INT:
         return Value(value.expr.str.zfill(width), Scalar.STRING, value.flaw)
     if isinstance(value.kind, Document):
-        wire = value.expr.struct.field("wire")
-        digits = pl.when(value.expr.struct.field("flaw").is_null()).then(wire.str.extract(_INTEGER))
-        present = Value(pl.when(wire != NULL_WIRE).then(wire), Scalar.STRING, value.flaw)
+        present = wire(value)
+        digits = present.expr.str.extract(_INTEGER)
         flaw = f"{UNSUPPORTED}: {name} is no integer, so the format {value_format} can't be applied"
         return checked(present, digits.str.zfill(width), Scalar.STRING, flaw)
     raise JobError(

@@ -9,12 +9,15 @@ from typing import Any, TypeAlias
 import orjson
 
 from engine.documents import CONTAINER_SIZE, ELEMENT_SIZE
-from engine.numbers import number
+from engine.numbers import number, number_size
 
 Row: TypeAlias = dict[str, Any]
 """One value of kinds.DOCUMENT_TYPE, as Polars hands it to Python."""
 
 NULL_WIRE = '{"NULL":true}'
+NUMBER_FLAW = "number_"
+"""How the flaws begin that leave a document readable: its numbers stand in it as texts."""
+_NOTHING: dict[str, Any] = {}
 
 
 def scalar_texts(wires: Sequence[str | None]) -> list[str | None]:
@@ -27,21 +30,38 @@ def plain_json(wires: Sequence[str | None]) -> list[str | None]:
     return [None if wire is None else orjson.dumps(_plain(orjson.loads(wire))).decode() for wire in wires]
 
 
-def at_path(path: Sequence[str]) -> Callable[[Sequence[Row | None]], list[Row | None]]:
-    """Return the function that gives the value below a path of member names, or null where there is none."""
+Part: TypeAlias = tuple[str, int, int]
+"""A fragment, its size and its depth."""
 
-    def inner(row: Row | None) -> Row | None:
-        if row is None or row["wire"] is None:
+
+def parts(
+    paths: Sequence[tuple[str, ...]],
+) -> Callable[[Sequence[str | None], Sequence[str | None]], list[list[Part | None]]]:
+    """Return the function that finds what each path of member names leads to, null where that is nothing.
+
+    Shape: wires and flaws of documents in; for each path a list as long out. A document whose flaw keeps it
+    from being taken apart is given back whole.
+    """
+
+    def find(wires: Sequence[str | None], flaws: Sequence[str | None]) -> list[list[Part | None]]:
+        found: list[list[Part | None]] = [[] for _ in paths]
+        for wire, flaw in zip(wires, flaws, strict=True):
+            whole = None if wire is None else orjson.loads(wire)
+            apart = flaw is None or flaw.startswith(NUMBER_FLAW)
+            for path, column in zip(paths, found, strict=True):
+                value = _below(whole, path) if apart else whole
+                column.append(None if value is None else _part(value))
+        return found
+
+    return find
+
+
+def _below(value: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        if value is None:
             return None
-        value: Any = orjson.loads(row["wire"])
-        for name in path:
-            members = value.get("M")
-            if members is None or name not in members:
-                return None
-            value = members[name]
-        return _row(value, row["flaw"])
-
-    return lambda rows: [inner(row) for row in rows]
+        value = value.get("M", _NOTHING).get(name)
+    return value
 
 
 def elements(rows: Sequence[Row | None]) -> list[list[Row] | None]:
@@ -82,9 +102,9 @@ def measured(value: Any) -> tuple[int, int]:
     ((letter, content),) = value.items()
     match letter:
         case "S":
-            return len(content.encode()), 0
+            return len(content) if content.isascii() else len(content.encode()), 0
         case "N":
-            return number(content).size, 0
+            return _number_size(content), 0
         case "B":
             return _binary_size(content), 0
         case "BOOL" | "NULL":
@@ -92,7 +112,7 @@ def measured(value: Any) -> tuple[int, int]:
         case "SS":
             return sum(len(text.encode()) for text in content), 0
         case "NS":
-            return sum(number(text).size for text in content), 0
+            return sum(map(_number_size, content)), 0
         case "BS":
             return sum(_binary_size(text) for text in content), 0
         case "L":
@@ -103,12 +123,24 @@ def measured(value: Any) -> tuple[int, int]:
             inner = [measured(member) for member in content.values()]
             names = sum(len(name.encode()) for name in content)
     size = CONTAINER_SIZE + ELEMENT_SIZE * len(inner) + names + sum(size for size, _ in inner)
-    return size, 1 + max((depth for _, depth in inner), default=0)
+    return size, 1 + max(depth for _, depth in inner) if inner else 0
+
+
+def _part(value: Any) -> Part:
+    size, depth = measured(value)
+    return orjson.dumps(value).decode(), size, depth
 
 
 def _row(value: Any, flaw: str | None) -> Row:
-    size, depth = measured(value)
-    return {"wire": orjson.dumps(value).decode(), "size": size, "depth": depth, "flaw": flaw}
+    wire, size, depth = _part(value)
+    return {"wire": wire, "size": size, "depth": depth, "flaw": flaw}
+
+
+def _number_size(text: str) -> int:
+    if "E" in text or "e" in text:
+        return number(text).size
+    digits = text.lstrip("-").replace(".", "").strip("0")
+    return number_size(len(digits), negative=text.startswith("-")) if digits else 1
 
 
 def _binary_size(base64: str) -> int:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.errors import JobError
+from engine.extracts import Extracts
 from engine.formats import formatted
-from engine.fragments import NULL_WIRE, at_path, elements
+from engine.fragments import elements
 from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
 from engine.template import Placeholder, Template, single
-from engine.values import UNSUPPORTED, Value, by_python, checked, described, representation, text
+from engine.values import UNSUPPORTED, Value, by_python, checked, described, representation, text, wire
 
 EACH, INDEX = "\0each", "\0index"
 """Columns that `for_each` adds to a frame; no source can name a column so."""
@@ -24,10 +25,12 @@ EACH, INDEX = "\0each", "\0index"
 class Scope:
     """What the placeholders of a rule may name.
 
-    `each` is the kind of the list's elements inside a `for_each` rule, else None.
+    `each` is the kind of the list's elements inside a `for_each` rule, else None. `extracts` collects what
+    the rule's paths want of documents.
     """
 
     columns: Mapping[str, Kind]
+    extracts: Extracts
     each: Kind | None = None
 
 
@@ -44,13 +47,13 @@ def placed(placeholder: Placeholder, scope: Scope) -> Value:
 def resolved(path: tuple[str, ...], scope: Scope) -> Value:
     """Return the value at a path."""
     if scope.each is not None and path[0] == "each":
-        return _below(Value(pl.col(EACH), scope.each), path[1:], "each")
+        return _below(Value(pl.col(EACH), scope.each), path[1:], "each", scope)
     if scope.each is not None and path == ("index",):
         return Value(pl.col(INDEX).cast(pl.String), Scalar.INT)
     for length in range(len(path), 0, -1):
         name = ".".join(path[:length])
         if name in scope.columns:
-            return _below(Value(pl.col(name), scope.columns[name]), path[length:], name)
+            return _below(Value(pl.col(name), scope.columns[name]), path[length:], name, scope)
     raise JobError(f"there is no column {'.'.join(path)!r}{nearest('.'.join(path), scope.columns)}")
 
 
@@ -83,10 +86,10 @@ def listed(value: Value, name: str) -> Value:
             return value
         case Document():
             each = ListOf(Document())
-            fragment = value.expr.struct.field("wire")
             split = by_python(value.expr, elements, representation(each))
-            present = Value(pl.when(fragment != NULL_WIRE).then(fragment), Scalar.STRING, value.flaw)
-            return checked(present, split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none")
+            return checked(
+                wire(value), split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none"
+            )
         case _:
             raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")
 
@@ -100,7 +103,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(names[:20])}" + (" …" if len(names) > 20 else "") if names else ""
 
 
-def _below(value: Value, path: tuple[str, ...], name: str) -> Value:
+def _below(value: Value, path: tuple[str, ...], name: str, scope: Scope) -> Value:
     """Go down a path of field or member names."""
     if not path:
         return value
@@ -110,16 +113,8 @@ def _below(value: Value, path: tuple[str, ...], name: str) -> Value:
             if path[0] not in kinds:
                 raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
             inner = Value(value.expr.struct.field(path[0]), kinds[path[0]], value.flaw)
-            return _below(inner, path[1:], f"{name}.{path[0]}")
+            return _below(inner, path[1:], f"{name}.{path[0]}", scope)
         case Document():
-            found = by_python(value.expr, at_path(path), representation(Document()))
-            # What can't be taken apart has no path; that is no missing value.
-            fatal = ~value.expr.struct.field("flaw").str.starts_with("number_")
-            flaw = pl.when(fatal).then(value.expr.struct.field("flaw"))
-            return Value(
-                pl.when(flaw.is_null()).then(found),
-                Document(),
-                flaw if value.flaw is None else pl.coalesce(value.flaw, flaw),
-            )
+            return scope.extracts.found(value, name, path)
         case _:
             raise JobError(f"{name} is {described(value.kind)}, so there is no {'.'.join(path)!r} in it")

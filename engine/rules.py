@@ -12,6 +12,7 @@ import polars as pl
 from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
 from engine.conversions import converted
 from engine.errors import JobError
+from engine.extracts import Extracts
 from engine.fragments import NULL_WIRE
 from engine.job_items import Constant, Filled, ItemRule
 from engine.job_items import Sql as SqlText
@@ -32,7 +33,8 @@ class Rule:
 
     Shape: `columns` are the source columns that its attributes need, `sql_columns` those that its SQL needs.
     `computed` maps a frame's column to the SQL whose result it holds. `flaws` pairs an attribute's column
-    with the expression of its flaw.
+    with the expression of its flaw. `extracts` and `each_extracts` are columns to add, of what paths find in
+    a row's documents and in an element's.
     """
 
     number: int
@@ -43,6 +45,8 @@ class Rule:
     delete_when: Sql | None
     computed: tuple[tuple[str, Sql], ...]
     each: Value | None
+    extracts: tuple[pl.Expr, ...]
+    each_extracts: tuple[pl.Expr, ...]
     columns: frozenset[str]
     sql_columns: frozenset[str]
 
@@ -60,6 +64,8 @@ class Rule:
             gone, rows = rows.evaluated(self.delete_when, "delete_when")
             results.append(gone.fill_null(value=False).alias(_DELETE))
         frame = rows.frame.with_columns(results) if results else rows.frame
+        if self.extracts:
+            frame = frame.with_columns(self.extracts)
         if self.each is not None:
             frame = self._exploded(frame, self.each)
         return RuleItems(self.number, self.shape.name, self.shape.attributes, self._selected(frame))
@@ -75,11 +81,11 @@ class Rule:
             nothing = pl.lit(pl.Series([[None]], dtype=representation(each.kind))).first()
             faulty = pl.col(FAULT).is_not_null()
             frame = frame.with_columns(pl.when(faulty).then(nothing).otherwise(pl.col(EACH)).alias(EACH))
-        extra = {EACH, ROW_NUMBER, FAULT, _DELETE, *(name for name, _ in self.computed)}
-        frame = frame.select(name for name in frame.columns if name in self.columns or name in extra)
+        added = [name for name in frame.columns if name.startswith("\0")]
+        frame = frame.select(*added, *self.columns)
         length = pl.col(EACH).list.len()
         frame = frame.filter(length > 0).with_columns(pl.int_ranges(0, length).alias(INDEX))
-        return frame.explode(EACH, INDEX)
+        return frame.explode(EACH, INDEX).with_columns(self.each_extracts)
 
     def _selected(self, frame: pl.DataFrame) -> pl.DataFrame:
         deleted = pl.col(_DELETE) if self.delete_when is not None else pl.lit(value=False)
@@ -101,13 +107,14 @@ def compiled_rule(
     Raises: JobError naming the rule and what is at fault in it.
     """
     at = f"items[{number}] ({rule.name})"
-    scope, each = Scope(kinds), None
+    extracts = Extracts()
+    scope, each = Scope(kinds, extracts), None
     path = rule.for_each_path()
     if path is not None:
         with _naming(f"{at}.for_each"):
             each = listed(resolved(path, scope), ".".join(path))
             assert isinstance(each.kind, ListOf), "for_each goes through lists"
-            scope = Scope(kinds, each.kind.element)
+            scope = Scope(kinds, extracts, each.kind.element)
     with _naming(f"{at}.when"):
         when = None if rule.when is None else condition(rule.when, types)
     with _naming(f"{at}.delete_when"):
@@ -122,8 +129,9 @@ def compiled_rule(
     for name, attribute in rule.attribute_rules():
         with _naming(f"{at}.attributes.{name}"):
             named[name] = _attribute(name, attribute, scope, types, computed)
-    roots = [value.expr for value in named.values()] + ([] if each is None else [each.expr])
-    columns = {root for expr in roots for root in expr.meta.root_names() if root in kinds}
+    of_row, of_each = extracts.columns(EACH, otherwise=True), extracts.columns(EACH)
+    wanted = [value.expr for value in named.values()] + ([] if each is None else [each.expr])
+    columns = {root for expr in (*wanted, *of_row) for root in expr.meta.root_names() if root in kinds}
     conditions = [sql for sql in (when, delete_when, *computed.values()) if sql is not None]
     return Rule(
         number=number,
@@ -136,6 +144,8 @@ def compiled_rule(
         delete_when=delete_when,
         computed=tuple(computed.items()),
         each=each,
+        extracts=of_row,
+        each_extracts=of_each,
         columns=frozenset(columns),
         sql_columns=frozenset().union(*(sql.columns for sql in conditions)),
     )

@@ -13,11 +13,13 @@ import pyarrow as pa
 
 from engine.documents import documents_from_json
 from engine.errors import JobError
-from engine.fragments import NULL_WIRE, scalar_texts
+from engine.fragments import NULL_WIRE, NUMBER_FLAW, scalar_texts
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, SetOf, StructOf, arrow_type
 
 UNSUPPORTED = "value_unsupported"
 """The dead-letter reason for what a rule can't make of a value."""
+_PLAIN_SCALAR = r"""^\{"(?:S|N|B)":"([^"\\]*)"\}$"""
+"""A fragment whose text stands in it as it is; others need a JSON parser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def wire(value: Value) -> Value:
     A number that DynamoDB can't hold is still a text, so only the document's other flaws are flaws here.
     """
     fragment, flaw = value.expr.struct.field("wire"), value.expr.struct.field("flaw")
-    fatal = pl.when(~flaw.str.starts_with("number_")).then(flaw)
+    fatal = pl.when(~flaw.str.starts_with(NUMBER_FLAW)).then(flaw)
     sound = pl.when((fragment != NULL_WIRE) & fatal.is_null()).then(fragment)
     return Value(sound, Scalar.STRING, fatal if value.flaw is None else pl.coalesce(value.flaw, fatal))
 
@@ -89,7 +91,9 @@ def text(value: Value, name: str) -> Value:
             return Value(value.expr, Scalar.STRING, value.flaw)
         case Document():
             fragment = wire(value)
-            texts = by_python(fragment.expr, scalar_texts, pl.String())
+            plain = fragment.expr.str.extract(_PLAIN_SCALAR)
+            others = pl.when(plain.is_null()).then(fragment.expr)
+            texts = pl.coalesce(plain, by_python(others, scalar_texts, pl.String()))
             return checked(
                 fragment, texts, Scalar.STRING, f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
             )

@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import JobError
 from engine.kinds import Document, Scalar, StructOf
-from tests.support.rules import attribute
+from tests.support.rules import attribute, transformed, values_of
 
 S = Scalar
 
@@ -58,11 +58,15 @@ def test_a_list_or_a_map_of_a_document_is_no_text():
 
 
 def test_a_document_that_cant_be_taken_apart_is_a_flaw_whatever_the_path():
-    for template in ("{doc.a.b}", "<{doc.a.b}>"):
-        _, values, flaws = doc('{"a":{"b":1},"a":2}', '{"a":{"b":"x"}}', template=template)
-        assert values[0] is None
-        assert flaws[0].startswith("value_unsupported: the name 'a' stands twice")
-        assert flaws[1] is None
+    texts = ['{"a":{"b":1},"a":2}', '{"a":{"b":"x"}}']
+    _, values, flaws = doc(*texts, template="<{doc.a.b}>")
+    assert values == [None, "<x>"]
+    assert flaws[0].startswith("value_unsupported: the name 'a' stands twice")
+    columns = {"id": (S.INT, ["1", "2"]), "doc": (Document(), texts)}
+    (items,) = transformed(columns, {"key": {"PK": "{id}"}, "attributes": {"a": "{doc.a.b}"}})
+    carried = items.frame.get_column("1").struct.field("flaw").to_list()
+    assert carried[0].startswith("value_unsupported: the name 'a' stands twice")
+    assert carried[1] is None
 
 
 def test_a_number_beyond_dynamodb_is_still_text_among_text():
@@ -72,13 +76,27 @@ def test_a_number_beyond_dynamodb_is_still_text_among_text():
 
 
 def test_a_size_and_depth_for_a_part_of_a_document():
-    from engine.fragments import at_path
-    from tests.support.rules import batch
-
-    rows = batch({"doc": (Document(), ['{"a":{"b":{"key":[1,"xyz"]}}}'])}).rows.column("doc").to_pylist()
-    (part,) = at_path(("a", "b"))(rows)
+    columns = {"id": (S.INT, ["1"]), "doc": (Document(), ['{"a":{"b":{"key":[1,"xyz"]}}}'])}
+    (items,) = transformed(columns, {"key": {"PK": "{id}"}, "attributes": {"a": "{doc.a.b}"}})
+    part = items.frame.get_column("1")[0]
     # Map: 3 + 1 + "key"; list: 3 + 2; number 1: 2 bytes; "xyz": 3.
-    assert (part["size"], part["depth"]) == (3 + 1 + 3 + 3 + 2 + 2 + 3, 2)
+    assert (part["size"], part["depth"], part["flaw"]) == (3 + 1 + 3 + 3 + 2 + 2 + 3, 2, None)
+
+
+def test_several_paths_into_one_document_and_one_element():
+    doc = Document()
+    columns = {"id": (S.INT, ["1"]), "doc": (doc, ['{"k":"x","l":[{"a":1,"b":"q\\"r"},{"a":2}]}'])}
+    rule = {
+        "for_each": "doc.l",
+        "key": {"PK": "{doc.k}", "SK": "{doc.k}#{each.a}"},
+        "attributes": {"a": "{each.a}", "b": "{each.b}!", "k": "{doc.k}"},
+    }
+    (items,) = transformed(columns, rule)
+    x = '{"S":"x"}'
+    assert values_of(items) == [
+        {"PK": x, "SK": "x#1", "a": '{"N":"1"}', "b": 'q"r!', "k": x},
+        {"PK": x, "SK": "x#2", "a": '{"N":"2"}', "k": x},
+    ]
 
 
 def test_an_unknown_column_is_told_with_the_columns_that_there_are():
