@@ -5,6 +5,7 @@ server has ended the command and counted as many rows as were parsed.
 """
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,8 @@ CHUNK_BYTES = 2_000_000
 GROUP_BYTES_MAX = 64_000_000
 """How much memory the rows of one and the same key may take."""
 _ROW_BYTES_GUESS = 200.0
+_FILL = 0.95
+"""How near a chunk comes to `batch_rows`: rows differ in length, and one too many makes two half batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,11 @@ class _Chunks:
         self._size = 0
 
     async def put(self, data: bytes) -> None:
+        wanted = min(CHUNK_BYTES, self._batch_rows * self.row_bytes * _FILL)
+        if self._size + len(data) > wanted:
+            await self.flush()
         self._parts.append(data)
         self._size += len(data)
-        if self._size >= min(CHUNK_BYTES, self._batch_rows * self.row_bytes):
-            await self.flush()
 
     async def flush(self) -> None:
         if self._parts:
@@ -141,6 +145,8 @@ def _digest(shape: Shape, parts: Sequence[bytes], held: pa.RecordBatch | None, b
 def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
     """Parse CSV to columns of text: an unquoted empty field is NULL, a quoted one the empty string."""
     names = [str(n) for n in range(len(shape.columns))] + [GROUP_START] * shape.marks_groups
+    if data.startswith(BOM_UTF8):
+        data = BOM_UTF8 + data  # the parser drops one at the start, and here it is part of a value
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(data),

@@ -193,7 +193,8 @@ def _key(
             column.name,
             f"{alias}.{identifier(column.name)}",
             types.cast_names[types.base(column.type_oid).oid],
-            nullable=not (column.not_null and relation.kind in ("r", "p")) and column.name not in proved,
+            nullable=not (column.not_null and relation.kind in ("r", "p") and not relation.inherited)
+            and column.name not in proved,
         )
         for column in columns
     )

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.errors import PermanentError
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, StructOf
 from tests.support.pg import execute, opened, read_all, rows
 
@@ -210,6 +211,20 @@ async def test_arrays_of_several_dimensions_become_documents(postgres_url: str) 
     assert first["low"] == ["1", "2"]
     assert wire(second["undeclared"]) == {"L": [{"S": "x"}]}
     assert second["ts"] is None
+
+
+async def test_what_cannot_be_taken_apart_is_refused_and_never_lost(postgres_url: str) -> None:
+    await execute(
+        postgres_url,
+        "CREATE TYPE pair AS (a int, b int)",
+        "CREATE TABLE t (id int PRIMARY KEY, ps pair[])",
+        "INSERT INTO t VALUES (1, ARRAY[ROW(1, 2)::pair]), (2, ARRAY[ARRAY[ROW(1, 2)::pair]])",
+    )
+    assert await read_all(postgres_url, table="t", where="id = 1") == [
+        {"id": "1", "ps": [{"a": "1", "b": "2"}]}
+    ]
+    with pytest.raises(PermanentError, match="array of several dimensions whose elements"):
+        await read_all(postgres_url, table="t")
 
 
 async def test_composites_nest_and_null_ones_stay_apart_from_ones_of_nulls(postgres_url: str) -> None:

@@ -1,5 +1,6 @@
 """Any rows that COPY … CSV can print are parsed back to themselves, however they are cut into batches."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,7 +9,7 @@ from connectors.postgres.sql import KeyColumn, ReadColumn, Shape
 from connectors.postgres.types import Leaf
 from engine.kinds import Scalar
 
-HOSTILE = st.text(st.sampled_from('ab",\\\n\r .N\té😀\x01'), max_size=8)
+HOSTILE = st.text(st.sampled_from('\ufeffab",\\\n\r .N\té😀\x01'), max_size=8)
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 VALUE = st.none() | HOSTILE | TEXT
 
@@ -40,6 +41,12 @@ def shape(width: int, key: bool = False) -> Shape:
 def test_csv_is_read_back_exactly(rows: list[list[str | None]]) -> None:
     parsed = parse(shape(len(rows[0])), as_csv(rows))
     assert [list(row.values()) for row in parsed.to_pylist()] == rows
+
+
+@pytest.mark.parametrize("row", [["\ufeff"], ["\ufeffa", None], ["", "\ufeff"], [None], ["\ufeff\ufeff,"]])
+def test_a_byte_order_mark_is_part_of_the_first_value(row: list[str | None]) -> None:
+    parsed = parse(shape(len(row)), as_csv([row, row]))
+    assert [list(got.values()) for got in parsed.to_pylist()] == [row, row]
 
 
 @settings(max_examples=50)

@@ -56,3 +56,8 @@ async def read_all(url: str, wanted: int = 1, **section: Any) -> list[dict[str, 
     """Open a source, read all of it, close it."""
     async with opened(url, **section) as source:
         return await rows(source, wanted)
+
+
+async def ids(url: str, wanted: int = 1, **section: Any) -> list[str]:
+    """Read all and return the column `id`."""
+    return [row["id"] for row in await read_all(url, wanted, **section)]
