@@ -15,6 +15,9 @@ from engine.throttle import Pace
 
 NEVER = float("inf")
 
+LANE_ITEMS = 25
+"""How many items of a hot key gather before they go, so that they don't go one by one."""
+
 
 class Load:
     """One encoded batch on its way, and the tally of its items."""
@@ -106,11 +109,12 @@ class Lane:
     used_at: float = 0.0
 
     def ready_at(self, now: float) -> float:
-        """Return when the next item may go; NEVER when nothing waits."""
+        """Return when a request's worth of what waits may go; NEVER when nothing waits."""
         if not self.runs:
             return NEVER
         first = self.runs[0]
-        return max(self.not_before, now + self.pace.wait_s(first.one(first.start).units, now))
+        units = first.one(first.start).units * min(len(self.runs), LANE_ITEMS)
+        return max(self.not_before, now + self.pace.wait_s(units, now))
 
 
 class Share(NamedTuple):

@@ -12,10 +12,17 @@ import heapq
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
+from math import ceil
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
 from connectors.dynamodb.loads import NEVER, Lane, Load, Lot, Run, Share
 from engine.throttle import Pace
+
+LANES_MAX = 64
+"""More hot keys than this are not the exception that lanes are for: then the whole table slows down."""
+
+GATHER_S = 0.05
+"""Leftovers ripen in steps of this, so that they meet and fill requests."""
 
 LANE_IDLE_S = 2.0
 """How long a hot key's pace is remembered when nothing of it waits any more."""
@@ -48,7 +55,8 @@ class Queue:
         self._fresh[segment].append(load)
 
     def again(self, runs: Iterable[Run], at: float) -> None:
-        """Send these again, not before `at`."""
+        """Send these again, not before `at`, and together with what else ripens then."""
+        at = ceil(at / GATHER_S) * GATHER_S
         for run in runs:
             self._numbers += 1
             heapq.heappush(self._later, (at, self._numbers, run))
@@ -57,12 +65,10 @@ class Queue:
         """Send these next, each as it is."""
         self._exact.extend(lots)
 
-    def park(self, partition: int, now: float) -> Lane:
-        """Give a hot partition key a lane of its own, or return the one it has."""
-        lane = self.lanes.get(partition)
-        if lane is None:
-            lane = self.lanes[partition] = Lane(Pace(now, PARTITION_WCU_PER_S), used_at=now)
-        return lane
+    def park(self, partition: int, now: float) -> None:
+        """Give a hot partition key a lane of its own, while there are few."""
+        if partition not in self.lanes and len(self.lanes) < LANES_MAX:
+            self.lanes[partition] = Lane(Pace(now, PARTITION_WCU_PER_S), used_at=now)
 
     def clear(self) -> None:
         """Forget everything that waits."""
@@ -133,12 +139,14 @@ class Queue:
         for partition, lane in list(self.lanes.items()):
             units = 0
             epoch = 0
-            while lane.runs and packing.room and lane.ready_at(now) <= now:
+            ready = lane.ready_at(now) <= now
+            while ready and lane.runs and packing.room:
                 run = lane.runs.popleft()
                 if run.load.abandoned:
                     continue
                 first = run.one(run.start)
-                if packing.clashes(first) or packing.add(first) is not None:
+                ready = lane.pace.wait_s(first.units, now) == 0.0
+                if not ready or packing.clashes(first) or packing.add(first) is not None:
                     lane.runs.appendleft(run)
                     break
                 if run.stop > first.stop:

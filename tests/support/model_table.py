@@ -1,4 +1,4 @@
-"""A table in memory that takes requests as DynamoDB does, with capacity, hot partitions and faults on request."""
+"""A table in memory that takes requests as DynamoDB does, with capacity, hot partitions and faults."""
 
 import asyncio
 import json
@@ -31,9 +31,11 @@ class Bucket:
 
 
 class ModelTable:
-    """BatchWriteItem only. `before` may answer (or raise) instead of the table; `after` instead of its answer."""
+    """BatchWriteItem only. `before` may answer or raise instead of the table, `after` answer instead of it."""
 
-    def __init__(self, latency_s: float = 0.005, rate: float | None = None, partition_rate: float | None = None):
+    def __init__(
+        self, latency_s: float = 0.005, rate: float | None = None, partition_rate: float | None = None
+    ):
         loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time
         self.latency_s = latency_s
@@ -82,7 +84,11 @@ class ModelTable:
         body = {
             "UnprocessedItems": {"t": unprocessed} if unprocessed else {},
             "ConsumedCapacity": [
-                {"TableName": "t", "CapacityUnits": 3.0, "Table": {"CapacityUnits": float(len(entries) - len(unprocessed))}}
+                {
+                    "TableName": "t",
+                    "CapacityUnits": 3.0,
+                    "Table": {"CapacityUnits": float(len(entries) - len(unprocessed))},
+                }
             ],
         }
         return Answer(200, json.dumps(body).encode(), None, self.latency_s)

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: code that waits for minutes is tested in milliseconds."""
+"""An event loop whose clock jumps to the next timer: minutes of waiting are tested in milliseconds."""
 
 import asyncio
 import selectors

@@ -1,0 +1,236 @@
+"""The pace finds a target's capacity and keeps to it; the gate widens and narrows. Simulated, never slept."""
+
+import heapq
+from random import Random
+
+import pytest
+
+from engine.throttle import FLIGHT_MAX, FLIGHT_MIN, FLIGHT_START, Gate, Pace, jittered
+
+LOT = 25
+
+
+class Server:
+    """Takes `rate` units per second with a burst; what doesn't fit of a request is rejected."""
+
+    def __init__(self, rate: float, burst_s: float = 1.0) -> None:
+        self.rate, self.burst_s, self.tokens, self.at = rate, burst_s, rate * burst_s, 0.0
+
+    def take(self, units: float, now: float) -> float:
+        self.tokens = min(self.rate * self.burst_s, self.tokens + self.rate * (now - self.at))
+        self.at = now
+        accepted = min(units, float(int(self.tokens)))
+        self.tokens -= accepted
+        return accepted
+
+
+class World:
+    """One or more paces that always have work, before one server."""
+
+    def __init__(self, server: Server, paces: int = 1, latency_s: float = 0.01, flight: int = 32) -> None:
+        self.server, self.latency_s, self.flight = server, latency_s, flight
+        self.paces = [Pace(0.0) for _ in range(paces)]
+        self.in_flight = [0] * paces
+        self.waking = [False] * paces
+        self.events: list[tuple[float, int, int, tuple | None]] = []
+        self.number = 0
+        self.accepted: list[tuple[float, float]] = []
+        self.rejections: list[float] = []
+        self.requests: list[float] = []
+        for index in range(paces):
+            self._push(0.0, index, None)
+
+    def _push(self, at: float, index: int, answer: tuple | None) -> None:
+        self.number += 1
+        heapq.heappush(self.events, (at, self.number, index, answer))
+
+    def run(self, until: float) -> None:
+        while self.events and self.events[0][0] < until:
+            now, _, index, answer = heapq.heappop(self.events)
+            pace = self.paces[index]
+            if answer is None:
+                self.waking[index] = False
+            else:
+                self.in_flight[index] -= 1
+                epoch, units, accepted = answer
+                pace.settle(epoch, units, accepted, units - accepted, now)
+            while self.in_flight[index] < self.flight:
+                units = max(1.0, min(LOT, pace.lot_units // 1))
+                wait_s = pace.wait_s(units, now)
+                if wait_s > 0:
+                    if not self.waking[index]:
+                        self.waking[index] = True
+                        self._push(now + wait_s, index, None)
+                    break
+                epoch = pace.take(units, now)
+                accepted = self.server.take(units, now)
+                self.requests.append(now)
+                self.accepted.append((now, accepted))
+                if accepted < units:
+                    self.rejections.append(now)
+                self.in_flight[index] += 1
+                self._push(now + self.latency_s, index, (epoch, units, accepted))
+
+    def utilisation(self, since: float, until: float) -> float:
+        taken = sum(units for at, units in self.accepted if since <= at < until)
+        return taken / (self.server.rate * (until - since))
+
+    def rejected_share(self, since: float, until: float) -> float:
+        requests = sum(since <= at < until for at in self.requests)
+        return sum(since <= at < until for at in self.rejections) / requests
+
+
+@pytest.mark.parametrize(("rate", "rejected_max"), [(200.0, 0.02), (1000.0, 0.01), (4000.0, 0.01)])
+@pytest.mark.parametrize("latency_s", [0.005, 0.05])
+def test_a_steady_capacity_is_used_with_hardly_a_rejection(rate, latency_s, rejected_max):
+    world = World(Server(rate), latency_s=latency_s)
+    world.run(60.0)
+    assert world.utilisation(20.0, 60.0) >= 0.97
+    assert world.rejected_share(20.0, 60.0) < rejected_max
+
+
+def test_two_processes_share_a_capacity_that_neither_knows():
+    world = World(Server(4000.0), paces=2)
+    world.run(60.0)
+    assert world.utilisation(20.0, 60.0) >= 0.97
+    assert world.rejected_share(20.0, 60.0) < 0.01
+
+
+def test_the_pace_follows_a_capacity_that_falls_and_rises():
+    world = World(Server(4000.0))
+    world.run(30.0)
+    world.server.rate = 1000.0
+    world.server.tokens = 0.0
+    world.run(60.0)
+    assert world.utilisation(32.0, 60.0) >= 0.97
+    world.server.rate = 8000.0
+    world.run(110.0)
+    assert world.utilisation(80.0, 110.0) >= 0.97
+    assert world.rejected_share(80.0, 110.0) < 0.01
+
+
+def test_a_target_without_burst_is_used_too():
+    world = World(Server(4000.0, burst_s=0.05))
+    world.run(60.0)
+    assert world.utilisation(20.0, 60.0) >= 0.97
+
+
+@pytest.mark.parametrize("cap", [50.0, 1000.0, 4000.0])
+def test_the_cap_is_never_exceeded_by_more_than_two_percent_in_ten_seconds(cap):
+    world = World(Server(100_000.0))
+    world.paces[0].cap(cap, 0.0)
+    world.run(40.0)
+    for start in range(30):
+        taken = sum(units for at, units in world.accepted if start <= at < start + 10)
+        assert taken <= cap * 10 * 1.02
+    assert sum(units for at, units in world.accepted if 10 <= at < 40) >= cap * 30 * 0.99
+
+
+def test_a_cap_survives_what_was_learned_and_can_be_lifted():
+    world = World(Server(2000.0))
+    world.run(20.0)
+    world.paces[0].cap(500.0, 20.0)
+    world.run(40.0)
+    assert sum(units for at, units in world.accepted if 20 <= at < 40) <= 500 * 20 * 1.02
+    world.paces[0].cap(None, 40.0)
+    world.run(80.0)
+    assert world.utilisation(60.0, 80.0) >= 0.97
+
+
+def test_items_that_cost_more_than_thought_are_paid_for_later():
+    pace = Pace(0.0)
+    pace.cap(100.0, 0.0)
+    now, spent = 0.0, 0.0
+    while now < 20.0:
+        wait_s = pace.wait_s(5, now)
+        if wait_s:
+            now += wait_s
+            continue
+        pace.settle(pace.take(5, now), 5, 20, 0, now)
+        spent += 20
+    assert spent <= 20 * 100 * 1.02
+
+
+def test_rejections_of_one_round_trip_slow_down_once():
+    pace = Pace(0.0, start=1000.0)
+    epochs = []
+    now = 0.0
+    for _ in range(40):
+        now += pace.wait_s(25, now)
+        epochs.append(pace.take(25, now))
+    for number, epoch in enumerate(epochs[:-10]):
+        pace.settle(epoch, 25, 25, 0, now + number / 100)
+    now += 0.3
+    pace.settle(epochs[-10], 25, 20, 5, now)
+    slowed = pace.rate
+    assert 900 < slowed < 1000
+    for epoch in epochs[-9:]:
+        pace.settle(epoch, 25, 0, 25, now)
+    assert pace.rate == slowed
+
+
+def test_the_pace_does_not_grow_while_nobody_needs_it():
+    pace = Pace(0.0, start=1000.0)
+    for second in range(600):
+        pace.settle(pace.take(10, float(second)), 10, 10, 0, second + 0.01)
+    assert pace.rate < 1100
+
+
+def test_nothing_limits_before_the_first_rejection():
+    pace = Pace(0.0)
+    assert pace.wait_s(1e9, 0.0) == 0.0
+    assert pace.lot_units == float("inf")
+
+
+def test_a_single_item_larger_than_the_bucket_goes_when_the_bucket_is_full():
+    pace = Pace(0.0)
+    pace.cap(100.0, 0.0)
+    wait_s = pace.wait_s(400, 0.0)
+    assert wait_s == pytest.approx(0.1)
+    pace.take(400, wait_s)
+    assert pace.wait_s(1, wait_s) > 3.0
+
+
+def test_the_gate_widens_while_requests_wait_and_answers_stay_quick():
+    gate = Gate(0.0)
+    for step in range(5000):
+        gate.wanted()
+        gate.answered(0.005, step * 0.001)
+    assert gate.limit == FLIGHT_MAX
+
+
+def test_the_gate_stays_where_it_is_when_nobody_waits():
+    gate = Gate(0.0)
+    for step in range(5000):
+        gate.answered(0.005, step * 0.001)
+    assert gate.limit == FLIGHT_START
+
+
+def test_the_gate_narrows_when_answers_become_slow_and_when_they_fail():
+    gate = Gate(0.0)
+    gate.answered(0.005, 0.0)
+    for step in range(1000):
+        gate.wanted()
+        gate.answered(0.5, step * 0.001)
+    assert gate.limit == FLIGHT_MIN
+    gate = Gate(0.0, FLIGHT_MAX)
+    for _ in range(100):
+        gate.failed()
+    assert FLIGHT_MIN <= gate.limit <= FLIGHT_START
+
+
+def test_the_gate_forgets_a_best_latency_that_is_long_gone():
+    gate = Gate(0.0)
+    gate.answered(0.001, 0.0)
+    for step in range(4000):
+        gate.wanted()
+        gate.answered(0.2, 1.0 + step * 0.01)
+    assert gate.limit == FLIGHT_MAX
+
+
+def test_pauses_grow_and_stay_within_their_bounds():
+    random = Random(7)
+    for attempt in range(1, 200):
+        pause_s = jittered(attempt, 0.02, 2.0, random)
+        assert 0.02 <= pause_s <= min(2.0, 0.02 * 3**attempt)
+    assert len({jittered(5, 0.02, 2.0, random) for _ in range(50)}) == 50
