@@ -31,7 +31,7 @@ class Bucket:
 
 
 class ModelTable:
-    """BatchWriteItem only. `before` may answer or raise instead of the table, `after` answer instead of it."""
+    """BatchWriteItem only. `before` may answer or raise instead of the table, `after` replace its answer."""
 
     def __init__(
         self, latency_s: float = 0.005, rate: float | None = None, partition_rate: float | None = None
