@@ -6,6 +6,7 @@ Invariant: the texts are those of engine.numbers, whichever way they were found.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from engine.kinds import Decimal, Kind, Scalar
@@ -57,13 +58,22 @@ def _without_trailing_zeros(values: pl.Series) -> pl.Series:
     return cut if pointed.all() else cut.zip_with(pointed.fill_null(False), values)
 
 
-def size(text: pl.Expr) -> pl.Expr:
+def sizes(text: pl.Series) -> pl.Series:
     """Return what each shortest text counts: see engine.numbers.number_size. Units: bytes."""
-    digits = text.str.extract(_MANTISSA).str.strip_chars("-0.")
-    count = digits.str.len_bytes() - digits.str.contains(".", literal=True).cast(pl.UInt32)
-    return (count + 1) // 2 + 1 + text.str.starts_with("-").cast(pl.UInt32)
+    if text.str.contains("E", literal=True).any():
+        text = text.str.extract(_MANTISSA)
+    digits = text.str.strip_chars("-0.")
+    count = digits.str.len_bytes()
+    pointed = digits.str.contains(".", literal=True)
+    if pointed.any():
+        count = count - pointed.cast(pl.UInt32)
+    size = (count + 1) // 2 + 1
+    negative = text.str.starts_with("-")
+    return size + negative.cast(pl.UInt32) if negative.any() else size
 
 
-def size_bound(text: pl.Expr) -> pl.Expr:
+def size_bounds(text: pl.Series) -> pl.Series:
     """Return at least what each shortest text counts, and at most NUMBER_SIZE_MAX too much. Units: bytes."""
-    return (text.str.len_bytes() // 2 + 2).clip(upper_bound=NUMBER_SIZE_MAX)
+    lengths = text.str.len_bytes()
+    known = lengths if lengths.null_count() == 0 else lengths.fill_null(0)
+    return pl.Series(np.minimum((known.to_numpy() >> 1) + 2, NUMBER_SIZE_MAX))

@@ -47,34 +47,27 @@ def write_units(sizes: Sizes) -> npt.NDArray[np.int32]:
 
 def _sizes(attributes: Sequence[Sized], rows: pl.Series | None) -> Sizes:
     """Return the sizes of all items, numbers bounded; or of some of them, numbers counted."""
-    columns: dict[str, pl.Series] = {}
-    terms: list[pl.Expr] = []
-    base = 0
-    for position, attribute in enumerate(attributes):
+    total = np.zeros(len(attributes[0].values.text) if rows is None else len(rows), np.int64)
+    for attribute in attributes:
         text, size = attribute.values.text, attribute.values.size
-        nullable = text.null_count() > 0
-        if isinstance(size, int):
-            value = pl.lit(size, dtype=pl.Int64)
-            if not nullable:
-                base += attribute.name_size + size
-                continue
-        elif size is None:
-            value = (numbers.size_bound if rows is None else numbers.size)(pl.col(f"t{position}"))
-        else:
-            columns[f"s{position}"] = size
-            value = pl.col(f"s{position}")
-        if nullable or size is None:
-            columns[f"t{position}"] = text
-        if nullable:
-            absent = attribute.name_size + NULL_SIZE if attribute.keep_null else 0
-            present = pl.col(f"t{position}").is_not_null()
-            terms.append(pl.when(present).then(value.cast(pl.Int64) + attribute.name_size).otherwise(absent))
-        else:
-            base += attribute.name_size
-            terms.append(value)
-    height = len(attributes[0].values.text) if rows is None else len(rows)
-    if not terms:
-        return np.full(height, base, np.int64)
-    frame = pl.DataFrame(columns)
-    total = (frame if rows is None else frame[rows]).select(pl.sum_horizontal(terms).cast(pl.Int64) + base)
-    return total.to_series().to_numpy(writable=True)
+        if rows is not None:
+            text = text.gather(rows)
+            size = size.gather(rows) if isinstance(size, pl.Series) else size
+        if size is None:
+            size = numbers.size_bounds(text) if rows is None else numbers.sizes(text)
+        total += _with_name(attribute, text, size)
+    return total
+
+
+def _with_name(attribute: Sized, text: pl.Series, size: int | pl.Series) -> Sizes | int:
+    """Return what an attribute adds to each item: nothing where it is left out."""
+    named: Sizes | int
+    if isinstance(size, pl.Series):
+        known = size if size.null_count() == 0 else size.fill_null(0)
+        named = known.to_numpy() + attribute.name_size
+    else:
+        named = size + attribute.name_size
+    if text.null_count() == 0:
+        return named
+    absent = attribute.name_size + NULL_SIZE if attribute.keep_null else 0
+    return np.where(text.is_not_null().to_numpy(), named, absent)

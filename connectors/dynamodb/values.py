@@ -55,7 +55,7 @@ class Values:
     def exact_size(self) -> pl.Series:
         """The size of each value; what it is for a missing one means nothing."""
         if self.size is None:
-            return self.text.to_frame("t").select(numbers.size(pl.col("t"))).to_series()
+            return numbers.sizes(self.text)
         return pl.repeat(self.size, len(self.text), eager=True) if isinstance(self.size, int) else self.size
 
     @property
@@ -134,8 +134,7 @@ def _numbers(values: pl.Series, kind: Kind, options: ValueOptions) -> Values:
     bad = pl.Series(rows, dtype=pl.UInt32)
     raw = values.gather(bad)
     wire = _joined('{"N":"', found.text, '"}').scatter(bad, _joined('{"S":"', escaped(raw), '"}'))
-    size = found.text.to_frame("t").select(numbers.size(pl.col("t"))).to_series()
-    size = size.scatter(bad, raw.str.len_bytes())
+    size = numbers.sizes(found.text).scatter(bad, raw.str.len_bytes())
     return Values("", wire, "", size, 0, _unless_strings(found.flaws, options))
 
 
