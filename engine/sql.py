@@ -6,7 +6,7 @@ Invariant: the result for a row doesn't depend on which other rows are in its ba
 import io
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def _checked(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl
     try:
         result = frame.select(expr.alias(_RESULT))
     except pl.exceptions.PolarsError as error:
-        raise JobError(f"{text!r} can't be computed: {_first_line(error)}") from error
+        raise JobError(f"{text!r} can't be computed: {_first_line(error)}{_hint(roots, columns)}") from error
     if result.width != 1:
         raise JobError(f"{text!r} gives {result.width} values; an expression gives one")
     return expr, result.dtypes[0]
@@ -170,6 +170,24 @@ def _guessed_cast(inner: Any, wanted: Any, columns: Mapping[str, pl.DataType]) -
         return None
     dtype = pl.DataFrame(schema=dict(columns)).select(expr.alias(_RESULT)).dtypes[0]
     return _GUESSED_FORMAT if dtype == pl.String else None
+
+
+def _hint(roots: Iterable[str], columns: Mapping[str, pl.DataType]) -> str:
+    """Say how literals are written for the types at hand: Polars compares nothing with a mere text."""
+    hints = set[str]()
+    for name in roots:
+        match columns[name]:
+            case pl.Datetime() as moment:
+                zone = "" if moment.time_zone is None else "Z"
+                word = "TIMESTAMP" if moment.time_zone is None else "TIMESTAMPTZ"
+                hints.add(f"a moment like {name} is written {word} '2024-01-15T10:00:00{zone}'")
+            case pl.Date():
+                hints.add(f"a date like {name} is written DATE '2024-01-15'")
+            case pl.String():
+                hints.add(f"{name} is text here; a number in it is CAST({name} AS DOUBLE)")
+            case _:
+                pass
+    return "".join(f"; {hint}" for hint in sorted(hints))
 
 
 def _first_line(error: Exception) -> str:
