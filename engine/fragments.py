@@ -30,6 +30,12 @@ def plain_json(wires: Sequence[str | None]) -> list[str | None]:
     return [None if wire is None else orjson.dumps(_plain(orjson.loads(wire))).decode() for wire in wires]
 
 
+def plain_texts(wires: Sequence[str | None]) -> list[str | None]:
+    """Return each scalar's canonical text, lists and maps as JSON text; null for NULL."""
+    values = [None if wire is None else orjson.loads(wire) for wire in wires]
+    return [None if value is None or "NULL" in value else _plain_text(value) for value in values]
+
+
 Part: TypeAlias = tuple[str, int, int]
 """A fragment, its size and its depth."""
 
@@ -156,6 +162,11 @@ def _scalar_text(value: Any) -> str | None:
             return "true" if content else "false"
         case _:
             return None
+
+
+def _plain_text(value: Any) -> str:
+    scalar = _scalar_text(value)
+    return orjson.dumps(_plain(value)).decode() if scalar is None else scalar
 
 
 def _plain(value: Any) -> Any:

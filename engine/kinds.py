@@ -54,6 +54,20 @@ class Document:
     Shape: the struct DOCUMENT_TYPE. `wire` is `{"M":{…}}`, `{"N":"2.75"}`, `{"NULL":true}` …; `size` its size
     as DynamoDB counts it in bytes, attribute name not included; `depth` how many M or L enclose its deepest
     value; `flaw` is null, or why it can't be written, as `reason: detail` with a dead-letter reason.
+
+    `plain`: SQL and hooks see a scalar as its own text and NULL as null, instead of as JSON; for sources in
+    which any field may hold a document, and few do.
+    """
+
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Attributes whose names are each row's own: the fields of a document that no rule names.
+
+    Shape: the struct DOCUMENT_TYPE. `wire` is `,"a":{"S":"x"},"b":{"N":"1"}`, each member behind a comma, or
+    the empty text; `size` counts names and values, `depth` as an attribute's own.
     """
 
 
@@ -78,7 +92,7 @@ class StructOf:
     fields: tuple[tuple[str, "Kind"], ...]
 
 
-Kind: TypeAlias = Scalar | Decimal | Document | ListOf | SetOf | StructOf
+Kind: TypeAlias = Scalar | Decimal | Document | Members | ListOf | SetOf | StructOf
 
 DOCUMENT_TYPE = pa.struct(
     [("wire", pa.string()), ("size", pa.int64()), ("depth", pa.int32()), ("flaw", pa.string())]
@@ -90,7 +104,7 @@ def arrow_type(kind: Kind) -> pa.DataType:
     match kind:
         case Scalar() | Decimal():
             return pa.string()
-        case Document():
+        case Document() | Members():
             return DOCUMENT_TYPE
         case ListOf(element) | SetOf(element):
             return pa.list_(arrow_type(element))
@@ -114,11 +128,13 @@ class RowSchema:
     `key` names the columns of the cursor, in order; empty when the source can't be read from a position.
     `identities` are the sets of columns of which each is proved to be unique and never null (the key among
     them when that holds): an item key that holds one of them can't meet another row's.
+    `open`: the source is schemaless, and its columns are those that engine.fields finds in the rules.
     """
 
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     identities: tuple[frozenset[str], ...]
+    open: bool = False
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""

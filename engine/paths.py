@@ -11,6 +11,7 @@ import polars as pl
 
 from engine.errors import JobError
 from engine.extracts import Extracts
+from engine.fields import FLAW_FIELD, LIST_FIELD, is_inner, list_column
 from engine.formats import formatted
 from engine.fragments import elements
 from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
@@ -94,9 +95,22 @@ def listed(value: Value, name: str) -> Value:
             raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")
 
 
+def elements_at(path: tuple[str, ...], scope: Scope) -> Value:
+    """Return the list at a path for `for_each`: taken apart by the source, or by us.
+
+    Raises: JobError when there is no such column, or its values are never lists.
+    """
+    column = list_column(path)
+    kind = scope.columns.get(column)
+    if not isinstance(kind, StructOf):
+        return listed(resolved(path, scope), ".".join(path))
+    fields = pl.col(column).struct
+    return Value(fields.field(LIST_FIELD), dict(kind.fields)[LIST_FIELD], fields.field(FLAW_FIELD))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean …?`, or the names that there are when none is near."""
-    names = sorted(known)
+    names = sorted(other for other in known if not is_inner(other))
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
@@ -110,10 +124,12 @@ def _below(value: Value, path: tuple[str, ...], name: str, scope: Scope) -> Valu
     match value.kind:
         case StructOf(fields):
             kinds = dict(fields)
-            if path[0] not in kinds:
-                raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
-            inner = Value(value.expr.struct.field(path[0]), kinds[path[0]], value.flaw)
-            return _below(inner, path[1:], f"{name}.{path[0]}", scope)
+            for length in range(len(path), 0, -1):
+                field = ".".join(path[:length])
+                if field in kinds:
+                    inner = Value(value.expr.struct.field(field), kinds[field], value.flaw)
+                    return _below(inner, path[length:], f"{name}.{field}", scope)
+            raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
         case Document():
             return scope.extracts.found(value, name, path)
         case _:

@@ -13,11 +13,12 @@ from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
 from engine.conversions import converted
 from engine.errors import JobError
 from engine.extracts import Extracts
+from engine.fields import Rest
 from engine.fragments import NULL_WIRE
 from engine.job_items import Constant, Filled, ItemRule
 from engine.job_items import Sql as SqlText
-from engine.kinds import Document, Kind, ListOf, Scalar
-from engine.paths import EACH, INDEX, Scope, listed, nearest, placed, resolved, templated
+from engine.kinds import Document, Kind, ListOf, Members, Scalar
+from engine.paths import EACH, INDEX, Scope, elements_at, nearest, placed, templated
 from engine.rows import FAULT, ROW_NUMBER, Rows
 from engine.sql import Sql, compiled, condition
 from engine.template import Template, placeholders
@@ -100,10 +101,15 @@ class Rule:
 
 
 def compiled_rule(
-    number: int, rule: ItemRule, kinds: Mapping[str, Kind], types: Mapping[str, pl.DataType]
+    number: int,
+    rule: ItemRule,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, pl.DataType],
+    rest: Rest | None = None,
 ) -> Rule:
     """Compile a rule for rows whose columns have these kinds, and these types in SQL.
 
+    `rest` is what `include: all` means where the source has no schema.
     Raises: JobError naming the rule and what is at fault in it.
     """
     at = f"items[{number}] ({rule.name})"
@@ -112,7 +118,7 @@ def compiled_rule(
     path = rule.for_each_path()
     if path is not None:
         with _naming(f"{at}.for_each"):
-            each = listed(resolved(path, scope), ".".join(path))
+            each = elements_at(path, scope)
             assert isinstance(each.kind, ListOf), "for_each goes through lists"
             scope = Scope(kinds, extracts, each.kind.element)
     with _naming(f"{at}.when"):
@@ -123,12 +129,14 @@ def compiled_rule(
     for name, template in rule.key_templates():
         with _naming(f"{at}.key.{name}"):
             named[name] = _key(name, template, scope)
-    for name in _included(rule, kinds, at):
+    for name in _included(rule, kinds, at) if rest is None else rest.apart:
         named.setdefault(name, Value(pl.col(name), kinds[name]))
     computed: dict[str, Sql] = {}
     for name, attribute in rule.attribute_rules():
         with _naming(f"{at}.attributes.{name}"):
             named[name] = _attribute(name, attribute, scope, types, computed)
+    if rest is not None:
+        named[rest.column] = Value(pl.col(rest.column), Members())
     of_row, of_each = extracts.columns(EACH, otherwise=True), extracts.columns(EACH)
     wanted = [value.expr for value in named.values()] + ([] if each is None else [each.expr])
     columns = {root for expr in (*wanted, *of_row) for root in expr.meta.root_names() if root in kinds}

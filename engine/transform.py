@@ -11,6 +11,7 @@ import polars as pl
 
 from engine.batch import Batch
 from engine.contracts import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
+from engine.fields import is_inner, rest_of
 from engine.hooked import Hooked
 from engine.job import Job
 from engine.kinds import Kind, RowSchema
@@ -29,8 +30,8 @@ def compile_rules(
     """
     kinds = {column.name: column.kind for column in schema.visible}
     if hook is None:
-        types = {name: typed_dtype(kind) for name, kind in kinds.items()}
-        rules = _compiled(job, kinds, types)
+        types = {name: typed_dtype(kind) for name, kind in kinds.items() if not is_inner(name)}
+        rules = _compiled(job, kinds, types, is_open=schema.open)
         columns = frozenset[str]().union(*(rule.columns for rule in rules))
         named_in_sql = frozenset[str]().union(*(rule.sql_columns for rule in rules))
         return _Plain(
@@ -42,8 +43,13 @@ def compile_rules(
     return _WithHook(_compiled(job, hooked.kinds, hooked.types), hooked)
 
 
-def _compiled(job: Job, kinds: Mapping[str, Kind], types: Mapping[str, pl.DataType]) -> tuple[Rule, ...]:
-    return tuple(compiled_rule(number, rule, kinds, types) for number, rule in enumerate(job.items))
+def _compiled(
+    job: Job, kinds: Mapping[str, Kind], types: Mapping[str, pl.DataType], *, is_open: bool = False
+) -> tuple[Rule, ...]:
+    return tuple(
+        compiled_rule(number, rule, kinds, types, rest_of(job, rule) if is_open else None)
+        for number, rule in enumerate(job.items)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ Invariant: a value that has no exact typed form becomes null here, and `lost` te
 import polars as pl
 
 from engine.errors import JobError
-from engine.fragments import plain_json
-from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, SetOf, StructOf
-from engine.values import by_python, parsed_json
+from engine.fragments import plain_json, plain_texts
+from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
+from engine.values import by_python, parsed_json, text_documents
 
 _TIMESTAMP_FORMAT = "%Y-%m-%dT%H:%M:%S%.f"
 _ZEROS = r"(\.[0-9]*?[1-9])0+$"
@@ -20,7 +20,8 @@ def typed(expr: pl.Expr, kind: Kind) -> pl.Expr:
 
     INT is Int64, a bounded numeric Decimal, FLOAT Float64, times and dates their own types (Datetime in
     microseconds, UTC where the source has a zone), BINARY Binary. STRING stays, and so does an unbounded
-    numeric, which no type holds exactly. A document is its JSON text.
+    numeric, which no type holds exactly. A document is its JSON text, and a plain one that is
+    a scalar the scalar's.
     """
     match kind:
         case Scalar.INT:
@@ -45,9 +46,10 @@ def typed(expr: pl.Expr, kind: Kind) -> pl.Expr:
             return expr
         case Decimal(precision, scale):
             return expr.cast(pl.Decimal(precision, scale), strict=False)
-        case Document():
+        case Document() | Members():
             sound = pl.when(expr.struct.field("flaw").is_null()).then(expr.struct.field("wire"))
-            return by_python(sound, plain_json, pl.String())
+            plain = isinstance(kind, Document) and kind.plain
+            return by_python(sound, plain_texts if plain else plain_json, pl.String())
         case ListOf(element) | SetOf(element):
             return expr.list.eval(typed(pl.element(), element))
         case StructOf(fields):
@@ -62,7 +64,7 @@ def lost(expr: pl.Expr, kind: Kind) -> pl.Expr | None:
             return None
         case Scalar() | Decimal():
             return expr.is_not_null() & typed(expr, kind).is_null()
-        case Document():
+        case Document() | Members():
             return expr.struct.field("flaw").is_not_null()
         case ListOf(element) | SetOf(element):
             inner = lost(pl.element(), element)
@@ -80,7 +82,7 @@ def typed_dtype(kind: Kind) -> pl.DataType:
             return _TYPED[kind]
         case Decimal(precision, scale):
             return pl.Decimal(precision, scale)
-        case Document():
+        case Document() | Members():
             return pl.String()
         case ListOf(element) | SetOf(element):
             return pl.List(typed_dtype(element))
@@ -111,7 +113,7 @@ def canonical(expr: pl.Expr, dtype: pl.DataType, name: str, was: Kind | None = N
     """
     match dtype:
         case pl.String() if isinstance(was, Document):
-            return parsed_json(expr), was
+            return (text_documents if was.plain else parsed_json)(expr), was
         case pl.String():
             return expr, Scalar.NUMBER if was is Scalar.NUMBER else Scalar.STRING
         case pl.Categorical() | pl.Enum() | pl.Null():

@@ -14,7 +14,7 @@ import pyarrow as pa
 from engine.documents import documents_from_json
 from engine.errors import JobError
 from engine.fragments import NULL_WIRE, NUMBER_FLAW, scalar_texts
-from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, SetOf, StructOf, arrow_type
+from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf, arrow_type
 
 UNSUPPORTED = "value_unsupported"
 """The dead-letter reason for what a rule can't make of a value."""
@@ -70,6 +70,12 @@ def parsed_json(expr: pl.Expr) -> pl.Expr:
     return expr.map_batches(column, return_dtype=document, is_elementwise=True)
 
 
+def text_documents(expr: pl.Expr) -> pl.Expr:
+    """Turn texts into documents that are texts."""
+    quoted = pl.struct(expr.alias("")).struct.json_encode().str.strip_prefix('{"":').str.strip_suffix("}")
+    return parsed_json(pl.when(expr.is_not_null()).then(quoted))
+
+
 def wire(value: Value) -> Value:
     """Return a document's wire fragment as text; null for NULL.
 
@@ -97,7 +103,7 @@ def text(value: Value, name: str) -> Value:
             return checked(
                 fragment, texts, Scalar.STRING, f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
             )
-        case ListOf() | SetOf() | StructOf():
+        case ListOf() | SetOf() | StructOf() | Members():
             raise JobError(
                 f"{name} is {described(value.kind)}, which has no text to put among other text; "
                 "name a field of it, or give it an attribute of its own"
@@ -111,7 +117,7 @@ def described(kind: Kind) -> str:
             return f"of type {kind.value}"
         case Decimal(precision, scale):
             return f"of type numeric({precision},{scale})"
-        case Document():
+        case Document() | Members():
             return "a document"
         case ListOf():
             return "a list"

@@ -13,7 +13,7 @@ from connectors.dynamodb.table_info import Index, TableInfo
 from connectors.dynamodb.values import NULL_WIRE, Values
 from engine.contracts import Attribute
 from engine.errors import JobError
-from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, SetOf, StructOf
+from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def type_letters(kind: Kind) -> str | None:
             return "B"
         case Scalar():
             return "S"
-        case Document():
+        case Document() | Members():
             return None
         case ListOf():
             return "L"

@@ -24,6 +24,7 @@ from connectors.dynamodb.sizes import Sized, item_sizes, write_units
 from connectors.dynamodb.values import NULL_WIRE, ValueOptions, Values, json_name, placed, wire_values
 from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
+from engine.kinds import Members
 
 Mode: TypeAlias = Literal["put", "insert", "newer"]
 
@@ -92,6 +93,8 @@ def plan_rule(layout: Layout, rule: str, attributes: tuple[Attribute, ...]) -> R
         if name not in positions:
             raise JobError(f"items.{rule}.key: {layout.table} has {name} in its key; add it")
     for name, position in positions.items():
+        if isinstance(attributes[position].kind, Members):
+            continue
         if not 0 < len(name.encode()) <= ATTRIBUTE_NAME_BYTES_MAX:
             raise JobError(
                 f"items.{rule}: an attribute's name must have 1 to {ATTRIBUTE_NAME_BYTES_MAX} bytes, not"
@@ -104,6 +107,7 @@ def plan_rule(layout: Layout, rule: str, attributes: tuple[Attribute, ...]) -> R
     rest = [position for position in range(len(attributes)) if position not in key]
     length = sum(len(name) + name.count("'") + _STATEMENT_PER_NAME for name in positions)
     long_statement = len(f'INSERT INTO "{layout.table}" VALUE {{}}') + length > STATEMENT_LENGTH_MAX
+    long_statement |= any(isinstance(attribute.kind, Members) for attribute in attributes)
     return RulePlan(layout, attributes, (*key, *rest), long_statement)
 
 
@@ -130,13 +134,14 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
         for column, attribute in zip(plan.columns, ordered, strict=True)
     ]
     sizes = item_sizes(
-        [
-            Sized(len(attribute.name.encode()), value, layout.options.keep_nulls)
-            for attribute, value in zip(ordered, values, strict=True)
-        ]
+        [_sized(attribute, value, layout.options) for attribute, value in zip(ordered, values, strict=True)]
     )
     texts = pl.DataFrame({str(position): value.text for position, value in enumerate(values)})
     described = _described(layout, ordered, values)
+    if layout.mode == "insert":
+        texts = texts.with_columns(
+            column for member in described.members if member.spread for column in wire.apart(member, texts)
+        )
     flaws = _flaws(plan, frame, values, sizes, texts, described)
     flawed = tuple(
         Flawed(frame[ROW][row], flaw, _item_json(layout, ordered, values, row, deleted=frame[DELETE][row]))
@@ -168,6 +173,12 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
     )
 
 
+def _sized(attribute: Attribute, values: Values, options: ValueOptions) -> Sized:
+    if isinstance(attribute.kind, Members):  # they count their own names
+        return Sized(0, values, keep_null=False)
+    return Sized(len(attribute.name.encode()), values, options.keep_nulls)
+
+
 def _described(layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values]) -> wire.Items:
     members = [
         wire.Member(
@@ -177,6 +188,7 @@ def _described(layout: Layout, attributes: Sequence[Attribute], values: Sequence
             value.after,
             nullable=position >= len(layout.key) and value.text.null_count() > 0,
             keep_null=layout.options.keep_nulls,
+            spread=isinstance(attribute.kind, Members),
         )
         for position, (attribute, value) in enumerate(zip(attributes, values, strict=True))
     ]
@@ -219,10 +231,11 @@ def _flaws(
     unmade = frame[FLAW].is_not_null().arg_true()
     add(dict(zip(unmade.to_list(), frame[FLAW].gather(unmade).to_list(), strict=True)), of_deletes=True)
     for position, (attribute, value) in enumerate(zip(plan.ordered, values, strict=True)):
-        is_key, name = position < len(layout.key), attribute.name
+        is_key = position < len(layout.key)
+        name = None if isinstance(attribute.kind, Members) else attribute.name
         of_deletes = is_key or (layout.mode == "newer" and name == layout.version)
         add(value.flaws, of_deletes=of_deletes, where=name)
-        for role in layout.roles.get(name, ()):
+        for role in () if name is None else layout.roles.get(name, ()):
             found = key_flaws(value, role, keep_nulls=layout.options.keep_nulls)
             add(found, of_deletes=role.primary, where=name)
         if layout.mode == "newer" and name == layout.version:
@@ -269,7 +282,9 @@ def _item_json(
     shown = len(layout.key) if deleted else len(attributes)
     for attribute, value in zip(attributes[:shown], values[:shown], strict=True):
         text = value.text[row]
-        if text is not None:
+        if isinstance(attribute.kind, Members):
+            members += [text[1:]] if text else []
+        elif text is not None:
             members.append(f"{json_name(attribute.name)}:{value.before}{text}{value.after}")
         elif layout.options.keep_nulls:
             members.append(f"{json_name(attribute.name)}:{NULL_WIRE}")

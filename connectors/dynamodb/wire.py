@@ -19,7 +19,9 @@ Piece: TypeAlias = str | pl.Expr
 class Member:
     """One attribute of the items of a rule: `before + column + after` is its value's wire text.
 
-    Shape: `nullable` when some item hasn't got it; then it is left out, or NULL with `keep_null`.
+    Shape: `nullable` when some item hasn't got it; then it is left out, or NULL with `keep_null`. `spread`
+    when the column holds several members with their names, each behind a comma; for inserts, three columns
+    beside it hold what PartiQL wants.
     """
 
     name: str
@@ -28,6 +30,22 @@ class Member:
     after: str
     nullable: bool = False
     keep_null: bool = False
+    spread: bool = False
+
+    @property
+    def names_column(self) -> str:
+        """The column of a spread member's names, as PartiQL has them."""
+        return f"{self.column}:names"
+
+    @property
+    def quoted_names_column(self) -> str:
+        """The same within JSON."""
+        return f"{self.column}:quoted"
+
+    @property
+    def values_column(self) -> str:
+        """The column of a spread member's values alone."""
+        return f"{self.column}:values"
 
     def value(self) -> list[Piece]:
         """Return the value's wire text, for items that surely have it."""
@@ -44,6 +62,22 @@ class Items:
     version: Member | None = None
 
 
+def apart(member: Member, texts: pl.DataFrame) -> list[pl.Series]:
+    """Return the three columns of a spread member that inserts want."""
+    names: list[str] = []
+    values: list[str] = []
+    for text in texts.get_column(member.column):
+        found = orjson.loads("{" + text[1:] + "}") if text else {}
+        names.append("".join(",'" + name.replace("'", "''") + "':?" for name in found))
+        values.append("".join("," + orjson.dumps(value).decode() for value in found.values()))
+    quoted = [json_name(name)[1:-1] for name in names]
+    return [
+        pl.Series(member.names_column, names, dtype=pl.String),
+        pl.Series(member.quoted_names_column, quoted, dtype=pl.String),
+        pl.Series(member.values_column, values, dtype=pl.String),
+    ]
+
+
 def put(items: Items) -> pl.Expr:
     """Return the texts of puts for BatchWriteItem."""
     return _text(['{"PutRequest":{"Item":{', *_map(items.members), "}}},"])
@@ -56,7 +90,7 @@ def delete(items: Items) -> pl.Expr:
 
 def insert(items: Items) -> pl.Expr:
     """Return the texts of PartiQL inserts for BatchExecuteStatement."""
-    parameters = _sequence(items.members, Member.value, lambda _: NULL_WIRE)
+    parameters = _sequence(items.members, Member.value, lambda _: NULL_WIRE, lambda each: each.values_column)
     return _text(['{"Statement":"', *_statement(items, in_json=True), '","Parameters":[', *parameters, "]},"])
 
 
@@ -98,7 +132,11 @@ def _statement(items: Items, *, in_json: bool) -> list[Piece]:
         return spelled("'" + member.name.replace("'", "''") + "':?")
 
     table = spelled('"' + items.table.replace('"', '""') + '"')
-    names = _sequence(items.members, lambda member: [name(member)], name)
+
+    def spread(member: Member) -> str:
+        return member.quoted_names_column if in_json else member.names_column
+
+    names = _sequence(items.members, lambda member: [name(member)], name, spread)
     return [f"INSERT INTO {table} VALUE {{", *names, "}"]
 
 
@@ -106,16 +144,27 @@ def _map(members: Sequence[Member]) -> list[Piece]:
     def named(member: Member) -> list[Piece]:
         return [json_name(member.name) + ":", *member.value()]
 
-    return _sequence(members, named, lambda member: f"{json_name(member.name)}:{NULL_WIRE}")
+    return _sequence(
+        members,
+        named,
+        lambda member: f"{json_name(member.name)}:{NULL_WIRE}",
+        lambda member: member.column,
+    )
 
 
 def _sequence(
-    members: Sequence[Member], spell: Callable[[Member], list[Piece]], null: Callable[[Member], str]
+    members: Sequence[Member],
+    spell: Callable[[Member], list[Piece]],
+    null: Callable[[Member], str],
+    spread: Callable[[Member], str],
 ) -> list[Piece]:
     """Return what is spelled for each member, with commas between; one left out leaves out its comma."""
     pieces: list[Piece] = []
     for position, member in enumerate(members):
         comma = "," if position else ""
+        if member.spread:
+            pieces.append(pl.col(spread(member)))
+            continue
         if not member.nullable:
             pieces += [comma, *spell(member)]
             continue
