@@ -46,6 +46,11 @@ class Rows:
                 for row in range(len(values))
             ]
             faults.append(pl.Series(texts, dtype=pl.String))
+        if sql.wraps is not None:
+            wrapped, _ = evaluated(self.typed, sql.wraps)
+            if wrapped.any():
+                what = f"{UNSUPPORTED}: {name} goes beyond what a 64-bit integer can hold"
+                faults.append(pl.select(pl.when(wrapped).then(pl.lit(what))).to_series())
         for column in sorted(sql.columns & self.lossy):
             what = f"{UNSUPPORTED}: {name} needs {column}, which holds a value that SQL can't compute with"
             faults.append(self.typed.select(pl.when(self.lost(column)).then(pl.lit(what))).to_series())

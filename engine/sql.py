@@ -29,6 +29,8 @@ _BOOLEAN_BY_ROW = frozenset(
     | {"IsIn", "IsBetween", "IsClose", "Not", "AllHorizontal", "AnyHorizontal"}
 )
 _ACROSS_ROWS = frozenset({"ConcatVertical", "Sample"})
+_ARITHMETIC = ('"Plus"', '"Minus"', '"Multiply"', '"Mul"', '"Pow"', '"Negate"', '"Abs"')
+_INTEGERS = frozenset({"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"})
 _TEMPORAL = ("Date", "Datetime", "Time")
 _GUESSED_FORMAT = "a date's format guessed from the first row (give it: STRPTIME(column, '%Y-%m-%d'))"
 
@@ -37,13 +39,15 @@ _GUESSED_FORMAT = "a date's format guessed from the first row (give it: STRPTIME
 class Sql:
     """A compiled expression: `expr` over the typed columns named in `columns`, giving values of `kind`.
 
-    Shape: `expr` gives canonical text; a condition gives Boolean.
+    Shape: `expr` gives canonical text; a condition gives Boolean. `wraps` says where an integer on the way
+    leaves 64 bits, which Polars lets happen in silence; None where no integers are reckoned with.
     """
 
     expr: pl.Expr
     dtype: pl.DataType
     kind: Kind
     columns: frozenset[str]
+    wraps: pl.Expr | None
 
 
 def compiled(text: str, columns: Mapping[str, pl.DataType], name: str) -> Sql:
@@ -53,7 +57,7 @@ def compiled(text: str, columns: Mapping[str, pl.DataType], name: str) -> Sql:
     """
     expr, dtype = _checked(text, columns)
     canonical_expr, kind = canonical(expr, dtype, name)
-    return Sql(canonical_expr, dtype, kind, frozenset(expr.meta.root_names()))
+    return Sql(canonical_expr, dtype, kind, frozenset(expr.meta.root_names()), _wraps(expr, columns))
 
 
 def condition(text: str, columns: Mapping[str, pl.DataType]) -> Sql:
@@ -62,7 +66,8 @@ def condition(text: str, columns: Mapping[str, pl.DataType]) -> Sql:
     if not isinstance(dtype, pl.Boolean | pl.Null):
         raise JobError(f"{text!r} gives values of type {dtype}, not true or false; make it a comparison")
     _, kind = canonical(expr, pl.Boolean(), text)
-    return Sql(expr.cast(pl.Boolean), pl.Boolean(), kind, frozenset(expr.meta.root_names()))
+    boolean = expr.cast(pl.Boolean)
+    return Sql(boolean, pl.Boolean(), kind, frozenset(expr.meta.root_names()), _wraps(boolean, columns))
 
 
 def evaluated(frame: pl.DataFrame, expr: pl.Expr) -> tuple[pl.Series, dict[int, str]]:
@@ -170,6 +175,42 @@ def _guessed_cast(inner: Any, wanted: Any, columns: Mapping[str, pl.DataType]) -
         return None
     dtype = pl.DataFrame(schema=dict(columns)).select(expr.alias(_RESULT)).dtypes[0]
     return _GUESSED_FORMAT if dtype == pl.String else None
+
+
+def _wraps(expr: pl.Expr, columns: Mapping[str, pl.DataType]) -> pl.Expr | None:
+    """Compare an expression with itself over integers of 128 bits, if it adds, subtracts or multiplies."""
+    text = json.dumps(_tree(expr))
+    if not any(operation in text for operation in _ARITHMETIC):
+        return None
+    wide = pl.Expr.deserialize(io.StringIO(json.dumps(_widened(json.loads(text), columns))), format="json")
+    differs = wide.ne_missing(expr)
+    try:
+        pl.DataFrame(schema=dict(columns)).select(differs)
+    except pl.exceptions.PolarsError:
+        return None  # a function that takes no wide integers: they only count or index there
+    return differs
+
+
+def _widened(node: Any, columns: Mapping[str, pl.DataType]) -> Any:
+    """Return an expression's tree with every integer that comes from a column or a cast made wide."""
+    match node:
+        case {"Column": str(name)} if columns[name].is_integer():
+            return _wide(node)
+        case {"Cast": {"expr": inner, "dtype": {"Literal": str(dtype)}, **rest}} if dtype in _INTEGERS:
+            cast = {"expr": _widened(inner, columns), "dtype": {"Literal": dtype}, **rest}
+            return _wide({"Cast": cast})
+        case {"Literal": _}:
+            return node
+        case dict():
+            return {key: _widened(value, columns) for key, value in node.items()}
+        case list():
+            return [_widened(value, columns) for value in node]
+        case _:
+            return node
+
+
+def _wide(node: Any) -> Any:
+    return {"Cast": {"expr": node, "dtype": {"Literal": "Int128"}, "options": "NonStrict"}}
 
 
 def _hint(roots: Iterable[str], columns: Mapping[str, pl.DataType]) -> str:

@@ -140,3 +140,28 @@ def test_a_row_that_cant_be_computed_with_is_a_flaw_even_when_sql_hides_the_null
     assert flaws == ["value_unsupported: a needs p, which holds a value that SQL can't compute with", None]
     _, _, flaws = attribute(columns, {"sql": "coalesce(p, 0)"})
     assert flaws[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "wraps"),
+    [
+        ("n * 4", True),
+        ("n * 4 > 0", True),
+        ("n * 4 / 4", True),
+        ("n + n", True),
+        ("-n - n - n", True),
+        ("CAST(s AS INT) * 1000000", True),
+        ("coalesce(n * 4, 0)", True),
+        ("pow(n, 2)", True),
+        ("n + 1", False),
+        ("n - n", False),
+        ("s || 'x'", False),
+        ("n / 3 + 0.5", False),
+        ("substr(s, 1, id + 1)", False),
+    ],
+)
+def test_integers_that_leave_64_bits_are_a_flaw_not_another_number(text, wraps):
+    columns = {"id": (S.INT, ["1", "2"]), "n": (S.INT, [str(2**62), None]), "s": (S.STRING, ["99999", None])}
+    _, _, flaws = attribute(columns, {"sql": text})
+    flaw = "value_unsupported: a goes beyond what a 64-bit integer can hold"
+    assert flaws == [flaw if wraps else None, None]
