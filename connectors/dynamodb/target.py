@@ -85,7 +85,14 @@ async def open_target(
         source_key=schema.key,
         give_up_after_s=section.give_up_after_s,
         fail_on_refusal=job.options.on_invalid == "fail",
-        wcu_start=table.write_capacity or table.on_demand_write_max or NEVER,
+        wcu_start=NEVER if session.endpoint.loopback else _capacity(table),
     )
     writer = Writer(transport, terms, meter, session.refresh, notice, random or SystemRandom())
+    # The runner tells every process its share; before that, no one may take more than all.
+    writer.limit(section.max_wcu)
     return TableTarget(encoder, writer, transport)
+
+
+def _capacity(table: TableInfo) -> float:
+    """Return what the table is set to take at most, in write units per second. An emulator takes more."""
+    return table.write_capacity or table.on_demand_write_max or NEVER

@@ -1,0 +1,59 @@
+"""Requests are the items' own text in the right envelope, and dead letters are the items out of it."""
+
+import json
+
+import pytest
+
+from connectors.dynamodb.loads import Load
+from connectors.dynamodb.lots import Queue
+from connectors.dynamodb.requests import Envelope
+from tests.support.encoded import delete, encoded, put
+
+ITEM = {"PK": {"S": "a"}, "SK": {"S": 'quote " and \\ and ü'}, "n": {"N": "1.50"}}
+
+
+def request_of(mode: str, entries: list[dict], keys=None):
+    envelope = Envelope(mode, "orders")
+    queue = Queue(envelope.items_max, envelope.bytes_max)
+    queue.add(Load(encoded(entries, keys=keys)))
+    request = envelope.request(queue.take(0.0, float("inf")))
+    return request.operation, json.loads(b"".join(request.parts))
+
+
+def test_a_batch_write_holds_puts_and_deletes():
+    entries = [put("a", "1", n={"N": "1.50"}), delete("b"), put("c")]
+    operation, body = request_of("put", entries)
+    assert operation == "BatchWriteItem"
+    assert body == {"RequestItems": {"orders": entries}, "ReturnConsumedCapacity": "INDEXES"}
+
+
+def test_inserts_are_statements():
+    entries = [{"Statement": "INSERT …", "Parameters": [{"S": "a"}]}] * 3
+    operation, body = request_of("insert", entries, [("a", ""), ("b", ""), ("c", "")])
+    assert operation == "BatchExecuteStatement"
+    assert body == {"Statements": entries, "ReturnConsumedCapacity": "INDEXES"}
+
+
+@pytest.mark.parametrize(("part", "operation"), [("Item", "PutItem"), ("Key", "DeleteItem")])
+def test_newer_sends_the_items_own_text(part, operation):
+    entry = {"TableName": "orders", part: ITEM}
+    assert request_of("newer", [entry, entry], [("a", ""), ("b", "")]) == (operation, entry)
+
+
+@pytest.mark.parametrize(
+    ("mode", "entry"),
+    [
+        ("put", {"PutRequest": {"Item": ITEM}}),
+        ("newer", {"TableName": "orders", "Item": ITEM, "ConditionExpression": "…"}),
+        (
+            "insert",
+            {
+                "Statement": "INSERT INTO \"orders\" VALUE {'PK':?,'SK':?,'n':?}",
+                "Parameters": list(ITEM.values()),
+            },
+        ),
+    ],
+)
+def test_a_dead_letter_holds_the_item_and_nothing_around_it(mode, entry):
+    batch = encoded([entry], keys=[("a", "")])
+    assert json.loads(Envelope(mode, "orders").item_json(batch, 0)) == ITEM
