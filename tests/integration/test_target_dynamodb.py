@@ -3,17 +3,24 @@
 import json
 from decimal import Decimal
 from random import Random
+from typing import Self
 
 import boto3
 import pytest
 
 from connectors.dynamodb.session import open_session
 from connectors.dynamodb.settling import Terms
+from connectors.dynamodb.table import describe
+from connectors.dynamodb.target import open_target
 from connectors.dynamodb.writer import Writer
+from engine.batch import WriteReport
+from engine.contracts import DELETE, RuleItems, RuleShape
 from engine.errors import PermanentError
-from engine.job import DynamoDBTarget
+from engine.job import DynamoDBTarget, Job
+from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from tests.support.encoded import delete, encoded, put
+from tests.support.items import batch_of, rule_items
 
 
 class Table:
@@ -164,3 +171,72 @@ async def test_a_table_that_is_gone_ends_the_run_in_one_sentence(table):
     async with Written(table, name="nowhere") as writer:
         with pytest.raises(PermanentError, match="table nowhere isn't there"):
             await writer.write(encoded(thousand()))
+
+
+def job_for(table: Table, mode: str) -> Job:
+    return Job.model_validate(
+        {
+            "name": "orders",
+            "source": {"type": "postgres", "url": "postgresql://127.0.0.1/x", "table": "orders"},
+            "target": {
+                "type": "dynamodb",
+                "table": table.name,
+                "endpoint_url": table.endpoint,
+                "region": "us-east-1",
+                "mode": mode,
+                "max_wcu": 100_000,
+                **({"version": "v"} if mode == "newer" else {}),
+            },
+            "items": [{"name": "Order", "key": {"PK": "ORDER#{id}", "SK": "#"}, "attributes": {"v": "{v}"}}],
+        }
+    )
+
+
+def versions(count: int, version: int, gone: frozenset[int] = frozenset()) -> RuleItems:
+    kinds = {"PK": Scalar.STRING, "SK": Scalar.STRING, "v": Scalar.INT, "it's": Scalar.STRING}
+    rows = [
+        {"PK": f"ORDER#{n}", "SK": "#", "v": str(version), "it's": '"', DELETE: n in gone}
+        for n in range(count)
+    ]
+    return rule_items(kinds, rows)
+
+
+class Opened:
+    """The job's target as the pipeline opens it."""
+
+    def __init__(self, table: Table, mode: str) -> None:
+        self.job = job_for(table, mode)
+        self.meter = Meter()
+
+    async def __aenter__(self) -> Self:
+        schema = RowSchema((Column("id", Scalar.STRING),), ("id",), ())
+        info = await describe(self.job.target)
+        shapes = (RuleShape("Order", ()),)
+        self.target = await open_target(self.job, info, schema, shapes, self.meter, print)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.target.close()
+
+    async def write(self, items: RuleItems) -> WriteReport:
+        return await self.target.write(self.target.encode(batch_of(len(items.frame)), [items]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "version_after", "outcome"),
+    [("put", 2, (250, 50, 0)), ("insert", 1, (100, 0, 150)), ("newer", 2, (250, 50, 0))],
+)
+async def test_a_target_writes_what_it_encodes_in_every_mode(table, mode, version_after, outcome):
+    async with Opened(table, "put") as opened:
+        await opened.write(versions(200, 1))
+    async with Opened(table, mode) as opened:
+        report = await opened.write(versions(300, 2, gone=frozenset(range(50))))
+        assert (report.items_written, report.items_deleted, report.items_skipped) == outcome
+        again = await opened.write(versions(300, 1 if mode == "newer" else 2, gone=frozenset(range(50))))
+        if mode == "insert":
+            assert (again.items_written, again.items_skipped) == (0, 250)
+            assert opened.meter.items_skipped == 150 + 250 + 2 * 50
+    items = table.items()
+    kept = 300 if mode == "insert" else 250
+    assert len(items) == kept
+    assert items[("ORDER#100", "#")] == {"PK": "ORDER#100", "SK": "#", "v": version_after, "it's": '"'}
