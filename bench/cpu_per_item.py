@@ -31,7 +31,7 @@ PEAK_RSS_MB_MAX = 400.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run. Units: microseconds of CPU per item, megabytes of 10^6 bytes, items per second of wall time."""
+    """One run. Units: microseconds of CPU per item, MB of 10^6 bytes, items per second of wall time."""
 
     rows: int
     cpu_us_per_item: float

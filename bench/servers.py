@@ -207,9 +207,16 @@ def database_url(server_url: str, database: str) -> str:
 
 @contextmanager
 def null_target() -> Iterator[str]:
-    """Run the null target in a process of its own and give its endpoint URL."""
+    """Run the simulator's null mode in a process of its own and give its endpoint URL."""
+    with simulator("--null") as url:
+        yield url
+
+
+@contextmanager
+def simulator(*options: str) -> Iterator[str]:
+    """Run `backfill simulator` with these options in a process of its own and give its endpoint URL."""
     port = free_port()
-    with running([sys.executable, "-m", "bench.null_target", "--port", str(port)], port=port):
+    with running([sys.executable, "-m", "bench.simulator", "--port", str(port), *options], port=port):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from engine import __version__, logs
+from engine import __version__
 from engine.environment import cores, tune
 from engine.errors import BackfillError, JobError
-from engine.masking import mask
+from engine.show import logs
+from engine.show.masking import mask
 
 if TYPE_CHECKING:
-    from engine.job import Job
+    from engine.job.model import Job
     from engine.report import Report
 
 EXIT_FAILED = 1
@@ -116,7 +117,8 @@ def run(
     jobs = _load(job_file, overrides, only)
     import uvloop
 
-    from engine import metrics, progress, runner, summary
+    from engine.run import runner
+    from engine.show import metrics, progress, summary
 
     display = progress.observer()
     observers: list[Any] = [display]
@@ -161,7 +163,7 @@ def status(
 ) -> None:
     """Show the last or current run, from its checkpoint."""
     jobs = _load(job_file, overrides, only)
-    from engine import status as standing
+    from engine.show import status as standing
 
     async def look_at_all() -> list[standing.Standing]:
         return [await standing.look(job, state_dir) for job in jobs]
@@ -209,18 +211,21 @@ def demo(as_json: bool) -> int:
     return rehearsal.run(as_json=as_json)
 
 
+cli.add_command(simulator)
+
+
 @cli.command()
 @verbose_option
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
-    from engine.job_schema import json_schema
+    from engine.job.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 
 
 def _load(job_file: Path, overrides: Sequence[str], only: str | None) -> "Sequence[Job]":
     tune()
-    from engine import jobfile
+    from engine.job import file as jobfile
 
     return jobfile.load(job_file, overrides, os.environ, only=only)
 

@@ -128,7 +128,7 @@ class RowSchema:
     `key` names the columns of the cursor, in order; empty when the source can't be read from a position.
     `identities` are the sets of columns of which each is proved to be unique and never null (the key among
     them when that holds): an item key that holds one of them can't meet another row's.
-    `open`: the source is schemaless, and its columns are those that engine.fields finds in the rules.
+    `open`: the source is schemaless, and its columns are those that engine.rules.fields finds in the rules.
     """
 
     columns: tuple[Column, ...]

@@ -72,7 +72,7 @@ class Pace:
         self._epoch = 0
         self._accepted = self._rejected = 0.0
         self._answers = 0
-        self._sampled_since = now
+        self._sampled_since: float | None = None
         self._earlier = (0.0, 0.0, 0, now)
         self.rate = start
         """Write units per second that may be sent now; infinite when nothing limits."""
@@ -114,8 +114,11 @@ class Pace:
             self._tokens = min(self._tokens + taken - consumed - rejected, self.rate * DEPTH_S)
         if epoch != self._epoch:
             return
-        if now - self._sampled_since > 2 * SAMPLE_S:
-            self._forget(now)
+        if self._sampled_since is None or now - self._sampled_since > 2 * SAMPLE_S:
+            self._forget()
+            # A round trip passes before the first answer: it isn't a time in which nothing was taken.
+            self._sampled_since = now
+            self._earlier = (0.0, 0.0, 0, now)
         elif now - self._sampled_since > SAMPLE_S:
             self._earlier = (self._accepted, self._rejected, self._answers, self._sampled_since)
             self._accepted = self._rejected = 0.0
@@ -145,14 +148,13 @@ class Pace:
         self._tokens = min(self._tokens, 0.0)
         self._age = 0.0
         self._epoch += 1
-        self._forget(now)
+        self._forget()
         self._settle_rate()
 
-    def _forget(self, now: float) -> None:
+    def _forget(self) -> None:
         self._accepted = self._rejected = 0.0
         self._answers = 0
-        self._sampled_since = now
-        self._earlier = (0.0, 0.0, 0, now)
+        self._sampled_since = None
 
     def _advance(self, now: float) -> None:
         """Fill the bucket; grow only for as long as the learned rate is what holds us back."""

@@ -1,8 +1,8 @@
 """What DynamoDB allows, one named constant for each limit, with its source. Nothing else."""
 
-from engine.numbers import DIGITS_MAX as NUMBER_DIGITS_MAX
-from engine.numbers import MAGNITUDE_MAX as NUMBER_MAGNITUDE_MAX
-from engine.numbers import MAGNITUDE_MIN as NUMBER_MAGNITUDE_MIN
+from engine.wire.numbers import DIGITS_MAX as NUMBER_DIGITS_MAX
+from engine.wire.numbers import MAGNITUDE_MAX as NUMBER_MAGNITUDE_MAX
+from engine.wire.numbers import MAGNITUDE_MIN as NUMBER_MAGNITUDE_MIN
 
 __all__ = [
     "ATTRIBUTE_NAME_BYTES_MAX",

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from connectors.dynamodb.session import Session, open_session
+from connectors.dynamodb.http.session import Session, open_session
 from connectors.dynamodb.table_info import WRITABLE, Index, KeyAttribute, TableInfo, table_info
 from connectors.dynamodb.table_request import (
     OPTIONAL,
@@ -18,7 +18,7 @@ from connectors.dynamodb.table_request import (
     pending,
 )
 from engine.errors import BackfillError, JobError, PermanentError, TransientError
-from engine.job import DynamoDBTarget, Job
+from engine.job.model import DynamoDBTarget, Job
 
 __all__ = ["Index", "KeyAttribute", "TableInfo", "check_keys", "create", "describe"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connectors.dynamodb.table_info import KeyAttribute, TableInfo
-from engine.job import Create, Gsi
+from engine.job.model import Create, Gsi
 
 OPTIONAL = ("WarmThroughput", "Tags", "SSESpecification", "DeletionProtectionEnabled", "StreamSpecification")
 """What a table can do without; emulators refuse one or another."""

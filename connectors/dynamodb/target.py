@@ -6,16 +6,16 @@ Invariant: what is sent belongs to this event loop; `encode` belongs to nobody a
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 
-from connectors.dynamodb.encode import Encoder
-from connectors.dynamodb.loads import NEVER
-from connectors.dynamodb.session import open_session
-from connectors.dynamodb.settling import Terms
+from connectors.dynamodb.encoding.encode import Encoder
+from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.table_info import TableInfo
-from connectors.dynamodb.transport import Transport
-from connectors.dynamodb.writer import Writer
+from connectors.dynamodb.writing.loads import NEVER
+from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.writer import Writer
 from engine.batch import Batch, EncodedBatch, WriteReport
 from engine.contracts import RuleItems, RuleShape
-from engine.job import Job
+from engine.job.model import Job
 from engine.kinds import RowSchema
 from engine.meter import Meter
 from engine.throttle import FLIGHT_MAX

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.postgres.types import Fields, Items, JsonArray, Leaf, Nested, Node, Reading
-from engine.documents import documents_from_json, documents_from_text_json
+from engine.wire.documents import documents_from_json, documents_from_text_json
 
 _DATE_CHARS = len("2024-01-15")
 _SPACE, _ZERO, _NINE = b" 09"

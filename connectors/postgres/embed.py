@@ -11,7 +11,7 @@ from connectors.postgres.session import checking
 from connectors.postgres.sql import ReadColumn
 from connectors.postgres.types import Fields, Items, json_sql, node_of, object_sql
 from engine.errors import JobError
-from engine.job import Embed
+from engine.job.model import Embed
 
 
 async def embed_column(

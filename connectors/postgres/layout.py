@@ -17,7 +17,7 @@ from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
 from connectors.postgres.types import Leaf, Reading, column_sql, has_free_dimensions, kind_of, node_of
 from engine.errors import JobError
-from engine.job import PostgresSource as Section
+from engine.job.model import PostgresSource as Section
 from engine.kinds import Column, RowSchema
 
 WATERMARK_LAG = {

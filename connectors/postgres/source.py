@@ -6,7 +6,7 @@ positions are what the server printed.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from connectors.postgres.sql import Shape, copy_sql, explain_sql
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError, RetriesExhausted, TransientError
-from engine.job import PostgresSource as Section
+from engine.job.model import PostgresSource as Section
 
 PATIENCE_S = 300.0
 """How long a server that is away is waited for before the run stops, resumable."""
@@ -146,7 +146,7 @@ class PostgresSource:
         assert connection is not None, "only the process that opened the source cuts it"
         return await cutting.cut(connection, self._shape, wanted, self._opened.rows_expected)
 
-    async def read(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Batch]:
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost connections are mended inside."""
         sequence = 0
         attempt = 0

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.dynamodb.state import open_store as open_table_store
+from connectors.dynamodb.state.store import open_store as open_table_store
 from engine.batch import Counts, Cursor, Effort, Segment
-from engine.checkpoint import open_store
 from engine.contracts import SegmentState
 from engine.errors import JobError
-from engine.job import DynamoDBState
+from engine.job.model import DynamoDBState
+from engine.state.checkpoint import open_store
 from tests.support.states import a_letter, a_mark, a_run
 
 LATER = "2026-01-02T04:00:00.000Z"

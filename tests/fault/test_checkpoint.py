@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.batch import Effort
-from engine.checkpoint import open_store, read_state
+from engine.state.checkpoint import open_store, read_state
 from tests.support.advancing import ITEMS, SEGMENTS, marks
 
 pytestmark = pytest.mark.fault

@@ -13,7 +13,7 @@ import pytest
 from connectors.postgres import PostgresSource, open_source
 from engine.batch import Segment
 from engine.errors import PermanentError, RetriesExhausted
-from engine.job import PostgresSource as Section
+from engine.job.model import PostgresSource as Section
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.pg import execute
 

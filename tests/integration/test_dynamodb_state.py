@@ -6,11 +6,11 @@ import os
 import boto3
 import pytest
 
-from connectors.dynamodb import state_lease
-from connectors.dynamodb.state import open_store, read_state
+from connectors.dynamodb.state import lease as state_lease
+from connectors.dynamodb.state.store import open_store, read_state
 from engine.batch import Effort
 from engine.errors import JobError, PermanentError
-from engine.job import DynamoDBState
+from engine.job.model import DynamoDBState
 from tests.support.states import a_letter, a_mark, a_run
 
 NOW = 1_767_000_000.0

@@ -7,10 +7,10 @@ import boto3
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from connectors.dynamodb.session import open_session
+from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.table import create, describe
 from engine.errors import JobError, TransientError
-from engine.job import Create, DynamoDBTarget, Gsi
+from engine.job.model import Create, DynamoDBTarget, Gsi
 
 CREATE = Create(
     key_types={"GSI2SK": "N"},

@@ -12,8 +12,8 @@ import pytest
 
 from connectors.dynamodb.limits import BATCH_ITEMS_MAX, ITEM_BYTES_MAX
 from engine.contracts import DELETE
-from engine.documents import documents_from_json
 from engine.kinds import Document, ListOf, Scalar, SetOf, StructOf
+from engine.wire.documents import documents_from_json
 from tests.support.items import encoded, rule_items
 
 S, N = Scalar.STRING, Scalar.NUMBER

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import JobError
-from engine.job import Embed
+from engine.job.model import Embed
 from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
 from tests.support.pg import execute, opened, read_all, rows
 

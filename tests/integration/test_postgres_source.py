@@ -9,7 +9,7 @@ import pytest
 from connectors.postgres import open_source
 from engine.batch import Cursor, Segment
 from engine.errors import PermanentError
-from engine.job import PostgresSource as Section
+from engine.job.model import PostgresSource as Section
 from tests.support.pg import batches, execute, ids, opened, read_all, rows
 
 pytestmark = pytest.mark.asyncio

@@ -3,11 +3,11 @@
 import uuid
 from pathlib import Path
 
-from connectors.dynamodb.state import open_store
-from connectors.dynamodb.state_alive import alive
+from connectors.dynamodb.state.alive import alive
+from connectors.dynamodb.state.store import open_store
 from engine.batch import Counts
-from engine.job import DynamoDBState, Job
-from engine.status import look
+from engine.job.model import DynamoDBState, Job
+from engine.show.status import look
 from tests.support.runs import run_state
 
 

@@ -8,15 +8,15 @@ from typing import Self
 import boto3
 import pytest
 
-from connectors.dynamodb.session import open_session
-from connectors.dynamodb.settling import Terms
+from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.table import describe
 from connectors.dynamodb.target import open_target
-from connectors.dynamodb.writer import Writer
+from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.writer import Writer
 from engine.batch import WriteReport
 from engine.contracts import DELETE, RuleItems, RuleShape
 from engine.errors import PermanentError
-from engine.job import DynamoDBTarget, Job
+from engine.job.model import DynamoDBTarget, Job
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from tests.support.encoded import delete, encoded, put

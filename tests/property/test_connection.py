@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.dynamodb.connection import Answer, Connection, TransportError
+from connectors.dynamodb.http.connection import Answer, Connection, TransportError
 from tests.support.stub_server import http
 
 

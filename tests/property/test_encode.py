@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.contracts import DELETE
-from engine.documents import documents_from_json, documents_from_text_json
 from engine.kinds import Decimal, Document, ListOf, Scalar, SetOf, StructOf
-from engine.numbers import number
+from engine.wire.documents import documents_from_json, documents_from_text_json
+from engine.wire.numbers import number
 from tests.support.items import encoded, index, puts, rule_items, table_info
 
 _OPERATION = botocore.session.get_session().get_service_model("dynamodb").operation_model("BatchWriteItem")

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import JobError
-from engine.job import Job
-from engine.jobfile import load
+from engine.job.file import load
+from engine.job.model import Job
 
 ENV = {"SOURCE_URL": "postgresql://user:hunter22@host/db", "SECRET": "hunter22"}
 JOB = {

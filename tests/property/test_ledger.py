@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from engine.batch import Counts, Cursor
-from engine.ledger import Ledger
+from engine.state.ledger import Ledger
 from tests.support.states import a_batch, a_letter, items_of, written
 
 

@@ -11,8 +11,8 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.dynamodb.endpoint import parse_endpoint
-from connectors.dynamodb.sigv4 import Keys, Signer
+from connectors.dynamodb.http.endpoint import parse_endpoint
+from connectors.dynamodb.http.sigv4 import Keys, Signer
 
 SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60)
 TOKENS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=400).filter(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import JobError
-from engine.template import Placeholder, Template, parse
+from engine.job.template import Placeholder, Template, parse
 
 NAMES = st.text(min_size=1, max_size=8)
 FORMATS = st.none() | st.sampled_from(["%Y-%m-%d", "%H:%M:%S", "03d", "012d", "%Y week %V", "%%"])

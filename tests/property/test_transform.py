@@ -5,8 +5,8 @@ import string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.job.template import Placeholder, parse
 from engine.kinds import Scalar
-from engine.template import Placeholder, parse
 from tests.support.rules import attribute
 
 S = Scalar

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from engine.contracts import FLAW, ROW
 from engine.kinds import ListOf, Scalar
-from engine.transform import compile_rules
-from engine.uniqueness import ordered_reason
+from engine.rules.transform import compile_rules
+from engine.rules.uniqueness import ordered_reason
 from tests.support.rules import batch, job, schema
 
 S = Scalar

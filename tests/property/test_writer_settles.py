@@ -7,9 +7,9 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.dynamodb.connection import Answer
-from connectors.dynamodb.settling import Terms
-from connectors.dynamodb.writer import Writer
+from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
 from tests.support.encoded import delete, encoded, key_of, put
 from tests.support.model_table import ModelTable, fault, lost

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.batch import Effort
-from engine.checkpoint import open_store
 from engine.errors import PermanentError
+from engine.state.checkpoint import open_store
 from tests.support.states import a_letter, a_mark, a_run
 
 SEGMENTS = 3

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Segment, WriteReport
 from engine.contracts import SourceTicket
-from engine.key_gate import KeyGate
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
-from engine.pipeline import Line, Window
+from engine.run.key_gate import KeyGate
+from engine.run.pipeline import Line, Window
 
 SCHEMA = RowSchema((Column("id", Scalar.INT),), ("id",), (frozenset({"id"}),))
 

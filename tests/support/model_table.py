@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from random import Random
 
-from connectors.dynamodb.connection import Answer, TransportError
+from connectors.dynamodb.http.connection import Answer, TransportError
 from tests.support.encoded import key_of
 
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from connectors.postgres import PostgresSource, open_source
 from engine.batch import Batch, Cursor, Segment
-from engine.job import PostgresSource as Section
+from engine.job.model import PostgresSource as Section
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from engine.batch import Batch
 from engine.contracts import DELETE, FLAW, ROW, RuleItems
-from engine.documents import documents_from_json
-from engine.job import Job
+from engine.job.model import Job
 from engine.kinds import Column, Document, Kind, RowSchema, arrow_type
-from engine.transform import compile_rules
+from engine.rules.transform import compile_rules
+from engine.wire.documents import documents_from_json
 
 Columns = Mapping[str, tuple[Kind, Sequence[Any]]]
 """Column name → its kind and its values: canonical texts, lists, dicts; documents as JSON texts."""

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from connectors.dynamodb import answers
-from connectors.dynamodb.answers import (
+from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.writing import answers
+from connectors.dynamodb.writing.answers import (
     Conflict,
     Done,
     Each,
@@ -20,7 +21,6 @@ from connectors.dynamodb.answers import (
     judge,
     match_unprocessed,
 )
-from connectors.dynamodb.connection import Answer
 
 
 def answer(body, status: int = 200) -> Answer:

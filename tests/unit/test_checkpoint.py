@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from engine.batch import Effort
-from engine.checkpoint import open_store, read_state
 from engine.errors import JobError, PermanentError
+from engine.state.checkpoint import open_store, read_state
 from tests.support.states import a_letter, a_mark, a_run
 
 LATER = "2026-01-02T04:00:00.000Z"

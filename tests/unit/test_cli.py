@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 import engine
-from engine import cli, logs
+from engine import cli
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Notice, RunEnded
-from engine.job import Job
+from engine.job.model import Job
 from engine.report import Report
+from engine.show import logs
 from tests.support.runs import run_report, run_started, tick, totals
 
 SECRET = "tops3cret"
@@ -103,7 +104,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
 
     fake.RunOptions = types.SimpleNamespace
     fake.run = run
-    monkeypatch.setitem(sys.modules, "engine.runner", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "engine.run.runner", fake)  # type: ignore[arg-type]
     monkeypatch.setattr(engine, "runner", fake, raising=False)
     return fake
 

@@ -7,11 +7,11 @@ import pytest
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
 from engine.contracts import RunState, SegmentState
-from engine.coordinator import Coordinator, lag_s
 from engine.errors import BackfillError, PermanentError
 from engine.events import Event, Notice, Tick
-from engine.link import queue_link
-from engine.worker import Usage, work
+from engine.run.coordinator import Coordinator, lag_s
+from engine.run.link import queue_link
+from engine.run.worker import Usage, work
 from tests.support.fakes import FakeSource, FakeTarget, line
 
 
@@ -134,7 +134,7 @@ async def test_a_store_that_fails_acks_nothing() -> None:
 
 
 async def test_a_checkpoint_under_way_when_the_work_ends_is_not_torn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.coordinator.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("engine.run.coordinator.CHECKPOINT_S", 0.0)
     store = RememberingStore()
     store.takes_s = 0.005
     coordinator, _ = await carry(run_state(range(6)), [(FakeSource(BATCHES), FakeTarget())], store)

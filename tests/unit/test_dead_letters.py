@@ -5,8 +5,8 @@ import json
 import pytest
 
 from engine.batch import DeadLetter
-from engine.dead_letters import DeadLetterFile, lines, read
 from engine.errors import JobError
+from engine.state.dead_letters import DeadLetterFile, lines, read
 from tests.support.states import a_letter
 
 AT = "2026-01-02T03:04:05.000Z"

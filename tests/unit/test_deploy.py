@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from engine import cli
-from engine.metrics import Metrics
 from engine.report import EXIT_CODES
+from engine.show.metrics import Metrics
 from tests.support.runs import run_started, tick, totals
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

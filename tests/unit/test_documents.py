@@ -4,8 +4,8 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from engine.documents import documents_from_json, documents_from_text_json
 from engine.kinds import DOCUMENT_TYPE, Decimal, Scalar
+from engine.wire.documents import documents_from_json, documents_from_text_json
 
 
 def document(text):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.dynamodb.endpoint import parse_endpoint
+from connectors.dynamodb.http.endpoint import parse_endpoint
 from engine.errors import JobError
 
 

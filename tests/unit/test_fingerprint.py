@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.fingerprint import compare, fingerprint
+from engine.state.fingerprint import compare, fingerprint
 
 NOW = fingerprint(
     {"source": "aa", "mapping": "bb", "target": "cc"},

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.documents import documents_from_json
-from engine.fragments import elements, measured, parts, plain_json, scalar_texts, set_texts
+from engine.wire.documents import documents_from_json
+from engine.wire.fragments import elements, measured, parts, plain_json, scalar_texts, set_texts
 
 JSON = st.recursive(
     st.none()

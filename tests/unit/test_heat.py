@@ -2,7 +2,7 @@
 
 from random import Random
 
-from connectors.dynamodb.heat import KEYS_MAX, Heat
+from connectors.dynamodb.writing.heat import KEYS_MAX, Heat
 
 HOT = 7
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from engine.errors import JobError
-from engine.hook import load_hook, source_digest
+from engine.job.hook import load_hook, source_digest
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from engine.batch import Batch
 from engine.errors import JobError, PermanentError
 from engine.kinds import Decimal, Document, ListOf, Scalar
-from engine.transform import compile_rules
+from engine.rules.transform import compile_rules
 from tests.support.rules import (
     batch,
     column_of,

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import JobError
-from engine.interpolation import Interpolation, dotted
+from engine.job.interpolation import Interpolation, dotted
 
 ENV = {"HOST": "db.internal", "EMPTY": "", "REF": "${HOST}", "MONEY": "a$b"}
 

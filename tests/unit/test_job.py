@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from engine.job import Constant, Create, Filled, ItemRule, Job, PostgresSource, Sql
-from engine.job_faults import faults
-from engine.template import Placeholder
+from engine.job.faults import faults
+from engine.job.model import Constant, Create, Filled, ItemRule, Job, PostgresSource, Sql
+from engine.job.template import Placeholder
 
 RULE = {"name": "Order", "key": {"PK": "USER#{user_id}", "SK": "ORDER#{id}"}}
 INDEX = {"name": "GSI1", "partition_key": "a"}
@@ -142,7 +142,7 @@ def test_what_fits_is_taken(data):
         (job(name=None), "name", "it has no value"),
         (job(items=[]), "items", "must not be empty"),
         (job(transform="enrich"), "transform", "module:function"),
-        (job(source__type="mongodb", source__database="d"), "source/type", "supported: postgres"),
+        (job(source__type="mysql", source__database="d"), "source/type", "supported: postgres, mongodb"),
         (job(source__tabel="x"), "source/tabel", "did you mean 'table'?"),
         (job(source__zzz="x"), "source/zzz", "known here: type, url, table"),
         (job(source__url="host=x password=hunter22"), "source/url", "postgresql://"),

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from engine.job_schema import json_schema
+from engine.job.schema import json_schema
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "job-file.md"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import JobError
-from engine.job import Constant
-from engine.jobfile import load
+from engine.job.file import load
+from engine.job.model import Constant
 
 ROOT = Path(__file__).parents[2]
 ENV = {"SOURCE_URL": "postgresql://user:hunter22@host/db", "STAGE": "production-7"}
@@ -188,7 +188,7 @@ def test_only_keeps_one(job_file):
             ORDERS.replace("orders\n", "orders #\n").replace("url: $", "url: x$"),
             "source.url: it must be a URL",
         ),
-        (ORDERS.replace("type: postgres", "type: mongodb"), "source.type: it must name a kind of source"),
+        (ORDERS.replace("type: postgres", "type: mysql"), "source.type: it must name a kind of source"),
         ("jobs: []", "jobs: it must be a list of at least one job"),
         ("jobs: {a: b}", "jobs: it must be a list of at least one job"),
         ("jobs: [5]", "jobs[0]: it must be a mapping"),

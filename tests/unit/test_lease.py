@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from engine import lease
 from engine.errors import JobError
+from engine.state import lease
 
 
 def test_the_refusal_says_who_holds_it(tmp_path):

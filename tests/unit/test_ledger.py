@@ -4,7 +4,7 @@ import pytest
 
 from engine.batch import Counts, Cursor, WriteReport
 from engine.errors import PermanentError
-from engine.ledger import Ledger
+from engine.state.ledger import Ledger
 from tests.support.states import a_batch, a_letter, items_of, written
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine import logs
+from engine.show import logs
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def test_verbose_shows_our_own_debug_messages_only(
     logs.setup(verbose=verbose)
     later = io.StringIO()
     monkeypatch.setattr("sys.stderr", later)  # as a live display does
-    for name in ("engine.worker", "botocore.auth"):
+    for name in ("engine.run.worker", "botocore.auth"):
         logging.getLogger(name).warning("warned")
         logging.getLogger(name).debug("CanonicalRequest …")
     assert len(later.getvalue().splitlines()) == lines

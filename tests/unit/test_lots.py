@@ -2,8 +2,8 @@
 
 import pytest
 
-from connectors.dynamodb.loads import Load
-from connectors.dynamodb.lots import LANE_IDLE_S, LANES_MAX, Queue
+from connectors.dynamodb.writing.loads import Load
+from connectors.dynamodb.writing.lots import LANE_IDLE_S, LANES_MAX, Queue
 from tests.support.encoded import encoded, put
 
 MUCH = float("inf")

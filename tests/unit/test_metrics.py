@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.errors import JobError
 from engine.events import RunEnded, SegmentsPlanned, SegmentTally
 from engine.meter import LATENCY_BOUNDS_S
-from engine.metrics import Metrics, buckets, parse_address, serve
+from engine.show.metrics import Metrics, buckets, parse_address, serve
 from tests.support.runs import run_report, run_started, tick, totals
 
 CONTRACT = {

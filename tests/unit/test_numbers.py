@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from connectors.dynamodb import numbers
+from connectors.dynamodb.encoding import numbers
 from engine.kinds import Decimal, Scalar
-from engine.numbers import number
+from engine.wire.numbers import number
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from connectors.dynamodb.outage import FAILURES_MIN, PROBE_CAP_S, Outage
+from connectors.dynamodb.writing.outage import FAILURES_MIN, PROBE_CAP_S, Outage
 from engine.errors import RetriesExhausted
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from engine.errors import JobError
-from engine.overrides import apply_override
+from engine.job.overrides import apply_override
 
 DATA = {"name": "a", "target": {"table": "t", "create": None}, "items": [{"name": "Order"}, {"name": "0x"}]}
 

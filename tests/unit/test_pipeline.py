@@ -4,7 +4,7 @@ import pytest
 
 from engine.batch import Counts, Cursor, Mark, Segment
 from engine.errors import PermanentError
-from engine.pipeline import Window, run_segment
+from engine.run.pipeline import Window, run_segment
 from tests.support.fakes import FakeSource, FakeTarget, batch, line
 
 SEGMENT = Segment(0, None, None, None)

@@ -6,10 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
-from engine import progress
 from engine.batch import Counts
 from engine.events import Event, Notice, RunEnded, SegmentsPlanned
 from engine.meter import MeterTotals
+from engine.show import progress
 from tests.support.runs import run_report, run_started, tick, totals
 
 

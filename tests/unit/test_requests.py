@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from connectors.dynamodb.loads import Load
-from connectors.dynamodb.lots import Queue
-from connectors.dynamodb.requests import Envelope
+from connectors.dynamodb.writing.loads import Load
+from connectors.dynamodb.writing.lots import Queue
+from connectors.dynamodb.writing.requests import Envelope
 from tests.support.encoded import delete, encoded, put
 
 ITEM = {"PK": {"S": "a"}, "SK": {"S": 'quote " and \\ and ü'}, "n": {"N": "1.50"}}

@@ -4,7 +4,7 @@ import pytest
 
 from engine.batch import Counts, Effort
 from engine.contracts import RunState
-from engine.resume import GoOn, NothingToDo, Start, decide
+from engine.state.resume import GoOn, NothingToDo, Start, decide
 
 RUN = RunState(
     run_id="r1",

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from connectors.dynamodb import session as session_module
-from connectors.dynamodb.endpoint import parse_endpoint
-from connectors.dynamodb.session import CHECK_EVERY_S, FORCE_EVERY_S, Session, open_session, tls_context
-from connectors.dynamodb.sigv4 import Keys
+from connectors.dynamodb.http import session as session_module
+from connectors.dynamodb.http.endpoint import parse_endpoint
+from connectors.dynamodb.http.session import CHECK_EVERY_S, FORCE_EVERY_S, Session, open_session, tls_context
+from connectors.dynamodb.http.sigv4 import Keys
 from engine.errors import JobError, PermanentError
-from engine.job import DynamoDBTarget
+from engine.job.model import DynamoDBTarget
 
 LOCAL = "http://127.0.0.1:8000"
 

@@ -5,7 +5,7 @@ import pytest
 
 from engine.errors import JobError
 from engine.kinds import Decimal, Scalar
-from engine.sql import compiled, condition, evaluated
+from engine.rules.sql import compiled, condition, evaluated
 from tests.support.rules import attribute
 
 S = Scalar

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from engine.batch import Counts, Cursor, Mark, Segment
-from engine.checkpoint import open_store
 from engine.contracts import RunState, SegmentState
-from engine.job import Job
-from engine.status import look
+from engine.job.model import Job
+from engine.show.status import look
+from engine.state.checkpoint import open_store
 from tests.support.runs import run_state
 
 JOB = Job.model_validate(

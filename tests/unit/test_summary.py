@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import summary
 from engine.batch import Counts, Cursor, Effort, Segment
 from engine.contracts import SegmentState
+from engine.show import summary
 from tests.support.runs import COUNTS, run_report, run_state
 
 DIRECTORY = Path(".backfill/orders")

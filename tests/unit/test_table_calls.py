@@ -7,7 +7,7 @@ import pytest
 
 from connectors.dynamodb.table import create, describe
 from engine.errors import BackfillError, JobError, PermanentError
-from engine.job import Create, DynamoDBTarget, Gsi
+from engine.job.model import Create, DynamoDBTarget, Gsi
 from tests.support.stub_server import Step, Stub, answer, stub_server
 
 KEY = [{"AttributeName": "PK", "KeyType": "HASH"}]

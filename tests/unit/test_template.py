@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import JobError
-from engine.template import Placeholder, parse, placeholders, single
+from engine.job.template import Placeholder, parse, placeholders, single
 
 
 def column(*path: str, fmt: str | None = None) -> Placeholder:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from connectors.dynamodb import connection as connection_module
-from connectors.dynamodb.endpoint import Endpoint, parse_endpoint
-from connectors.dynamodb.sigv4 import Keys, Signer
-from connectors.dynamodb.transport import Transport, TransportError
+from connectors.dynamodb.http import connection as connection_module
+from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
+from connectors.dynamodb.http.sigv4 import Keys, Signer
+from connectors.dynamodb.http.transport import Transport, TransportError
 from engine.errors import PermanentError
 from tests.support.stub_server import Exchange, Stub, answer, hold, http, raw, reset, stub_server
 
@@ -408,8 +408,8 @@ def test_closing_fails_what_is_in_flight_as_unknown_and_what_waits_as_not_sent(r
 
 
 def test_a_connection_idle_for_long_is_closed_by_us(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.dynamodb.transport.IDLE_S_MAX", 0.0)
-    monkeypatch.setattr("connectors.dynamodb.transport.SWEEP_S_MAX", 0.01)
+    monkeypatch.setattr("connectors.dynamodb.http.transport.IDLE_S_MAX", 0.0)
+    monkeypatch.setattr("connectors.dynamodb.http.transport.SWEEP_S_MAX", 0.01)
 
     async def main() -> None:
         gone = asyncio.Event()

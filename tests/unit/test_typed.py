@@ -5,8 +5,8 @@ import pytest
 
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
-from engine.rows import read
-from engine.typed import canonical, lost, typed, typed_dtype
+from engine.rules.rows import read
+from engine.rules.typed import canonical, lost, typed, typed_dtype
 from tests.support.rules import batch
 
 S = Scalar

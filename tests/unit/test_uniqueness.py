@@ -3,7 +3,7 @@
 import pytest
 
 from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
-from engine.uniqueness import ordered_reason
+from engine.rules.uniqueness import ordered_reason
 from tests.support.rules import job, schema
 
 S = Scalar

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from engine.contracts import DELETE
-from engine.documents import documents_from_json
 from engine.errors import JobError
 from engine.kinds import Document, Scalar
+from engine.wire.documents import documents_from_json
 from tests.support.items import encoded, rule_items
 
 S, N, INT, B = Scalar.STRING, Scalar.NUMBER, Scalar.INT, Scalar.BINARY

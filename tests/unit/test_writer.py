@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from connectors.dynamodb.connection import Answer
-from connectors.dynamodb.settling import Terms
-from connectors.dynamodb.writer import Writer
+from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.writer import Writer
 from engine.errors import PermanentError, RetriesExhausted
 from engine.meter import Meter
 from tests.support.encoded import delete, encoded, key_of, put

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from engine.errors import JobError
-from engine.yaml_core import parse_yaml
+from engine.job.yaml_core import parse_yaml
 
 
 @pytest.mark.parametrize(

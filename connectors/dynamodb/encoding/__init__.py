@@ -1,0 +1,1 @@
+"""Items to the bytes that are sent, with every limit checked. Pure."""

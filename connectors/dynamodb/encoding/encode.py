@@ -1,0 +1,159 @@
+"""Items to the bytes that are sent: all rules of a batch in one buffer, in the order of sending. Pure.
+
+Invariant: every emitted item is in the buffer, or coalesced, skipped or a dead letter; the buffer has nothing
+that DynamoDB's documented limits forbid, and no key twice.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from connectors.dynamodb.encoding.keys import key_roles
+from connectors.dynamodb.encoding.order import last_of_each, spread
+from connectors.dynamodb.encoding.rule_items import (
+    Flawed,
+    Layout,
+    Mode,
+    RulePlan,
+    RuleTexts,
+    encode_rule,
+    plan_rule,
+)
+from connectors.dynamodb.encoding.values import ValueOptions, large_text
+from connectors.dynamodb.table_info import TableInfo
+from engine.batch import Batch, DeadLetter, EncodedBatch
+from engine.contracts import RuleItems
+from engine.errors import PermanentError
+from engine.job.model import Options
+
+
+class Encoder:
+    """Turns the items of every rule of a batch into wire text. Safe to call from several threads.
+
+    A rule is checked when its first items come, so encoding an empty batch checks the job.
+    """
+
+    def __init__(
+        self,
+        info: TableInfo,
+        *,
+        table: str,
+        mode: Mode,
+        version: str | None,
+        options: Options,
+        key_columns: Sequence[str],
+    ) -> None:
+        """Take what all items have in common.
+
+        Shape: `table` the name or ARN that requests name; `key_columns` the source columns that tell a dead
+        letter's row.
+        """
+        values = ValueOptions(
+            keep_nulls=options.nulls == "keep", numbers_as_strings=options.numbers == "string"
+        )
+        key = tuple(attribute.name for attribute in info.keys)
+        self._layout = Layout(table, key, key_roles(info), mode, version, values)
+        self._fails = options.on_invalid == "fail"
+        self._key_columns = tuple(key_columns)
+        self._plans: dict[int, RulePlan] = {}
+
+    def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
+        """Turn items into wire text, with every limit checked.
+
+        Ordering: each partition key's items spread over the whole, so that neighbours differ.
+        Raises: JobError (a rule can never fit the table), PermanentError (`on_invalid: fail` and a bad item).
+        """
+        texts = [(rule, encode_rule(self._plan(rule), rule)) for rule in items]
+        letters = tuple(
+            self._letter(batch, rule.name, flawed) for rule, part in texts for flawed in part.flawed
+        )
+        if self._fails and letters:
+            raise PermanentError(_sentence(letters[0]))
+        return _assembled(batch, texts, letters)
+
+    def _plan(self, rule: RuleItems) -> RulePlan:
+        plan = self._plans.get(rule.rule)
+        if plan is None or plan.attributes != rule.attributes:
+            plan = self._plans[rule.rule] = plan_rule(self._layout, rule.name, rule.attributes)
+        return plan
+
+    def _letter(self, batch: Batch, rule: str, flawed: Flawed) -> DeadLetter:
+        reason, _, detail = flawed.flaw.partition(": ")
+        source_key = source_key_of(batch, self._key_columns, flawed.row)
+        return DeadLetter(rule, reason, detail, source_key, flawed.item_json)
+
+
+def source_key_of(batch: Batch, key_columns: Sequence[str], row: int) -> Mapping[str, str | None]:
+    """Return what tells a source row from the others, as the source prints it."""
+    return {name: batch.rows.column(name)[row].as_py() for name in key_columns}
+
+
+def _sentence(letter: DeadLetter) -> str:
+    key = ", ".join(f"{name}={value}" for name, value in letter.source_key.items()) or "a row without a key"
+    return (
+        f"items.{letter.rule}: {letter.reason}: {letter.detail} (source row {key}); mend the row or the rule,"
+        " or set options.on_invalid to dead_letter to go on without such items"
+    )
+
+
+def _assembled(
+    batch: Batch, texts: Sequence[tuple[RuleItems, RuleTexts]], letters: tuple[DeadLetter, ...]
+) -> EncodedBatch:
+    emitted = sum(len(rule.frame) for rule, _ in texts)
+    parts = [part for _, part in texts]
+    rules = np.repeat(
+        np.array([rule.rule for rule, _ in texts], np.uint16), [len(part.text) for part in parts]
+    )
+    if not len(rules):
+        return _empty(batch, emitted, sum(part.skipped for part in parts), letters)
+    text = pl.concat([part.text for part in parts])
+    hashes = np.concatenate([part.key_hashes for part in parts])
+    partition_hashes = np.concatenate([part.partition_hashes for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    keys = pl.DataFrame(
+        {
+            "partition": pl.concat([part.partition for part in parts]),
+            "sort": pl.concat([part.sort for part in parts]),
+            "row": rows,
+            "rule": rules,
+        }
+    )
+    left = last_of_each(hashes, keys)
+    order = spread(partition_hashes) if left is None else left[spread(partition_hashes[left])]
+    array = large_text(text.gather(pl.Series(order)))
+    _, offsets, data = array.buffers()
+    return EncodedBatch(
+        batch=batch,
+        text=memoryview(data).cast("B"),
+        offsets=np.frombuffer(offsets, np.int64)[: len(order) + 1],
+        wcu=np.concatenate([part.wcu for part in parts])[order],
+        key_hashes=hashes[order],
+        partition_hashes=partition_hashes[order],
+        deletes=np.concatenate([part.deletes for part in parts])[order],
+        rows=rows[order],
+        rules=rules[order],
+        emitted=emitted,
+        coalesced=len(rules) - len(order),
+        skipped=sum(part.skipped for part in parts),
+        dead_letters=letters,
+    )
+
+
+def _empty(batch: Batch, emitted: int, skipped: int, letters: tuple[DeadLetter, ...]) -> EncodedBatch:
+    hashes = np.empty(0, np.uint64)
+    return EncodedBatch(
+        batch=batch,
+        text=memoryview(b""),
+        offsets=np.zeros(1, np.int64),
+        wcu=np.empty(0, np.int32),
+        key_hashes=hashes,
+        partition_hashes=hashes,
+        deletes=np.empty(0, np.bool_),
+        rows=np.empty(0, np.uint32),
+        rules=np.empty(0, np.uint16),
+        emitted=emitted,
+        coalesced=0,
+        skipped=skipped,
+        dead_letters=letters,
+    )

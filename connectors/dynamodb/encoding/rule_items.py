@@ -1,0 +1,300 @@
+"""The items of one rule in one batch: what passes every limit as wire text, the rest with their flaws. Pure.
+
+Invariant: an item is in exactly one of `text`, `flawed` and `skipped`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from connectors.dynamodb.encoding import wire
+from connectors.dynamodb.encoding.keys import KeyRole, check_key_kind, key_flaws, type_letters
+from connectors.dynamodb.encoding.order import Hashes, key_hashes
+from connectors.dynamodb.encoding.sizes import Sized, item_sizes, write_units
+from connectors.dynamodb.encoding.values import (
+    NULL_WIRE,
+    ValueOptions,
+    Values,
+    json_name,
+    placed,
+    wire_values,
+)
+from connectors.dynamodb.limits import (
+    ATTRIBUTE_NAME_BYTES_MAX,
+    ITEM_BYTES_MAX,
+    NESTING_LEVELS_MAX,
+    STATEMENT_LENGTH_MAX,
+)
+from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
+from engine.errors import JobError
+from engine.kinds import Members
+
+Mode: TypeAlias = Literal["put", "insert", "newer"]
+
+_STATEMENT_PER_NAME = len("'':?,")
+_ITEM_JSON_LENGTH_MAX = 4 * ITEM_BYTES_MAX
+"""Characters of an item that a dead letter still carries: well over any item that could be mended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What all items of this target share. Shape: `roles` by attribute name."""
+
+    table: str
+    key: tuple[str, ...]
+    roles: Mapping[str, tuple[KeyRole, ...]]
+    mode: Mode
+    version: str | None
+    options: ValueOptions
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """One rule's attributes, checked once. Shape: `columns` their places in the frame, the key's first."""
+
+    layout: Layout
+    attributes: tuple[Attribute, ...]
+    columns: tuple[int, ...]
+    long_statement: bool
+
+    @property
+    def ordered(self) -> list[Attribute]:
+        """The attributes as `columns` orders them."""
+        return [self.attributes[column] for column in self.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTexts:
+    """The wire texts of one rule's good items with what goes with each, and what became of the others."""
+
+    text: pl.Series
+    partition: pl.Series
+    sort: pl.Series
+    key_hashes: Hashes
+    partition_hashes: Hashes
+    wcu: npt.NDArray[np.int32]
+    deletes: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.uint32]
+    skipped: int
+    flawed: tuple["Flawed", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flawed:
+    """An item that can't be written: its source row in the batch, why, and the item as far as it goes."""
+
+    row: int
+    flaw: str
+    item_json: str | None
+
+
+def plan_rule(layout: Layout, rule: str, attributes: tuple[Attribute, ...]) -> RulePlan:
+    """Check what can be checked without values. Raises: JobError."""
+    positions = {attribute.name: position for position, attribute in enumerate(attributes)}
+    assert len(positions) == len(attributes), f"rule {rule} has an attribute twice"
+    for name in layout.key:
+        if name not in positions:
+            raise JobError(f"items.{rule}.key: {layout.table} has {name} in its key; add it")
+    for name, position in positions.items():
+        if isinstance(attributes[position].kind, Members):
+            continue
+        if not 0 < len(name.encode()) <= ATTRIBUTE_NAME_BYTES_MAX:
+            raise JobError(
+                f"items.{rule}: an attribute's name must have 1 to {ATTRIBUTE_NAME_BYTES_MAX} bytes, not"
+                f" {len(name.encode())}; rename {name[:40]!r}"
+            )
+        check_key_kind(rule, attributes[position], layout.roles.get(name, ()))
+    if layout.mode == "newer":
+        _check_version(layout, rule, attributes)
+    key = [positions[name] for name in layout.key]
+    rest = [position for position in range(len(attributes)) if position not in key]
+    length = sum(len(name) + name.count("'") + _STATEMENT_PER_NAME for name in positions)
+    long_statement = len(f'INSERT INTO "{layout.table}" VALUE {{}}') + length > STATEMENT_LENGTH_MAX
+    long_statement |= any(isinstance(attribute.kind, Members) for attribute in attributes)
+    return RulePlan(layout, attributes, (*key, *rest), long_statement)
+
+
+def _check_version(layout: Layout, rule: str, attributes: Sequence[Attribute]) -> None:
+    version = next((each for each in attributes if each.name == layout.version), None)
+    if version is None:
+        raise JobError(
+            f"target.version: rule {rule} has no attribute {layout.version}; add it to `attributes`"
+        )
+    if type_letters(version.kind) not in ("S", "N", "B", None):
+        raise JobError(f"target.version: {layout.version} of rule {rule} must be S, N or B to be compared")
+
+
+def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
+    """Turn the items of one rule into wire texts."""
+    layout, frame = plan.layout, items.frame
+    skipped = 0
+    if layout.mode == "insert" and frame[DELETE].any():
+        frame = frame.filter(~pl.col(DELETE))
+        skipped = len(items.frame) - len(frame)
+    ordered = plan.ordered
+    values = [
+        wire_values(frame[str(column)], attribute.kind, layout.options)
+        for column, attribute in zip(plan.columns, ordered, strict=True)
+    ]
+    sizes = item_sizes(
+        [_sized(attribute, value, layout.options) for attribute, value in zip(ordered, values, strict=True)]
+    )
+    texts = pl.DataFrame({str(position): value.text for position, value in enumerate(values)})
+    described = _described(layout, ordered, values)
+    if layout.mode == "insert":
+        texts = texts.with_columns(
+            column for member in described.members if member.spread for column in wire.apart(member, texts)
+        )
+    flaws = _flaws(plan, frame, values, sizes, texts, described)
+    flawed = tuple(
+        Flawed(frame[ROW][row], flaw, _item_json(layout, ordered, values, row, deleted=frame[DELETE][row]))
+        for row, flaw in sorted(flaws.items())
+    )
+    deletes = frame[DELETE].to_numpy()
+    rows = frame[ROW].to_numpy()
+    partition = values[0].bare
+    sort = values[1].bare if len(layout.key) > 1 else None
+    if flaws:
+        keep = np.ones(len(frame), np.bool_)
+        keep[list(flaws)] = False
+        mask = pl.Series(keep)
+        texts, partition = texts.filter(mask), partition.filter(mask)
+        sort = None if sort is None else sort.filter(mask)
+        sizes, deletes, rows = sizes[keep], deletes[keep], rows[keep]
+    hashes, partition_hashes = key_hashes(partition, sort)
+    return RuleTexts(
+        _texts(layout, described, texts, deletes),
+        partition,
+        pl.repeat("", len(partition), eager=True) if sort is None else sort,
+        hashes,
+        partition_hashes,
+        np.where(deletes, np.int32(1), write_units(sizes)),
+        deletes,
+        rows,
+        skipped,
+        flawed,
+    )
+
+
+def _sized(attribute: Attribute, values: Values, options: ValueOptions) -> Sized:
+    if isinstance(attribute.kind, Members):  # they count their own names
+        return Sized(0, values, keep_null=False)
+    return Sized(len(attribute.name.encode()), values, options.keep_nulls)
+
+
+def _described(layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values]) -> wire.Items:
+    members = [
+        wire.Member(
+            attribute.name,
+            str(position),
+            value.before,
+            value.after,
+            nullable=position >= len(layout.key) and value.text.null_count() > 0,
+            keep_null=layout.options.keep_nulls,
+            spread=isinstance(attribute.kind, Members),
+        )
+        for position, (attribute, value) in enumerate(zip(attributes, values, strict=True))
+    ]
+    version = next((member for member in members if member.name == layout.version), None)
+    return wire.Items(layout.table, members[: len(layout.key)], members, version)
+
+
+_PUTS = {"put": wire.put, "insert": wire.insert, "newer": wire.newer_put}
+_DELETES = {"put": wire.delete, "newer": wire.newer_delete}
+
+
+def _texts(
+    layout: Layout, described: wire.Items, texts: pl.DataFrame, deletes: npt.NDArray[np.bool_]
+) -> pl.Series:
+    text = _PUTS[layout.mode](described)
+    if deletes.any():
+        text = pl.when(pl.Series(deletes)).then(_DELETES[layout.mode](described)).otherwise(text)
+    made = texts.select(text).to_series()
+    assert made.null_count() == 0, "only a flawed item lacks what every item has"
+    return made
+
+
+def _flaws(
+    plan: RulePlan,
+    frame: pl.DataFrame,
+    values: Sequence[Values],
+    sizes: npt.NDArray[np.int64],
+    texts: pl.DataFrame,
+    described: wire.Items,
+) -> dict[int, str]:
+    """Return each bad item's first flaw, by row. A delete has no other attributes than its key."""
+    layout, flaws = plan.layout, dict[int, str]()
+    deleted = frozenset(frame[DELETE].arg_true().to_list()) if frame[DELETE].any() else frozenset[int]()
+
+    def add(found: Mapping[int, str], *, of_deletes: bool, where: str | None = None) -> None:
+        for row, flaw in found.items():
+            if of_deletes or row not in deleted:
+                flaws.setdefault(row, placed(flaw, where) if where is not None else flaw)
+
+    unmade = frame[FLAW].is_not_null().arg_true()
+    add(dict(zip(unmade.to_list(), frame[FLAW].gather(unmade).to_list(), strict=True)), of_deletes=True)
+    for position, (attribute, value) in enumerate(zip(plan.ordered, values, strict=True)):
+        is_key = position < len(layout.key)
+        name = None if isinstance(attribute.kind, Members) else attribute.name
+        of_deletes = is_key or (layout.mode == "newer" and name == layout.version)
+        add(value.flaws, of_deletes=of_deletes, where=name)
+        for role in () if name is None else layout.roles.get(name, ()):
+            found = key_flaws(value, role, keep_nulls=layout.options.keep_nulls)
+            add(found, of_deletes=role.primary, where=name)
+        if layout.mode == "newer" and name == layout.version:
+            add(_version_flaws(value), of_deletes=True, where=name)
+        add(_depth_flaws(value), of_deletes=False, where=name)
+    for row in np.flatnonzero(sizes > ITEM_BYTES_MAX).tolist():
+        flaw = f"item_too_large: {sizes[row]} bytes, {ITEM_BYTES_MAX} are the most"
+        add({row: flaw}, of_deletes=False)
+    if layout.mode == "insert" and plan.long_statement:
+        too_long = texts.select(wire.statement(described).str.len_chars() > STATEMENT_LENGTH_MAX).to_series()
+        flaw = (
+            f"value_unsupported: its names make an INSERT of over {STATEMENT_LENGTH_MAX} characters;"
+            " use mode put or newer"
+        )
+        add(dict.fromkeys(too_long.arg_true().to_list(), flaw), of_deletes=False)
+    return flaws
+
+
+def _depth_flaws(value: Values) -> dict[int, str]:
+    if isinstance(value.depth, int):
+        too_deep = list(range(len(value.text))) if value.depth >= NESTING_LEVELS_MAX else []
+    else:
+        too_deep = (value.depth >= NESTING_LEVELS_MAX).fill_null(value=False).arg_true().to_list()
+    flaw = f"nesting_too_deep: over {NESTING_LEVELS_MAX} levels, the innermost value counted"
+    return dict.fromkeys(too_deep, flaw)
+
+
+def _version_flaws(version: Values) -> dict[int, str]:
+    missing = (version.text.is_null() | (version.text == NULL_WIRE)).arg_true().to_list()
+    flaws = dict.fromkeys(missing, "value_unsupported: mode newer compares it, and it is null")
+    if not version.before:
+        comparable = version.text.str.contains(r'^\{"[SNB]":').fill_null(value=True)
+        flaw = "value_unsupported: mode newer compares it, and it is no S, N or B"
+        for row in (~comparable).arg_true().to_list():
+            flaws.setdefault(row, flaw)
+    return flaws
+
+
+def _item_json(
+    layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values], row: int, *, deleted: bool
+) -> str | None:
+    """Return an item as DynamoDB JSON, bad values and all; None when it is huge."""
+    members = []
+    shown = len(layout.key) if deleted else len(attributes)
+    for attribute, value in zip(attributes[:shown], values[:shown], strict=True):
+        text = value.text[row]
+        if isinstance(attribute.kind, Members):
+            members += [text[1:]] if text else []
+        elif text is not None:
+            members.append(f"{json_name(attribute.name)}:{value.before}{text}{value.after}")
+        elif layout.options.keep_nulls:
+            members.append(f"{json_name(attribute.name)}:{NULL_WIRE}")
+    if sum(map(len, members)) > _ITEM_JSON_LENGTH_MAX:
+        return None
+    return f"{{{','.join(members)}}}"

@@ -1,0 +1,1 @@
+"""Signed requests over connections of our own."""

@@ -1,0 +1,238 @@
+"""The way in to DynamoDB: region, endpoint, credentials that stay fresh, and clients made of them.
+
+Invariant: the data path (own transport) and the control plane (aiobotocore) use the same endpoint and
+credentials. No credential is ever printed. aiobotocore is imported only when a session is opened: that takes
+0.2 s.
+"""
+
+import asyncio
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
+from connectors.dynamodb.http.sigv4 import Keys, Signer
+from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Transport
+from engine.errors import JobError, PermanentError
+from engine.job.model import DynamoDBTarget
+
+CHECK_EVERY_S = 10.0
+"""How often botocore is asked whether credentials must be renewed: 10-15 minutes before they end."""
+
+FORCE_EVERY_S = 5.0
+"""Refusals that arrive together ask for one renewal, not for one each."""
+
+CONTROL_TRIES = 4
+CONTROL_TIMEOUT_S = 30.0
+
+LOCAL_KEYS = Keys("local", "local")
+"""Emulators take any credentials, but want some."""
+
+REGION = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+class Session:
+    """One target's credentials and endpoint in one process. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        section: DynamoDBTarget,
+        aio_session: Any,
+        credentials: Any,
+        keys: Keys,
+        endpoint: Endpoint,
+        notices: tuple[str, ...],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.endpoint = endpoint
+        self.notices = notices
+        self._section = section
+        self._aio_session = aio_session
+        self._credentials = credentials
+        self._clock = clock
+        self._check_at = clock() + CHECK_EVERY_S
+        self._signer = Signer(keys, endpoint.region, endpoint.authority)
+        self._forcing = asyncio.Lock()
+        self._forced_at = float("-inf")
+        self._changed = False
+
+    async def signer(self) -> Signer:
+        """Return the signer to use now.
+
+        The one caller that finds a check due asks botocore, which may fetch new credentials; everybody else
+        goes on with what is there.
+        """
+        now = self._clock()
+        if now >= self._check_at:
+            self._check_at = now + CHECK_EVERY_S
+            try:
+                self._adopt(await _freeze(self._credentials))
+            except PermanentError:
+                # What is there may live on for minutes, and the next check tries again. When it does end, the
+                # target says so and refresh() tells why it can't be renewed.
+                return self._signer
+        return self._signer
+
+    async def refresh(self) -> bool:
+        """Look for credentials anew, because the target calls these expired; True if they have changed.
+
+        Raises: PermanentError when there are none, or they can't be fetched.
+        """
+        async with self._forcing:
+            if self._clock() - self._forced_at >= FORCE_EVERY_S:
+                try:
+                    aio_session = _aio_session(self._section)
+                    credentials, keys = await _find_credentials(aio_session, self.endpoint)
+                except JobError as error:
+                    raise PermanentError(f"credentials have expired and can't be renewed: {error}") from error
+                self._aio_session, self._credentials = aio_session, credentials
+                self._changed = self._adopt(keys)
+                self._forced_at = self._clock()
+            return self._changed
+
+    def client(self) -> AbstractAsyncContextManager[Any]:
+        """Return an aiobotocore client for the control plane, to be entered with `async with`."""
+        from aiobotocore.config import AioConfig
+
+        named = self._section.endpoint_url
+        # botocore tries DynamoDB 10 times by default: half a minute before a dead endpoint.
+        config = AioConfig(
+            retries={"mode": "standard", "total_max_attempts": CONTROL_TRIES},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=CONTROL_TIMEOUT_S,
+            # Where the job names an endpoint, that is all there is to say: botocore refuses to bend it.
+            **({"use_fips_endpoint": False, "use_dualstack_endpoint": False} if named else {}),
+        )
+        client: AbstractAsyncContextManager[Any] = self._aio_session.create_client(
+            "dynamodb", region_name=self.endpoint.region, endpoint_url=named, config=config
+        )
+        return client
+
+    def transport(self, *, connections_max: int) -> Transport:
+        """Return a new transport to the endpoint, signed with this session's credentials."""
+        tls = tls_context(self._aio_session.get_config_variable("ca_bundle")) if self.endpoint.tls else None
+        return Transport(self.endpoint, self, connections_max=connections_max, tls=tls)
+
+    def _adopt(self, keys: Keys) -> bool:
+        """Sign with these keys from now on; True if they are others than before."""
+        if keys == self._signer.keys:
+            return False
+        self._signer = Signer(keys, self.endpoint.region, self.endpoint.authority)
+        return True
+
+
+async def open_session(section: DynamoDBTarget) -> Session:
+    """Find region, endpoint and credentials as the AWS defaults say; the job's own keys come first.
+
+    Raises: JobError when one is missing or doesn't fit.
+    """
+    from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+    try:
+        aio_session = _aio_session(section)
+        # botocore knows AWS_DEFAULT_REGION only; the other SDKs, Lambda and ECS speak of AWS_REGION.
+        region = section.region or os.environ.get("AWS_REGION") or aio_session.get_config_variable("region")
+        if not region:
+            raise JobError(
+                "target.region is missing: set it in the job, or AWS_REGION, or the profile's region"
+            )
+        if not REGION.fullmatch(region):
+            raise JobError(f"target.region: {region!r} isn't a region's name like us-east-1")
+        if section.endpoint_url:
+            endpoint = parse_endpoint(section.endpoint_url, region, "target.endpoint_url")
+        else:
+            endpoint = parse_endpoint(await _default_url(aio_session, region), region, "AWS_ENDPOINT_URL")
+    except ProfileNotFound as error:
+        raise JobError(f"target.profile or AWS_PROFILE: {error}") from error
+    except BotoCoreError as error:
+        raise JobError(f"the AWS configuration for target doesn't fit: {error}") from error
+    except ValueError as error:  # its text may hold a URL with a password
+        raise JobError("AWS_ENDPOINT_URL, or the profile's endpoint_url, isn't a URL that fits") from error
+    credentials, keys = await _find_credentials(aio_session, endpoint)
+    notices: tuple[str, ...] = ()
+    if keys == LOCAL_KEYS and credentials.method == "explicit":
+        notices = (f"no AWS credentials were found: {endpoint.authority} on this machine gets made-up ones",)
+    return Session(section, aio_session, credentials, keys, endpoint, notices)
+
+
+def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return what is trusted: the bundle that the user names, else the system's CAs and botocore's.
+
+    Raises: JobError when the bundle can't be read.
+    """
+    if ca_bundle:
+        try:
+            return ssl.create_default_context(cafile=ca_bundle)
+        except OSError as error:
+            raise JobError(
+                f"AWS_CA_BUNDLE (or the profile's ca_bundle) names {ca_bundle}, which can't be read: {error}"
+            ) from error
+    from botocore.httpsession import get_cert_path
+
+    context = ssl.create_default_context()
+    # Slim containers come without the system's CAs; botocore brings its own, as for every other AWS tool.
+    context.load_verify_locations(cafile=get_cert_path(True))
+    return context
+
+
+def _aio_session(section: DynamoDBTarget) -> Any:
+    """Return a session that has read nothing yet, so that it will see what has changed on disk."""
+    from aiobotocore.session import AioSession
+
+    return AioSession(profile=section.profile)
+
+
+async def _default_url(aio_session: Any, region: str) -> str:
+    """Return what the environment or the profile says, else AWS's own endpoint for the region."""
+    from aiobotocore.config import AioConfig
+    from botocore import UNSIGNED
+
+    config = AioConfig(signature_version=UNSIGNED)  # credentials are looked for later, and once
+    async with aio_session.create_client("dynamodb", region_name=region, config=config) as client:
+        return str(client.meta.endpoint_url)
+
+
+async def _find_credentials(aio_session: Any, endpoint: Endpoint) -> tuple[Any, Keys]:
+    """Walk botocore's chain of credential providers.
+
+    Raises: JobError.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if endpoint.loopback:  # an emulator has no use for an instance's role, and asking for it takes seconds
+        aio_session.get_component("credential_provider").remove("iam-role")
+    try:
+        credentials = await aio_session.get_credentials()
+        if credentials is None and endpoint.loopback:
+            aio_session.set_credentials(LOCAL_KEYS.access_key, LOCAL_KEYS.secret_key)
+            credentials = await aio_session.get_credentials()
+            credentials.method = "explicit"
+        if credentials is None:
+            raise JobError(
+                f"no AWS credentials for {endpoint.host}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "or target.profile, or run where a role is attached"
+            )
+        return credentials, await _freeze(credentials)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise JobError(f"AWS credentials can't be read: {error}") from error
+    except PermanentError as error:
+        raise JobError(str(error)) from error
+
+
+async def _freeze(credentials: Any) -> Keys:
+    """Return the credentials as they are now, renewed where botocore says so.
+
+    Raises: PermanentError.
+    """
+    try:
+        frozen = await credentials.get_frozen_credentials()
+    except Exception as error:  # a provider may raise anything: it runs other programs and reads files
+        raise PermanentError(f"AWS credentials can't be renewed: {type(error).__name__}: {error}") from error
+    keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
+    if any(sign.isspace() for sign in keys.access_key + keys.secret_key):
+        raise PermanentError("the AWS access key or its secret holds white space: look for a stray line end")
+    return keys

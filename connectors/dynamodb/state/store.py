@@ -1,0 +1,326 @@
+"""The checkpoint of one job in a DynamoDB table, for runs that may go on from another machine.
+
+Invariant: a segment's record, with its counts, moves in one conditional write, and the run's totals are their
+sum: segments that advance apart still add up. Dead letters are in the table before the record that counts
+them; the local file is a copy, built anew when a run goes on.
+"""
+
+import asyncio
+import logging
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.state.lease import TableLease, owner_of
+from connectors.dynamodb.state.table import (
+    TRANSACT_ACTIONS_MAX,
+    Item,
+    StateTable,
+    key,
+    run_key,
+)
+from connectors.dynamodb.table import create, describe
+from engine.batch import DeadLetter, Effort, Mark
+from engine.clock import utc_now
+from engine.contracts import RunState
+from engine.errors import JobError, PermanentError
+from engine.job.model import Create, DynamoDBState, DynamoDBTarget
+from engine.state import records
+from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines
+from engine.state.lease import Lease, take
+from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
+
+LETTERS_PART_BYTES = 256 * 2**10
+"""Compressed dead letters in one item, well below the 400 KB that an item may have."""
+
+log = logging.getLogger(__name__)
+
+
+async def open_store(
+    section: DynamoDBState, state_dir: Path, job_name: str, clock: Callable[[], float] = time.time
+) -> "DynamoDBStore":
+    """Take the job's lease, here and in the table, and return its store; the table is made if need be.
+
+    Raises: JobError when another process runs the job, or the table has other keys; PermanentError.
+    """
+    local = take(state_dir, job_name)
+    async with AsyncExitStack() as stack:
+        stack.callback(local.release)
+        with _called_state():
+            target = _as_target(section)
+            await create(target, log.info)
+            client = await stack.enter_async_context((await open_session(target)).client())
+        directory = state_dir / job_name
+        table = StateTable(client, section.table, job_name)
+        lease = TableLease(table, owner_of(directory), clock)
+        await lease.take()
+        stack.push_async_callback(lease.release)
+        resources = stack.pop_all()
+    return DynamoDBStore(table, lease, local, DeadLetterFile(directory / FILE_NAME), resources)
+
+
+async def read_state(section: DynamoDBState, job_name: str) -> RunState | None:
+    """Return a job's latest run without its lease, also while it is alive; None when it never ran."""
+    target = _as_target(section)
+    with _called_state():
+        if await describe(target) is None:
+            return None
+        session = await open_session(target)
+    async with session.client() as client:
+        latest = await _read(StateTable(client, section.table, job_name))
+    return None if latest is None else records.whole(latest[0], latest[1].values())
+
+
+class DynamoDBStore:
+    """The CheckpointStore in a table. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        table: StateTable,
+        lease: TableLease,
+        local: Lease,
+        letters: DeadLetterFile,
+        resources: AsyncExitStack,
+    ) -> None:
+        self._table = table
+        self._lease = lease
+        self._local = local
+        self._letters = letters
+        self._resources = resources
+        self._run: RunRecord | None = None
+        self._segments: dict[int, SegmentRecord] = {}
+        self._letters_end = 0
+        self._writing = False
+        self._failed = False
+
+    @property
+    def lease_fd(self) -> int:
+        """The local lease's descriptor, for workers to inherit."""
+        return self._local.fd
+
+    @property
+    def dead_letters(self) -> Path:
+        """Where this machine's copy of the dead letters is."""
+        return self._letters.path
+
+    async def load(self) -> RunState | None:
+        """Return the latest run, or None; changes nothing."""
+        latest = await _read(self._table)
+        if latest is None:
+            return None
+        self._run, self._segments = latest
+        return records.whole(self._run, self._segments.values())
+
+    async def last_complete(self) -> RunState | None:
+        """Return the latest run that went to its end, without its segments."""
+        item = await self._table.get("CLOSED")
+        if item is None:
+            return None
+        with _damage_told(self._table.table):
+            return records.read_run(item["record"]["S"]).run
+
+    async def begin(self, run: RunState) -> None:
+        """Start a run and forget the one before it; what of it is damaged stays in the table, unread."""
+        try:
+            await self.load()
+        except JobError:
+            self._run, self._segments = None, {}
+        before = self._run
+        chain = before.letters_of if before is not None and run.kind == "catch_up" else ()
+        record = records.begun(run, letters_base=0, letters_of=(*chain, run.run_id))
+        segments = records.segments_of(run)
+        await self._table.put_all([self._table.segment_item(run.run_id, each) for each in segments.values()])
+        await self._take_over_letters(before, run)
+        await self._commit_run(record)
+        self._segments, self._writing, self._failed = segments, True, False
+        if before is not None:
+            old = self._table.of_run(before.run.run_id, "SEGMENT#")
+            await self._table.delete_all([item async for item in old])
+
+    async def _take_over_letters(self, before: RunRecord | None, run: RunState) -> None:
+        """Set this machine's copy up for a run: emptied for a full one, complete for a catch-up."""
+        with _disk_told(self._letters):
+            if run.kind != "catch_up":
+                self._letters.copy_aside(before.run.run_id if before else f"before-{run.run_id}")
+                self._letters.cut(0)
+            elif before is not None and self._letters.size() == 0:
+                await self._rebuild(before, {})
+            self._letters_end = self._letters.settle_end()
+
+    async def resume(self) -> RunState:
+        """Go on with the unfinished run, maybe on another machine than before."""
+        if self._run is None:
+            await self.load()
+        assert self._run is not None, "no run to go on with"
+        assert not self._run.run.closed, f"run {self._run.run.run_id} is closed"
+        assert not self._writing, f"run {self._run.run.run_id} is being written already"
+        restarted = {
+            number: records.restarted(segment)
+            for number, segment in self._segments.items()
+            if segment.unresumable
+        }
+        await self._commit_segments(restarted)
+        await self._commit_run(records.resumed(self._run))
+        with _disk_told(self._letters):
+            await self._rebuild(self._run, self._segments)
+            self._letters_end = self._letters.size()
+        self._writing, self._failed = True, False
+        return records.whole(self._run, self._segments.values())
+
+    async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
+        """Make marks durable: dead letters first, then the segments, 98 in a transaction."""
+        run = self._current()
+        if self._failed:
+            raise PermanentError("a checkpoint failed before, and the state can't be known: run again")
+        changed = records.advanced(self._segments, marks)
+        texts = _texts(run.run.run_id, marks)
+        self._failed = True
+        if texts:
+            await self._table.put_all(list(self._letter_items(run.run.run_id, texts, changed)))
+            with _disk_told(self._letters):
+                whole = b"".join(texts.values())
+                self._letters_end = await asyncio.to_thread(self._letters.append, whole, self._letters_end)
+        await self._commit_segments(changed)
+        await self._commit_run(records.spent(run, effort))
+        self._failed = False
+
+    async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
+        """Record how this process's part of the run ended."""
+        run = records.spent(self._current(), effort)
+        await self._commit_run(records.ended(run, self._segments, outcome, finished_at, error))
+        self._writing = False
+
+    async def close(self) -> None:
+        """Give both leases back."""
+        await self._resources.aclose()
+
+    def _current(self) -> RunRecord:
+        assert self._run is not None, "begin or resume first"
+        assert self._writing, "begin or resume first"
+        return self._run
+
+    async def _commit_run(self, run: RunRecord) -> None:
+        text = records.run_text(run)
+        actions = [self._table.put_run("RUN", text, STATE_VERSION)]
+        if run.run.closed:
+            actions.append(self._table.put_run("CLOSED", text, STATE_VERSION))
+        await self._table.commit(self._lease.owner, actions)
+        self._run = run
+
+    async def _commit_segments(self, changed: Mapping[int, SegmentRecord]) -> None:
+        assert self._run is not None, "begin or resume first"
+        run_id = self._run.run.run_id
+        numbers = list(changed)
+        for start in range(0, len(numbers), TRANSACT_ACTIONS_MAX - 1):
+            part = numbers[start : start + TRANSACT_ACTIONS_MAX - 1]
+            actions = [
+                self._table.put_segment(run_id, changed[number], self._segments[number].version)
+                for number in part
+            ]
+            await self._table.commit(self._lease.owner, actions)
+            self._segments.update({number: changed[number] for number in part})
+
+    def _letter_items(
+        self, run_id: str, texts: Mapping[int, bytes], changed: Mapping[int, SegmentRecord]
+    ) -> Iterator[Item]:
+        """Yield the items that keep dead letters: compressed and cut, because one may be over 400 KB."""
+        for number, text in texts.items():
+            packed = zlib.compress(text)
+            for part, start in enumerate(range(0, len(packed), LETTERS_PART_BYTES)):
+                sort_key = f"LETTERS#{number:08d}#{changed[number].version:012d}#{part:06d}"
+                yield {
+                    **key(run_key(self._table.job, run_id), sort_key),
+                    "lines": {"B": packed[start : start + LETTERS_PART_BYTES]},
+                }
+
+    async def _rebuild(self, run: RunRecord, segments: Mapping[int, SegmentRecord]) -> None:
+        """Build this machine's copy from the table, and delete there what no record counts."""
+        stale: list[Item] = []
+        with self._letters.replacing() as write:
+            for run_id in run.letters_of:
+                items = [item async for item in self._table.of_run(run_id, "LETTERS#")]
+                for (number, version), parts in groupby(items, _segment_and_version):
+                    segment = segments.get(number) if run_id == run.run.run_id else None
+                    if segment is None or segment.restarted_at < version <= segment.version:
+                        write(zlib.decompress(b"".join(part["lines"]["B"] for part in parts)))
+                    else:
+                        stale += parts
+        await self._table.delete_all(stale)
+
+
+async def _read(table: StateTable) -> tuple[RunRecord, dict[int, SegmentRecord]] | None:
+    item = await table.get("RUN")
+    if item is None:
+        return None
+    with _damage_told(table.table):
+        version = int(item["version"]["N"])
+        if version > STATE_VERSION:
+            raise JobError(
+                f"the checkpoint in {table.table} was written by a newer backfill (state version {version},"
+                f" this one reads {STATE_VERSION}): install that version again, or start over with --fresh"
+            )
+        run = records.read_run(item["record"]["S"])
+        items = table.of_run(run.run.run_id, "SEGMENT#")
+        segments = [records.read_segment(each["record"]["S"]) async for each in items]
+        return run, records.checked(run, segments)
+
+
+def _texts(run_id: str, marks: Sequence[Mark]) -> dict[int, bytes]:
+    """Return the dead letters of marks as lines, by segment; segments without any are left out."""
+    at = utc_now()
+    letters: dict[int, list[DeadLetter]] = {}
+    for mark in marks:
+        if mark.dead_letters:
+            letters.setdefault(mark.segment, []).extend(mark.dead_letters)
+    return {number: lines(run_id, at, each) for number, each in letters.items()}
+
+
+def _segment_and_version(item: Item) -> tuple[int, int]:
+    _, number, version, _ = item["SK"]["S"].split("#")
+    return int(number), int(version)
+
+
+def _as_target(section: DynamoDBState) -> DynamoDBTarget:
+    """Return the state's table as the section that sessions and table calls know."""
+    return DynamoDBTarget(
+        type="dynamodb",
+        table=section.table,
+        region=section.region,
+        endpoint_url=section.endpoint_url,
+        create=Create(partition_key="PK", sort_key="SK"),
+    )
+
+
+@contextmanager
+def _called_state() -> Iterator[None]:
+    """Name the state's keys where a shared message speaks of the target's."""
+    try:
+        yield
+    except JobError as error:
+        raise JobError(str(error).replace("target.create", "the state").replace("target", "state")) from error
+
+
+@contextmanager
+def _damage_told(table: str) -> Iterator[None]:
+    try:
+        yield
+    except (Damaged, KeyError, ValueError) as error:
+        raise JobError(
+            f"the checkpoint in the state table {table} is damaged ({error}): restore the table, or start"
+            " over with --fresh"
+        ) from error
+
+
+@contextmanager
+def _disk_told(letters: DeadLetterFile) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PermanentError(
+            f"{letters.path} can't be written ({error.strerror}); nothing more is acked:"
+            " make room and run again"
+        ) from error

@@ -1,0 +1,207 @@
+"""The items of a checkpoint in a DynamoDB table: reading, writing and fencing them.
+
+Shape: partition key `PK` and sort key `SK`, both S. Below `JOB`: `LEASE`, `RUN` (the latest run's record) and
+`CLOSED` (the latest that went to its end). Below `JOB#RUN_ID`: `SEGMENT#00000012` (a segment's record and
+its version), `LETTERS#00000012#000000000034#000000` (dead letters of one advance: segment, version, part).
+Invariant: what counts is written only while the lease is held, checked in the same transaction.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeAlias
+
+from engine.errors import BackfillError, PermanentError, TransientError
+from engine.state.records import SegmentRecord, segment_text
+
+Item: TypeAlias = dict[str, Any]
+
+TRANSACT_ACTIONS_MAX = 100
+"""Actions of one TransactWriteItems. Source: API reference, TransactWriteItems."""
+
+BATCH_ITEMS_MAX = 25
+"""Items of one BatchWriteItem. Source: API reference, BatchWriteItem."""
+
+CONFLICT_TRIES = 8
+CONFLICT_PAUSE_S = 0.05
+
+_PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_REFUSED = "ConditionalCheckFailed"
+
+
+class LeaseLost(PermanentError):
+    """Another runner has taken the job over."""
+
+
+class StateTable:
+    """One job's items, seen through a control-plane client."""
+
+    def __init__(self, client: Any, table: str, job_name: str) -> None:
+        self.client = client
+        self.table = table
+        self.job = job_name
+        self.writing = asyncio.Lock()
+        """Held while the lease item is touched: a heartbeat would make a transaction conflict."""
+
+    async def get(self, sort_key: str) -> Item | None:
+        """Return one of the job's items as it is now."""
+        with told(self.table):
+            answer = await self.client.get_item(
+                TableName=self.table, Key=key(self.job, sort_key), ConsistentRead=True
+            )
+        item: Item | None = answer.get("Item")
+        return item
+
+    async def of_run(self, run_id: str, prefix: str) -> AsyncIterator[Item]:
+        """Yield a run's items whose sort key starts so, in its order."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.table,
+            ConsistentRead=True,
+            KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
+            ExpressionAttributeValues={":pk": {"S": run_key(self.job, run_id)}, ":sk": {"S": prefix}},
+        )
+        with told(self.table):
+            async for page in pages:
+                for item in page["Items"]:
+                    yield item
+
+    async def put_all(self, items: Sequence[Item]) -> None:
+        """Write items that nothing counts on yet."""
+        await self._batch([{"PutRequest": {"Item": item}} for item in items])
+
+    async def delete_all(self, items: Sequence[Item]) -> None:
+        """Delete items that nothing counts on any more."""
+        await self._batch(
+            [{"DeleteRequest": {"Key": {name: item[name] for name in ("PK", "SK")}}} for item in items]
+        )
+
+    async def _batch(self, requests: list[Item]) -> None:
+        for start in range(0, len(requests), BATCH_ITEMS_MAX):
+            left = {self.table: requests[start : start + BATCH_ITEMS_MAX]}
+            for attempt in range(CONFLICT_TRIES):
+                with told(self.table):
+                    answer = await self.client.batch_write_item(RequestItems=left)
+                left = answer.get("UnprocessedItems") or {}
+                if not left:
+                    break
+                await asyncio.sleep(_pause_s(attempt))
+            else:
+                raise TransientError(
+                    f"the state table {self.table} is throttled for too long: give it more capacity"
+                )
+
+    async def commit(self, owner: str, actions: Sequence[Item]) -> None:
+        """Do all actions or none, only while `owner` holds the lease.
+
+        Raises: LeaseLost; PermanentError, TransientError.
+        """
+        checked = [
+            {
+                "ConditionCheck": {
+                    "TableName": self.table,
+                    "Key": key(self.job, "LEASE"),
+                    "ConditionExpression": "#owner = :owner",
+                    "ExpressionAttributeNames": {"#owner": "owner"},
+                    "ExpressionAttributeValues": {":owner": {"S": owner}},
+                }
+            },
+            *actions,
+        ]
+        assert len(checked) <= TRANSACT_ACTIONS_MAX, f"{len(checked)} actions in one transaction"
+        async with self.writing:
+            for attempt in range(CONFLICT_TRIES):
+                codes = await self._transact(checked)
+                if not codes:
+                    return
+                if not codes <= _PASSING:
+                    self._refuse(codes)
+                await asyncio.sleep(_pause_s(attempt))
+        raise TransientError(
+            f"the state table {self.table} doesn't take a transaction ({', '.join(sorted(codes))}):"
+            " give it more capacity, or see who else writes to it"
+        )
+
+    async def _transact(self, actions: list[Item]) -> set[str]:
+        """Try a transaction. Returns why it was cancelled; nothing when it is done."""
+        with told(self.table):
+            try:
+                await self.client.transact_write_items(TransactItems=actions)
+            except self.client.exceptions.TransactionCanceledException as error:
+                reasons = error.response.get("CancellationReasons") or []
+                return {each["Code"] for each in reasons if each.get("Code", "None") != "None"} or {_REFUSED}
+        return set()
+
+    def _refuse(self, codes: set[str]) -> NoReturn:
+        if _REFUSED in codes:
+            raise LeaseLost(
+                f"job {self.job} lost its lease in the state table {self.table}: another runner has taken it"
+                " over; what isn't checkpointed is loaded by that one"
+            )
+        raise PermanentError(f"the state table {self.table} refuses a checkpoint: {', '.join(sorted(codes))}")
+
+    def put_run(self, sort_key: str, record: str, version: int) -> Item:
+        """Return the action that puts a run's record."""
+        item = {**key(self.job, sort_key), "record": {"S": record}, "version": {"N": str(version)}}
+        return {"Put": {"TableName": self.table, "Item": item}}
+
+    def put_segment(self, run_id: str, record: SegmentRecord, version_before: int) -> Item:
+        """Return the action that puts a segment's record over the one that this store knows."""
+        return {
+            "Put": {
+                "TableName": self.table,
+                "Item": self.segment_item(run_id, record),
+                "ConditionExpression": "#version = :before",
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":before": {"N": str(version_before)}},
+            }
+        }
+
+    def segment_item(self, run_id: str, record: SegmentRecord) -> Item:
+        """Return a segment's item."""
+        return {
+            **key(run_key(self.job, run_id), f"SEGMENT#{record.segment.number:08d}"),
+            "record": {"S": segment_text(record)},
+            "version": {"N": str(record.version)},
+        }
+
+
+def key(partition_key: str, sort_key: str) -> Item:
+    """Return an item's primary key."""
+    return {"PK": {"S": partition_key}, "SK": {"S": sort_key}}
+
+
+def run_key(job_name: str, run_id: str) -> str:
+    """Return the partition key of a run's segments and dead letters."""
+    return f"{job_name}#{run_id}"
+
+
+def _pause_s(attempt: int) -> float:
+    pause_s: float = CONFLICT_PAUSE_S * 2**attempt
+    return pause_s * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+
+
+@contextmanager
+def told(table: str) -> Iterator[None]:
+    """Turn botocore's errors into one sentence each."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _explained(error.response.get("Error", {}), table) from error
+    except BotoCoreError as error:
+        raise TransientError(
+            f"the state table {table} can't be reached ({error}): check the network and run again"
+        ) from error
+
+
+def _explained(error: dict[str, str], table: str) -> BackfillError:
+    code, message = error.get("Code", "Unknown"), error.get("Message") or "no reason given"
+    match code:
+        case "AccessDeniedException":
+            return PermanentError(f"no permission for the state table {table}: {message}")
+        case "ResourceNotFoundException":
+            return PermanentError(f"the state table {table} is gone: restore it, or start over with --fresh")
+        case _:
+            return PermanentError(f"the state table {table}: {code}: {message}")

@@ -1,0 +1,1 @@
+"""Requests and their answers: packing, pace, retries, settling every item exactly once."""

@@ -1,0 +1,318 @@
+"""What an answer of DynamoDB means for the items of its request. Pure.
+
+Invariant: an item counts as applied only when the server said so. An answer that can't be read is
+Unavailable, which means that nobody knows, and everything is sent again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any, Literal, TypeAlias
+
+import orjson
+
+from connectors.dynamodb.http.connection import Answer
+from engine.meter import TABLE
+
+Mode: TypeAlias = Literal["put", "insert", "newer"]
+Cause: TypeAlias = Literal["table", "index", "partition", "account", "unknown"]
+
+THROTTLES: Mapping[str, Cause] = {
+    "ProvisionedThroughputExceeded": "unknown",
+    "Throttling": "unknown",
+    "ThrottlingError": "unknown",
+    "Throttled": "unknown",
+    "TooManyRequests": "unknown",
+    "SlowDown": "unknown",
+    "RequestThrottled": "account",
+    "RequestLimitExceeded": "account",
+}
+"""Source: botocore's model of DynamoDB and its list of throttling codes, `Exception` cut off."""
+
+CAUSES: Sequence[tuple[str, Cause]] = (
+    ("AccountLimitExceeded", "account"),
+    ("KeyRangeThroughputExceeded", "partition"),
+    ("ProvisionedThroughputExceeded", "table"),
+    ("MaxOnDemandThroughputExceeded", "table"),
+)
+"""Ends of ThrottlingReasons; the start says Table or Index. Source: DynamoDB developer guide, throttling."""
+
+CONFLICTS = frozenset({"TransactionConflict", "TransactionInProgress", "ReplicatedWriteConflict"})
+REFUSALS = frozenset({"Validation", "ValidationError", "ItemCollectionSizeLimitExceeded", "Serialization"})
+EXPIRIES = frozenset({"ExpiredToken", "RequestExpired", "RequestTimeTooSkewed"})
+OUTAGES = frozenset({"InternalServerError", "InternalServer", "InternalFailure", "ServiceUnavailable"})
+HOPELESS = frozenset({"ResourceNotFound", "AccessDenied"})
+"""What a single statement may answer and what all others would answer too."""
+DUPLICATES = frozenset({"DuplicateItem", "ConditionalCheckFailed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """What a request cost.
+
+    Units: `units` write units by index, the table itself under TABLE; `drawn` write units out of the table's
+    own capacity, which its local indexes share; None when the server didn't say.
+    """
+
+    units: Mapping[str, float] = field(default_factory=dict)
+    drawn: float | None = None
+
+
+class Fate(Enum):
+    """What became of one item."""
+
+    APPLIED = "applied"
+    SKIPPED = "skipped"
+    """The condition, or the item that is there, kept it out."""
+    THROTTLED = "throttled"
+    FAILED = "failed"
+    """It may pass: try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One item that the server won't take, and why."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Every item of the request is applied."""
+
+    consumed: Consumed
+
+
+@dataclass(frozen=True, slots=True)
+class Unprocessed:
+    """These items are not applied, all others are. Shape: entries of UnprocessedItems as parsed JSON."""
+
+    entries: Sequence[Mapping[str, Any]]
+    consumed: Consumed
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """Every item has its own fate, in the order of the request."""
+
+    fates: Sequence[Fate | Refusal]
+    consumed: Consumed
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Nothing is applied; `index` names the index whose capacity was short."""
+
+    cause: Cause
+    index: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Nothing is applied: somebody else's transaction holds an item. It may pass soon."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The server failed; nobody knows what is applied."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing is applied, because of at least one item that the server doesn't name."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Nothing is applied: the credentials, or the signature's time, are over."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """Nothing is applied, and no repetition helps; `detail` is what the server says."""
+
+    detail: str
+
+
+Verdict: TypeAlias = (
+    Done | Unprocessed | Each | Throttled | Conflict | Unavailable | Refused | Expired | Fatal
+)
+
+
+def judge(mode: Mode, answer: Answer, items: int) -> Verdict:
+    """Say what an answer means for a request of `items` items."""
+    try:
+        body = orjson.loads(answer.body) if answer.body else {}
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        return _unreadable(answer)
+    if answer.status != 200:
+        return _fault(answer.status, body)
+    consumed = _consumed(body.get("ConsumedCapacity"))
+    match mode:
+        case "put":
+            unprocessed = body.get("UnprocessedItems")
+            if not unprocessed:
+                return Done(consumed)
+            return Unprocessed([entry for entries in unprocessed.values() for entry in entries], consumed)
+        case "insert":
+            responses = body.get("Responses")
+            if not isinstance(responses, list) or len(responses) != items:
+                return Unavailable("the answer doesn't say how each statement ended")
+            fates = [_statement(response) for response in responses]
+            if hopeless := [fate for fate in fates if isinstance(fate, Fatal)]:
+                return hopeless[0]
+            if all(fate is Fate.APPLIED for fate in fates):
+                return Done(consumed)
+            return Each([fate for fate in fates if not isinstance(fate, Fatal)], consumed)
+        case "newer":
+            return Done(consumed)
+
+
+def match_unprocessed(
+    sent: Sequence[bytes], entries: Sequence[Mapping[str, Any]], key: Sequence[str]
+) -> tuple[int, ...] | None:
+    """Return which of the sent items came back, by their primary keys; None when one can't be told.
+
+    Shape: `sent` are items of put mode as JSON; `key` the names of the table's key attributes.
+    """
+    places = {primary_key(orjson.loads(text), key): place for place, text in enumerate(sent)}
+    found = {places.get(primary_key(entry, key)) for entry in entries}
+    if len(places) != len(sent) or len(found) != len(entries):
+        return None
+    matched = [place for place in found if place is not None]
+    return tuple(sorted(matched)) if len(matched) == len(entries) else None
+
+
+def primary_key(entry: Mapping[str, Any], key: Sequence[str]) -> tuple[Any, ...] | None:
+    """Return what identifies the item of a write request: numbers as numbers, however they are written."""
+    match entry:
+        case {"PutRequest": {"Item": dict(attributes)}} | {"DeleteRequest": {"Key": dict(attributes)}}:
+            return tuple(_key_value(attributes.get(name)) for name in key)
+        case _:
+            return None
+
+
+def _key_value(value: Any) -> Any:
+    match value:
+        case {"N": str(number)}:
+            try:
+                return "N", Decimal(number)
+            except InvalidOperation:
+                return "N", number
+        case {"S": str(text)}:
+            return "S", text
+        case {"B": str(base64)}:
+            return "B", base64
+        case _:
+            return None
+
+
+def _unreadable(answer: Answer) -> Verdict:
+    if answer.status in (200, 408, 429) or answer.status >= 500:
+        return Unavailable(f"HTTP {answer.status} without a readable answer")
+    return Fatal(f"it answered HTTP {answer.status} and no JSON, so it doesn't seem to be DynamoDB")
+
+
+def _fault(status: int, body: Mapping[str, Any]) -> Verdict:
+    code = _code(body.get("__type") or body.get("code") or "")
+    message = body.get("message") or body.get("Message") or ""
+    detail = f"{code}: {message}" if message else code or f"HTTP {status}"
+    if code in THROTTLES:
+        return _throttled(THROTTLES[code], message, body)
+    if code == "ConditionalCheckFailed":
+        return Each((Fate.SKIPPED,), Consumed())
+    if code in CONFLICTS:
+        return Conflict(detail)
+    if status >= 500 or status == 408 or code in OUTAGES:
+        return Unavailable(detail)
+    if status == 429:
+        return _throttled("unknown", message, body)
+    if code in REFUSALS or status == 413:
+        return Refused(detail)
+    if code == "InvalidSignature":
+        # Its message repeats what was signed, the session token among it.
+        return Expired(f"{code}: the clock is off") if _time_is_off(message) else Fatal(code)
+    return Expired(detail) if code in EXPIRIES else Fatal(detail)
+
+
+def _code(text: str) -> str:
+    """Cut `com.amazonaws.dynamodb.v20120810#ValidationException` down to `Validation`."""
+    return text.rsplit("#", 1)[-1].split(":", 1)[0].removesuffix("Exception")
+
+
+def _time_is_off(message: str) -> bool:
+    return "Signature expired" in message or "not yet current" in message
+
+
+def _throttled(cause: Cause, message: str, body: Mapping[str, Any]) -> Throttled:
+    reasons = body.get("ThrottlingReasons") or body.get("throttlingReasons")
+    for entry in reasons if isinstance(reasons, list) else ():
+        reason, resource = entry.get("reason") or "", entry.get("resource") or ""
+        index = resource.rsplit("/index/", 1)[1] if "/index/" in resource else None
+        for end, named in CAUSES:
+            if reason.endswith(end):
+                # A hot key range of an index isn't one of the table's partition keys: it slows the index.
+                on_index = named != "account" and (reason.startswith("Index") or index is not None)
+                return Throttled("index" if on_index else named, index)
+    if cause == "unknown" and "secondary index" in message:
+        return Throttled("index")
+    if cause == "unknown" and "throughput for the table" in message:
+        return Throttled("table")
+    return Throttled(cause)
+
+
+def _statement(response: Any) -> Fate | Refusal | Fatal:
+    error = response.get("Error") if isinstance(response, dict) else None
+    if not error:
+        return Fate.APPLIED
+    code, message = _code(error.get("Code") or ""), error.get("Message") or ""
+    if code in DUPLICATES:
+        return Fate.SKIPPED
+    if code in THROTTLES:
+        return Fate.THROTTLED
+    if code in CONFLICTS or code in OUTAGES:
+        return Fate.FAILED
+    detail = f"{code}: {message}" if message else code
+    return Fatal(detail) if code in HOPELESS else Refusal(detail)
+
+
+def _consumed(told: Any) -> Consumed:
+    """Add up what one answer says per index; a request goes to one table only."""
+    units: dict[str, float] = {}
+    drawn: float | None = None
+    for capacity in told if isinstance(told, list) else (told,) if isinstance(told, dict) else ():
+        table = capacity.get("Table")
+        own = capacity.get("CapacityUnits", 0.0) if table is None else table.get("CapacityUnits", 0.0)
+        units[TABLE] = units.get(TABLE, 0.0) + own
+        drawn = (drawn or 0.0) + own
+        for name, index in (capacity.get("GlobalSecondaryIndexes") or {}).items():
+            units[name] = units.get(name, 0.0) + index.get("CapacityUnits", 0.0)
+        for name, index in (capacity.get("LocalSecondaryIndexes") or {}).items():
+            units[name] = units.get(name, 0.0) + index.get("CapacityUnits", 0.0)
+            drawn += index.get("CapacityUnits", 0.0)
+    return Consumed(units, drawn)
+
+
+def explain(fatal: Fatal, operation: str, table: str) -> str:
+    """Put into one sentence what stands in the way and what to do about it."""
+    said = f"run again (DynamoDB says {fatal.detail})"
+    match fatal.detail.split(":", 1)[0]:
+        case "AccessDenied":
+            return f"no permission to write to table {table}: allow dynamodb:{operation} on it and {said}"
+        case "ResourceNotFound":
+            return f"table {table} isn't there any more: create it or mend target.table, and {said}"
+        case "UnrecognizedClient" | "InvalidSignature" | "MissingAuthenticationToken" | "IncompleteSignature":
+            return f"the AWS credentials aren't accepted: mend them or target.profile, and {said}"
+        case _:
+            return f"table {table} can't be written: mend what stands in the way and {said}"

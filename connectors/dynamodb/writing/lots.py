@@ -1,0 +1,264 @@
+"""Which items go into the next request. Pure: every call is told the time.
+
+Fresh items go in the order of their batch; leftovers of several batches are packed together and filled up
+with fresh ones. The items of a hot partition key wait in a lane of their own, with its own pace, and ride
+along as that allows.
+
+Invariant: every item of a load is in exactly one place: fresh, waiting to be sent again, in a lane, in a lot
+on its way, or settled. No two items of a lot have the same key.
+"""
+
+import heapq
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable
+from math import ceil
+
+from connectors.dynamodb.limits import PARTITION_WCU_PER_S
+from connectors.dynamodb.writing.loads import NEVER, Lane, Load, Lot, Run, Share
+from engine.throttle import Pace
+
+LANES_MAX = 64
+"""More hot keys than this are not the exception that lanes are for: then the whole table slows down."""
+
+GATHER_S = 0.05
+"""Leftovers ripen in steps of this, so that they meet and fill requests."""
+
+LANE_IDLE_S = 2.0
+"""How long a hot key's pace is remembered when nothing of it waits any more."""
+
+
+class Queue:
+    """All that waits to be sent.
+
+    Ordering: halves of a refused request first, then hot keys as far as their pace allows, then what is to be
+    sent again, then fresh items, one segment after another in turn and each segment's batches in their order.
+    """
+
+    def __init__(self, items_max: int, bytes_max: int) -> None:
+        self._items_max = items_max
+        self._bytes_max = bytes_max
+        self._exact: deque[Lot] = deque()
+        self._again: deque[Run] = deque()
+        self._later: list[tuple[float, int, Run]] = []
+        self._numbers = 0
+        self._fresh: dict[int, deque[Load]] = {}
+        self._turns: deque[int] = deque()
+        self.lanes: dict[int, Lane] = {}
+
+    def add(self, load: Load) -> None:
+        """Take in a batch."""
+        segment = load.encoded.batch.segment
+        if segment not in self._fresh:
+            self._fresh[segment] = deque()
+            self._turns.append(segment)
+        self._fresh[segment].append(load)
+
+    def again(self, runs: Iterable[Run], at: float) -> None:
+        """Send these again, not before `at`, and together with what else ripens then."""
+        at = ceil(at / GATHER_S) * GATHER_S
+        for run in runs:
+            self._numbers += 1
+            heapq.heappush(self._later, (at, self._numbers, run))
+
+    def exactly(self, lots: Iterable[Lot]) -> None:
+        """Send these next, each as it is."""
+        self._exact.extend(lots)
+
+    def park(self, partition: int, now: float) -> None:
+        """Give a hot partition key a lane of its own, while there are few."""
+        if partition not in self.lanes and len(self.lanes) < LANES_MAX:
+            self.lanes[partition] = Lane(Pace(now, PARTITION_WCU_PER_S), used_at=now)
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        for waiting in (self._exact, self._again, self._later, self._fresh, self._turns, self.lanes):
+            waiting.clear()
+
+    def next_at(self, now: float) -> float:
+        """Return when something will be ready that isn't; NEVER when nothing waits for its time."""
+        lanes = min((lane.ready_at(now) for lane in self.lanes.values()), default=NEVER)
+        return min(lanes, self._later[0][0] if self._later else NEVER)
+
+    def take(self, now: float, units_max: float) -> Lot | None:
+        """Return the next lot, or None when nothing is ready.
+
+        Units: `units_max` write units, exceeded only by a single item that is larger.
+        """
+        if self._exact:
+            return self._exact.popleft()
+        while self._later and self._later[0][0] <= now:
+            self._again.append(heapq.heappop(self._later)[2])
+        if self._again or self.lanes:
+            return self._pack(now, units_max)
+        load = self._next_load()
+        if load is None:
+            return None
+        stop = self._fit(load, load.next, load.items, self._items_max, self._bytes_max, units_max)
+        run = Run(load, load.next, max(stop, load.next + 1))
+        load.next = run.stop
+        self._turns.rotate(-1)
+        return Lot([run], run.stop - run.start, run.units)
+
+    def _pack(self, now: float, units_max: float) -> Lot | None:
+        """Make a lot out of whatever is ready, item keys being told apart."""
+        packing = _Packing(self, units_max)
+        shares = self._ride_along(packing, now)
+        clashing: list[Run] = []
+        while self._again and packing.room:
+            run = self._again.popleft()
+            if run.load.abandoned:
+                continue
+            if (lane := self._lane_of(run)) is not None:
+                lane.runs.append(run)
+            elif packing.clashes(run):
+                clashing.append(run)
+            elif (rest := packing.add(run)) is not None:
+                self._again.appendleft(rest)
+                break
+        self._again.extendleft(reversed(clashing))
+        while packing.room and (load := self._next_load()) is not None:
+            run = Run(load, load.next, self._cool_until(load))
+            if run.start == run.stop:
+                self._divert(load)
+                continue
+            if packing.clashes(run):
+                break
+            rest = packing.add(run)
+            load.next = run.stop if rest is None else rest.start
+            if rest is not None and rest.start == run.start:
+                break
+            self._turns.rotate(-1)
+        if not packing.runs:
+            return None
+        return Lot(packing.runs, packing.items, packing.units, tuple(shares))
+
+    def _ride_along(self, packing: "_Packing", now: float) -> list[Share]:
+        """Take of every lane what its pace allows."""
+        shares: list[Share] = []
+        for partition, lane in list(self.lanes.items()):
+            units = 0
+            epoch = 0
+            ready = lane.ready_at(now) <= now
+            while ready and lane.runs and packing.room:
+                run = lane.runs.popleft()
+                if run.load.abandoned:
+                    continue
+                first = run.one(run.start)
+                ready = lane.pace.wait_s(first.units, now) == 0.0
+                if not ready or packing.clashes(first) or packing.add(first) is not None:
+                    lane.runs.appendleft(run)
+                    break
+                if run.stop > first.stop:
+                    lane.runs.appendleft(run._replace(start=first.stop))
+                epoch = lane.pace.take(first.units, now)
+                units += first.units
+                lane.used_at = now
+            if units:
+                shares.append(Share(partition, lane, epoch, units))
+            elif not lane.runs and now - lane.used_at > LANE_IDLE_S:
+                del self.lanes[partition]
+        return shares
+
+    def _cool_until(self, load: Load) -> int:
+        """Return the end of the fresh items from `load.next` on that may go into one lot and aren't hot."""
+        stop = min(load.next + self._items_max, load.items)
+        if self.lanes:
+            for index, partition in enumerate(load.partitions(load.next, stop), load.next):
+                if partition in self.lanes:
+                    return index
+        return stop
+
+    def _divert(self, load: Load) -> None:
+        """Move the hot items that are next into their lanes, up to a request's worth."""
+        stop = min(load.next + self._items_max, load.items)
+        for partition in load.partitions(load.next, stop):
+            lane = self.lanes.get(partition)
+            if lane is None:
+                return
+            lane.runs.append(Run(load, load.next, load.next + 1))
+            load.next += 1
+
+    def _lane_of(self, run: Run) -> Lane | None:
+        """Return the lane of a run of a single item; longer runs are told apart only when they come back."""
+        return self.lanes.get(run.partition) if self.lanes else None
+
+    def _next_load(self) -> Load | None:
+        """Return the load whose turn it is to give fresh items."""
+        while self._turns:
+            segment = self._turns[0]
+            loads = self._fresh[segment]
+            if loads[0].next < loads[0].items and not loads[0].abandoned:
+                return loads[0]
+            loads.popleft()
+            if not loads:
+                del self._fresh[segment]
+                self._turns.popleft()
+        return None
+
+    @staticmethod
+    def _fit(load: Load, start: int, stop: int, items: int, nbytes: int, units: float) -> int:
+        """Return how far the items from `start` on fit into what is left of a request."""
+        stop = min(stop, start + items)
+        if load.offsets[stop] - load.offsets[start] > nbytes:
+            stop = bisect_right(load.offsets, load.offsets[start] + nbytes, start, stop + 1) - 1
+        if load.units[stop] - load.units[start] > units:
+            stop = bisect_right(load.units, load.units[start] + units, start, stop + 1) - 1
+        return max(stop, start)
+
+
+class _Packing:
+    """A lot that is being put together out of several runs."""
+
+    __slots__ = (
+        "_bytes_left",
+        "_items_left",
+        "_keys",
+        "_queue",
+        "_units_max",
+        "items",
+        "room",
+        "runs",
+        "units",
+    )
+
+    def __init__(self, queue: Queue, units_max: float) -> None:
+        self._queue = queue
+        self._items_left = queue._items_max
+        self._bytes_left = queue._bytes_max
+        self._units_max = units_max
+        self._keys: set[int] = set()
+        self.runs: list[Run] = []
+        self.items = 0
+        self.units = 0
+        self.room = True
+
+    def clashes(self, run: Run) -> bool:
+        """Say whether the lot holds a key of this run already."""
+        return not self._keys.isdisjoint(self._hashes(run))
+
+    def add(self, run: Run) -> Run | None:
+        """Take in as much of a run as fits and return the rest; a single item fits into an empty lot."""
+        stop = Queue._fit(
+            run.load, run.start, run.stop, self._items_left, self._bytes_left, self._units_max - self.units
+        )
+        if not self.runs:
+            stop = max(stop, run.start + 1)
+        if stop > run.start:
+            taken = run._replace(stop=stop)
+            self.runs.append(taken)
+            self.items += stop - run.start
+            self.units += taken.units
+            self._items_left -= stop - run.start
+            self._bytes_left -= run.load.offsets[stop] - run.load.offsets[run.start]
+            self._keys.update(self._hashes(taken))
+        if stop < run.stop:
+            self.room = False
+            return run._replace(start=stop)
+        self.room = self._items_left > 0
+        return None
+
+    @staticmethod
+    def _hashes(run: Run) -> list[int]:
+        hashes: list[int] = run.load.encoded.key_hashes[run.start : run.stop].tolist()
+        return hashes

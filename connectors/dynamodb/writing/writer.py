@@ -1,0 +1,216 @@
+"""Sends encoded batches: one request after another as pace and gate allow, until every item is settled.
+
+Invariant: `write` returns only when each of its items is settled, exactly once; after an error that concerns
+everybody nothing more is sent.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Protocol
+
+from connectors.dynamodb.http.connection import Answer, TransportError
+from connectors.dynamodb.writing import answers
+from connectors.dynamodb.writing.loads import NEVER, Load, Lot
+from connectors.dynamodb.writing.outage import Outage
+from connectors.dynamodb.writing.settling import Settling, Terms
+from engine.batch import EncodedBatch, WriteReport
+from engine.errors import PermanentError
+from engine.meter import Meter
+from engine.throttle import jittered
+
+RENEWAL_BASE_S, RENEWAL_CAP_S = 1.0, 10.0
+RENEWALS_MAX = 5
+"""So often in a row may the target call the credentials expired before that is final."""
+
+
+class Sender(Protocol):
+    """What carries requests."""
+
+    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
+        """Send one request and return its answer. Raises: TransportError, PermanentError."""
+
+
+class Writer:
+    """Writes batches to one table. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        terms: Terms,
+        meter: Meter,
+        renew: Callable[[], Awaitable[object]],
+        notice: Callable[[str], None],
+        random: Random,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sender = sender
+        self._terms = terms
+        self._meter = meter
+        self._renew = renew
+        self._random = random
+        self._outage = Outage(terms.table, terms.give_up_after_s, notice, random)
+        self._settling = Settling(terms, self._outage, meter, random, self._loop.time())
+        self._queue, self._pace, self._gate = self._settling.queue, self._settling.pace, self._settling.gate
+        self._waiting: dict[Load, asyncio.Future[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._held: Lot | None = None
+        """A lot that waits for the pace."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._renewals = self._vain_renewals = 0
+        self._error: Exception | None = None
+        self._closed = False
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport:
+        """Write all items; return once each is settled.
+
+        Raises: PermanentError, RetriesExhausted.
+        """
+        assert not self._closed, "written to after close"
+        if self._error is not None:
+            raise self._error
+        load = Load(encoded)
+        self._meter.items_skipped += encoded.skipped
+        if load.unsettled:
+            settled = self._waiting[load] = self._loop.create_future()
+            self._queue.add(load)
+            self._pump()
+            try:
+                await settled
+            finally:
+                load.abandoned = True
+                self._waiting.pop(load, None)
+        return WriteReport(load.written, load.deleted, load.skipped, tuple(load.dead_letters))
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        """Never spend more write units per second than this; None: no cap."""
+        self._pace.cap(wcu_per_s, self._loop.time())
+        self._pump()
+
+    async def close(self) -> None:
+        """Abandon what is in flight and end every task."""
+        self._closed = True
+        self._stop_timer()
+        for settled in self._waiting.values():
+            settled.cancel()
+        tasks = [*self._tasks, *([self._renewal] if self._renewal is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _pump(self) -> None:
+        """Start every request that may start now, and be called again when the next one may."""
+        if self._closed or self._error is not None or self._renewal is not None:
+            return
+        now = self._loop.time()
+        wake_at = NEVER
+        while True:
+            if self._in_flight >= (1 if self._outage.away else self._gate.limit):
+                self._gate.wanted()
+                break
+            if now < self._outage.probe_at:
+                wake_at = self._outage.probe_at
+                break
+            lot = self._held or self._queue.take(now, self._pace.lot_units)
+            self._held = None
+            if lot is None:
+                wake_at = self._queue.next_at(now)
+                break
+            if (wait_s := self._pace.wait_s(lot.units, now)) > 0.0:
+                self._held = lot
+                wake_at = now + wait_s
+                break
+            self._start(lot, self._pace.take(lot.units, now))
+        self._meter.rate_limit = self._pace.rate
+        self._stop_timer()
+        if wake_at != NEVER:
+            self._timer = self._loop.call_at(wake_at, self._pump)
+
+    def _start(self, lot: Lot, epoch: int) -> None:
+        self._in_flight += 1
+        self._meter.requests_in_flight += 1
+        if any(run.attempts for run in lot.runs):
+            self._meter.retries += 1
+        task = self._loop.create_task(self._send(lot, epoch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, lot: Lot, epoch: int) -> None:
+        renewals = self._renewals
+        try:
+            request = self._settling.envelope.request(lot)
+            answer = await self._sender.send(request.operation, request.parts)
+            verdict = answers.judge(self._terms.mode, answer, lot.items)
+            self._settling.settle(lot, epoch, verdict, answer, self._loop.time())
+            if not isinstance(verdict, answers.Expired):
+                self._vain_renewals = 0
+            elif renewals == self._renewals:
+                self._begin_renewal(verdict.detail)
+        except TransportError as error:
+            self._lost(lot, str(error))
+        except Exception as error:  # told to everyone who waits in write()
+            self._fail(error)
+        finally:
+            self._in_flight -= 1
+            self._meter.requests_in_flight -= 1
+            self._tell_finished()
+            self._pump()
+
+    def _lost(self, lot: Lot, detail: str) -> None:
+        self._meter.requests["error"] += 1
+        try:
+            self._settling.failed(lot, detail, self._loop.time())
+        except Exception as error:  # told to everyone who waits in write()
+            self._fail(error)
+
+    def _tell_finished(self) -> None:
+        for load in self._settling.finished:
+            settled = self._waiting.get(load)
+            if settled is not None and not settled.done():
+                settled.set_result(None)
+        self._settling.finished.clear()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _begin_renewal(self, detail: str) -> None:
+        """Ask for fresh credentials, once for all requests that the old ones failed."""
+        self._renewals += 1
+        self._vain_renewals += 1
+        if self._vain_renewals > RENEWALS_MAX:
+            raise PermanentError(
+                f"the target goes on calling the credentials expired ({detail}): "
+                "look at this machine's clock and at target.profile, then run again"
+            )
+        self._renewal = self._loop.create_task(self._renew_credentials(self._vain_renewals))
+
+    async def _renew_credentials(self, attempt: int) -> None:
+        try:
+            if attempt > 1:
+                await asyncio.sleep(jittered(attempt, RENEWAL_BASE_S, RENEWAL_CAP_S, self._random))
+            await self._renew()
+        except Exception as error:  # told to everyone who waits in write()
+            self._fail(error)
+        finally:
+            self._renewal = None
+            self._pump()
+
+    def _fail(self, error: Exception) -> None:
+        """Let every write fail, now and later."""
+        if self._error is not None:
+            return
+        self._error = error
+        self._queue.clear()
+        self._held = None
+        self._stop_timer()
+        for settled in self._waiting.values():
+            if not settled.done():
+                settled.set_exception(error)
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()

@@ -1,0 +1,76 @@
+"""What all sections of the job file have in common: frozen, no unknown keys, faults that have a place.
+
+Invariant: a message says what doesn't fit and what to do, and never repeats a value, which may be a secret.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from engine.errors import JobError
+from engine.job.template import parse
+
+
+class Misfit(ValueError):
+    """A fault found by a section's own checks; `at` is the path from the section to the key at fault."""
+
+    def __init__(self, what: str, *at: str | int) -> None:
+        super().__init__(what)
+        self.at = at
+
+
+class Section(BaseModel):
+    """A frozen part of the job; unknown keys are errors that name the nearest known one."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = {*cls.model_fields, *cls.known_keys()}
+            for key in data:
+                if key not in known:
+                    raise Misfit(f"this key isn't known; {nearest(str(key), cls.known_keys())}", str(key))
+        return data
+
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        """Return the keys of this section as a user writes them, in the order of its fields."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that names the known key nearest to an unknown one, or all of them."""
+    names = tuple(known)
+    match get_close_matches(key, names, n=1, cutoff=0.6):
+        case [name]:
+            return f"did you mean {name!r}?"
+        case _:
+            return f"known here: {', '.join(names)}"
+
+
+def _parses(text: str) -> str:
+    try:
+        parse(text)
+    except JobError as error:
+        raise Misfit(str(error)) from error
+    return text
+
+
+def _unique(names: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise Misfit(f"{name!r} stands here twice", position)
+    return names
+
+
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+TemplateText: TypeAlias = Annotated[str, AfterValidator(_parses)]
+Names: TypeAlias = Annotated[tuple[Text, ...], AfterValidator(_unique)]
+"""Names of columns or attributes, none twice."""
+SomeNames: TypeAlias = Annotated[Names, Field(min_length=1)]

@@ -1,0 +1,186 @@
+"""The `target` and `state` sections: where items are written, and where progress is kept.
+
+Invariant: a table that is to be created can be: its keys, types and capacities fit together.
+"""
+
+import re
+from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from engine.job.section import Misfit, Section, SomeNames, Text
+
+TABLE_NAME = r"^([a-zA-Z0-9_.-]{3,255}|arn:[^\s]{1,1020})$"
+"""A table's name or ARN. Source: API_CreateTable and API_BatchWriteItem, TableName."""
+INDEX_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
+"""Source: API_GlobalSecondaryIndex, IndexName."""
+TAGS_MAX = 50
+"""Source: Amazon DynamoDB Developer Guide, "Tagging restrictions"."""
+ATTRIBUTE_NAME_MAX = 255
+"""Of a key attribute. Source: API_KeySchemaElement, AttributeName."""
+KMS_KEY = re.compile(
+    r"default|kms|arn:\S+|alias/\S+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}"
+)
+"""Source: API_SSESpecification, KMSMasterKeyId."""
+
+PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
+KeyName: TypeAlias = Annotated[str, Field(min_length=1, max_length=ATTRIBUTE_NAME_MAX)]
+
+
+def _endpoint_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Misfit("it isn't a URL; write one such as http://127.0.0.1:8000") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Misfit("it must be a URL such as http://127.0.0.1:8000")
+    if "@" in parts.netloc:
+        raise Misfit("it must hold no user or password; credentials come from the AWS defaults")
+    return url
+
+
+def _kms_key(text: str) -> str:
+    if not KMS_KEY.fullmatch(text):
+        raise Misfit("it must be default, kms, or the id, alias/… or ARN of a KMS key")
+    return text
+
+
+EndpointUrl: TypeAlias = Annotated[str, AfterValidator(_endpoint_url)]
+
+
+class Gsi(Section):
+    """A global secondary index of a table to create."""
+
+    name: Annotated[str, Field(pattern=INDEX_NAME)]
+    """The index's name."""
+    partition_key: KeyName
+    """The attribute that is its partition key."""
+    sort_key: KeyName | None = None
+    """The attribute that is its sort key, if it has one."""
+    projection: Literal["all", "keys_only"] | SomeNames = "all"
+    """What the index holds: `all`, `keys_only`, or a list of attributes."""
+
+
+class Create(Section):
+    """How `backfill table create` makes the target table."""
+
+    partition_key: KeyName = "PK"
+    """The attribute that is the partition key."""
+    sort_key: KeyName | None = "SK"
+    """The attribute that is the sort key; null for none."""
+    key_types: dict[KeyName, Literal["S", "N", "B"]] = Field(default_factory=dict)
+    """Type of each key attribute, of the table and its indexes; S where it isn't given."""
+    billing: Literal["on_demand", "provisioned"] = "on_demand"
+    """How capacity is paid for."""
+    read_capacity: PositiveInt | None = None
+    """Read units per second of the table and of each index, with `billing: provisioned`."""
+    write_capacity: PositiveInt | None = None
+    """Write units per second of the table and of each index, with `billing: provisioned`."""
+    gsi: tuple[Gsi, ...] = ()
+    """Global secondary indexes."""
+    pitr: bool = False
+    """Point-in-time recovery."""
+    encryption: Annotated[str, AfterValidator(_kms_key)] = "default"
+    """`default` (a key owned by AWS), `kms` (managed by AWS), or the id, alias or ARN of a KMS key."""
+    tags: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]],
+        Field(max_length=TAGS_MAX),
+    ] = Field(default_factory=dict)
+    """The table's tags."""
+    stream: Literal["keys_only", "new_image", "old_image", "new_and_old_images"] | None = None
+    """What the table's stream shows; no stream by default."""
+    warm_throughput: Annotated[dict[Literal["read", "write"], PositiveInt], Field(min_length=1)] | None = None
+    """Units per second (`read`, `write`) that the table is warmed for, so that a load needn't wait for it."""
+    deletion_protection: bool = False
+    """Whether the table is protected from deletion."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Create":
+        if self.partition_key == self.sort_key:
+            raise Misfit("it is the partition key already", "sort_key")
+        names: set[str] = set()
+        for position, index in enumerate(self.gsi):
+            if index.name in names:
+                raise Misfit("another index has this name", "gsi", position, "name")
+            if index.partition_key == index.sort_key:
+                raise Misfit("it is the index's partition key already", "gsi", position, "sort_key")
+            names.add(index.name)
+        for name in self.key_types:
+            if name not in self.key_attributes:
+                known = ", ".join(sorted(self.key_attributes))
+                raise Misfit(
+                    f"neither the table nor an index has this key; types fit: {known}", "key_types", name
+                )
+        for key, units in (("read_capacity", self.read_capacity), ("write_capacity", self.write_capacity)):
+            if self.billing == "provisioned" and units is None:
+                raise Misfit("`billing: provisioned` needs it", key)
+            if self.billing == "on_demand" and units is not None:
+                raise Misfit("it needs `billing: provisioned`", key)
+        return self
+
+    @property
+    def table_key(self) -> tuple[str, ...]:
+        """The table's key attributes, the partition key first."""
+        return (self.partition_key,) if self.sort_key is None else (self.partition_key, self.sort_key)
+
+    @property
+    def key_attributes(self) -> frozenset[str]:
+        """The key attributes of the table and of all its indexes."""
+        of_indexes = {
+            key for index in self.gsi for key in (index.partition_key, index.sort_key) if key is not None
+        }
+        return frozenset({*self.table_key, *of_indexes})
+
+
+class DynamoDBTarget(Section):
+    """A DynamoDB table."""
+
+    type: Literal["dynamodb"]
+    """The kind of target."""
+    table: Annotated[str, Field(pattern=TABLE_NAME)]
+    """The table's name or ARN."""
+    region: Text | None = None
+    """The AWS region; by default from the environment or the profile."""
+    endpoint_url: EndpointUrl | None = None
+    """Another endpoint than the region's, such as a local server's."""
+    profile: Text | None = None
+    """The profile of the AWS configuration to take credentials and region from."""
+    mode: Literal["put", "insert", "newer"] = "put"
+    """`put` replaces, `insert` keeps what is there, `newer` writes where `version` is greater."""
+    version: Text | None = None
+    """The attribute that `mode: newer` compares."""
+    max_wcu: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The most write units per second, over all workers; by default the load adapts to throttling."""
+    give_up_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
+    """Seconds for which an unreachable target is waited for before the run stops, resumable."""
+    create: Create | None = None
+    """How `backfill table create` makes the table."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "DynamoDBTarget":
+        if self.mode == "newer" and self.version is None:
+            raise Misfit("`newer` needs `version`, the attribute to compare", "mode")
+        if self.version is not None and "mode" not in self.model_fields_set:
+            raise Misfit("only `mode: newer` compares it; say which mode is meant", "version")
+        return self
+
+
+class SqliteState(Section):
+    """State in files below --state."""
+
+    type: Literal["sqlite"] = "sqlite"
+    """The kind of state."""
+
+
+class DynamoDBState(Section):
+    """State in a DynamoDB table, for runs that may go on from another machine."""
+
+    type: Literal["dynamodb"]
+    """The kind of state."""
+    table: Annotated[str, Field(pattern=TABLE_NAME)]
+    """The table's name; it is created if it isn't there."""
+    region: Text | None = None
+    """The AWS region; by default from the environment or the profile."""
+    endpoint_url: EndpointUrl | None = None
+    """Another endpoint than the region's, such as a local server's."""

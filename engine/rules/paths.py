@@ -1,0 +1,136 @@
+"""Placeholders' paths: from a name in a template to the value that it stands for.
+
+Invariant: a column's exact name wins over a path into another column.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.errors import JobError
+from engine.job.template import Placeholder, Template, single
+from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
+from engine.rules.extracts import Extracts
+from engine.rules.fields import FLAW_FIELD, LIST_FIELD, is_inner, list_column
+from engine.rules.formats import formatted
+from engine.rules.values import UNSUPPORTED, Value, by_python, checked, described, representation, text, wire
+from engine.wire.fragments import elements
+
+EACH, INDEX = "\0each", "\0index"
+"""Columns that `for_each` adds to a frame; no source can name a column so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the placeholders of a rule may name.
+
+    `each` is the kind of the list's elements inside a `for_each` rule, else None. `extracts` collects what
+    the rule's paths want of documents.
+    """
+
+    columns: Mapping[str, Kind]
+    extracts: Extracts
+    each: Kind | None = None
+
+
+def placed(placeholder: Placeholder, scope: Scope) -> Value:
+    """Return the value that a placeholder stands for, formatted if it says so.
+
+    Raises: JobError naming the nearest column when there is none of that name.
+    """
+    name = ".".join(placeholder.path)
+    value = resolved(placeholder.path, scope)
+    return value if placeholder.format is None else formatted(value, placeholder.format, name)
+
+
+def resolved(path: tuple[str, ...], scope: Scope) -> Value:
+    """Return the value at a path."""
+    if scope.each is not None and path[0] == "each":
+        return _below(Value(pl.col(EACH), scope.each), path[1:], "each", scope)
+    if scope.each is not None and path == ("index",):
+        return Value(pl.col(INDEX).cast(pl.String), Scalar.INT)
+    for length in range(len(path), 0, -1):
+        name = ".".join(path[:length])
+        if name in scope.columns:
+            return _below(Value(pl.col(name), scope.columns[name]), path[length:], name, scope)
+    raise JobError(f"there is no column {'.'.join(path)!r}{nearest('.'.join(path), scope.columns)}")
+
+
+def templated(template: Template, scope: Scope) -> Value:
+    """Return the value of a template: one placeholder keeps its kind, anything else is text."""
+    only = single(template)
+    if only is not None:
+        return placed(only, scope)
+    parts = [
+        pl.lit(part) if isinstance(part, str) else text(placed(part, scope), ".".join(part.path)).expr
+        for part in template
+    ]
+    flaws = [
+        flaw
+        for part in template
+        if isinstance(part, Placeholder)
+        and (flaw := text(placed(part, scope), ".".join(part.path)).flaw) is not None
+    ]
+    expr = pl.concat_str(parts) if len(parts) > 1 else parts[0] if parts else pl.lit("")
+    return Value(expr, Scalar.STRING, pl.coalesce(flaws) if flaws else None)
+
+
+def listed(value: Value, name: str) -> Value:
+    """Return the list that `for_each` goes through.
+
+    Raises: JobError when values of that kind are never lists.
+    """
+    match value.kind:
+        case ListOf():
+            return value
+        case Document():
+            each = ListOf(Document())
+            split = by_python(value.expr, elements, representation(each))
+            return checked(
+                wire(value), split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none"
+            )
+        case _:
+            raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")
+
+
+def elements_at(path: tuple[str, ...], scope: Scope) -> Value:
+    """Return the list at a path for `for_each`: taken apart by the source, or by us.
+
+    Raises: JobError when there is no such column, or its values are never lists.
+    """
+    column = list_column(path)
+    kind = scope.columns.get(column)
+    if not isinstance(kind, StructOf):
+        return listed(resolved(path, scope), ".".join(path))
+    fields = pl.col(column).struct
+    return Value(fields.field(LIST_FIELD), dict(kind.fields)[LIST_FIELD], fields.field(FLAW_FIELD))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean …?`, or the names that there are when none is near."""
+    names = sorted(other for other in known if not is_inner(other))
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(names[:20])}" + (" …" if len(names) > 20 else "") if names else ""
+
+
+def _below(value: Value, path: tuple[str, ...], name: str, scope: Scope) -> Value:
+    """Go down a path of field or member names."""
+    if not path:
+        return value
+    match value.kind:
+        case StructOf(fields):
+            kinds = dict(fields)
+            for length in range(len(path), 0, -1):
+                field = ".".join(path[:length])
+                if field in kinds:
+                    inner = Value(value.expr.struct.field(field), kinds[field], value.flaw)
+                    return _below(inner, path[length:], f"{name}.{field}", scope)
+            raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
+        case Document():
+            return scope.extracts.found(value, name, path)
+        case _:
+            raise JobError(f"{name} is {described(value.kind)}, so there is no {'.'.join(path)!r} in it")

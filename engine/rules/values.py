@@ -1,0 +1,127 @@
+"""What an attribute is made of while a rule is compiled: a Polars expression, its kind, and why it may fail.
+
+Invariant: where a value's flaw is not null, the value itself is null; so a column without nulls has no flaws,
+and flaws need computing only for columns that have some.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from engine.errors import JobError
+from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf, arrow_type
+from engine.wire.documents import documents_from_json
+from engine.wire.fragments import NULL_WIRE, NUMBER_FLAW, scalar_texts
+
+UNSUPPORTED = "value_unsupported"
+"""The dead-letter reason for what a rule can't make of a value."""
+_PLAIN_SCALAR = r"""^\{"(?:S|N|B)":"([^"\\]*)"\}$"""
+"""A fragment whose text stands in it as it is; others need a JSON parser."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of every row: `expr` in the representation of `kind`; `flaw` null or `reason: detail`."""
+
+    expr: pl.Expr
+    kind: Kind
+    flaw: pl.Expr | None = None
+
+
+def literal(value: str, kind: Scalar) -> Value:
+    """Return the same value for every row."""
+    return Value(pl.lit(value, dtype=pl.String), kind)
+
+
+def representation(kind: Kind) -> pl.DataType:
+    """Return the Polars type that values of a kind travel in."""
+    return pl.Series(pa.array([], type=arrow_type(kind))).dtype
+
+
+def checked(value: Value, expr: pl.Expr, kind: Kind, flaw: str) -> Value:
+    """Return what became of a value; where it became null on the way, that is a flaw.
+
+    `flaw` is `reason: detail`.
+    """
+    lost = pl.when(value.expr.is_not_null() & expr.is_null()).then(pl.lit(flaw))
+    return Value(expr, kind, lost if value.flaw is None else pl.coalesce(value.flaw, lost))
+
+
+def by_python(expr: pl.Expr, convert: Callable[[list[Any]], list[Any]], result: pl.DataType) -> pl.Expr:
+    """Map values with a Python function over a whole column: for what no expression can do."""
+
+    def column(series: pl.Series) -> pl.Series:
+        return pl.Series(series.name, convert(series.to_list()), dtype=result)
+
+    return expr.map_batches(column, return_dtype=result, is_elementwise=True)
+
+
+def parsed_json(expr: pl.Expr) -> pl.Expr:
+    """Turn JSON texts into documents; what is no JSON carries its flaw inside."""
+    document = representation(Document())
+
+    def column(series: pl.Series) -> pl.Series:
+        parsed = documents_from_json(series.to_arrow().cast(pa.string()))
+        return pl.Series(series.name, parsed, dtype=document)
+
+    return expr.map_batches(column, return_dtype=document, is_elementwise=True)
+
+
+def text_documents(expr: pl.Expr) -> pl.Expr:
+    """Turn texts into documents that are texts."""
+    quoted = pl.struct(expr.alias("")).struct.json_encode().str.strip_prefix('{"":').str.strip_suffix("}")
+    return parsed_json(pl.when(expr.is_not_null()).then(quoted))
+
+
+def wire(value: Value) -> Value:
+    """Return a document's wire fragment as text; null for NULL.
+
+    A number that DynamoDB can't hold is still a text, so only the document's other flaws are flaws here.
+    """
+    fragment, flaw = value.expr.struct.field("wire"), value.expr.struct.field("flaw")
+    fatal = pl.when(~flaw.str.starts_with(NUMBER_FLAW)).then(flaw)
+    sound = pl.when((fragment != NULL_WIRE) & fatal.is_null()).then(fragment)
+    return Value(sound, Scalar.STRING, fatal if value.flaw is None else pl.coalesce(value.flaw, fatal))
+
+
+def text(value: Value, name: str) -> Value:
+    """Return the canonical text of a value, for use among other text.
+
+    Raises: JobError for kinds that have none.
+    """
+    match value.kind:
+        case Scalar() | Decimal():
+            return Value(value.expr, Scalar.STRING, value.flaw)
+        case Document():
+            fragment = wire(value)
+            plain = fragment.expr.str.extract(_PLAIN_SCALAR)
+            others = pl.when(plain.is_null()).then(fragment.expr)
+            texts = pl.coalesce(plain, by_python(others, scalar_texts, pl.String()))
+            return checked(
+                fragment, texts, Scalar.STRING, f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
+            )
+        case ListOf() | SetOf() | StructOf() | Members():
+            raise JobError(
+                f"{name} is {described(value.kind)}, which has no text to put among other text; "
+                "name a field of it, or give it an attribute of its own"
+            )
+
+
+def described(kind: Kind) -> str:
+    """Return a kind in words, for messages."""
+    match kind:
+        case Scalar():
+            return f"of type {kind.value}"
+        case Decimal(precision, scale):
+            return f"of type numeric({precision},{scale})"
+        case Document() | Members():
+            return "a document"
+        case ListOf():
+            return "a list"
+        case SetOf():
+            return "a set"
+        case StructOf():
+            return "a composite"

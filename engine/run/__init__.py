@@ -1,0 +1,1 @@
+"""The straight line and who drives it: pipeline, workers, coordinator, runner."""

@@ -1,0 +1,253 @@
+"""Who reads which segment, and what of it is safe: hands out segments, gathers marks, checkpoints, ticks.
+
+Invariant: a mark counts only once its checkpoint transaction is durable; whatever a worker did beyond its
+last durable mark is done again after an interruption.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.batch import Counts, Effort, Mark
+from engine.contracts import CheckpointStore, RunState
+from engine.errors import BackfillError, PermanentError
+from engine.events import Event, Notice, Observer, SegmentTally, Tick
+from engine.meter import MeterTotals
+from engine.run.link import Advanced, Assign, Drain, Finished, Limit, NoMore, Noted, RunnerEnd, Ticked, Want
+from engine.run.worker import Usage
+
+CHECKPOINT_S = 1.0
+"""How long marks may wait for their transaction: a second of work is what a crash costs at most."""
+
+EFFORT_CHECKPOINT_S = 10.0
+"""How often the effort alone is made durable while no mark comes."""
+
+TICK_S = 0.5
+
+DRAIN_S = 30.0
+"""How long what is is in flight may take after a stop; the rest is abandoned and done again later."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """A worker as the coordinator sees it."""
+
+    link: RunnerEnd
+    totals: MeterTotals = field(default_factory=MeterTotals)
+    usage: Usage = field(default_factory=lambda: Usage(0.0, 0))
+    finished: bool = False
+
+
+class Coordinator:
+    """Runs the segments of one run over its workers."""
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        run: RunState,
+        observers: Sequence[Observer],
+        *,
+        max_wcu: float | None,
+        own_usage: Callable[[], Usage],
+    ) -> None:
+        self._store = store
+        self._observers = observers
+        self._max_wcu = max_wcu
+        self._own_usage = own_usage
+        self._own_start = own_usage()
+        self._watermark = run.watermark
+        self._states = {state.segment.number: state for state in run.segments}
+        self._pending = deque(state for state in run.segments if not state.done)
+        self._running: set[int] = set()
+        self._counts = run.counts
+        self._marks: list[Mark] = []
+        self._peers: list[Peer] = []
+        self._began = time.monotonic()
+        self._durable_at = self._began
+        self._stopping = False
+        self._store_failed = False
+        self._fault: Finished | None = None
+        self._stop_asked = asyncio.Event()
+        self._over = asyncio.Event()
+
+    @property
+    def fault(self) -> Finished | None:
+        """The first fault that ended a worker or the checkpoint, if any."""
+        return self._fault
+
+    @property
+    def complete(self) -> bool:
+        """Whether every segment is done and durable, and every item accounted for."""
+        return all(state.done for state in self._states.values()) and self._counts.balanced
+
+    @property
+    def counts(self) -> Counts:
+        """What is durable."""
+        return self._counts
+
+    async def run(self, links: Sequence[RunnerEnd]) -> None:
+        """Hand out segments until all are done, a fault or a stop ends it; then checkpoint once more."""
+        self._peers = [Peer(link) for link in links]
+        self._share_cap()
+        checkpoints = asyncio.create_task(self._checkpoints())
+        ticks = asyncio.create_task(self._ticks())
+        conversations = [asyncio.create_task(self._converse(peer)) for peer in self._peers]
+        try:
+            await self._until_over(conversations)
+        finally:
+            self._over.set()  # not a cancel: it would tear a transaction whose marks are gone from the list
+            for task in (ticks, *conversations):
+                task.cancel()
+            await asyncio.gather(checkpoints, ticks, *conversations, return_exceptions=True)
+        await self._checkpoint(force=True)
+        self._tick()
+
+    def stop(self) -> None:
+        """Have the workers finish what is in flight and read no further."""
+        if not self._stopping:
+            self._stopping = True
+            for peer in self._peers:
+                peer.link.send(Drain())
+            self._stop_asked.set()
+
+    async def _until_over(self, conversations: "Sequence[asyncio.Task[None]]") -> None:
+        """Wait for every worker to finish; after a stop, no longer than DRAIN_S."""
+        stop = asyncio.create_task(self._stop_asked.wait())
+        left: set[asyncio.Task[Any]] = set(conversations)
+        while left and not stop.done():
+            _, waiting = await asyncio.wait({*left, stop}, return_when=asyncio.FIRST_COMPLETED)
+            left = waiting - {stop}
+        stop.cancel()
+        if left:
+            await asyncio.wait(left, timeout=DRAIN_S)
+        for talk in conversations:
+            if talk.done():
+                talk.result()
+
+    async def _converse(self, peer: Peer) -> None:
+        while not peer.finished:
+            match await peer.link.receive():
+                case Want():
+                    self._assign(peer)
+                case Advanced(mark):
+                    self._marks.append(mark)
+                case Ticked(totals, cpu_s, peak_rss_bytes):
+                    peer.totals, peer.usage = totals, Usage(cpu_s, peak_rss_bytes)
+                case Noted(text):
+                    self.tell(Notice(text, "warning"))
+                case Finished() as finished:
+                    peer.finished = True
+                    if finished.error is not None:
+                        self._fail(finished)
+                case None:
+                    peer.finished = True
+                    why = "a worker process died; nothing acked is lost: run the same command to go on"
+                    self._fail(Finished(PermanentError(why)))
+        self._share_cap()
+
+    def _assign(self, peer: Peer) -> None:
+        if self._pending and not self._stopping:
+            state = self._pending.popleft()
+            self._running.add(state.segment.number)
+            peer.link.send(Assign(state.segment, state.end))
+        else:
+            peer.link.send(NoMore())
+
+    def _share_cap(self) -> None:
+        active = [peer for peer in self._peers if not peer.finished]
+        if self._max_wcu is not None:
+            for peer in active:
+                peer.link.send(Limit(self._max_wcu / len(active)))
+
+    def _fail(self, finished: Finished) -> None:
+        if self._fault is None:
+            self._fault = finished
+        self.stop()
+
+    async def _checkpoints(self) -> None:
+        while not self._over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECKPOINT_S):
+                    await self._over.wait()
+            await self._checkpoint(force=time.monotonic() - self._durable_at > EFFORT_CHECKPOINT_S)
+
+    async def _checkpoint(self, *, force: bool) -> None:
+        """Make the gathered marks durable; only then do they count. A store that failed isn't asked again."""
+        marks, self._marks = self._marks, []
+        if self._store_failed or not (marks or force):
+            return
+        try:
+            await self._store.advance(marks, self.effort())
+        except BackfillError as error:
+            self._store_failed = True
+            self._fail(Finished(error))
+            return
+        self._durable_at = time.monotonic()
+        for mark in marks:
+            state = self._states[mark.segment]
+            self._states[mark.segment] = replace(state, end=mark.end, done=mark.done)
+            self._counts += mark.counts
+            if mark.done:
+                self._running.discard(mark.segment)
+
+    def effort(self) -> Effort:
+        """Add up what the run has cost since this process took it up, over its workers."""
+        now = self._own_usage()
+        totals = self._totals()
+        workers = [peer.usage for peer in self._peers]
+        return Effort(
+            requests=sum(totals.requests.values()),
+            items_unprocessed=totals.items_unprocessed,
+            requests_throttled=sum(totals.throttled.values()),
+            retries=totals.retries,
+            elapsed_s=time.monotonic() - self._began,
+            cpu_s=now.cpu_s - self._own_start.cpu_s + sum(used.cpu_s for used in workers),
+            peak_rss_bytes=now.peak_rss_bytes + sum(used.peak_rss_bytes for used in workers),
+            consumed_wcu=totals.consumed,
+            latency=totals.latency,
+        )
+
+    def _totals(self) -> MeterTotals:
+        return sum((peer.totals for peer in self._peers), MeterTotals())
+
+    async def _ticks(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._tick()
+
+    def _tick(self) -> None:
+        complete = sum(state.done for state in self._states.values())
+        running = len(self._running)
+        now = time.monotonic()
+        self.tell(
+            Tick(
+                at_s=now,
+                meter=self._totals(),
+                counts=self._counts,
+                segments=SegmentTally(len(self._states), len(self._pending), running, complete),
+                checkpoint_age_s=now - self._durable_at,
+                elapsed_s=now - self._began,
+                watermark_lag_s=lag_s(self._watermark, datetime.now(UTC)),
+            )
+        )
+
+    def tell(self, event: Event) -> None:
+        """Tell every observer."""
+        for observer in self._observers:
+            observer.on(event)
+
+
+def lag_s(watermark: str | None, now: datetime) -> float | None:
+    """How far the watermark lies behind the clock, in seconds; None where there is none."""
+    if watermark is None:
+        return None
+    try:
+        at = datetime.fromisoformat(watermark)
+    except ValueError:
+        return None
+    return max(0.0, (now - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds())

@@ -1,0 +1,153 @@
+"""The straight line: read → transform → encode → write → acknowledge → checkpoint.
+
+Invariant: a batch only moves forward, and holds its slot of the window from being read until it is
+acknowledged; so what is in memory is bounded, and a segment is done only when its source has ended and its
+ledger is empty.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import perf_counter
+
+from engine.batch import Batch, Cursor, EncodedBatch, Mark, Segment
+from engine.contracts import Source, Target, Transform
+from engine.meter import Meter
+from engine.run.key_gate import KeyGate, Place
+from engine.state.ledger import Ledger, Ticket
+
+
+class Window:
+    """Bounds the bytes of rows that are between being read and being acknowledged.
+
+    Ordering: first come, first served, so that a large batch isn't overtaken forever.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def enter(self, nbytes: int) -> None:
+        """Wait until there is room, and take it; a batch larger than the whole window has it alone."""
+        if not self._waiting and self._fits(nbytes):
+            self._bytes += nbytes
+            return
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((nbytes, room))
+        try:
+            await room
+        except asyncio.CancelledError:
+            if room.done() and not room.cancelled():
+                self.leave(nbytes)
+            else:
+                self._waiting.remove((nbytes, room))
+            raise
+
+    def leave(self, nbytes: int) -> None:
+        """Give room back and let in whom it suffices for."""
+        self._bytes -= nbytes
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size, room = self._waiting.popleft()
+            self._bytes += size
+            room.set_result(None)
+
+    def _fits(self, nbytes: int) -> bool:
+        return self._bytes == 0 or self._bytes + nbytes <= self._bytes_max
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The stages that every batch of this process passes. `gate` is set where item keys may repeat."""
+
+    source: Source
+    transform: Transform
+    target: Target
+    window: Window
+    gate: KeyGate | None
+    threads: Executor
+    meter: Meter
+
+
+async def run_segment(
+    line: Line,
+    segment: Segment,
+    after: Cursor | None,
+    stopping: asyncio.Event,
+    emit: Callable[[Mark], None],
+) -> None:
+    """Carry a segment from behind `after` to its end, or to where `stopping` finds it.
+
+    Every mark goes to `emit`, in source order; the last one says `done` only where the source has ended.
+    Raises: what the source and the target raise; nothing of this segment is in flight afterwards.
+    """
+    ledger = Ledger(segment.number, after)
+    async with asyncio.TaskGroup() as deliveries, aclosing(_timed(line, segment, after)) as batches:
+        async for batch in batches:
+            await line.window.enter(batch.nbytes)
+            place = line.gate.reserve() if line.gate is not None else None
+            deliveries.create_task(_deliver(line, batch, ledger, ledger.open(batch), place, emit))
+            if stopping.is_set():
+                return
+    if (mark := ledger.ended()) is not None:
+        emit(mark)
+
+
+async def _timed(line: Line, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+    """Read a segment, counting rows and the time that the source takes."""
+    async with aclosing(line.source.read(segment, after)) as batches:
+        began = perf_counter()
+        async for batch in batches:
+            line.meter.stage_s["read"] += perf_counter() - began
+            line.meter.rows_read += batch.rows.num_rows
+            yield batch
+            began = perf_counter()
+
+
+async def _deliver(
+    line: Line,
+    batch: Batch,
+    ledger: Ledger,
+    ticket: Ticket,
+    place: Place | None,
+    emit: Callable[[Mark], None],
+) -> None:
+    """Bring one batch to its acknowledgement. The slot and the place are given back whatever happens."""
+    try:
+        prepared = await asyncio.get_running_loop().run_in_executor(line.threads, _prepare, line, batch)
+        encoded = prepared.encoded
+        line.meter.stage_s["transform"] += prepared.transform_s
+        line.meter.stage_s["encode"] += prepared.encode_s
+        if line.gate is not None and place is not None:
+            await line.gate.enter(place, frozenset(encoded.key_hashes.tolist()))
+        began = perf_counter()
+        report = await line.target.write(encoded)
+        line.meter.stage_s["write"] += perf_counter() - began
+        line.meter.items_coalesced += encoded.coalesced
+        for letter in (*encoded.dead_letters, *report.dead_letters):
+            line.meter.dead_lettered[letter.reason] += 1
+        if (mark := ledger.ack(ticket, report, encoded)) is not None:
+            emit(mark)
+    finally:
+        if line.gate is not None and place is not None:
+            line.gate.leave(place)
+        line.window.leave(batch.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    encoded: EncodedBatch
+    transform_s: float
+    encode_s: float
+
+
+def _prepare(line: Line, batch: Batch) -> _Prepared:
+    """Transform and encode in one hop to a thread: two would cost a switch of the event loop more."""
+    began = perf_counter()
+    items = line.transform(batch)
+    between = perf_counter()
+    encoded = line.target.encode(batch, items)
+    return _Prepared(encoded, between - began, perf_counter() - between)

@@ -1,0 +1,314 @@
+"""One run from its first check to its report.
+
+Invariant: nothing is written to the target or the checkpoint before everything that can be checked has been;
+what a run ends with is what its checkpoint says.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import uuid
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.batch import Counts, Effort
+from engine.contracts import CheckpointStore, RunState, SegmentState, Source
+from engine.errors import BackfillError
+from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned
+from engine.job.model import Job
+from engine.report import (
+    COMPLETE,
+    COMPLETE_WITH_DEAD_LETTERS,
+    EXIT_CODES,
+    FAILED,
+    INTERRUPTED,
+    Report,
+    build,
+    write,
+)
+from engine.rules.uniqueness import ordered_reason
+from engine.run import connect, processes
+from engine.run.coordinator import Coordinator
+from engine.run.link import RunnerEnd, queue_link
+from engine.run.pipeline import Line
+from engine.run.worker import Usage, work
+from engine.state.checkpoint import utc_now
+from engine.state.fingerprint import compare, fingerprint
+from engine.state.resume import GoOn, NothingToDo, Start, decide
+
+SEGMENT_ROWS = 50_000
+"""Rows below which cutting a segment in two gains nothing: a cursor's start costs more than it reads."""
+
+SEGMENTS_PER_CURSOR = 8
+"""Segments for each cursor that reads: enough that the last ones end at about the same time."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line says about a run. `workers` is the most processes that may work."""
+
+    state_dir: Path
+    workers: int
+    fresh: bool = False
+
+
+async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> list[Report]:
+    """Run jobs one after the other; one that doesn't end as complete ends the sequence.
+
+    Raises: JobError and PermanentError before a job has begun; afterwards its report tells.
+    """
+    reports: list[Report] = []
+    for job in jobs:
+        report = await _run_job(job, options, observers)
+        reports.append(report)
+        if report.outcome in (FAILED, INTERRUPTED):
+            break
+    return reports
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Everything that a run needs, opened and checked."""
+
+    job: Job
+    options: RunOptions
+    store: CheckpointStore
+    source: Source
+    table: Any
+    line: Line
+    ordered: bool
+    prints: Mapping[str, str]
+
+
+class _Voice:
+    """Tells the observers, and keeps the notices for the report."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = observers
+        self.notices: list[str] = []
+
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.notices.append(event.text)
+        for observer in self.observers:
+            observer.on(event)
+
+    on = tell
+
+    def note(self, text: str) -> None:
+        self.tell(Notice(text))
+
+    def warn(self, text: str) -> None:
+        self.tell(Notice(text, "warning"))
+
+
+async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
+    voice = _Voice(observers)
+    async with AsyncExitStack() as stack:
+        store = await connect.open_store(job, options.state_dir)
+        stack.push_async_callback(store.close)
+        latest = None if options.fresh else await store.load()
+        decision = decide(latest, fresh=options.fresh, has_watermark=job.source.watermark is not None)
+        if isinstance(decision, NothingToDo):
+            return _nothing_to_do(job, decision.run, voice)
+        prepared = await _prepare(stack, job, options, store, decision, voice)
+        state = await _take_up(prepared, decision)
+        report = await _carry(prepared, state, voice)
+        write(report, options.state_dir / job.name / "report.json")
+        voice.tell(RunEnded(report))
+        return report
+
+
+def _nothing_to_do(job: Job, done: RunState, voice: _Voice) -> Report:
+    voice.note(
+        f"{job.name} is complete since {done.finished_at}; without source.watermark there is nothing to catch"
+        " up with, and --fresh loads everything again"
+    )
+    assert done.outcome is not None
+    report = build(job.name, done, outcome=done.outcome, notices=voice.notices)
+    voice.tell(RunEnded(report))
+    return report
+
+
+async def _prepare(
+    stack: AsyncExitStack,
+    job: Job,
+    options: RunOptions,
+    store: CheckpointStore,
+    decision: Start | GoOn,
+    voice: _Voice,
+) -> _Prepared:
+    """Open both ends and check the job against them; nothing is written."""
+    table = await connect.describe_table(job)
+    since = decision.since if isinstance(decision, Start) else decision.run.since
+    source = await connect.open_source(job, since=since)
+    stack.push_async_callback(source.close)
+    for text in source.notices:
+        voice.warn(text)
+    prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
+    before = await _before(store, decision, fresh=options.fresh)
+    if before is not None and (misfit := compare(before.fingerprint, prints)):
+        raise misfit
+    why_ordered = ordered_reason(job, source.ticket.schema)
+    if why_ordered is not None:
+        voice.note(why_ordered)
+    ordered = why_ordered is not None
+    line = await stack.enter_async_context(
+        connect.open_line(job, source, table, ordered=ordered, notice=voice.warn)
+    )
+    return _Prepared(job, options, store, source, table, line, ordered, prints)
+
+
+async def _before(store: CheckpointStore, decision: Start | GoOn, *, fresh: bool) -> RunState | None:
+    """Return the run whose job this one has to be; a fresh start looks at nothing, not even at damage."""
+    if fresh:
+        return None
+    return decision.run if isinstance(decision, GoOn) else await store.last_complete()
+
+
+async def _take_up(prepared: _Prepared, decision: Start | GoOn) -> RunState:
+    """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
+    if isinstance(decision, GoOn):
+        return await prepared.store.resume()
+    rows = await prepared.source.rows_expected()
+    segments = await prepared.source.segments(_segments_wanted(prepared, rows))
+    state = RunState(
+        run_id=uuid.uuid4().hex[:12],
+        kind=decision.kind,
+        started_at=utc_now(),
+        finished_at=None,
+        outcome=None,
+        fingerprint=prepared.prints,
+        since=decision.since,
+        watermark=prepared.source.watermark,
+        interruptions=0,
+        rows_expected=rows,
+        segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
+        counts=Counts(),
+        dead_letters_by_reason={},
+        effort=Effort(),
+        error=None,
+    )
+    await prepared.store.begin(state)
+    return state
+
+
+def _segments_wanted(prepared: _Prepared, rows: int | None) -> int:
+    """Cut for even work over all cursors; in order, only one cursor may read."""
+    if prepared.ordered:
+        return 1
+    if prepared.job.source.segments != "auto":
+        return prepared.job.source.segments
+    most = prepared.options.workers * connect.CURSORS * SEGMENTS_PER_CURSOR
+    return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))
+
+
+async def _carry(prepared: _Prepared, state: RunState, voice: _Voice) -> Report:
+    """Work until the run is complete, interrupted or failed, and record which."""
+    open_segments = sum(not segment.done for segment in state.segments)
+    workers = max(1, min(prepared.options.workers, open_segments))
+    voice.tell(
+        RunStarted(
+            job=prepared.job.name,
+            run_id=state.run_id,
+            kind=state.kind,
+            resumed=state.interruptions > 0,
+            rows_expected=state.rows_expected,
+            source=prepared.job.source.reads,
+            target=prepared.job.target.table,
+            workers=workers,
+            started_at=state.started_at,
+            counts=state.counts,
+        )
+    )
+    voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
+    coordinator = Coordinator(
+        prepared.store, state, [voice], max_wcu=prepared.job.target.max_wcu, own_usage=processes.usage
+    )
+    with _stop_on_signals(coordinator, voice) as interrupted:
+        async with _workers(prepared, workers) as links:
+            await coordinator.run(links)
+    return await _conclude(prepared, coordinator, interrupted.is_set(), voice)
+
+
+async def _conclude(
+    prepared: _Prepared, coordinator: Coordinator, interrupted: bool, voice: _Voice
+) -> Report:
+    """Record the outcome; the report is made of what the checkpoint then holds."""
+    error = None
+    if coordinator.complete:
+        letters = coordinator.counts.items_dead_lettered
+        outcome = COMPLETE_WITH_DEAD_LETTERS if letters else COMPLETE
+    elif coordinator.fault is not None:
+        outcome, error = FAILED, str(coordinator.fault.error)
+        if coordinator.fault.traceback:
+            logger.debug("%s", coordinator.fault.traceback)
+    elif interrupted:
+        outcome = INTERRUPTED
+    else:
+        raise AssertionError(f"segments are left though nothing failed: {coordinator.counts}")
+    try:
+        await prepared.store.finish(outcome, utc_now(), coordinator.effort(), error)
+    except BackfillError as fault:
+        voice.warn(f"the outcome could not be recorded: {fault}")
+    state = await prepared.store.load()
+    assert state is not None
+    return build(prepared.job.name, replace(state, error=error), outcome=outcome, notices=voice.notices)
+
+
+@asynccontextmanager
+async def _workers(prepared: _Prepared, count: int) -> AsyncGenerator[Sequence[RunnerEnd], None]:
+    """Run the workers: one in this process, several in processes of their own."""
+    cursors = 1 if prepared.ordered else connect.CURSORS
+    if count == 1:
+        ours, theirs = queue_link()
+        told = len(prepared.source.notices)
+        task = asyncio.create_task(work(prepared.line, theirs, cursors, _counted_by_runner, told))
+        try:
+            yield [ours]
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return
+    boot = processes.Boot(
+        prepared.job, prepared.source.ticket, prepared.table, ordered=prepared.ordered, cursors=cursors
+    )
+    workers: list[processes.WorkerProcess] = []
+    try:
+        for _ in range(count):
+            workers.append(await processes.spawn(boot, prepared.store.lease_fd))  # noqa: PERF401 - ended below
+        yield [worker.link for worker in workers]
+    finally:
+        await asyncio.gather(*(worker.end() for worker in workers))
+
+
+def _counted_by_runner() -> Usage:
+    return Usage(0.0, 0)
+
+
+@contextmanager
+def _stop_on_signals(coordinator: Coordinator, voice: _Voice) -> Generator[asyncio.Event, None, None]:
+    """Turn the first SIGINT or SIGTERM into a stop with a checkpoint, the second into an exit at once."""
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if interrupted.is_set():
+            os._exit(EXIT_CODES[INTERRUPTED])  # what isn't checkpointed is done again; workers end with us
+        interrupted.set()
+        voice.note("stopping: finishing what is in flight; once more stops at once")
+        coordinator.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield interrupted
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

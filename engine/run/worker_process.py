@@ -1,0 +1,68 @@
+"""The main of a worker process: `python -m engine.run.worker_process FD`, started by the runner only.
+
+Invariant: it ends when the runner does, whatever it is doing; it never handles the terminal's Ctrl-C, which
+the runner turns into Drain.
+"""
+
+import os
+import signal
+import socket
+import sys
+from typing import NoReturn, cast
+
+import uvloop
+
+from engine.run import connect
+from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
+from engine.run.processes import Boot, usage
+from engine.run.worker import describe, work
+from engine.show import logs
+
+ORPHANED = 70
+"""Exit code of a worker whose runner is gone (EX_SOFTWARE of sysexits.h); nobody is left to read it."""
+
+
+class RunnerLink(SocketEnd[ToWorker, ToRunner]):
+    """The link to the runner; without one nothing can be checkpointed, so nothing more is to be written."""
+
+    async def receive(self) -> ToWorker:
+        """Return the next message."""
+        message = await super().receive()
+        if message is None:
+            os._exit(ORPHANED)
+        return message
+
+    async def boot(self) -> Boot:
+        """Return the first message."""
+        return cast("Boot", await self.receive())
+
+
+async def serve(descriptor: int) -> None:
+    """Take the boot message from the socket and work until finished."""
+    link = await RunnerLink.open(socket.socket(fileno=descriptor))
+    boot = await link.boot()
+    try:
+        source = await connect.open_source(boot.job, since=boot.ticket.since, ticket=boot.ticket)
+        try:
+            async with connect.open_line(
+                boot.job, source, boot.table, ordered=boot.ordered, notice=lambda text: link.send(Noted(text))
+            ) as line:
+                await work(line, link, boot.cursors, usage)
+        finally:
+            await source.close()
+    except Exception as fault:  # told to the runner, who tells the user
+        link.send(describe(fault))
+    await link.close()
+
+
+def main() -> NoReturn:
+    """Run with the signals left to the runner."""
+    logs.setup(verbose=False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    uvloop.run(serve(int(sys.argv[1])))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Logs on stderr, for whoever looks for a cause; what every user must know is a Notice or an error instead.
+
+Invariant: nothing is logged that `masking` would blank.
+"""
+
+import logging
+import os
+import sys
+
+from engine.show.masking import mask
+
+OWN = ("engine", "connectors", "bench")
+"""The packages whose debug messages `-v` shows. Those of botocore hold signed headers and stay off."""
+
+
+class MaskingFormatter(logging.Formatter):
+    """A formatter whose lines, tracebacks included, hold no secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text without secrets."""
+        return mask(super().format(record), os.environ)
+
+
+class StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at the moment: a live progress display puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, or put up with a stderr that nobody reads."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
+def setup(*, verbose: bool) -> None:
+    """Send warnings to stderr; with `verbose` the debug messages of this program's own packages too."""
+    handler = StderrHandler()
+    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for package in OWN:
+        logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.WARNING)

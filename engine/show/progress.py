@@ -1,0 +1,276 @@
+"""Progress on stderr: a live display on a terminal, a plain line now and then elsewhere.
+
+Invariant: showing progress never harms the run: a closed, narrow or colourless terminal is put up with. Time
+is the ticks' own, so nothing here reads a clock. rich is imported here only, and only for a live display.
+"""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
+from engine.meter import TABLE, quantile
+from engine.show.summary import KINDS, PASSED, duration, number
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between two plain lines."""
+
+SMOOTH_OVER_S = 10.0
+"""Seconds over which speeds are averaged."""
+
+TICKS_KEPT_MAX = 120
+
+
+class Progress(Observer, Protocol):
+    """An observer that holds a terminal."""
+
+    def close(self) -> None:
+        """Give the terminal back as it was, however the run ended."""
+
+
+def observer(stream: TextIO | None = None) -> Progress:
+    """Return the progress that suits the stream: live on a capable terminal, else plain."""
+    stream = sys.stderr if stream is None else stream
+    if stream.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}:
+        return LiveProgress(stream)
+    return PlainProgress(stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """What changed per second between two ticks, and what follows from it."""
+
+    rows_per_s: float
+    items_per_s: float
+    wcu_per_s: float
+    eta_s: float | None
+
+
+def speeds(before: Tick, now: Tick, rows_expected: int | None) -> Speeds:
+    """Compare two ticks. Pure."""
+    passed_s = now.at_s - before.at_s
+    if passed_s <= 0:
+        return Speeds(0.0, 0.0, 0.0, None)
+    rows = (now.meter.rows_read - before.meter.rows_read) / passed_s
+    items = (_answered(now) - _answered(before)) / passed_s
+    wcu = (now.meter.consumed.get(TABLE, 0.0) - before.meter.consumed.get(TABLE, 0.0)) / passed_s
+    left = None if rows_expected is None else max(0, rows_expected - now.counts.rows_read)
+    return Speeds(rows, items, wcu, left / rows if left is not None and rows > 0 else None)
+
+
+def _answered(tick: Tick) -> int:
+    return tick.meter.items_written + tick.meter.items_deleted + tick.meter.items_skipped
+
+
+class Pace:
+    """The last seconds of ticks, from which speeds are read."""
+
+    def __init__(self) -> None:
+        self._ticks: deque[Tick] = deque(maxlen=TICKS_KEPT_MAX)
+
+    def take(self, tick: Tick, rows_expected: int | None) -> Speeds:
+        """Add a tick and return the speeds over the last seconds."""
+        self._ticks.append(tick)
+        while len(self._ticks) > 2 and tick.at_s - self._ticks[1].at_s >= SMOOTH_OVER_S:
+            self._ticks.popleft()
+        return speeds(self._ticks[0], tick, rows_expected)
+
+
+def title(started: RunStarted) -> str:
+    """Say in one line what runs."""
+    verb = "goes on" if started.resumed else "starts"
+    return (
+        f"{started.job}: {KINDS[started.kind]} {started.run_id} {verb}, "
+        f"{started.source} to {started.target}, workers {started.workers}"
+    )
+
+
+def plain_line(started: RunStarted, tick: Tick, pace: Speeds) -> str:
+    """Say in one line how far the run is."""
+    parts = [
+        f"{started.job}: {_rows(tick, started.rows_expected)} rows",
+        f"{number(pace.items_per_s)} items/s",
+        *(f"{name} {text}" for name, text in _cells(tick, pace).items()),
+        "ETA " + ("?" if pace.eta_s is None else duration(pace.eta_s)),
+    ]
+    return ", ".join(parts)
+
+
+def _rows(tick: Tick, rows_expected: int | None) -> str:
+    if rows_expected is None:
+        return number(tick.counts.rows_read)
+    percent = 100.0 if not rows_expected else min(100.0, 100 * tick.counts.rows_read / rows_expected)
+    return f"{number(tick.counts.rows_read)} of ~{number(rows_expected)} ({percent:.0f} %)"
+
+
+def _cells(tick: Tick, pace: Speeds) -> Mapping[str, str]:
+    meter, segments = tick.meter, tick.segments
+    limit = "none" if meter.rate_limit == float("inf") else number(meter.rate_limit)
+    p50, p99 = quantile(meter.latency, 0.5), quantile(meter.latency, 0.99)
+    cells = {
+        "WCU/s": f"{number(pace.wcu_per_s)} (limit {limit})",
+        "throttled": number(sum(meter.throttled.values())),
+        "retries": number(meter.retries),
+        "segments": f"{number(segments.complete)}/{number(segments.total)}",
+        "dead letters": number(tick.counts.items_dead_lettered),
+    }
+    if p50 is not None and p99 is not None:
+        cells["latency p50/p99"] = f"{p50 * 1e3:.1f}/{p99 * 1e3:.1f} ms"
+    return cells
+
+
+class PlainProgress:
+    """A line when something begins, ends or is to be told, and one every 10 s between."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._started: RunStarted | None = None
+        self._pace = Pace()
+        self._said_at_s: float | None = None
+
+    def on(self, event: Event) -> None:
+        """Take note of one event."""
+        match event:
+            case RunStarted():
+                self._started, self._pace, self._said_at_s = event, Pace(), None
+                self._say(title(event))
+            case SegmentsPlanned(total, complete):
+                self._say(f"{self._job}: {number(total)} segments, {number(complete)} complete already")
+            case Notice(text, level):
+                self._say(f"{self._job}: {text}" if level == "info" else f"{self._job}: {level}: {text}")
+            case Tick():
+                self._tick(event)
+            case RunEnded(report):
+                self._say(
+                    f"{report.job}: {PASSED[report.outcome]}: {number(report.rows_read)} rows read, "
+                    f"{number(report.items_written)} items written, "
+                    f"{number(report.items_dead_lettered)} dead letters in {duration(report.elapsed_s)}"
+                )
+
+    @property
+    def _job(self) -> str:
+        return self._started.job if self._started else "backfill"
+
+    def _tick(self, tick: Tick) -> None:
+        if self._started is None:
+            return
+        pace = self._pace.take(tick, self._started.rows_expected)
+        if self._said_at_s is None:
+            self._said_at_s = tick.at_s
+        elif tick.at_s - self._said_at_s >= PLAIN_EVERY_S:
+            self._said_at_s = tick.at_s
+            self._say(plain_line(self._started, tick, pace))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _say(self, line: str) -> None:
+        encoding = self._stream.encoding or "ascii"
+        try:
+            self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # nobody reads any more; the run goes on
+
+
+class LiveProgress:
+    """A few lines that are redrawn with every tick; notices stay above them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live: Live | None = None
+        self._started: RunStarted | None = None
+        self._pace = Pace()
+
+    def on(self, event: Event) -> None:
+        """Take note of one event."""
+        try:
+            self._show(event)
+        except (OSError, ValueError):
+            self._live = None  # the terminal is gone; the run goes on
+
+    def close(self) -> None:
+        """Wipe the display."""
+        try:
+            self._stop()
+        except (OSError, ValueError):
+            return
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._stop()
+                self._started, self._pace = event, Pace()
+                self._live = _start_live(self._stream)
+                self._print(title(event))
+            case Notice(text, level):
+                self._print(text if level == "info" else f"{level}: {text}")
+            case Tick() if self._live is not None and self._started is not None:
+                pace = self._pace.take(event, self._started.rows_expected)
+                self._live.update(_picture(self._started, event, pace), refresh=True)
+            case RunEnded():
+                self._stop()
+            case _:
+                pass
+
+    def _print(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._stream.write(text + "\n")
+
+    def _stop(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+
+def _start_live(stream: TextIO) -> "Live":
+    from rich.console import Console
+    from rich.live import Live
+
+    class Display(Console):
+        def on_broken_pipe(self) -> None:
+            """Fall silent; rich's own way would end the process."""
+            self.quiet = True
+
+        def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - rich's signature
+            """Leave the cursor be: hidden, it would stay so in the terminal after a kill."""
+            return False
+
+    # No refresh thread: ticks come often enough, and the run's process stays single-threaded here.
+    live = Live(console=Display(file=stream), auto_refresh=False, transient=True, redirect_stdout=False)
+    live.start()
+    return live
+
+
+def _picture(started: RunStarted, tick: Tick, pace: Speeds) -> "RenderableType":
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    eta = "?" if pace.eta_s is None else duration(pace.eta_s)
+    head = f"{_rows(tick, started.rows_expected)} rows, {number(pace.items_per_s)} items/s, ETA {eta}"
+    bar: dict[str, Any] = {"completed": tick.counts.rows_read}
+    bar |= {"total": started.rows_expected} if started.rows_expected else {"pulse": True, "total": None}
+    line = Table.grid(expand=True)  # a bar by itself doesn't end its line
+    line.add_row(ProgressBar(**bar))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, overflow="ellipsis")
+    grid.add_column(no_wrap=True, overflow="ellipsis")
+    for name, text in _cells(tick, pace).items():
+        grid.add_row(Text(name), Text(text))
+    grid.add_row(Text("in flight"), Text(f"{number(tick.meter.requests_in_flight)} requests"))
+    grid.add_row(Text("workers"), Text(number(started.workers)))
+    grid.add_row(Text("checkpoint"), Text(f"{tick.checkpoint_age_s:.1f} s old"))
+    if tick.watermark_lag_s is not None:
+        grid.add_row(Text("watermark lag"), Text(duration(tick.watermark_lag_s)))
+    return Group(Text(head, no_wrap=True, overflow="ellipsis"), line, grid)
