@@ -1,4 +1,4 @@
-"""House rules that no linter knows: one job a file, no leftovers, nothing of the machine it was written on."""
+"""House rules that no linter knows: one job a file, no leftovers, nothing of the machine it came from."""
 
 import ast
 import re
