@@ -1,0 +1,133 @@
+"""The null mode: a DynamoDB that accepts everything, keeps nothing, and counts.
+
+A real HTTP server, so that a client's whole cost is there to be measured, and cheaper than any client.
+`GET /counts` tells how many requests, items and bytes came. Any table is there, with the keys PK and SK.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import orjson
+
+_OPERATION: Final = b"x-amz-target: "
+_LENGTH: Final = b"content-length: "
+
+
+def _http(body: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+_BATCH_ANSWER: Final = _http(b'{"UnprocessedItems":{}}')
+_EMPTY_ANSWER: Final = _http(b"{}")
+
+
+class Counts:
+    """What came in since the start."""
+
+    requests = 0
+    body_bytes = 0
+    items = 0
+
+    def as_json(self) -> bytes:
+        """Return the answer to `GET /counts`."""
+        return orjson.dumps({"requests": self.requests, "items": self.items, "bytes": self.body_bytes})
+
+
+def table_description(name: str) -> dict[str, Any]:
+    """Describe a table of any name whose keys are PK and SK."""
+    return {
+        "TableName": name,
+        "TableArn": f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}",
+        "TableStatus": "ACTIVE",
+        "CreationDateTime": 1700000000.0,
+        "KeySchema": [
+            {"AttributeName": "PK", "KeyType": "HASH"},
+            {"AttributeName": "SK", "KeyType": "RANGE"},
+        ],
+        "AttributeDefinitions": [
+            {"AttributeName": "PK", "AttributeType": "S"},
+            {"AttributeName": "SK", "AttributeType": "S"},
+        ],
+        "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
+        "ItemCount": 0,
+        "TableSizeBytes": 0,
+    }
+
+
+class NullProtocol(asyncio.Protocol):
+    """One connection: finds each request's end, counts its items, answers."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._pending = bytearray()
+        self._wanted = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where answers go."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that is whole now."""
+        if self._pending:
+            self._pending += data
+            if len(self._pending) < self._wanted:
+                return
+            data = bytes(self._pending)
+            self._pending.clear()
+        while data:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._keep(data, 0)
+                return
+            head = data[:end].lower()
+            length = int(_header(head, _LENGTH) or 0)
+            stop = end + 4 + length
+            if len(data) < stop:
+                self._keep(data, stop)
+                return
+            self._transport.write(self._answer(head, data[end + 4 : stop]))
+            data = data[stop:]
+
+    def _keep(self, data: bytes, wanted: int) -> None:
+        self._pending += data
+        self._wanted = wanted
+
+    def _answer(self, head: bytes, body: bytes) -> bytes:
+        counts = self._counts
+        if head.startswith(b"get /counts"):
+            return _http(counts.as_json())
+        counts.requests += 1
+        counts.body_bytes += len(body)
+        match _header(head, _OPERATION).rpartition(b".")[2]:
+            case b"batchwriteitem":
+                # In a string these quotes would be escaped, so only the requests' own names are found.
+                counts.items += body.count(b'"PutRequest"') + body.count(b'"DeleteRequest"')
+                return _BATCH_ANSWER
+            case b"putitem" | b"deleteitem":
+                counts.items += 1
+                return _EMPTY_ANSWER
+            case b"batchexecutestatement":
+                statements = body.count(b'"Statement"')
+                counts.items += statements
+                return _http(b'{"Responses":[' + b",".join([b"{}"] * statements) + b"]}")
+            case b"describetable":
+                return _http(orjson.dumps({"Table": table_description(orjson.loads(body)["TableName"])}))
+            case _:
+                return _EMPTY_ANSWER
+
+
+async def serve(port: int, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve on 127.0.0.1 until cancelled."""
+    counts = Counts()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: NullProtocol(counts), "127.0.0.1", port, backlog=1024)
+    ready()
+    async with server:
+        await server.serve_forever()
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    at = head.find(name)
+    return head[at + len(name) :].split(b"\r", 1)[0] if at >= 0 else b""
