@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bench.simulator.command import simulator
 from engine import __version__
 from engine.environment import cores, tune
 from engine.errors import BackfillError, JobError
