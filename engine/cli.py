@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.simulator.command import simulator
 from engine import __version__
 from engine.environment import cores, tune
 from engine.errors import BackfillError, JobError
@@ -212,7 +211,15 @@ def demo(as_json: bool) -> int:
     return rehearsal.run(as_json=as_json)
 
 
-cli.add_command(simulator)
+@cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@verbose_option
+def simulator(arguments: tuple[str, ...]) -> object:
+    """Serve DynamoDB's protocol here, with its capacity and with faults, to rehearse on."""
+    from bench.simulator.command import simulator as command
+
+    # The instruments have options of their own and are not loaded for the help of others.
+    return command.main(arguments, prog_name="backfill simulator", standalone_mode=False)
 
 
 @cli.command()

@@ -3,6 +3,9 @@
 Invariant: importing this module loads nothing heavy; the help answers at once.
 """
 
+from collections.abc import Coroutine
+from typing import Any
+
 import click
 
 
@@ -102,8 +105,6 @@ def simulator(
         raise click.UsageError("--wcu, --on-demand and --unlimited exclude each other")
     if rcu is not None and wcu is None:
         raise click.UsageError("--rcu goes with --wcu")
-    import uvloop
-
     from bench.simulator import null, server
     from bench.simulator.faults import Rates
     from bench.simulator.latency import Latency
@@ -114,7 +115,7 @@ def simulator(
         click.echo(f"backfill: simulator on http://127.0.0.1:{port}", err=True)
 
     if is_null:
-        uvloop.run(null.serve(port, ready))
+        _run(null.serve(port, ready), port)
         return
     forced = None
     if wcu is not None:
@@ -137,4 +138,15 @@ def simulator(
         )
     except ValueError as error:
         raise click.UsageError(f"--fault: {error}") from error
-    uvloop.run(server.serve(service, port, ready))
+    _run(server.serve(service, port, ready), port)
+
+
+def _run(serving: Coroutine[Any, Any, None], port: int) -> None:
+    import uvloop
+
+    try:
+        uvloop.run(serving)
+    except OSError as error:
+        raise click.ClickException(
+            f"can't listen on 127.0.0.1:{port} ({error.strerror or error}): choose another --port"
+        ) from error
