@@ -62,6 +62,11 @@ def is_inner(column: str) -> bool:
     return column.startswith((_LIST, _REST))
 
 
+def is_list(column: str) -> bool:
+    """Say whether a column is a list taken apart."""
+    return column.startswith(_LIST)
+
+
 def rest_of(job: Job, rule: ItemRule) -> Rest | None:
     """Return what `include: all` means for a rule; None where it doesn't stand."""
     if rule.include != "all":

@@ -17,7 +17,7 @@ from engine.job.template import Template, placeholders
 from engine.kinds import Document, Kind, ListOf, Members, Scalar
 from engine.rules.conversions import converted
 from engine.rules.extracts import Extracts
-from engine.rules.fields import Rest
+from engine.rules.fields import Rest, is_inner, is_list
 from engine.rules.paths import EACH, INDEX, Scope, elements_at, nearest, placed, templated
 from engine.rules.rows import FAULT, ROW_NUMBER, Rows
 from engine.rules.sql import Sql, compiled, condition
@@ -82,8 +82,8 @@ class Rule:
             nothing = pl.lit(pl.Series([[None]], dtype=representation(each.kind))).first()
             faulty = pl.col(FAULT).is_not_null()
             frame = frame.with_columns(pl.when(faulty).then(nothing).otherwise(pl.col(EACH)).alias(EACH))
-        added = [name for name in frame.columns if name.startswith("\0")]
-        frame = frame.select(*added, *self.columns)
+        added = [name for name in frame.columns if name.startswith("\0") and not is_inner(name)]
+        frame = frame.select(*added, *(name for name in self.columns if not is_list(name)))
         length = pl.col(EACH).list.len()
         frame = frame.filter(length > 0).with_columns(pl.int_ranges(0, length).alias(INDEX))
         return frame.explode(EACH, INDEX).with_columns(self.each_extracts)

@@ -1,0 +1,282 @@
+"""BSON values as wire fragments, one value at a time: every type, exact or with its flaw. Pure.
+
+Invariant: a fragment without a flaw says what the bytes say; nothing is decoded by a library that would drop
+a duplicate name, a type or a digit on the way.
+"""
+
+import base64
+import struct
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from json.encoder import encode_basestring as json_text  # in C where the interpreter has it
+from typing import Any
+
+import orjson
+from bson.decimal128 import Decimal128
+
+from connectors.mongodb.extended import extended
+from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
+from engine.wire.fragments import measured
+from engine.wire.numbers import number, number_size
+
+# Source: https://bsonspec.org/spec.html
+DOUBLE, STRING, DOCUMENT, ARRAY, BINARY, UNDEFINED, OBJECT_ID, BOOL, DATE, NULL = range(1, 11)
+REGEX, DB_POINTER, CODE, SYMBOL, CODE_WITH_SCOPE, INT32, TIMESTAMP, INT64, DECIMAL128 = range(11, 20)
+MIN_KEY, MAX_KEY = 0xFF, 0x7F
+GENERIC, UUID = 0, 4
+"""Subtypes of binaries that have an attribute type of their own."""
+
+INT32_AT, INT64_AT, DOUBLE_AT = (struct.Struct(code).unpack_from for code in ("<i", "<q", "<d"))
+UNSUPPORTED = "value_unsupported"
+_FIXED = {DOUBLE: 8, UNDEFINED: 0, OBJECT_ID: 12, BOOL: 1, DATE: 8, NULL: 0, INT32: 4, TIMESTAMP: 8, INT64: 8}
+_FIXED |= {DECIMAL128: 16, MIN_KEY: 0, MAX_KEY: 0}
+_WITH_LENGTH = {
+    STRING: 4,
+    CODE: 4,
+    SYMBOL: 4,
+    DOCUMENT: 0,
+    ARRAY: 0,
+    CODE_WITH_SCOPE: 0,
+    BINARY: 5,
+    DB_POINTER: 16,
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS, _ERA_DAYS, _ERA_YEARS = 86_400_000, 146_097, 400
+_YEAR_1_MS, _YEAR_10000_MS = -62_135_596_800_000, 253_402_300_800_000
+_WHOLE_DOUBLE_MAX = 1e15
+"""Below it a double without a fraction is the integer that it prints as."""
+
+
+def skipped(kind: int, data: bytes, at: int) -> int:
+    """Return where a value ends."""
+    size = _FIXED.get(kind)
+    if size is not None:
+        return at + size
+    extra = _WITH_LENGTH.get(kind)
+    if extra is not None:
+        return at + int(INT32_AT(data, at)[0]) + extra
+    assert kind == REGEX, f"BSON has no type {kind:#x}"
+    return data.index(b"\0", data.index(b"\0", at) + 1) + 1
+
+
+class Walk:
+    """Values being turned into fragments: what they add up to since `begin`."""
+
+    __slots__ = ("depth", "flaw", "size")
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything: another fragment begins."""
+        self.size = 0
+        self.depth = 0
+        self.flaw: str | None = None
+
+    def spoil(self, flaw: str) -> None:
+        """Keep the first flaw; one that no option allows goes before a bad number."""
+        if self.flaw is None or (self.flaw.startswith("number_") and not flaw.startswith("number_")):
+            self.flaw = flaw
+
+    def value(self, kind: int, data: bytes, at: int, level: int) -> str:
+        """Return the fragment of the value at a place, which lies within `level` lists and maps."""
+        if kind == STRING:
+            raw = data[at + 4 : at + 3 + INT32_AT(data, at)[0]]
+            self.size += len(raw)
+            return f'{{"S":{json_text(self.text(raw))}}}'
+        if kind == INT32:
+            text, size = _integer(INT32_AT(data, at)[0])
+        elif kind == DOCUMENT:
+            return self._map(data, at, level)
+        elif kind == ARRAY:
+            return self._list(data, at, level)
+        elif kind == OBJECT_ID:
+            self.size += 24
+            return f'{{"S":"{data[at : at + 12].hex()}"}}'
+        elif kind == DATE:
+            iso = iso_date(INT64_AT(data, at)[0])
+            self.size += len(iso)
+            return f'{{"S":"{iso}"}}'
+        elif kind == BOOL:
+            self.size += 1
+            return '{"BOOL":true}' if data[at] else '{"BOOL":false}'
+        elif kind == NULL:
+            self.size += 1
+            return '{"NULL":true}'
+        elif kind == DOUBLE:
+            return self._double(DOUBLE_AT(data, at)[0])
+        elif kind == INT64:
+            text, size = _integer(INT64_AT(data, at)[0])
+        elif kind == DECIMAL128:
+            return self._number(str(Decimal128.from_bid(data[at : at + 16])))
+        else:
+            return self._other(kind, data, at, level)
+        self.size += size
+        return f'{{"N":"{text}"}}'
+
+    def text(self, raw: bytes) -> str:
+        """Decode a text; one that isn't UTF-8 is a flaw."""
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            self.spoil(f"{UNSUPPORTED}: a text that isn't UTF-8")
+            return raw.decode(errors="replace")
+
+    def _map(self, data: bytes, at: int, level: int) -> str:
+        if is_reference(data, at):
+            return self._extended(DOCUMENT, data, at, level)
+        members: list[str] = []
+        names: set[bytes] = set()
+        at += 4
+        while kind := data[at]:
+            end = data.index(0, at)
+            name = data[at + 1 : end]
+            names.add(name)
+            members.append(f"{self.name(name)}:{self.value(kind, data, end + 1, level + 1)}")
+            at = skipped(kind, data, end + 1)
+        if len(names) < len(members):
+            self.spoil(f"{UNSUPPORTED}: a name stands twice in one document")
+        self._enter(level, len(members))
+        return f'{{"M":{{{",".join(members)}}}}}'
+
+    def name(self, raw: bytes) -> str:
+        """Return a member's name as JSON, and count it."""
+        self.size += len(raw)
+        if not raw:
+            self.spoil(f"{UNSUPPORTED}: a field with the empty name, which DynamoDB refuses")
+        quoted = _known_name(raw)
+        return json_text(self.text(raw)) if quoted is None else quoted
+
+    def _list(self, data: bytes, at: int, level: int) -> str:
+        elements: list[str] = []
+        at += 4
+        while kind := data[at]:
+            at = data.index(0, at) + 1
+            elements.append(self.value(kind, data, at, level + 1))
+            at = skipped(kind, data, at)
+        self._enter(level, len(elements))
+        return f'{{"L":[{",".join(elements)}]}}'
+
+    def _enter(self, level: int, count: int) -> None:
+        self.size += CONTAINER_SIZE + ELEMENT_SIZE * count
+        if level >= self.depth:
+            self.depth = level + (count > 0)
+
+    def _double(self, value: float) -> str:
+        if -_WHOLE_DOUBLE_MAX < value < _WHOLE_DOUBLE_MAX and value == int(value):
+            text, size = _integer(int(value))
+            self.size += size
+            return f'{{"N":"{text}"}}'
+        return self._number(double_text(value))
+
+    def _number(self, exact: str) -> str:
+        text, size, flaw = number(exact)
+        self.size += size
+        if flaw is None:
+            return f'{{"N":"{text}"}}'
+        self.spoil(flaw)
+        return f'{{"S":"{text}"}}'
+
+    def _other(self, kind: int, data: bytes, at: int, level: int) -> str:
+        if kind == BINARY:
+            length, subtype = INT32_AT(data, at)[0], data[at + 4]
+            if subtype == GENERIC:
+                self.size += length
+                return f'{{"B":"{base64.b64encode(data[at + 5 : at + 5 + length]).decode()}"}}'
+            if subtype == UUID and length == 16:
+                self.size += 36
+                return f'{{"S":"{uuid_text(data[at + 5 : at + 21].hex())}"}}'
+        return self._extended(kind, data, at, level)
+
+    def _extended(self, kind: int, data: bytes, at: int, level: int) -> str:
+        try:
+            value = _attribute(extended(kind, data, at))
+        except UnicodeDecodeError:
+            self.spoil(f"{UNSUPPORTED}: a text that isn't UTF-8")
+            self.size += 1
+            return '{"NULL":true}'
+        except ValueError as error:
+            self.spoil(f"{UNSUPPORTED}: {error}")
+            self.size += 1
+            return '{"NULL":true}'
+        size, depth = measured(value)
+        self.size += size
+        self.depth = max(self.depth, level + depth)
+        return orjson.dumps(value).decode()
+
+
+def is_reference(data: bytes, at: int) -> bool:
+    """Say whether a document is a DBRef: a `$ref` that is text, then an `$id`.
+
+    Source: https://github.com/mongodb/specifications/blob/master/source/dbref/dbref.md
+    """
+    if data[at + 4 : at + 10] != b"\x02$ref\0":
+        return False
+    following = skipped(STRING, data, at + 10)
+    return data[following] != 0 and data[following + 1 : following + 5] == b"$id\0"
+
+
+def iso_date(ms: int) -> str:
+    """Return a moment as ISO 8601 in UTC, milliseconds only when not zero; far years have a sign.
+
+    Units: milliseconds since 1970.
+    """
+    if _YEAR_1_MS <= ms < _YEAR_10000_MS:
+        whole, fraction = divmod(ms, 1000)
+        text = (_EPOCH + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S")
+        text = text.rjust(19, "0")  # some C libraries don't pad the year
+    else:
+        days, of_day = divmod(ms, _DAY_MS)
+        eras = (days - (_YEAR_10000_MS // _DAY_MS - _ERA_DAYS)) // _ERA_DAYS
+        inside = _EPOCH + timedelta(days=days - eras * _ERA_DAYS, seconds=of_day // 1000)
+        year, fraction = inside.year + eras * _ERA_YEARS, of_day % 1000
+        sign = "" if 0 <= year <= 9999 else "-" if year < 0 else "+"
+        text = f"{sign}{abs(year):04d}-{inside:%m-%dT%H:%M:%S}"
+    return f"{text}.{fraction:03d}Z" if fraction else f"{text}Z"
+
+
+def double_text(value: float) -> str:
+    """Return the shortest text that reads back to the same double, as kinds.Scalar.FLOAT has it."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return repr(value)
+
+
+def uuid_text(digits: str) -> str:
+    """Return a UUID's canonical text."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+@lru_cache(maxsize=1 << 12)
+def _known_name(raw: bytes) -> str | None:
+    """Return a sound name as JSON; names come again and again."""
+    try:
+        return json_text(raw.decode())
+    except UnicodeDecodeError:
+        return None
+
+
+@lru_cache(maxsize=1 << 14)
+def _integer(value: int) -> tuple[str, int]:
+    """Return an integer's text and its size."""
+    text = str(value)
+    return text, number_size(len(text.strip("-0")), negative=value < 0) if value else 1
+
+
+def _attribute(value: Any) -> Any:
+    """Return plain JSON as an attribute value."""
+    match value:
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": value}
+        case int():
+            return {"N": str(value)}
+        case list():
+            return {"L": [_attribute(element) for element in value]}
+        case None:
+            return {"NULL": True}
+        case _:
+            return {"M": {name: _attribute(member) for name, member in value.items()}}

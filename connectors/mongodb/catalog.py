@@ -1,0 +1,149 @@
+"""What the server says of the collection: how it can be read, and what is proved of its `_id`s.
+
+Invariant: nothing is taken for granted that the server doesn't show; where it shows nothing, the slower, safe
+way is taken and said.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from connectors.mongodb.bson_values import (
+    BINARY,
+    DATE,
+    DECIMAL128,
+    DOUBLE,
+    INT32,
+    INT64,
+    OBJECT_ID,
+    STRING,
+    UUID,
+)
+from connectors.mongodb.layout import FIELD, ID
+from connectors.mongodb.positions import id_element
+from connectors.mongodb.session import awaited
+from engine.errors import JobError
+from engine.kinds import Kind, Scalar
+
+DOCUMENT_BYTES_GUESS = 1_000
+_NUMBERS = frozenset({DOUBLE, INT32, INT64, DECIMAL128})
+_UUID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A collection as the server describes it.
+
+    Shape: `keyed` says that it can be read from an `_id`; `unique` that no `_id` can be there twice; `why` is
+    a sentence for the user where it can't. Units: `document_bytes` on average.
+    """
+
+    identity: Mapping[str, str]
+    keyed: bool
+    unique: bool
+    why: str | None
+    documents: int
+    document_bytes: int
+
+
+async def look_up(client: Any, database: str, collection: str, place: str) -> Found:
+    """Describe a collection.
+
+    Raises: JobError when there is none; what the driver raises.
+    """
+    db = client[database]
+    hello = await client.admin.command("hello")
+    info = await _info(db, collection)
+    options = info.get("options", {})
+    server = str(hello.get("setName") or ("sharded" if hello.get("msg") == "isdbgrid" else place))
+    identity = {"type": "mongodb", "server": server, "database": database, "collection": collection}
+    uuid = info.get("info", {}).get("uuid")
+    if uuid is not None:
+        identity["uuid"] = bytes(uuid).hex() if isinstance(uuid, bytes) else str(uuid)
+    if info.get("type", "collection") != "collection":
+        why = (
+            f"{collection} is a {info['type']}, which has no index on _id: it is read in one segment, and an"
+            " interrupted run starts it over."
+        )
+        return Found(identity, False, False, why, 0, DOCUMENT_BYTES_GUESS)
+    documents = int(await db[collection].estimated_document_count())
+    size = await _document_bytes(db[collection])
+    if "clusteredIndex" not in options and not await _has_id_index(db[collection]):
+        why = (
+            f"{collection} has no index on _id, so it is read in one segment, and an interrupted run starts"
+            " it over; create the index {_id: 1} to change that."
+        )
+        return Found(identity, False, False, why, documents, size)
+    if hello.get("msg") == "isdbgrid" and not await _unique_over_shards(client, f"{database}.{collection}"):
+        why = (
+            f"{collection} is sharded by another field than _id, so shards may have documents of equal _id:"
+            " it is read in order, and after an interruption the last document is read once more."
+        )
+        return Found(identity, True, False, why, documents, size)
+    return Found(identity, True, True, None, documents, size)
+
+
+async def proved_id(collection: Any, session: Any) -> tuple[Kind, frozenset[int]]:
+    """Return the kind of all `_id`s and their BSON types, if the lowest and the highest prove it.
+
+    Types follow one another in the order of `_id`s, so whatever lies between two of one type is of it too.
+    """
+    ends: list[bytes] = []
+    for direction in (1, -1):
+        cursor = collection.find_raw_batches(
+            {}, {ID: 1}, session=session, sort=[(ID, direction)], hint=[(ID, 1)], limit=1
+        )
+        async for data in cursor:
+            element = id_element(data, 0) if data else None
+            if element is not None:
+                ends.append(element)
+    kinds = {element[4] for element in ends}
+    if kinds and kinds <= _NUMBERS:
+        return Scalar.NUMBER, _NUMBERS
+    if len(kinds) == 1:
+        (kind,) = kinds
+        if kind in (OBJECT_ID, STRING, DATE) or (kind == BINARY and all(map(_is_uuid, ends))):
+            return Scalar.STRING, frozenset(kinds)
+    return FIELD, frozenset()
+
+
+def _is_uuid(element: bytes) -> bool:
+    """Say whether an `_id` is a UUID: binaries are sorted by length, then by subtype."""
+    return int.from_bytes(element[9:13], "little") == _UUID_BYTES and element[13] == UUID
+
+
+async def _info(db: Any, collection: str) -> Mapping[str, Any]:
+    cursor = await awaited(db.list_collections(filter={"name": collection}))
+    found: list[Mapping[str, Any]] = [info async for info in cursor]
+    if found:
+        return found[0]
+    names = await db.list_collection_names()
+    near = difflib.get_close_matches(collection, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(names)[:20]) or 'none'}"
+    raise JobError(f"source.collection: the database {db.name} has no collection {collection!r}; {hint}")
+
+
+async def _has_id_index(collection: Any) -> bool:
+    cursor = await awaited(collection.list_indexes())
+    return any([dict(index["key"]) == {ID: 1} async for index in cursor])
+
+
+async def _document_bytes(collection: Any) -> int:
+    try:
+        cursor = await awaited(collection.aggregate([{"$collStats": {"storageStats": {}}}]))
+        sizes = [stats["storageStats"].get("avgObjSize", 0) async for stats in cursor]
+    except OperationFailure:  # the role may not see it: a guess does
+        sizes = []
+    return max(1, int(max(sizes, default=0))) if any(sizes) else DOCUMENT_BYTES_GUESS
+
+
+async def _unique_over_shards(client: Any, namespace: str) -> bool:
+    """Say whether a collection isn't sharded, or by `_id` itself."""
+    try:
+        found = await client.config.collections.find_one({"_id": namespace})
+    except OperationFailure:  # the role may not look: nothing is proved
+        return False
+    return found is None or bool(found.get("dropped")) or list(found["key"]) == [ID]

@@ -1,0 +1,65 @@
+"""Raw batches from the server, cut into chunks of documents that become one batch of columns each.
+
+Invariant: every document of a raw batch is in exactly one chunk, in its order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectors.mongodb.bson_values import INT32_AT
+from connectors.mongodb.documents import read_documents
+from connectors.mongodb.layout import Layout
+from connectors.mongodb.positions import id_element, position_text
+
+_ID_FIRST = b"_id\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Documents that follow one another in `data`, by the places where they begin."""
+
+    data: bytes
+    starts: npt.NDArray[np.int64]
+
+    @property
+    def end(self) -> str | None:
+        """The position behind the last document."""
+        element = id_element(self.data, int(self.starts[-1]))
+        return None if element is None else position_text(element)
+
+    @property
+    def id_types(self) -> npt.NDArray[np.uint8]:
+        """The BSON type of each `_id`; servers put it first, and what isn't there counts as type 0."""
+        octets = np.frombuffer(self.data, np.uint8)
+        first = np.frombuffer(_ID_FIRST, np.uint8)
+        is_id = (octets[self.starts[:, None] + np.arange(5, 5 + len(first))] == first).all(axis=1)
+        return np.where(is_id, octets[self.starts + 4], 0).astype(np.uint8)
+
+    def rows(self, layout: Layout) -> pa.RecordBatch:
+        """Return the documents as columns."""
+        return read_documents(layout, self.data, self.starts.tolist())
+
+
+def chunks(data: bytes, bytes_max: int, rows_max: int, passed: bytes | None) -> Iterator[Chunk]:
+    """Cut a raw batch into chunks, each of at least one document.
+
+    `passed` is the `_id`, as a document, that has been read already and is left out if it comes first.
+    """
+    starts: list[int] = []
+    at = 0
+    if passed is not None and data and id_element(data, 0) == passed:
+        at = int(INT32_AT(data, 0)[0])
+    begin = at
+    while at < len(data):
+        size = int(INT32_AT(data, at)[0])
+        if starts and (at + size - begin > bytes_max or len(starts) >= rows_max):
+            yield Chunk(data, np.array(starts, np.int64))
+            starts, begin = [], at
+        starts.append(at)
+        at += size
+    if starts:
+        yield Chunk(data, np.array(starts, np.int64))

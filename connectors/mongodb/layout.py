@@ -1,0 +1,111 @@
+"""The columns that a job wants of documents, as a tree of names to walk a document by.
+
+Invariant: each column has exactly one place in the tree; the tree is the same in every process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.kinds import Column, Document, Kind, ListOf, Members, RowSchema, Scalar, StructOf
+from engine.rules.fields import FLAW_FIELD, LIST_FIELD, Fields, ListFields, is_inner
+
+ID = "_id"
+FIELD = Document(plain=True)
+
+
+@dataclass(slots=True)
+class Node:
+    """What is wanted of the value behind a name, and of the names in it if it is a document.
+
+    `column` is its place among the columns; `elements` the list column that its elements go to.
+    """
+
+    column: int | None = None
+    elements: "Elements | None" = None
+    children: dict[bytes, "Node"] = field(default_factory=dict)
+
+    def columns(self) -> list[int]:
+        """Return every column in this part of the tree."""
+        own = [] if self.column is None else [self.column]
+        own += [] if self.elements is None else [self.elements.column]
+        return own + [column for child in self.children.values() for column in child.columns()]
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """A list that is taken apart into `column`: what is wanted of each element, its fields counted from 0."""
+
+    column: int
+    name: str
+    names: tuple[str, ...]
+    tree: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All columns of a batch.
+
+    Shape: `rests` are the columns of Members with the names that they leave out.
+    """
+
+    schema: RowSchema
+    tree: Node
+    rests: tuple[tuple[int, frozenset[bytes]], ...]
+
+
+def schema_of(fields: Fields, id_kind: Kind, *, keyed: bool, unique: bool) -> RowSchema:
+    """Return the schema of the batches: a column for each field that rules name, `_id` always among them.
+
+    `keyed`: the source can be read from an `_id`; `unique`: each is there once.
+    """
+    columns = [Column(ID, id_kind, hidden=ID not in fields.paths)]
+    columns += [Column(name, FIELD) for name in fields.paths if name != ID]
+    columns += [Column(name, _list_kind(found)) for name, found in fields.lists.items()]
+    columns += [Column(name, Members()) for name in fields.rests]
+    identities = (frozenset({ID}),) if unique else ()
+    return RowSchema(tuple(columns), (ID,) if keyed else (), identities, open=True)
+
+
+def layout_of(fields: Fields, schema: RowSchema) -> Layout:
+    """Put the columns into a tree."""
+    places = {column.name: place for place, column in enumerate(schema.columns)}
+    tree = Node()
+    _at(tree, (ID,)).column = places[ID]
+    for name, path in fields.paths.items():
+        _at(tree, path).column = places[name]
+    for name, found in fields.lists.items():
+        _at(tree, found.path).elements = _elements(places[name], found)
+    rests = tuple(
+        (places[name], frozenset(each.encode() for each in without)) for name, without in fields.rests.items()
+    )
+    return Layout(schema, tree, rests)
+
+
+def scalar_id(schema: RowSchema) -> Scalar | None:
+    """Return the kind of `_id` if one has been proved."""
+    kind = schema.columns[0].kind
+    return kind if isinstance(kind, Scalar) else None
+
+
+def fields_named(fields: Fields) -> Mapping[str, tuple[str, ...]]:
+    """Return the top-level fields that rules name, by the column that wants them."""
+    named = {name: path for name, path in fields.paths.items() if not is_inner(name)}
+    return named | {".".join(found.path): found.path for found in fields.lists.values()}
+
+
+def _elements(column: int, found: ListFields) -> Elements:
+    tree = Node()
+    for place, path in enumerate(found.fields.values()):
+        _at(tree, path).column = place
+    return Elements(column, ".".join(found.path), tuple(found.fields), tree)
+
+
+def _list_kind(found: ListFields) -> StructOf:
+    element = StructOf(tuple((name, FIELD) for name in found.fields))
+    return StructOf(((LIST_FIELD, ListOf(element)), (FLAW_FIELD, Scalar.STRING)))
+
+
+def _at(tree: Node, path: tuple[str, ...]) -> Node:
+    for name in path:
+        tree = tree.children.setdefault(name.encode(), Node())
+    return tree

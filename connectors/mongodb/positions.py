@@ -1,0 +1,70 @@
+"""Positions in a collection: `_id`s as text, and back.
+
+Invariant: a text leads back to the very same bytes; positions are compared by the server only.
+"""
+
+import base64
+from typing import Any
+
+import bson
+import orjson
+from bson import json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+
+from connectors.mongodb.bson_values import skipped
+from connectors.mongodb.extended import extended
+
+_ID = b"_id"
+_RAW = "bson:"
+"""What begins a position that Extended JSON can't carry: the bytes follow in base64."""
+_OPTIONS = json_util.JSONOptions(
+    json_mode=json_util.JSONMode.CANONICAL, datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+_CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+
+
+def id_element(data: bytes, start: int) -> bytes | None:
+    """Return the `_id` of the document at a place as a document of its own; None when it has none."""
+    at = start + 4
+    while kind := data[at]:
+        end = data.index(0, at)
+        after = skipped(kind, data, end + 1)
+        if data[at + 1 : end] == _ID:
+            return (after - at + 5).to_bytes(4, "little") + data[at:after] + b"\0"
+        at = after
+    return None
+
+
+def position_text(element: bytes) -> str:
+    """Return a position as canonical Extended JSON, or as its bytes where that would lose something."""
+    try:
+        text = orjson.dumps(extended(element[4], element, 9)).decode()
+        if _encoded(text) == element:
+            return text
+    except (ValueError, TypeError, bson.errors.BSONError):
+        pass
+    return _RAW + base64.b64encode(element).decode()
+
+
+def position_value(text: str) -> Any:
+    """Return what the server takes for a position: the value of an `_id`."""
+    if text.startswith(_RAW):
+        return RawBSONDocument(base64.b64decode(text.removeprefix(_RAW)))[_ID.decode()]
+    return json_util.loads(text, json_options=_OPTIONS)
+
+
+def position_element(text: str) -> bytes:
+    """Return a position as the document that `id_element` gave."""
+    if text.startswith(_RAW):
+        return base64.b64decode(text.removeprefix(_RAW))
+    return _encoded(text)
+
+
+def value_text(value: Any) -> str:
+    """Return a decoded value as a position."""
+    return position_text(bson.encode({_ID.decode(): value}, codec_options=_CODEC))
+
+
+def _encoded(text: str) -> bytes:
+    return bson.encode({_ID.decode(): json_util.loads(text, json_options=_OPTIONS)}, codec_options=_CODEC)

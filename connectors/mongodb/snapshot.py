@@ -1,0 +1,121 @@
+"""The sessions that read: one point in time for the run while the server keeps it, and alive while they read.
+
+Invariant: every session reads at the run's time, or the user has been told that it doesn't.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from bson.timestamp import Timestamp
+from pymongo.errors import PyMongoError
+
+from connectors.mongodb.session import awaited, no_snapshots
+
+REFRESH_S = 300.0
+"""A session that rests for 30 minutes is killed with its cursors.
+
+Source: MongoDB manual, localLogicalSessionTimeoutMinutes.
+"""
+GONE = (
+    "The server doesn't keep the run's snapshot any more (minSnapshotHistoryWindowInSeconds), so what was"
+    " read after that is from a newer one."
+)
+NONE = (
+    "The server has no snapshot of this collection to read from (it is no replica set, or the collection is"
+    " capped), so documents are read as they are when their turn comes."
+)
+
+
+class Sessions:
+    """Hands out sessions that read at one time; see the module.
+
+    Shape: `at` as `seconds.increment`, None when there is no snapshot.
+    """
+
+    def __init__(self, client: Any, at: str | None, tell: Callable[[str], None]) -> None:
+        self._client = client
+        self._at = at
+        self._snapshots = at is not None
+        self._tell = tell
+        self._open: set[Any] = set()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Any]:
+        """Open a session for one reading."""
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._keep_alive())
+        async with reading_at(self._client, self._at, snapshot=self._snapshots) as session:
+            self._open.add(session)
+            try:
+                yield session
+            finally:
+                self._open.discard(session)
+
+    def lost(self) -> None:
+        """Note that the server has dropped the run's snapshot: each reading has its own from here on."""
+        if self._at is not None:
+            self._at = None
+            self._tell(GONE)
+
+    async def close(self) -> None:
+        """Stop keeping sessions alive."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            ids = [session.session_id for session in self._open]
+            if ids:
+                with suppress(PyMongoError):  # the readings notice by themselves what is wrong
+                    await self._client.admin.command("refreshSessions", ids)
+
+
+@asynccontextmanager
+async def reading_at(client: Any, at: str | None, *, snapshot: bool | None = None) -> AsyncIterator[Any]:
+    """Open a session that reads at a time; with `snapshot` and no time, at one of its own."""
+    session = await awaited(client.start_session(snapshot=at is not None if snapshot is None else snapshot))
+    if at is not None:
+        set_time(session, at)
+    try:
+        yield session
+    finally:
+        with suppress(PyMongoError):
+            await session.end_session()
+
+
+async def take(client: Any, collection: Any) -> str | None:
+    """Take a snapshot of a collection; None where the server has none."""
+    async with reading_at(client, None, snapshot=True) as session:
+        try:
+            await collection.find_one({}, {"_id": 1}, session=session)
+        except PyMongoError as error:
+            if no_snapshots(error):
+                return None
+            raise
+        return time_of(session)
+
+
+# The drivers choose a snapshot's time at the first read of a session and keep it in an attribute of their
+# own; to read one time by several sessions, and in several processes, there is no other way in.
+def time_of(session: Any) -> str | None:
+    """Return the time at which a session reads."""
+    time = getattr(_inner(session), "_snapshot_time", None)
+    return None if time is None else f"{time.time}.{time.inc}"
+
+
+def set_time(session: Any, at: str) -> None:
+    """Let a session read at a time that another one has chosen."""
+    seconds, _, increment = at.partition(".")
+    inner = _inner(session)
+    assert hasattr(inner, "_snapshot_time"), "the driver keeps a snapshot's time in another place now"
+    inner._snapshot_time = Timestamp(int(seconds), int(increment))
+
+
+def _inner(session: Any) -> Any:
+    """Return the driver's own session; Motor wraps it."""
+    return getattr(session, "delegate", session)

@@ -1,0 +1,256 @@
+"""MongoDB as a Source: raw documents of one collection, range by range, at one point in time if possible.
+
+Invariant: every document of the collection is handed over exactly once per reading, whatever cursors and
+connections are lost; positions are `_id`s as the server sent them.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.mongodb import segments as cutting
+from connectors.mongodb.catalog import Found, look_up, proved_id
+from connectors.mongodb.chunks import Chunk, chunks
+from connectors.mongodb.layout import FIELD, layout_of, schema_of
+from connectors.mongodb.positions import position_element
+from connectors.mongodb.query import projection_of, query_of, reading
+from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
+from connectors.mongodb.snapshot import NONE, Sessions, reading_at, take
+from connectors.mongodb.watermark import next_watermark
+from engine.batch import Batch, Cursor, Segment
+from engine.contracts import SourceTicket
+from engine.errors import JobError, PermanentError, RetriesExhausted, TransientError
+from engine.job.source import MongoDBSource as Section
+from engine.kinds import Kind
+from engine.rules.fields import Fields
+
+PATIENCE_S = 300.0
+"""How long a server that is away is waited for before the run stops, resumable."""
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 15.0
+CHUNK_BYTES = 2_000_000
+"""How much of a collection becomes one batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What opening found out; all but the ticket and the client is None or empty in a worker."""
+
+    client: Any
+    ticket: SourceTicket
+    found: Found | None
+    watermark: str | None
+    notices: tuple[str, ...]
+
+
+async def open_source(
+    section: Section,
+    fields: Fields,
+    *,
+    since: str | None = None,
+    ticket: SourceTicket | None = None,
+    patience_s: float = PATIENCE_S,
+) -> "MongoDBSource":
+    """Open a collection: check the job against the server, take the watermark, then a snapshot.
+
+    With `ticket` nothing is checked and that snapshot is read. `since` is the watermark of an earlier run.
+    Raises: JobError, PermanentError, TransientError.
+    """
+    url = section.url.get_secret_value()
+    client = connect(url, section.driver)
+    try:
+        if ticket is None:
+            opened = await _open(client, section, fields, since)
+        else:
+            opened = _Opened(client, ticket, None, None, ())
+    except BaseException:
+        await closed(client)
+        raise
+    return MongoDBSource(section, fields, opened, patience_s)
+
+
+async def _open(client: Any, section: Section, fields: Fields, since: str | None) -> _Opened:
+    place = where(section.url.get_secret_value())
+    collection = client[section.database][section.collection]
+    notices: list[str] = []
+    async with speaking("source", place):
+        found = await look_up(client, section.database, section.collection, place)
+        watermark = None if section.watermark is None else await next_watermark(client)
+        await _check_query(client, section, since)
+        at = await take(client, collection)
+        kind: Kind = FIELD
+        types = frozenset[int]()
+        if found.unique:
+            async with reading_at(client, at) as session:
+                kind, types = await proved_id(collection, session)
+    notices += [] if found.why is None else [found.why]
+    notices += [] if at is not None else [NONE]
+    schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
+    details = {
+        "at": at,
+        "types": types,
+        "document_bytes": found.document_bytes,
+        "fields": fields,
+    }
+    return _Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
+
+
+async def _check_query(client: Any, section: Section, since: str | None) -> None:
+    """Let the server plan the query without running it. Raises: JobError when it can't."""
+    find: dict[str, Any] = {"find": section.collection, "filter": query_of(section, since)}
+    projection = projection_of(section)
+    if projection is not None:
+        find["projection"] = projection
+    place = "source.filter" if section.filter else "source.projection" if projection else "source"
+    try:
+        async with speaking(place, where(section.url.get_secret_value())):
+            await client[section.database].command("explain", find, verbosity="queryPlanner")
+    except PermanentError as error:
+        raise JobError(str(error)) from error
+
+
+class MongoDBSource:
+    """A collection or view of a MongoDB server; see contracts.Source."""
+
+    def __init__(self, section: Section, fields: Fields, opened: _Opened, patience_s: float) -> None:
+        self._place = where(section.url.get_secret_value())
+        self._opened = opened
+        self._client = opened.client
+        self._collection = opened.client[section.database][section.collection]
+        details = opened.ticket.details
+        self._query = query_of(section, opened.ticket.since)
+        self._projection = projection_of(section)
+        self._layout = layout_of(fields, opened.ticket.schema)
+        self._types: frozenset[int] = details["types"]
+        self._batch_rows = section.batch_rows
+        self._batch_size = max(1, min(section.batch_rows, CHUNK_BYTES // details["document_bytes"]))
+        self._notices = list(opened.notices)
+        self._sessions = Sessions(opened.client, details["at"], self._notices.append)
+        self._patience_s = patience_s
+
+    @property
+    def ticket(self) -> SourceTicket:
+        """What a worker process needs to open the same view."""
+        return self._opened.ticket
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Server, database and collection."""
+        assert self._opened.found is not None, "only the process that opened the source knows it"
+        return self._opened.found.identity
+
+    @property
+    def watermark(self) -> str | None:
+        """The watermark for the next catch-up run."""
+        return self._opened.watermark
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user should be told."""
+        return tuple(self._notices)
+
+    async def rows_expected(self) -> int | None:
+        """Return the server's count of all documents; None when only some are read."""
+        assert self._opened.found is not None, "only the process that opened the source knows it"
+        return None if self._query or not self._opened.found.documents else self._opened.found.documents
+
+    async def segments(self, wanted: int) -> Sequence[Segment]:
+        """Cut the collection into about `wanted` segments."""
+        found = self._opened.found
+        assert found is not None, "only the process that opened the source cuts it"
+        expected = await self.rows_expected()
+        if not found.keyed:
+            return (Segment(0, None, None, expected),)
+        async with speaking("source.segments", self._place):
+            return await cutting.cut(self._collection, self._query, wanted, found.documents, expected)
+
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+        """Read a segment from behind `after`; lost cursors and connections are mended inside."""
+        keyed = bool(self._opened.ticket.schema.key)
+        sequence = attempt = 0
+        deadline: float | None = None
+        while True:
+            try:
+                async with aclosing(self._pass(segment, after)) as parts:
+                    async for rows, end in parts:
+                        sequence, attempt, deadline = sequence + 1, 0, None
+                        after = end if keyed else None
+                        yield Batch(segment.number, sequence - 1, rows, after)
+            except TransientError as error:
+                if sequence and not keyed:
+                    raise PermanentError(
+                        f"{error}; without an index on _id it can't be read on from the middle, so run again"
+                        " to start it over"
+                    ) from error
+                if isinstance(error, SnapshotGoneError):
+                    self._sessions.lost()
+                now = asyncio.get_running_loop().time()
+                deadline = now + self._patience_s if deadline is None else deadline
+                pause = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
+                if now + pause > deadline:
+                    raise RetriesExhausted(
+                        f"{error}; gave up after {self._patience_s:.0f} s, run again to resume"
+                    ) from error
+                attempt += 1
+                await asyncio.sleep(pause)
+            except JobError as error:
+                raise PermanentError(str(error)) from error
+            else:
+                return
+
+    async def _pass(
+        self, segment: Segment, after: Cursor | None
+    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None], None]:
+        """Read with one cursor, until the end or until it fails."""
+        schema = self._opened.ticket.schema
+        bounds = (after or segment.after, segment.until) if schema.key else None
+        passed = None if after is None or not schema.identities else position_element(after.key[0])
+        async with speaking("source", self._place), self._sessions.session() as session:
+            cursor = reading(
+                self._collection,
+                self._query,
+                self._projection,
+                session=session,
+                batch_size=self._batch_size,
+                bounds=bounds,
+            )
+            coming = asyncio.create_task(_following(cursor))
+            try:
+                while (data := await coming) is not None:
+                    coming = asyncio.create_task(_following(cursor))
+                    for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
+                        rows, end = await asyncio.to_thread(self._digest, chunk)
+                        yield rows, end
+                    passed = None
+            finally:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+                with suppress(Exception):
+                    await cursor.close()
+
+    def _digest(self, chunk: Chunk) -> tuple[pa.RecordBatch, Cursor | None]:
+        end = chunk.end
+        if self._types and not np.isin(chunk.id_types, list(self._types)).all():
+            raise PermanentError(
+                "source: an _id of another type has come since the run began, and keys made of both types may"
+                " meet; run with --fresh to read the collection anew"
+            )
+        return chunk.rows(self._layout), None if end is None else Cursor((end,))
+
+    async def close(self) -> None:
+        """Close every connection; whatever is being read ends with an error."""
+        await self._sessions.close()
+        await closed(self._client)
+
+
+async def _following(cursor: Any) -> bytes | None:
+    """Return the next raw batch, None at the end."""
+    try:
+        return bytes(await cursor.__anext__())
+    except StopAsyncIteration:
+        return None

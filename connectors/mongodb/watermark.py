@@ -1,0 +1,50 @@
+"""The watermark of catch-up runs: from when on documents may have changed unseen, and the query for those.
+
+Invariant: a change that this run couldn't see, though its watermark field holds an earlier time, has a time
+after the watermark that the next run reads from.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from connectors.mongodb.bson_values import iso_date
+from engine.errors import JobError
+
+TRANSACTION_LIFETIME_S = 60
+"""Source: MongoDB manual, transactionLifetimeLimitSeconds, its default."""
+CLOCK_MARGIN_S = 60
+"""How far the clocks of those who write, and the way of a write to the server, may lag the server's."""
+
+
+async def next_watermark(client: Any) -> str:
+    """Return the time from which the next run must read.
+
+    MongoDB doesn't show when its open transactions began, but ends each after a limit: nothing that isn't
+    visible now was begun before that.
+    """
+    hello = await client.admin.command("hello")
+    now = hello["localTime"].replace(tzinfo=UTC)
+    try:
+        found = await client.admin.command({"getParameter": 1, "transactionLifetimeLimitSeconds": 1})
+        lifetime = int(found["transactionLifetimeLimitSeconds"])
+    except OperationFailure:  # a role without this right, or a service that hides it: the default holds
+        lifetime = TRANSACTION_LIFETIME_S
+    oldest = now - timedelta(seconds=lifetime + CLOCK_MARGIN_S)
+    return iso_date(int(oldest.timestamp() * 1000))
+
+
+def changed_since(field: str, since: str) -> Mapping[str, Any]:
+    """Return the query for what may have changed since: comparisons see dates alone, so all else is read too.
+
+    Raises: JobError when the watermark of the checkpoint is no time.
+    """
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError as error:
+        raise JobError(
+            f"source.watermark: the checkpoint's watermark {since!r} is no time; run with --fresh"
+        ) from error
+    return {"$or": [{field: {"$gte": moment}}, {field: {"$not": {"$type": "date"}}}]}
