@@ -4,7 +4,7 @@ import asyncio
 import json
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.http.connection import Answer
@@ -88,6 +88,12 @@ def batches(draw) -> tuple[list[list[tuple[str, str]]], set[int], set[str]]:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(
+    batches=([[("p0", str(n)) for n in range(26)]], set(), {"p0"}),
+    moods=["fine", "expired", "expired"],
+    cap=None,
+    seed=0,
+)
 @given(
     batches=batches(),
     moods=st.lists(st.sampled_from(MOODS), max_size=60),

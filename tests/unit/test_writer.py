@@ -241,6 +241,7 @@ async def test_a_fatal_answer_ends_every_write_now_and_later():
     with pytest.raises(PermanentError):
         await scene.writer.write(encoded(puts(1, "r")))
     await scene.writer.close()
+    assert scene.meter.requests_in_flight == 0
 
 
 @on_virtual_time

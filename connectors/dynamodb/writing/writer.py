@@ -133,12 +133,19 @@ class Writer:
         self._meter.requests_in_flight += 1
         if any(run.attempts for run in lot.runs):
             self._meter.retries += 1
-        task = self._loop.create_task(self._send(lot, epoch))
+        task = self._loop.create_task(self._send(lot, epoch, self._renewals))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-    async def _send(self, lot: Lot, epoch: int) -> None:
-        renewals = self._renewals
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Go on after a request, one that was cancelled before it began included."""
+        self._tasks.discard(task)
+        self._in_flight -= 1
+        self._meter.requests_in_flight -= 1
+        self._tell_finished()
+        self._pump()
+
+    async def _send(self, lot: Lot, epoch: int, renewals: int) -> None:
         try:
             request = self._settling.envelope.request(lot)
             answer = await self._sender.send(request.operation, request.parts)
@@ -152,11 +159,6 @@ class Writer:
             self._lost(lot, str(error))
         except Exception as error:  # told to everyone who waits in write()
             self._fail(error)
-        finally:
-            self._in_flight -= 1
-            self._meter.requests_in_flight -= 1
-            self._tell_finished()
-            self._pump()
 
     def _lost(self, lot: Lot, detail: str) -> None:
         self._meter.requests["error"] += 1
