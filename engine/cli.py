@@ -265,7 +265,9 @@ def _answer(arguments: Sequence[str] | None, invocation: Invocation) -> int:
         # Nobody reads stdout any more: without this the interpreter complains again while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except Exception as error:  # the last resort, so that a bug ends as a sentence too
+    except SystemExit:
+        raise
+    except BaseException as error:  # the last resort: a bug, or a panic of Polars, ends as a sentence too
         what = f"internal error: {type(error).__name__}: {error}; please report this; -v shows the traceback"
         return _complain(what, error, invocation, EXIT_FAILED)
     return code if isinstance(code, int) else 0

@@ -64,7 +64,8 @@ def parsed_json(expr: pl.Expr) -> pl.Expr:
     document = representation(Document())
 
     def column(series: pl.Series) -> pl.Series:
-        parsed = documents_from_json(series.to_arrow().cast(pa.string()))
+        # Arrow's names end at a NUL, which the rules' own columns begin with: Polars would panic.
+        parsed = documents_from_json(series.alias("").to_arrow().cast(pa.string()))
         return pl.Series(series.name, parsed, dtype=document)
 
     return expr.map_batches(column, return_dtype=document, is_elementwise=True)

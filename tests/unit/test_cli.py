@@ -105,7 +105,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     fake.RunOptions = types.SimpleNamespace
     fake.run = run
     monkeypatch.setitem(sys.modules, "engine.run.runner", fake)  # type: ignore[arg-type]
-    monkeypatch.setattr(engine, "runner", fake, raising=False)
+    monkeypatch.setattr("engine.run.runner", fake, raising=False)
     return fake
 
 
@@ -201,13 +201,19 @@ def test_a_failed_runs_cause_is_told_on_stderr(
     assert err.splitlines()[-1] == "backfill: error: the table is gone"
 
 
+class Panic(BaseException):
+    """As Polars panics: its class is no Exception."""
+
+
+@pytest.mark.parametrize("fault", [KeyError("segment"), Panic("'segment'")])
 def test_a_bug_is_a_sentence_too_and_v_shows_where(
-    backfill: Callable[..., Answer], runner: Any, job_file: Path
+    backfill: Callable[..., Answer], runner: Any, job_file: Path, fault: BaseException
 ) -> None:
-    runner.fault = KeyError("segment")
+    runner.fault = fault
     code, _, err = backfill("run", job_file)
     assert code == 1
-    assert "backfill: error: internal error: KeyError: 'segment'; please report this" in err
+    kind = type(fault).__name__
+    assert f"backfill: error: internal error: {kind}: 'segment'; please report this" in err
     assert "Traceback" not in err
     code, _, err = backfill("run", job_file, "-v")
     assert code == 1

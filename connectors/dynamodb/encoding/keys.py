@@ -79,8 +79,16 @@ def check_key_kind(rule: str, attribute: Attribute, roles: Iterable[KeyRole]) ->
         if letters is not None and letters != role.type:
             raise JobError(
                 f"items.{rule}: {attribute.name} is of type {letters}, but {role.of} has it as a key of type"
-                f" {role.type}; give it text around its placeholder for S, or `as: {role.type}`"
+                f" {role.type}; {_way_out(role)}"
             )
+
+
+def _way_out(role: KeyRole) -> str:
+    if not role.primary:
+        return f"give it `as: {role.type}`"
+    if role.type == "S":
+        return "text around its placeholder, or a format such as `:01d` for an integer, makes it S"
+    return f"a placeholder alone keeps the type of its column, so name one that is {role.type}"
 
 
 def key_flaws(values: Values, role: KeyRole, *, keep_nulls: bool) -> Mapping[int, str]:
