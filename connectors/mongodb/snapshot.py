@@ -39,7 +39,7 @@ class Sessions:
         self._at = at
         self._snapshots = at is not None
         self._tell = tell
-        self._open: set[Any] = set()
+        self._open: dict[int, Any] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -48,11 +48,11 @@ class Sessions:
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._keep_alive())
         async with reading_at(self._client, self._at, snapshot=self._snapshots) as session:
-            self._open.add(session)
+            self._open[id(session)] = session  # Motor's can't be hashed
             try:
                 yield session
             finally:
-                self._open.discard(session)
+                del self._open[id(session)]
 
     def lost(self) -> None:
         """Note that the server has dropped the run's snapshot: each reading has its own from here on."""
@@ -69,7 +69,7 @@ class Sessions:
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            ids = [session.session_id for session in self._open]
+            ids = [session.session_id for session in self._open.values()]
             if ids:
                 with suppress(PyMongoError):  # the readings notice by themselves what is wrong
                     await self._client.admin.command("refreshSessions", ids)
