@@ -6,10 +6,11 @@ costs, or costs nothing.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal, NamedTuple, TypeAlias
 
 from bench.simulator.partitions import Partitions
-from bench.simulator.settings import Capacity, Model, partition_count
+from bench.simulator.settings import TABLE, Capacity, Model, partition_count
 
 Operation: TypeAlias = Literal["Read", "Write"]
 Limit: TypeAlias = Literal[
@@ -226,6 +227,13 @@ class Resources:
     def of(self, operation: Operation) -> dict[str, Throughput]:
         """Return those of one operation."""
         return self.write if operation == "Write" else self.read
+
+    def hold(self, size: int, model: Model, now: float) -> None:
+        """Split the table's partitions when its data is too much for them. Units: bytes of all items."""
+        if size > model.partition_bytes * len(self.write[TABLE].partitions):
+            count = ceil(size / model.partition_bytes)
+            self.write[TABLE].partitions.grow_to(count, now)
+            self.read[TABLE].partitions.grow_to(count, now)
 
     def forget(self, now: float) -> None:
         """Forget what was counted and saved."""

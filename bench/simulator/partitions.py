@@ -5,6 +5,7 @@ Source: Developer Guide, "Partitions and data distribution", "Best practices for
 """
 
 from bisect import bisect_right, insort
+from math import ceil
 from typing import Final
 
 RING: Final = 1 << 64
@@ -31,7 +32,10 @@ class Partition:
 
 
 class Partitions:
-    """All ranges together. Invariant: they cover the ring, sorted and without a gap."""
+    """All ranges together. Invariant: they cover the ring, sorted and without a gap.
+
+    Growth spreads them anew as if every split lay just right; heat splits one where it is.
+    """
 
     __slots__ = (
         *("_doubling_s", "_growing", "_grown_at", "_heat_s", "_parts", "_peak", "_rate", "_sample_at"),
@@ -46,8 +50,7 @@ class Partitions:
         self._heat_s = heat_s
         self._growing = doubling_s is not None
         self._doubling_s = doubling_s or 0.0
-        self._parts = [Partition(RING * number // count, rate, now) for number in range(count)]
-        self._starts = [part.start for part in self._parts]
+        self._spread(count, rate, now)
         self.counts = [(now, count)]
         """Every number of partitions there was, with the time from which it held."""
         self._grown_at = self._sample_at = now
@@ -65,7 +68,8 @@ class Partitions:
         part.at = now
         if part.level > 0:
             return True
-        return self._heat(part, place, now)
+        self._heat(part, place, now)
+        return False
 
     def take(self, place: int, units: float) -> None:
         """Take what `has` promised."""
@@ -78,56 +82,49 @@ class Partitions:
         return (held[-1] if held else self.counts[0][1]) * self._rate
 
     def grow_to(self, count: int, now: float) -> None:
-        """Split all partitions until there are at least so many."""
-        while len(self._parts) < count:
-            for part in tuple(self._parts):
-                self._split(part, now)
-        self._counted(now)
-
-    def split_largest(self, bytes_max: float, size: float, now: float) -> None:
-        """Split when the table's data, spread evenly, is too much for each partition."""
-        if size > bytes_max * len(self._parts):
-            self.grow_to(len(self._parts) + 1, now)
+        """Spread the ring evenly over so many partitions, if there aren't as many yet."""
+        if len(self._parts) < count:
+            self._spread(count, 0.0, now)  # what was saved before doesn't come back
+            self.counts.append((now, count))
 
     def starts(self) -> list[int]:
         """Return where each partition begins."""
         return list(self._starts)
 
+    def _spread(self, count: int, level: float, now: float) -> None:
+        self._parts = [Partition(RING * number // count, level, now) for number in range(count)]
+        self._starts = [part.start for part in self._parts]
+
     def _of(self, place: int) -> Partition:
         return self._parts[bisect_right(self._starts, place) - 1]
 
-    def _heat(self, part: Partition, place: int, now: float) -> bool:
-        """Note that a place was throttled; tell whether a split gave it room at once."""
+    def _heat(self, part: Partition, place: int, now: float) -> None:
+        """Note that a place was throttled; split when that has gone on for long enough."""
         if part.heat_since is None or now - part.hot_until > 1.0:  # a second without: not sustained
             part.heat_since = now
             part.places = set()
         part.hot_until = now
         if len(part.places) < 2:
             part.places.add(place)
-        if now - part.heat_since < self._heat_s or len(part.places) < 2:
-            return False
-        self._split(part, now)
-        self._counted(now)
-        return self._of(place).level > 0
+        if now - part.heat_since >= self._heat_s and len(part.places) == 2:
+            self._split(part, now)
+            self.counts.append((now, len(self._parts)))
 
     def _split(self, part: Partition, now: float) -> None:
         number = self._parts.index(part)
         end = self._starts[number + 1] if number + 1 < len(self._starts) else RING
         middle = (part.start + end) // 2
         part.heat_since = None
-        insort(self._parts, Partition(middle, self._rate, now))
+        insort(self._parts, Partition(middle, 0.0, now))
         self._starts = [each.start for each in self._parts]
 
     def _sample(self, now: float) -> None:
         """Close a sample; let the partitions follow the peak to its double when the time has come."""
-        self._peak = max(self._peak, self._sample_units / (now - self._sample_at))
+        capacity = self._rate * len(self._parts)  # more was saved, not sustained
+        self._peak = max(self._peak, min(capacity, self._sample_units / (now - self._sample_at)))
         self._sample_units = 0.0
         self._sample_at = now
         if now - self._grown_at >= self._doubling_s:
-            wanted = -(-2 * self._peak // self._rate)
+            wanted = ceil(2 * self._peak / self._rate)
             self._grown_at, self._peak = now, 0.0
-            if wanted > len(self._parts):
-                self.grow_to(int(wanted), now)
-
-    def _counted(self, now: float) -> None:
-        self.counts.append((now, len(self._parts)))
+            self.grow_to(wanted, now)

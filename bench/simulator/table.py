@@ -123,7 +123,8 @@ class Table:
             if self.items.pop(key, None) is not None:
                 self._deleted.add(key)
         else:
-            self.items[key] = Record(orjson.dumps(write.item), write.size)
+            # Copied: orjson cuts its result from a large buffer, and the rest of that is lost to the heap.
+            self.items[key] = Record(bytes(memoryview(orjson.dumps(write.item))), write.size)
             self.size += write.size
             if key in self._deleted:
                 self._deleted.remove(key)

@@ -52,15 +52,16 @@ def batch_write_item(database: Database, request: Mapping[str, Any], call: Call)
             raise invalid(_DUPLICATES)
         writes += [(table, write, entry) for write, entry in zip(found, entries, strict=True)]
     left: dict[str, list[Any]] = {}
-    shortages: list[Shortage] = []
+    short: list[tuple[Table, Shortage]] = []
     for table, write, entry in writes:
         shortage = None
         if call.leave() or (shortage := _perform(database, table, write, call)) is not None:
             left.setdefault(table.schema.name, []).append(entry)
         if shortage is not None:
-            shortages.append(shortage)
-    if shortages and sum(map(len, left.values())) == len(writes):
-        raise throttled(writes[0][0], shortages)
+            short.append((table, shortage))
+    if short and sum(map(len, left.values())) == len(writes):
+        blamed = short[0][0]
+        raise throttled(blamed, [shortage for table, shortage in short if table is blamed])
     return {"UnprocessedItems": left, **consumed(call, mode, several=True)}
 
 
@@ -141,6 +142,7 @@ def _perform(database: Database, table: Table, write: Write, call: Call) -> Shor
     shortage = database.pay(table, table.charges(write), "Write", call)
     if shortage is None:
         table.apply(write, call.now)
+        table.resources.hold(table.size, database.model, call.now)
         call.touched.append((table, write.key))
     return shortage
 
