@@ -28,6 +28,14 @@ COLLAPSE_ANSWERS = 16
 COLLAPSE_SHARE = 0.5
 """When so many answers leave less than this share accepted, the rate falls to it at once."""
 
+NOISE_MIN, NOISE_MAX = 0.002, 0.2
+NOISE_STEPS = 5
+NOISE_BELOW = 0.985
+NOISE_HOLD_S, NOISE_HOLD_MAX_S = 10.0, 160.0
+"""Rejections that stay the same share although the rate fell again and again aren't about the rate: a lasting
+fault would otherwise slow the run down to nothing. So many decreases in a row prove it, each below this share
+of the rate before it; it is believed for a time that doubles whenever it proves true again."""
+
 SAMPLE_S = 1.0
 """How far back the rate that the target takes is measured: this long up to twice as long."""
 
@@ -57,16 +65,25 @@ class Pace:
         "_earlier",
         "_epoch",
         "_learned",
+        "_noise",
+        "_noise_hold_s",
+        "_noise_until",
+        "_plateau_s",
         "_rejected",
+        "_same",
         "_sampled_since",
         "_tokens",
         "rate",
     )
 
-    def __init__(self, now: float, start: float = float("inf")) -> None:
+    def __init__(self, now: float, start: float = float("inf"), plateau_s: float = PLATEAU_S) -> None:
         self._cap = float("inf")
         self._learned = self._ceiling = start
-        self._age = PLATEAU_S
+        self._age = self._plateau_s = plateau_s
+        self._noise = self._noise_until = 0.0
+        self._same = (0, 0.0, 0.0)
+        """How many decreases in a row met the same share of rejections; that share; the rate before them."""
+        self._noise_hold_s = NOISE_HOLD_S
         self._tokens = 0.0
         self._at = now
         self._epoch = 0
@@ -140,6 +157,10 @@ class Pace:
         collapsed = share < COLLAPSE_SHARE and answers >= COLLAPSE_ANSWERS
         if not collapsed and (seen_s < DECIDE_S or answers < DECIDE_ANSWERS):
             return
+        if collapsed:
+            self._same = (0, 0.0, 0.0)
+        elif self._is_noise(1.0 - share, now):
+            return
         offered = (accepted + rejected) / max(seen_s, 1e-3)
         # What was offered falls short of the rate a little by measuring, and much where we are the slow part.
         base = self._learned if offered > self._learned / 2 else offered
@@ -150,6 +171,28 @@ class Pace:
         self._epoch += 1
         self._forget()
         self._settle_rate()
+
+    def _is_noise(self, lost: float, now: float) -> bool:
+        """Say whether a share of rejections is just how the target is, whatever the rate."""
+        if now >= self._noise_until:
+            self._noise = 0.0
+        if lost <= 1.3 * self._noise:
+            return True
+        steps, first, rate = self._same
+        if self._learned < self._ceiling * NOISE_BELOW and first / 2 <= lost <= first * 2 and steps:
+            self._same = (steps + 1, first, rate)
+        else:
+            self._same = (1, lost, self._learned)
+        if self._same[0] < NOISE_STEPS or not NOISE_MIN <= lost <= NOISE_MAX or rate == float("inf"):
+            return False
+        self._noise = lost
+        self._noise_until = now + self._noise_hold_s
+        self._noise_hold_s = min(2 * self._noise_hold_s, NOISE_HOLD_MAX_S)
+        self._ceiling = self._learned = rate
+        self._age = 2 * self._plateau_s
+        self._same = (0, 0.0, 0.0)
+        self._settle_rate()
+        return True
 
     def _forget(self) -> None:
         self._accepted = self._rejected = 0.0
@@ -167,19 +210,19 @@ class Pace:
             self._tokens = depth
         elif self._learned <= self._cap:
             self._age += passed
-            self._learned = self._ceiling * _growth(self._age)
+            self._learned = self._ceiling * _growth(self._age, self._plateau_s)
             self._settle_rate()
 
     def _settle_rate(self) -> None:
         self.rate = min(self._learned, self._cap)
 
 
-def _growth(age: float) -> float:
+def _growth(age: float, plateau_s: float) -> float:
     """Return the rate after `age` seconds as a share of the rate at which the target last rejected."""
     over = 1.0 - BACK_OFF
-    if age <= 2 * PLATEAU_S:
-        return float(1.0 + over * ((age - PLATEAU_S) / PLATEAU_S) ** 3)
-    return float((1.0 + over) * 2.0 ** min((age - 2 * PLATEAU_S) / DOUBLING_S, 60.0))
+    if age <= 2 * plateau_s:
+        return float(1.0 + over * ((age - plateau_s) / plateau_s) ** 3)
+    return float((1.0 + over) * 2.0 ** min((age - 2 * plateau_s) / DOUBLING_S, 60.0))
 
 
 FLIGHT_MIN, FLIGHT_START, FLIGHT_MAX = 4, 16, 128
@@ -190,11 +233,21 @@ SLOW_S = 0.020
 class Gate:
     """How many requests may be in flight: more while that helps, fewer when the target slows down or fails.
 
-    A round is as many answers as the limit. After each, the limit grows by an eighth if requests waited for
-    it and the mean latency stayed near the best one, and shrinks a little if it went far above.
+    A round is as many answers or failures as the limit. After each, the limit shrinks by a quarter if more
+    than a tenth failed; grows by an eighth if requests waited for it and the mean latency stayed near the
+    best one; and shrinks a little if that went far above.
     """
 
-    __slots__ = ("_answers", "_best_s", "_best_until", "_next_best_s", "_sum_s", "_wanted", "limit")
+    __slots__ = (
+        "_answers",
+        "_best_s",
+        "_best_until",
+        "_failures",
+        "_next_best_s",
+        "_sum_s",
+        "_wanted",
+        "limit",
+    )
 
     BEST_FOR_S = 10.0
     """How long the best latency is believed."""
@@ -202,7 +255,7 @@ class Gate:
     def __init__(self, now: float, limit: int = FLIGHT_START) -> None:
         self.limit = limit
         self._wanted = False
-        self._answers = 0
+        self._answers = self._failures = 0
         self._sum_s = 0.0
         self._best_s = self._next_best_s = float("inf")
         self._best_until = now + self.BEST_FOR_S
@@ -220,23 +273,24 @@ class Gate:
         self._next_best_s = min(self._next_best_s, seconds)
         self._sum_s += seconds
         self._answers += 1
-        if self._answers < self.limit:
-            return
-        mean_s = self._sum_s / self._answers
-        if self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
-            self.limit = min(FLIGHT_MAX, self.limit + max(1, self.limit // 8))
-        elif mean_s > 4 * self._best_s + SLOW_S:
-            self.limit = max(FLIGHT_MIN, self.limit - max(1, self.limit // 16))
-        self._begin_round()
+        self._end_round()
 
     def failed(self) -> None:
         """Learn from a request that got no answer, or that of a server in trouble."""
-        if self._answers or self.limit > FLIGHT_START:
-            self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
-        self._begin_round()
+        self._failures += 1
+        self._end_round()
 
-    def _begin_round(self) -> None:
-        self._answers = 0
+    def _end_round(self) -> None:
+        if self._answers + self._failures < self.limit:
+            return
+        mean_s = self._sum_s / self._answers if self._answers else 0.0
+        if self._failures * 10 > self._answers + self._failures:
+            self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
+        elif self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
+            self.limit = min(FLIGHT_MAX, self.limit + max(1, self.limit // 8))
+        elif mean_s > 4 * self._best_s + SLOW_S:
+            self.limit = max(FLIGHT_MIN, self.limit - max(1, self.limit // 16))
+        self._answers = self._failures = 0
         self._sum_s = 0.0
         self._wanted = False
 

@@ -126,6 +126,20 @@ def test_the_cap_is_never_exceeded_by_more_than_two_percent_in_ten_seconds(cap):
     assert sum(units for at, units in world.accepted if 10 <= at < 40) >= cap * 30 * 0.99
 
 
+def test_rejections_that_are_not_about_the_rate_do_not_slow_down_to_nothing():
+    class Faulty(Server):
+        random = Random(4)
+
+        def take(self, units, now):
+            return sum(self.random.random() >= 0.02 for _ in range(int(units)))
+
+    world = World(Faulty(100_000.0), flight=4)
+    world.run(60.0)
+    free = 4 * LOT / world.latency_s
+    taken = sum(units for at, units in world.accepted if 30 <= at < 60) / 30
+    assert taken >= 0.8 * free
+
+
 def test_a_cap_survives_what_was_learned_and_can_be_lifted():
     world = World(Server(2000.0))
     world.run(20.0)
@@ -214,9 +228,20 @@ def test_the_gate_narrows_when_answers_become_slow_and_when_they_fail():
         gate.answered(0.5, step * 0.001)
     assert gate.limit == FLIGHT_MIN
     gate = Gate(0.0, FLIGHT_MAX)
-    for _ in range(100):
+    for _ in range(1000):
         gate.failed()
-    assert FLIGHT_MIN <= gate.limit <= FLIGHT_START
+    assert gate.limit == FLIGHT_MIN
+
+
+def test_the_gate_takes_a_failure_now_and_then_lightly():
+    gate = Gate(0.0)
+    for step in range(10_000):
+        gate.wanted()
+        if step % 50:
+            gate.answered(0.005, step * 0.001)
+        else:
+            gate.failed()
+    assert gate.limit > FLIGHT_MAX / 2
 
 
 def test_the_gate_forgets_a_best_latency_that_is_long_gone():

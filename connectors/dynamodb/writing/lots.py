@@ -24,6 +24,9 @@ LANES_MAX = 64
 GATHER_S = 0.05
 """Leftovers ripen in steps of this, so that they meet and fill requests."""
 
+LANE_PLATEAU_S = 2.0
+"""A lane's capacity is what others leave of its partition: it moves faster than a table's."""
+
 LANE_IDLE_S = 2.0
 """How long a hot key's pace is remembered when nothing of it waits any more."""
 
@@ -68,7 +71,7 @@ class Queue:
     def park(self, partition: int, now: float) -> None:
         """Give a hot partition key a lane of its own, while there are few."""
         if partition not in self.lanes and len(self.lanes) < LANES_MAX:
-            self.lanes[partition] = Lane(Pace(now, PARTITION_WCU_PER_S), used_at=now)
+            self.lanes[partition] = Lane(Pace(now, PARTITION_WCU_PER_S, LANE_PLATEAU_S), used_at=now)
 
     def clear(self) -> None:
         """Forget everything that waits."""
