@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from engine.batch import Counts
 from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
 from engine.meter import TABLE, quantile
 from engine.show.summary import KINDS, PASSED, duration, number
@@ -61,8 +62,20 @@ def speeds(before: Tick, now: Tick, rows_expected: int | None) -> Speeds:
     rows = (now.meter.rows_read - before.meter.rows_read) / passed_s
     items = (_answered(now) - _answered(before)) / passed_s
     wcu = (now.meter.consumed.get(TABLE, 0.0) - before.meter.consumed.get(TABLE, 0.0)) / passed_s
-    left = None if rows_expected is None else max(0, rows_expected - now.counts.rows_read)
-    return Speeds(rows, items, wcu, left / rows if left is not None and rows > 0 else None)
+    return Speeds(rows, items, wcu, _eta_s(now.counts, rows, items, rows_expected))
+
+
+def _eta_s(counts: Counts, rows_per_s: float, items_per_s: float, rows_expected: int | None) -> float | None:
+    """Estimate what is left: by the target's pace once it is known how many items a row makes.
+
+    Reading comes in bursts, the window full or empty; the target's pace is even.
+    """
+    if rows_expected is None:
+        return None
+    left = max(0, rows_expected - counts.rows_read)
+    if counts.rows_read and counts.items_emitted and items_per_s > 0:
+        return left * counts.items_emitted / counts.rows_read / items_per_s
+    return left / rows_per_s if rows_per_s > 0 else None
 
 
 def _answered(tick: Tick) -> int:

@@ -158,3 +158,11 @@ def test_a_pipe_or_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPa
     assert isinstance(progress.observer(io.StringIO()), progress.PlainProgress)
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(progress.observer(Terminal()), progress.PlainProgress)
+
+
+def test_the_time_left_follows_the_targets_pace_not_the_bursts_of_reading() -> None:
+    counts = Counts(rows_read=1000, items_emitted=2000, items_written=2000)
+    before = tick(at_s=10.0, counts=counts, meter=MeterTotals(rows_read=5000, items_written=2000))
+    now = tick(at_s=20.0, counts=counts, meter=MeterTotals(rows_read=5000, items_written=4000))
+    left = progress.speeds(before, now, rows_expected=11_000).eta_s
+    assert left == 10_000 * 2 / 200
