@@ -85,3 +85,10 @@ def null_target() -> Iterator[str]:
     """Endpoint URL of the null target."""
     with servers.null_target() as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[str]:
+    """Endpoint URL of a simulator that never throttles."""
+    with servers.simulator("--unlimited") as endpoint:
+        yield endpoint

@@ -65,6 +65,9 @@ class Names:
         self._names: Mapping[str, str] = request.get("ExpressionAttributeNames") or {}
         self._values: Mapping[str, Value] = request.get("ExpressionAttributeValues") or {}
         self._used: set[str] = set()
+        for said in ("Names", "Values"):
+            if request.get(f"ExpressionAttribute{said}") == {}:
+                raise invalid(f"ExpressionAttribute{said} must not be empty")
         for value in self._values.values():
             check(value)
 
