@@ -32,7 +32,7 @@ def _rates(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dic
     "on_demand",
     type=click.IntRange(1),
     metavar="WCU",
-    help="Every table is on demand and takes so much at once.",
+    help="Every table is on demand and takes so much at once, in partitions of 1,000.",
 )
 @click.option("--unlimited", is_flag=True, help="No table ever throttles.")
 @click.option(
@@ -121,7 +121,8 @@ def simulator(
     if wcu is not None:
         forced = Capacity(write=float(wcu), read=float(rcu or wcu))
     elif on_demand is not None:
-        forced = Capacity(warm_write=float(on_demand))
+        # One partition gives three times as many reads: as many partitions as the writes need.
+        forced = Capacity(warm_write=float(on_demand), warm_read=3.0 * on_demand)
     try:
         service = Service(
             model=Model(

@@ -121,14 +121,14 @@ def _capacity(service: Service, _: Query, given: Any, now: float) -> dict[str, A
         known = table.capacities[index]
         on_demand = step.get("on_demand", "write" not in step and "read" not in step and known.write is None)
         if on_demand:
-            warm = Capacity(
-                warm_write=float(step.get("write", known.warm_write)),
-                warm_read=float(step.get("read", known.warm_read)),
-            )
+            write = float(step.get("write", known.warm_write))
+            warm = Capacity(warm_write=write, warm_read=float(step.get("read", 3 * write)))
             wanted = replace(warm, max_write=known.max_write, max_read=known.max_read)
         else:
-            write, read = known.write or known.warm_write, known.read or known.warm_read
-            wanted = Capacity(write=float(step.get("write", write)), read=float(step.get("read", read)))
+            wanted = Capacity(
+                write=float(step.get("write", known.write or known.warm_write)),
+                read=float(step.get("read", known.read or known.warm_read)),
+            )
         service.database.set_capacity(table, index, wanted, now, now + float(step.get("in_s", 0.0)))
     return {}
 
