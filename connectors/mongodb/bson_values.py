@@ -28,9 +28,19 @@ GENERIC, UUID = 0, 4
 
 INT32_AT, INT64_AT, DOUBLE_AT = (struct.Struct(code).unpack_from for code in ("<i", "<q", "<d"))
 UNSUPPORTED = "value_unsupported"
-_FIXED = {DOUBLE: 8, UNDEFINED: 0, OBJECT_ID: 12, BOOL: 1, DATE: 8, NULL: 0, INT32: 4, TIMESTAMP: 8, INT64: 8}
-_FIXED |= {DECIMAL128: 16, MIN_KEY: 0, MAX_KEY: 0}
-_WITH_LENGTH = {
+FIXED_SIZES = {
+    DOUBLE: 8,
+    UNDEFINED: 0,
+    OBJECT_ID: 12,
+    BOOL: 1,
+    DATE: 8,
+    NULL: 0,
+    INT32: 4,
+    TIMESTAMP: 8,
+    INT64: 8,
+}
+FIXED_SIZES |= {DECIMAL128: 16, MIN_KEY: 0, MAX_KEY: 0}
+LENGTH_EXTRAS = {
     STRING: 4,
     CODE: 4,
     SYMBOL: 4,
@@ -42,17 +52,17 @@ _WITH_LENGTH = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MS, _ERA_DAYS, _ERA_YEARS = 86_400_000, 146_097, 400
-_YEAR_1_MS, _YEAR_10000_MS = -62_135_596_800_000, 253_402_300_800_000
-_WHOLE_DOUBLE_MAX = 1e15
+YEAR_1_MS, YEAR_10000_MS = -62_135_596_800_000, 253_402_300_800_000
+WHOLE_DOUBLE_MAX = 1e15
 """Below it a double without a fraction is the integer that it prints as."""
 
 
 def skipped(kind: int, data: bytes, at: int) -> int:
     """Return where a value ends."""
-    size = _FIXED.get(kind)
+    size = FIXED_SIZES.get(kind)
     if size is not None:
         return at + size
-    extra = _WITH_LENGTH.get(kind)
+    extra = LENGTH_EXTRAS.get(kind)
     if extra is not None:
         return at + int(INT32_AT(data, at)[0]) + extra
     assert kind == REGEX, f"BSON has no type {kind:#x}"
@@ -163,7 +173,7 @@ class Walk:
             self.depth = level + (count > 0)
 
     def _double(self, value: float) -> str:
-        if -_WHOLE_DOUBLE_MAX < value < _WHOLE_DOUBLE_MAX and value == int(value):
+        if -WHOLE_DOUBLE_MAX < value < WHOLE_DOUBLE_MAX and value == int(value):
             text, size = _integer(int(value))
             self.size += size
             return f'{{"N":"{text}"}}'
@@ -221,13 +231,13 @@ def iso_date(ms: int) -> str:
 
     Units: milliseconds since 1970.
     """
-    if _YEAR_1_MS <= ms < _YEAR_10000_MS:
+    if YEAR_1_MS <= ms < YEAR_10000_MS:
         whole, fraction = divmod(ms, 1000)
         text = (_EPOCH + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S")
         text = text.rjust(19, "0")  # some C libraries don't pad the year
     else:
         days, of_day = divmod(ms, _DAY_MS)
-        eras = (days - (_YEAR_10000_MS // _DAY_MS - _ERA_DAYS)) // _ERA_DAYS
+        eras = (days - (YEAR_10000_MS // _DAY_MS - _ERA_DAYS)) // _ERA_DAYS
         inside = _EPOCH + timedelta(days=days - eras * _ERA_DAYS, seconds=of_day // 1000)
         year, fraction = inside.year + eras * _ERA_YEARS, of_day % 1000
         sign = "" if 0 <= year <= 9999 else "-" if year < 0 else "+"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectors.mongodb.bson_values import INT32_AT
-from connectors.mongodb.documents import read_documents
+from connectors.mongodb.columns import read_columns
 from connectors.mongodb.layout import Layout
 from connectors.mongodb.positions import id_element, position_text
 
@@ -41,7 +41,7 @@ class Chunk:
 
     def rows(self, layout: Layout) -> pa.RecordBatch:
         """Return the documents as columns."""
-        return read_documents(layout, self.data, self.starts.tolist())
+        return read_columns(layout, self.data, self.starts)
 
 
 def chunks(data: bytes, bytes_max: int, rows_max: int, passed: bytes | None) -> Iterator[Chunk]:
