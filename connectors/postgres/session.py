@@ -31,6 +31,8 @@ TRANSACTION_TIMEOUT_SINCE = 17
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 """Connection lost; rolled back (a standby's recovery conflict too); resources; operator; system errors."""
+_TLS_REFUSED = "rejected SSL upgrade"
+"""In the ConnectionError that asyncpg raises. Source: asyncpg/connect_utils.py, TLSUpgradeProto."""
 _GONE_SNAPSHOT = ("42704", "22023", "55000")
 _WRONG_JOB = ("28", "3D", "42")
 
@@ -55,6 +57,11 @@ async def connect(url: str) -> Any:
             ) from error
         raise TransientError(f"source.url: PostgreSQL refused the connection: {said(error)}") from error
     except (OSError, EOFError, TimeoutError) as error:
+        if _TLS_REFUSED in str(error):
+            raise JobError(
+                f"source.url: the server at {where(url)} takes no SSL connections, which sslmode asks for;"
+                " turn SSL on there or change sslmode"
+            ) from error
         raise TransientError(
             f"source.url: no PostgreSQL server answers at {where(url)} ({reason(error)}); check host, port"
             " and network, then run again"
