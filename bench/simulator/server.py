@@ -144,20 +144,20 @@ class Protocol(asyncio.Protocol):
             case "reset":
                 self._transport.abort()
             case "truncated":
-                self._write(Reply(reply.status, reply.body[: len(reply.body) // 2]), len(reply.body))
+                self._write(reply, len(reply.body) // 2)
                 self._transport.close()
             case _:
-                self._write(reply, len(reply.body), zlib.crc32(reply.body))
+                self._write(reply, len(reply.body))
 
-    def _write(self, reply: Reply, length: int, checksum: int | None = None) -> None:
+    def _write(self, reply: Reply, length: int) -> None:
+        """Send so much of a reply; its head tells of all of it."""
         status = HTTPStatus(reply.status)
-        crc = "" if checksum is None else f"x-amz-crc32: {checksum}\r\n"
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nServer: backfill-simulator\r\n"
-            f"x-amzn-RequestId: {uuid.uuid4().hex.upper()}\r\n{crc}"
-            f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {length}\r\n\r\n"
+            f"x-amzn-RequestId: {uuid.uuid4().hex.upper()}\r\nx-amz-crc32: {zlib.crc32(reply.body)}\r\n"
+            f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(reply.body)}\r\n\r\n"
         )
-        self._transport.write(head.encode() + reply.body)
+        self._transport.write(head.encode() + reply.body[:length])
 
 
 async def serve(service: Service, port: int, ready: Callable[[], None] = lambda: None) -> None:
