@@ -37,7 +37,7 @@ test-fault: $(STAMP) ## Run the tests that cut, kill and fill
 	$(BIN)/python -m pytest -q tests/fault tests/resume
 
 soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed
-	$(BIN)/python -m pytest -q -s -m soak --override-ini=addopts= tests/resume
+	$(BIN)/python -m pytest -q -s -m soak tests/resume
 
 bench: $(STAMP) ## Measure CPU per item and memory, PostgreSQL to a null target
 	$(BIN)/python -m bench.cpu_per_item

@@ -1,6 +1,6 @@
 """The worked example: an online shop in PostgreSQL, and what its rows are to be in DynamoDB.
 
-`expected_items` is the mapping of examples/orders.yaml written again in plain Python, row by row and without
+`expected_items` is the mapping of shop.yaml written again in plain Python, row by row and without
 any of the engine's code, so that a comparison with it means something.
 """
 
