@@ -212,7 +212,7 @@ def _segments_wanted(prepared: _Prepared, rows: int | None) -> int:
 async def _carry(prepared: _Prepared, state: RunState, voice: _Voice) -> Report:
     """Work until the run is complete, interrupted or failed, and record which."""
     open_segments = sum(not segment.done for segment in state.segments)
-    workers = max(1, min(prepared.options.workers, open_segments))
+    workers = 1 if prepared.ordered else max(1, min(prepared.options.workers, open_segments))
     voice.tell(
         RunStarted(
             job=prepared.job.name,
