@@ -1,13 +1,15 @@
-"""The job's `filter` and `projection` as the driver takes them, and one reading of a range.
+"""The job's `filter` and `projection` as the driver takes them, and the reading of a range.
 
 Invariant: types that YAML hasn't got are written in Extended JSON and arrive as what they say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from bson import json_util
+from bson import MaxKey, json_util
+from bson.errors import BSONError
 
 from connectors.mongodb.layout import ID
 from connectors.mongodb.positions import position_value
@@ -16,6 +18,7 @@ from engine.batch import Cursor
 from engine.errors import JobError
 from engine.job.source import MongoDBSource
 
+MAX_KEY_TEXT = '{"$maxKey":1}'
 _OPTIONS = json_util.JSONOptions(tz_aware=False)
 
 
@@ -36,31 +39,45 @@ def projection_of(section: MongoDBSource) -> dict[str, Any] | None:
     return _typed(section.projection, "source.projection") or None
 
 
-def reading(
-    collection: Any,
-    query: Mapping[str, Any],
-    projection: Mapping[str, Any] | None,
-    *,
-    session: Any,
-    batch_size: int,
-    bounds: tuple[Cursor | None, Cursor | None] | None,
-) -> Any:
-    """Return a cursor of raw batches: in order of `_id` between bounds, the lower one included, or as it is.
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is read of a collection. Shape: `where` a query, `projection` None for whole documents."""
 
-    Only `min` and `max` cross BSON types; a comparison in the query would leave out all types but one.
-    """
-    cursor = collection.find_raw_batches(
-        query, projection, session=session, batch_size=batch_size, no_cursor_timeout=session is not None
-    )
-    if bounds is None:
-        return cursor
-    cursor = cursor.sort([(ID, 1)]).hint([(ID, 1)])
-    start, end = bounds
-    if start is not None:
-        cursor = cursor.min([(ID, position_value(start.key[0]))])
-    if end is not None:
-        cursor = cursor.max([(ID, position_value(end.key[0]))])
-    return cursor
+    where: Mapping[str, Any]
+    projection: Mapping[str, Any] | None
+    batch_size: int
+
+    def whole(self, collection: Any, session: Any) -> Any:
+        """Return a cursor of raw batches in no order: a view is an aggregation, which takes no bounds."""
+        return collection.find_raw_batches(
+            self.where, self.projection, session=session, batch_size=self.batch_size
+        )
+
+    def ranges(
+        self, collection: Any, session: Any, start: Cursor | None, end: Cursor | None
+    ) -> Iterator[Any]:
+        """Yield cursors of raw batches that read from `start`, which is among it, to before `end`.
+
+        Ordering: by `_id`. Only `min` and `max` cross BSON types; a comparison in the query would leave out
+        all types but one. With `min` alone the server ends before MaxKey, so that is asked for by itself.
+        """
+        begins_last = start is not None and start.key[0] == MAX_KEY_TEXT
+        if not begins_last:
+            cursor = self._found(collection, session, self.where)
+            if start is not None:
+                cursor = cursor.min([(ID, position_value(start.key[0]))])
+            if end is not None:
+                cursor = cursor.max([(ID, position_value(end.key[0]))])
+            yield cursor
+        if start is not None and end is None:
+            last: dict[str, Any] = {ID: MaxKey()}
+            yield self._found(collection, session, {"$and": [self.where, last]} if self.where else last)
+
+    def _found(self, collection: Any, session: Any, where: Mapping[str, Any]) -> Any:
+        cursor = collection.find_raw_batches(
+            where, self.projection, session=session, batch_size=self.batch_size, no_cursor_timeout=True
+        )
+        return cursor.sort([(ID, 1)]).hint([(ID, 1)])
 
 
 def _typed(value: Any, place: str) -> Any:
@@ -69,7 +86,7 @@ def _typed(value: Any, place: str) -> Any:
             inner = {name: _typed(member, place) for name, member in value.items()}
             try:
                 return json_util.object_hook(inner, _OPTIONS)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, BSONError) as error:
                 raise JobError(f"{place}: {error}; write it as Extended JSON says") from error
         case list() | tuple():
             return [_typed(element, place) for element in value]

@@ -3,6 +3,7 @@
 Invariant: no message holds a password; nothing is ever written to the source.
 """
 
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -56,14 +57,14 @@ def connect(url: str, driver: Literal["pymongo", "motor"]) -> Any:
         "connectTimeoutMS": SELECTION_TIMEOUT_MS,
     }
     try:
-        if driver == "motor":
-            return _motor(url, settings)
-        return AsyncMongoClient(url, **settings)
-    except (InvalidURI, ConfigurationError, ValueError, TypeError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # the drivers would go on without an option
+            return _motor(url, settings) if driver == "motor" else AsyncMongoClient(url, **settings)
+    except (InvalidURI, ConfigurationError, ValueError, TypeError, UserWarning):
         # These messages may quote the URL, so neither the text nor the cause is passed on.
         raise JobError(
             "source.url: not a usable MongoDB URL; write mongodb://USER:PASSWORD@HOST:PORT/ with special"
-            " characters percent-encoded"
+            " characters percent-encoded, and only options that PyMongo knows"
         ) from None
 
 

@@ -19,7 +19,7 @@ from connectors.mongodb.catalog import Found, look_up, proved_id
 from connectors.mongodb.chunks import Chunk, chunks
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.positions import position_element
-from connectors.mongodb.query import projection_of, query_of, reading
+from connectors.mongodb.query import Query, projection_of, query_of
 from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
 from connectors.mongodb.snapshot import NONE, Sessions, reading_at, take
 from connectors.mongodb.watermark import next_watermark
@@ -123,12 +123,14 @@ class MongoDBSource:
         self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
         details = opened.ticket.details
-        self._query = query_of(section, opened.ticket.since)
-        self._projection = projection_of(section)
+        self._query = Query(
+            query_of(section, opened.ticket.since),
+            projection_of(section),
+            max(1, min(section.batch_rows, CHUNK_BYTES // details["document_bytes"])),
+        )
         self._layout = layout_of(fields, opened.ticket.schema)
         self._types: frozenset[int] = details["types"]
         self._batch_rows = section.batch_rows
-        self._batch_size = max(1, min(section.batch_rows, CHUNK_BYTES // details["document_bytes"]))
         self._notices = list(opened.notices)
         self._sessions = Sessions(opened.client, details["at"], self._notices.append)
         self._patience_s = patience_s
@@ -157,7 +159,7 @@ class MongoDBSource:
     async def rows_expected(self) -> int | None:
         """Return the server's count of all documents; None when only some are read."""
         assert self._opened.found is not None, "only the process that opened the source knows it"
-        return None if self._query or not self._opened.found.documents else self._opened.found.documents
+        return None if self._query.where or not self._opened.found.documents else self._opened.found.documents
 
     async def segments(self, wanted: int) -> Sequence[Segment]:
         """Cut the collection into about `wanted` segments."""
@@ -167,7 +169,7 @@ class MongoDBSource:
         if not found.keyed:
             return (Segment(0, None, None, expected),)
         async with speaking("source.segments", self._place):
-            return await cutting.cut(self._collection, self._query, wanted, found.documents, expected)
+            return await cutting.cut(self._collection, self._query.where, wanted, found.documents, expected)
 
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost cursors and connections are mended inside."""
@@ -206,32 +208,20 @@ class MongoDBSource:
     async def _pass(
         self, segment: Segment, after: Cursor | None
     ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None], None]:
-        """Read with one cursor, until the end or until it fails."""
+        """Read in one session, until the end or until it fails."""
         schema = self._opened.ticket.schema
-        bounds = (after or segment.after, segment.until) if schema.key else None
         passed = None if after is None or not schema.identities else position_element(after.key[0])
         async with speaking("source", self._place), self._sessions.session() as session:
-            cursor = reading(
-                self._collection,
-                self._query,
-                self._projection,
-                session=session,
-                batch_size=self._batch_size,
-                bounds=bounds,
-            )
-            coming = asyncio.create_task(_following(cursor))
-            try:
-                while (data := await coming) is not None:
-                    coming = asyncio.create_task(_following(cursor))
-                    for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
-                        rows, end = await asyncio.to_thread(self._digest, chunk)
-                        yield rows, end
-                    passed = None
-            finally:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
-                with suppress(Exception):
-                    await cursor.close()
+            if schema.key:
+                cursors = self._query.ranges(self._collection, session, after or segment.after, segment.until)
+            else:
+                cursors = iter([self._query.whole(self._collection, session)])
+            for cursor in cursors:
+                async with aclosing(_raw_batches(cursor)) as batches:
+                    async for data in batches:
+                        for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
+                            yield await asyncio.to_thread(self._digest, chunk)
+                        passed = None if data else passed
 
     def _digest(self, chunk: Chunk) -> tuple[pa.RecordBatch, Cursor | None]:
         end = chunk.end
@@ -246,6 +236,20 @@ class MongoDBSource:
         """Close every connection; whatever is being read ends with an error."""
         await self._sessions.close()
         await closed(self._client)
+
+
+async def _raw_batches(cursor: Any) -> AsyncGenerator[bytes, None]:
+    """Yield the raw batches of a cursor; the next one is on its way while one is at work."""
+    coming = asyncio.create_task(_following(cursor))
+    try:
+        while (data := await coming) is not None:
+            coming = asyncio.create_task(_following(cursor))
+            yield data
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        with suppress(Exception):
+            await cursor.close()
 
 
 async def _following(cursor: Any) -> bytes | None:
