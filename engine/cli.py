@@ -157,6 +157,40 @@ def exit_code(reports: "Sequence[Report]") -> int:
 
 
 @cli.command()
+@options(job_argument, set_option, only_option)
+@click.option("--sample", type=click.IntRange(100, 10_000_000), help="Rows to measure; default: 30,000.")
+@click.option("--full", is_flag=True, help="Look at every row: exact counts, every key collision.")
+@click.option("--prices", type=click.Path(path_type=Path), help="A price list in place of the packaged one.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes of the run; default: the cores.")
+@options(json_option, verbose_option)
+def plan(
+    job_file: Path,
+    overrides: tuple[str, ...],
+    only: str | None,
+    sample: int | None,
+    full: bool,
+    prices: Path | None,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Say what a load will do, cost and lose; reads only.
+
+    Exit code 4: it would lose or overwrite something.
+    """
+    jobs = _load(job_file, overrides, only)
+    from engine.plan import command
+
+    return command.run(
+        jobs,
+        sample=sample,
+        full=full,
+        prices=prices,
+        workers=workers or cores(),
+        as_json=as_json,
+    )
+
+
+@cli.command()
 @options(job_argument, state_option, set_option, only_option, json_option, verbose_option)
 def status(
     job_file: Path, state_dir: Path, overrides: tuple[str, ...], only: str | None, as_json: bool

@@ -13,9 +13,11 @@ from typing import Any
 
 import orjson
 
+from connectors.postgres import sampling
 from connectors.postgres import segments as cutting
 from connectors.postgres.blame import bad_text_column, is_bad_text
 from connectors.postgres.copy import Rows, copy
+from connectors.postgres.facts import facts
 from connectors.postgres.layout import check_keys, layout
 from connectors.postgres.session import abandon, begin, checking, connect, speaking, where
 from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
@@ -106,6 +108,7 @@ class PostgresSource:
     """A table, view or query of a PostgreSQL server; see contracts.Source."""
 
     def __init__(self, section: Section, opened: _Opened, patience_s: float) -> None:
+        self._section = section
         self._url = section.url.get_secret_value()
         self._batch_rows = section.batch_rows
         self._opened = opened
@@ -145,6 +148,37 @@ class PostgresSource:
         connection = self._opened.keeper
         assert connection is not None, "only the process that opened the source cuts it"
         return await cutting.cut(connection, self._shape, wanted, self._opened.rows_expected)
+
+    async def inspect(self) -> tuple[int | None, Sequence[str]]:
+        """Return the table's size in bytes, None when unknown, and what will make reading it slow."""
+        assert self._opened.keeper is not None, "only the process that opened the source looks at it"
+        async with speaking("source"):
+            found = await facts(self._opened.keeper, self._section)
+        return found.size_bytes, found.warnings
+
+    async def sample(self, rows: int) -> AsyncGenerator[Batch, None]:
+        """Read about `rows` rows from random places over the whole source."""
+        connection = await self._take()
+        expected = self._opened.rows_expected
+        drawn = sampling.draw(connection, self._shape, rows, expected, self._batch_rows)
+        sequence = 0
+        try:
+            async for part in drawn:
+                yield Batch(0, sequence, part.rows, None)
+                sequence += 1
+        finally:
+            await drawn.aclose()
+            self._busy.discard(connection)
+            await abandon(connection)
+
+    async def count(self, within_s: float) -> int | None:
+        """Count the rows that a whole pass reads; None when that takes longer than `within_s`."""
+        connection = await self._take()
+        try:
+            return await sampling.count(connection, self._shape, within_s)
+        finally:
+            self._busy.discard(connection)
+            await abandon(connection)
 
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost connections are mended inside."""

@@ -1,0 +1,48 @@
+"""What a relation's catalogs tell about reading all of it: how large it is, and what will make that slow.
+
+Invariant: reads only catalogs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.postgres import catalog
+from engine.job.model import PostgresSource as Section
+
+_SIZE = """
+SELECT CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_table_size(relid)), 0)
+                                       FROM pg_partition_tree(c.oid) WHERE isleaf)
+            WHEN c.relkind IN ('r', 'm') THEN pg_table_size(c.oid) END::int8
+FROM pg_class AS c WHERE c.oid = $1::int8::oid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a source. Units: bytes of the table with its long values; None when unknown."""
+
+    size_bytes: int | None
+    warnings: tuple[str, ...]
+
+
+async def facts(connection: Any, section: Section) -> Facts:
+    """Look at the catalogs. The section has been checked before."""
+    warnings: list[str] = []
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        warnings.append(
+            "The source is a standby: it cancels reads that are in the way of its replay; raise"
+            " max_standby_streaming_delay or set hot_standby_feedback = on for the time of the load."
+        )
+    relation = None if section.table is None else await catalog.relation(connection, section.table)
+    if relation is None:
+        return Facts(None, tuple(warnings))
+    primary = next((index.columns for index in relation.unique_indexes if index.primary), ())
+    key = section.key or primary
+    if key and relation.kind in ("r", "p", "m") and tuple(key) not in {
+        columns[: len(key)] for columns in relation.leading_columns
+    }:  # fmt: skip
+        warnings.append(
+            f"No index begins with source.key ({', '.join(key)}), so each segment scans and sorts the table;"
+            " create one, or choose columns that have one."
+        )
+    return Facts(await connection.fetchval(_SIZE, relation.oid), tuple(warnings))

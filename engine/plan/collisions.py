@@ -1,0 +1,228 @@
+"""Keys that several items have: exactly, over a sample or over everything, in bounded memory.
+
+Invariant: a key is called repeated only where its texts are equal (beyond CONFIRMED_MAX suspects: where 64
+bits of hash are); a key that isn't suspected isn't repeated. Deletes alone don't lose anything, so a key
+counts from its second item on if one of them is a put.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from connectors.dynamodb.measure import Measured
+from engine.batch import Batch
+from engine.errors import PermanentError
+
+Hashes = npt.NDArray[np.uint64]
+
+BUCKETS_BITS = 6
+"""Of a hash, these bits say in which of 64 files it lies: one of them is in memory at a time."""
+BUFFERED = 8_192
+"""Hashes that are held back per bucket: 64 KB each, 4 MB in all."""
+CONFIRMED_MAX = 200_000
+"""Suspected keys that are compared as text; of more, the rest is known by its hashes."""
+EXAMPLES_MAX = 5
+MEMBERS_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of the items that share a key."""
+
+    rule: str
+    source_key: Mapping[str, str | None]
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A key that several items have: how many, and some of them."""
+
+    key: tuple[str, ...]
+    items: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collisions:
+    """Repeated keys. `lost` counts the items that other items overwrite: all but one of each key."""
+
+    keys: int
+    lost: int
+    examples: tuple[Repeated, ...]
+
+
+NO_COLLISIONS = Collisions(0, 0, ())
+
+
+class Keys:
+    """Gathers items by their key texts: those of a sample, or those whose hashes are suspected."""
+
+    def __init__(self, key_columns: Sequence[str], *, has_sort: bool, suspects: Hashes | None = None) -> None:
+        self._key_columns = tuple(key_columns)
+        self._has_sort = has_sort
+        self._suspects = suspects
+        self._frames: list[pl.DataFrame] = []
+        self._pending = 0
+
+    def add(self, batch: Batch, measured: Sequence[Measured]) -> None:
+        """Add a batch's items."""
+        for found in measured:
+            frame = pl.DataFrame(
+                {"partition": found.partition, "sort": found.sort, "row": found.rows, "delete": found.deletes}
+            )
+            if self._suspects is not None:
+                frame = frame.filter(pl.Series(_among(found.hashes, self._suspects)))
+            if frame.is_empty():
+                continue
+            self._frames.append(self._grouped(self._told(batch, found.name, frame)))
+            self._pending += len(self._frames[-1])
+            if len(self._frames) > 1 and self._pending > 2 * CONFIRMED_MAX:
+                self._frames = [self._merged()]
+                self._pending = 0
+
+    def _told(self, batch: Batch, rule: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Add what tells each item's row from others, as a struct of texts."""
+        rows = frame["row"]
+        columns = {name: _texts(batch, name).gather(rows) for name in self._key_columns}
+        key = pl.DataFrame(columns).to_struct("source") if columns else pl.repeat(None, len(rows), eager=True)
+        return frame.select("partition", "sort", "delete", pl.lit(rule).alias("rule"), key.alias("source"))
+
+    def _grouped(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.group_by("partition", "sort", maintain_order=True).agg(
+            pl.len().alias("items"),
+            (~pl.col("delete")).sum().alias("puts"),
+            pl.struct("rule", "source", "delete").head(MEMBERS_MAX).alias("members"),
+        )
+
+    def _merged(self) -> pl.DataFrame:
+        return (
+            pl.concat(self._frames)
+            .group_by("partition", "sort", maintain_order=True)
+            .agg(
+                pl.col("items").sum(),
+                pl.col("puts").sum(),
+                pl.col("members").list.explode().head(MEMBERS_MAX),
+            )
+        )
+
+    def collisions(self) -> Collisions:
+        """Return the keys that more than one item has."""
+        if not self._frames:
+            return NO_COLLISIONS
+        repeated = self._merged().filter((pl.col("items") > 1) & (pl.col("puts") > 0))
+        worst = repeated.sort(["items", "partition", "sort"], descending=[True, False, False])
+        return Collisions(
+            keys=len(repeated),
+            lost=int(repeated["items"].sum()) - len(repeated),
+            examples=tuple(self._example(row) for row in worst.head(EXAMPLES_MAX).iter_rows(named=True)),
+        )
+
+    def _example(self, row: Mapping[str, Any]) -> Repeated:
+        key = (row["partition"], row["sort"]) if self._has_sort else (row["partition"],)
+        members = tuple(
+            Member(member["rule"], member["source"] or {}, member["delete"]) for member in row["members"]
+        )
+        return Repeated(key, row["items"], members)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """Hashes that more than one item has: those to be confirmed, sorted; and what lies beyond those."""
+
+    hashes: Hashes
+    keys_beyond: int
+    lost_beyond: int
+
+
+class Spill:
+    """The hashes of all keys, on disk: 8 bytes an item, of which a 64th at a time is in memory."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="backfill-keys-")
+        self._buffers: list[list[Hashes]] = [[] for _ in range(1 << BUCKETS_BITS)]
+        self._held = [0] * (1 << BUCKETS_BITS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._folder.cleanup()
+
+    def add(self, hashes: Hashes) -> None:
+        """Add the hashes of some keys. Raises: PermanentError when the disk is full."""
+        if not len(hashes):
+            return
+        ordered = np.sort(hashes)
+        numbers = (ordered >> np.uint64(64 - BUCKETS_BITS)).astype(np.int64)
+        cuts = np.searchsorted(numbers, np.arange(len(self._buffers) + 1))
+        for number, (low, high) in enumerate(pairwise(cuts)):
+            if high > low:
+                self._buffers[number].append(ordered[low:high].copy())
+                self._held[number] += int(high - low)
+                if self._held[number] >= BUFFERED:
+                    self._write(number)
+
+    def _path(self, number: int) -> Path:
+        return Path(self._folder.name) / f"{number:02d}"
+
+    def _write(self, number: int) -> None:
+        try:
+            with self._path(number).open("ab") as file:
+                for part in self._buffers[number]:
+                    part.tofile(file)
+        except OSError as error:
+            raise PermanentError(
+                f"no room for the keys in {self._folder.name}: {error.strerror}; set TMPDIR to a disk with 8"
+                " bytes for each item"
+            ) from error
+        self._buffers[number], self._held[number] = [], 0
+
+    def suspects(self) -> Suspects:
+        """Return the hashes that occur more than once."""
+        found: list[Hashes] = []
+        kept = keys_beyond = lost_beyond = 0
+        for hashes, counts in self._repeated():
+            room = max(0, CONFIRMED_MAX - kept)
+            found.append(hashes[:room])
+            kept += len(hashes[:room])
+            keys_beyond += len(hashes[room:])
+            lost_beyond += int((counts[room:] - 1).sum())
+        every = np.concatenate(found) if found else np.empty(0, np.uint64)
+        return Suspects(np.sort(every), keys_beyond, lost_beyond)
+
+    def _repeated(self) -> Iterator[tuple[Hashes, npt.NDArray[np.int64]]]:
+        for number in range(len(self._buffers)):
+            self._write(number)
+            hashes = np.fromfile(self._path(number), np.uint64)
+            hashes.sort()
+            starts = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))[: len(hashes)])
+            counts = np.diff(np.append(starts, len(hashes)))
+            more = counts > 1
+            if more.any():
+                yield hashes[starts[more]], counts[more]
+
+
+def _texts(batch: Batch, name: str) -> pl.Series:
+    """Return a key column as texts; a document's is its wire fragment."""
+    column = pl.Series(batch.rows.column(name))
+    return column.struct.field("wire") if isinstance(column.dtype, pl.Struct) else column
+
+
+def _among(hashes: Hashes, suspects: Hashes) -> npt.NDArray[np.bool_]:
+    """Return which of the hashes are among the suspects, which are sorted."""
+    if not len(suspects):
+        return np.zeros(len(hashes), np.bool_)
+    places = np.minimum(np.searchsorted(suspects, hashes), len(suspects) - 1)
+    found: npt.NDArray[np.bool_] = suspects[places] == hashes
+    return found
