@@ -267,4 +267,4 @@ def test_numbers_reach_the_models_exactly(job_file):
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_are_good_job_files(example):
-    assert load(example, (), ENV)
+    assert load(example, (), {**ENV, "MONGODB_URL": "mongodb://user:hunter22@host/"})
