@@ -120,11 +120,20 @@ class Pace:
             self._tokens -= units
         return self._epoch
 
-    def settle(self, epoch: int, taken: float, consumed: float, rejected: float, now: float) -> None:
+    def settle(
+        self,
+        epoch: int,
+        taken: float,
+        consumed: float,
+        rejected: float,
+        now: float,
+        telling: float | None = None,
+    ) -> None:
         """Correct what was taken by what was consumed, and learn from what was rejected.
 
         Rejected units are not handed out anew: what is offered stays below the rate.
-        Units: `rejected` the estimate of what was not applied for want of capacity.
+        Units: `rejected` the estimate of what was not applied for want of capacity, `telling` how much of it
+        tells of the rate (None: all).
         """
         self._advance(now)
         if self.rate != float("inf"):
@@ -142,9 +151,10 @@ class Pace:
             self._answers = 0
             self._sampled_since = now
         self._accepted += consumed
-        self._rejected += rejected
+        lost = rejected if telling is None else telling
+        self._rejected += lost
         self._answers += 1
-        if rejected > 0.0:
+        if lost > 0.0:
             self._decrease(now)
 
     def _decrease(self, now: float) -> None:
@@ -179,11 +189,13 @@ class Pace:
         if lost <= 1.3 * self._noise:
             return True
         steps, first, rate = self._same
+        if self._learned == float("inf"):
+            return False
         if self._learned < self._ceiling * NOISE_BELOW and first / 2 <= lost <= first * 2 and steps:
             self._same = (steps + 1, first, rate)
         else:
             self._same = (1, lost, self._learned)
-        if self._same[0] < NOISE_STEPS or not NOISE_MIN <= lost <= NOISE_MAX or rate == float("inf"):
+        if self._same[0] < NOISE_STEPS or not NOISE_MIN <= lost <= NOISE_MAX:
             return False
         self._noise = lost
         self._noise_until = now + self._noise_hold_s
@@ -226,6 +238,8 @@ def _growth(age: float, plateau_s: float) -> float:
 
 
 FLIGHT_MIN, FLIGHT_START, FLIGHT_MAX = 4, 16, 128
+FAILURES_MIN = 3
+"""Fewer failures in a round are no sign, however short the round."""
 SLOW_S = 0.020
 """Latency that is never held against the target: the event loop's own delays look like that."""
 
@@ -284,7 +298,7 @@ class Gate:
         if self._answers + self._failures < self.limit:
             return
         mean_s = self._sum_s / self._answers if self._answers else 0.0
-        if self._failures * 10 > self._answers + self._failures:
+        if self._failures >= FAILURES_MIN and self._failures * 10 > self._answers + self._failures:
             self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
         elif self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
             self.limit = min(FLIGHT_MAX, self.limit + max(1, self.limit // 8))

@@ -28,6 +28,12 @@ def test_a_table_that_is_short_rejects_the_large_customer_too_but_not_alone():
         assert HOT not in heat.observe(keys, rejected, 0.01 * n)
 
 
+def test_a_key_blamed_for_a_hot_partition_again_and_again_is_hot():
+    heat = Heat(0.0)
+    assert [heat.blame({HOT, n}, 0.1 * n) for n in range(100, 103)] == [set(), set(), {HOT}]
+    assert heat.blame({HOT}, 60.0) == set()
+
+
 def test_rejections_long_ago_are_forgotten():
     heat = Heat(0.0)
     for n in range(10):

@@ -35,11 +35,7 @@ class Heat:
         Shape: `partitions` hashes of all items of the request, `rejected` those of the rejected ones; keys
         that are known to be hot left out of both.
         """
-        if now - self._since > WINDOW_S:
-            stale = now - self._since > 2 * WINDOW_S
-            self._was = {} if stale else self._now
-            self._was_items, self._was_rejected = (0, 0) if stale else (self._items, self._rejected)
-            self._now, self._items, self._rejected, self._since = {}, 0, 0, now
+        self._turn(now)
         self._items += len(partitions)
         self._rejected += len(rejected)
         suspects = set(rejected)
@@ -51,6 +47,24 @@ class Heat:
                 tally[2] += rejected.count(key)
         return {key for key in suspects if self._hot(key)}
 
+    def blame(self, keys: set[int], now: float) -> set[int]:
+        """Take in a request of these few keys that was rejected for a hot partition; return which are hot."""
+        self._turn(now)
+        for key in keys:
+            if len(self._now) < KEYS_MAX or key in self._now:
+                self._now.setdefault(key, [0, 0, 0])[0] += 1
+        return {
+            key for key in keys if self._now.get(key, (0,))[0] + self._was.get(key, (0,))[0] >= REQUESTS_MIN
+        }
+
+    def _turn(self, now: float) -> None:
+        """Begin a new window when the old one is over."""
+        if now - self._since > WINDOW_S:
+            stale = now - self._since > 2 * WINDOW_S
+            self._was = {} if stale else self._now
+            self._was_items, self._was_rejected = (0, 0) if stale else (self._items, self._rejected)
+            self._now, self._items, self._rejected, self._since = {}, 0, 0, now
+
     def _hot(self, key: int) -> bool:
         now, was = self._now.get(key, (0, 0, 0)), self._was.get(key, (0, 0, 0))
         if now[0] + was[0] < REQUESTS_MIN:
@@ -58,5 +72,5 @@ class Heat:
         items, rejected = now[1] + was[1], now[2] + was[2]
         others = self._items + self._was_items - items
         others_rejected = self._rejected + self._was_rejected - rejected
-        share = rejected / items
+        share = rejected / items if items else 0.0
         return share >= SHARE_MIN and (others == 0 or others_rejected / others <= share / 2)

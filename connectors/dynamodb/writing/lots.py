@@ -71,7 +71,9 @@ class Queue:
     def park(self, partition: int, now: float) -> None:
         """Give a hot partition key a lane of its own, while there are few."""
         if partition not in self.lanes and len(self.lanes) < LANES_MAX:
-            self.lanes[partition] = Lane(Pace(now, PARTITION_WCU_PER_S, LANE_PLATEAU_S), used_at=now)
+            pace = Pace(now, PARTITION_WCU_PER_S, LANE_PLATEAU_S)
+            pace.cap(PARTITION_WCU_PER_S, now)
+            self.lanes[partition] = Lane(pace, used_at=now)
 
     def clear(self) -> None:
         """Forget everything that waits."""

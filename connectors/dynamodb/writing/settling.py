@@ -76,7 +76,7 @@ class Settling:
         match verdict:
             case answers.Done(consumed):
                 self._answered("ok", answer, now)
-                self._account(lot, epoch, consumed, (), now)
+                self._account(lot, epoch, consumed, (), "unknown", now)
                 for run in lot.runs:
                     self._applied(run)
             case answers.Each(fates, consumed):
@@ -92,7 +92,7 @@ class Settling:
                 self._sort_out(lot, epoch, [Fate.FAILED] * lot.items, Consumed(), "unknown", now)
             case answers.Refused(detail):
                 self._answered("refused", answer, now)
-                self._account(lot, epoch, Consumed({}, 0.0), (), now)
+                self._account(lot, epoch, Consumed({}, 0.0), (), "unknown", now)
                 if lot.items == 1:
                     self._bury(lot.runs[0], detail)
                 else:
@@ -139,7 +139,7 @@ class Settling:
             if len(rejected) < len(items):
                 self._meter.items_unprocessed += len(rejected)
             self._park(items, rejected, cause, now)
-        self._account(lot, epoch, consumed, rejected, now)
+        self._account(lot, epoch, consumed, rejected, cause, now)
         for item, fate in zip(items, fates, strict=True):
             match fate:
                 case Fate.APPLIED:
@@ -160,18 +160,29 @@ class Settling:
     def _park(self, items: Sequence[Run], rejected: Sequence[Run], cause: Cause, now: float) -> None:
         """Give lanes to the partition keys that prove to be hot."""
         lanes = self.queue.lanes
-        cool = [partition for item in rejected if (partition := item.partition) not in lanes]
+        # Only what is rejected for the first time is evidence: one item again and again makes no key hot.
+        cool = [item.partition for item in rejected if not item.attempts and item.partition not in lanes]
         if not cool:
             return
         if len(rejected) < len(items):
             everybody = [partition for item in items if (partition := item.partition) not in lanes]
             hot = self._heat.observe(everybody, cool, now)
+        elif cause == "partition" and len(set(cool)) <= FEW_PARTITIONS:
+            hot = self._heat.blame(set(cool), now)
         else:
-            hot = set(cool) if cause == "partition" and len(set(cool)) <= FEW_PARTITIONS else set()
+            return
         for partition in hot:
             self.queue.park(partition, now)
 
-    def _account(self, lot: Lot, epoch: int, consumed: Consumed, rejected: Sequence[Run], now: float) -> None:
+    def _account(
+        self,
+        lot: Lot,
+        epoch: int,
+        consumed: Consumed,
+        rejected: Sequence[Run],
+        cause: Cause,
+        now: float,
+    ) -> None:
         """Tell the paces what was spent and what was rejected; a hot key's rejections are its own affair."""
         for index, units in consumed.units.items():
             self._meter.consumed[index] += units
@@ -180,7 +191,9 @@ class Settling:
         lanes = self.queue.lanes
         if rejected and lanes:
             lost = sum(item.units for item in rejected if item.partition not in lanes)
-        self.pace.settle(epoch, lot.units, spent, lost, now)
+        # A hot key's neighbours are of a partition that is short: that says nothing of the table.
+        told = 0 if lanes and cause == "partition" else lost
+        self.pace.settle(epoch, lot.units, spent, lost, now, told)
         for share in lot.shares:
             own = sum(item.units for item in rejected if item.partition == share.partition)
             share.lane.pace.settle(share.epoch, share.units, share.units - own, own, now)
