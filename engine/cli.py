@@ -21,6 +21,7 @@ from engine.environment import cores, tune
 from engine.errors import BackfillError, JobError
 from engine.show import logs
 from engine.show.masking import mask
+from engine.verify.choices import VERIFY
 
 if TYPE_CHECKING:
     from engine.job.model import Job
@@ -209,6 +210,21 @@ def status(
         click.echo("\n\n".join(look.text() for look in looks))
 
 
+@cli.command()
+@options(job_argument, state_option, set_option, only_option, *VERIFY, json_option, verbose_option)
+def verify(
+    job_file: Path, overrides: tuple[str, ...], only: str | None, as_json: bool, **choices: Any
+) -> int:
+    """Compare the target with what the source gives, a sample of it or everything.
+
+    Exit code 4: items differ, and not all were repaired.
+    """
+    jobs = _load(job_file, overrides, only)
+    from engine.verify import terminal
+
+    return terminal.run(jobs, as_json=as_json, **choices)
+
+
 @cli.group()
 def table() -> None:
     """Prepare target tables."""
@@ -232,8 +248,11 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
 
 
 @cli.command()
+@click.option(
+    "--source", type=click.Choice(["postgres", "mongodb"]), default="postgres", help="Where the shop moves from."
+)
 @options(json_option, verbose_option)
-def demo(as_json: bool) -> int:
+def demo(source: str, as_json: bool) -> int:
     """Load, check and report a whole migration on this machine, with servers of its own."""
     tune()
     try:
@@ -242,7 +261,7 @@ def demo(as_json: bool) -> int:
         raise JobError(
             f"the demo needs {error.name}, which isn't installed; try: pip install 'backfill[demo]'"
         ) from error
-    return rehearsal.run(as_json=as_json)
+    return rehearsal.run(as_json=as_json, source=source)
 
 
 @cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

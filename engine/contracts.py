@@ -7,7 +7,7 @@ target, a target knows no checkpoint.
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -70,6 +70,20 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Give back every connection."""
+
+
+@runtime_checkable
+class Lookup(Protocol):
+    """What a Source with a key can do besides, for verify and redrive."""
+
+    async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
+        """Return the keys of up to `count` random rows from the whole source, the same for the same seed."""
+
+    def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
+        """Read the rows that have these keys; keys without a row give none. Ordering: none promised.
+
+        Raises: PermanentError (a text that can't be such a key, too), TransientError.
+        """
 
 
 @dataclass(frozen=True, slots=True)

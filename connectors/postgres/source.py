@@ -21,7 +21,7 @@ from connectors.postgres.facts import facts
 from connectors.postgres.layout import check_keys, layout
 from connectors.postgres.session import abandon, begin, checking, connect, speaking, where
 from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
-from connectors.postgres.sql import Shape, copy_sql, explain_sql
+from connectors.postgres.sql import Shape, copy_sql, explain_sql, lookup_sql, sample_sql
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError, RetriesExhausted, TransientError
@@ -31,6 +31,12 @@ PATIENCE_S = 300.0
 """How long a server that is away is waited for before the run stops, resumable."""
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 15.0
 IDLE_CONNECTIONS_MAX = 4
+LOOKUP_KEYS = 500
+"""Keys of one lookup: the statement stays short, and the server can go by the index."""
+SAMPLED_WHOLE_ROWS = 200_000
+"""Up to so many rows a sample is chosen among all of them, beyond that among some pages."""
+SAMPLED_SPARE = 50.0
+"""How many times the wanted rows are on the pages that are chosen among: neighbours are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +222,35 @@ class PostgresSource:
             else:
                 return
 
+    async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
+        """Return the keys of `count` random rows; see contracts.Lookup."""
+        connection, rows = self._opened.keeper, self._opened.rows_expected
+        assert connection is not None, "only the process that opened the source samples it"
+        percent = None
+        if self._shape.samples and rows is not None and rows > SAMPLED_WHOLE_ROWS:
+            share = 100.0 * SAMPLED_SPARE * count / rows
+            percent = share if share < 50.0 else None
+        async with speaking("source"):
+            found = await connection.fetch(sample_sql(self._shape, count, seed, percent))
+        return [Cursor(tuple(row)) for row in found]
+
+    async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
+        """Read the rows that have these keys; see contracts.Lookup."""
+        for number, start in enumerate(range(0, len(keys), LOOKUP_KEYS)):
+            sql = lookup_sql(self._shape, keys[start : start + LOOKUP_KEYS])
+            async for part in self._rows(sql):
+                yield Batch(0, number, part.rows, part.end)
+
     async def _pass(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Rows]:
         """Read on one connection, until the end or until it fails."""
+        async for part in self._rows(copy_sql(self._shape, segment, after)):
+            yield part
+
+    async def _rows(self, sql: str) -> AsyncIterator[Rows]:
         connection = await self._take()
         clean = False
         try:
-            rows = copy(connection, copy_sql(self._shape, segment, after), self._shape, self._batch_rows)
+            rows = copy(connection, sql, self._shape, self._batch_rows)
             try:
                 async for part in rows:
                     yield part

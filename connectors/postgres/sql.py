@@ -59,13 +59,37 @@ class Shape:
 
 def copy_sql(shape: Shape, segment: Segment, after: Cursor | None) -> str:
     """Return the SELECT of a segment's rows from behind `after`, in key order."""
+    return _rows_sql(shape, range_sql(shape, segment, after))
+
+
+def lookup_sql(shape: Shape, keys: Sequence[Cursor]) -> str:
+    """Return the SELECT of the rows that have these keys, in key order."""
+    assert shape.key, "rows without a key can't be looked up"
+    wanted = ", ".join(f"({', '.join(_values(shape, key))})" for key in keys)
+    return _rows_sql(shape, (f"{_row([key.sql for key in shape.key])} IN (VALUES {wanted})",))
+
+
+def sample_sql(shape: Shape, count: int, seed: int, percent: float | None) -> str:
+    """Return a query for the keys of random rows, the same ones for the same seed and the same rows.
+
+    `percent`: choose among that share of the pages; None: among all rows.
+    """
+    origin = shape.origin
+    if percent is not None:
+        origin += f" TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE ({seed})"
+    texts = [f"format('%s', {key.sql})" for key in shape.key]
+    return (
+        f"SELECT {', '.join(texts)} FROM {origin}{where_sql(shape)}"
+        f" ORDER BY md5(concat_ws(chr(31), {', '.join(texts)}, {literal(str(seed))})) LIMIT {count}"
+    )
+
+
+def _rows_sql(shape: Shape, conditions: Sequence[str]) -> str:
     selected = [column.sql for column in shape.columns]
     if shape.marks_groups:
         starts = " OR ".join(f"lag({key.sql}) OVER w IS DISTINCT FROM {key.sql}" for key in shape.key)
         selected.append(f"({starts}) AS {identifier(GROUP_START)}")
-    sql = f"SELECT {', '.join(selected)} FROM {shape.origin}" + where_sql(
-        shape, range_sql(shape, segment, after)
-    )
+    sql = f"SELECT {', '.join(selected)} FROM {shape.origin}{where_sql(shape, conditions)}"
     if shape.marks_groups:
         sql += f" WINDOW w AS (ORDER BY {key_list(shape)})"
     return sql + (f" ORDER BY {key_list(shape)}" if shape.key else "")

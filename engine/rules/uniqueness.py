@@ -74,7 +74,7 @@ def _repeats(rule: ItemRule, kinds: dict[str, Kind], identities: Sequence[frozen
     """Say why two items of one rule might have equal keys."""
     each = rule.for_each is not None
     found = frozenset[str]().union(
-        *(_recovered(template, kinds, each) for _, template in rule.key_templates())
+        *(recovered(template, kinds, each) for _, template in rule.key_templates())
     )
     if not any(identity <= found for identity in identities):
         wanted = " or ".join(" and ".join(f"{{{name}}}" for name in sorted(names)) for names in identities)
@@ -90,7 +90,7 @@ def _repeats(rule: ItemRule, kinds: dict[str, Kind], identities: Sequence[frozen
     return None
 
 
-def _recovered(template: Template, kinds: dict[str, Kind], each: bool) -> frozenset[str]:
+def recovered(template: Template, kinds: dict[str, Kind], each: bool) -> frozenset[str]:
     """Return the columns (and _INDEX) whose values can be read out of every text of a template."""
     alone = single(template)
     if alone is not None:
@@ -114,10 +114,10 @@ def _delimited(template: Template, kinds: dict[str, Kind], each: bool, step: int
     for part, following in zip(template, (*template[1:], None), strict=True):
         if isinstance(part, str):
             continue
-        alphabet = _alphabet(part, kinds, each)
-        if alphabet is None or isinstance(following, Placeholder):
+        signs = alphabet(part, kinds, each)
+        if signs is None or isinstance(following, Placeholder):
             return count
-        if following is not None and following[::step][0] in alphabet:
+        if following is not None and following[::step][0] in signs:
             return count
         count += 1
     return count
@@ -141,7 +141,7 @@ def _column(part: Placeholder, kinds: dict[str, Kind], each: bool) -> str | None
     return name if name in kinds else None
 
 
-def _alphabet(part: Placeholder, kinds: dict[str, Kind], each: bool) -> frozenset[str] | None:
+def alphabet(part: Placeholder, kinds: dict[str, Kind], each: bool) -> frozenset[str] | None:
     """Return all the characters that a placeholder's text can hold; None when that can be any."""
     if part.format is not None and "%" in part.format:
         return _format_alphabet(part.format)

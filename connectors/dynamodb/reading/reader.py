@@ -1,0 +1,183 @@
+"""Reads of one table: retried with jitter, consistent, no faster than the budget allows.
+
+Invariant: an answer is handed on whole or not at all; a key that is asked for was read, found or not.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random, SystemRandom
+from typing import Any, Protocol
+
+import orjson
+
+from connectors.dynamodb.http.connection import Answer, TransportError
+from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.http.transport import Transport
+from connectors.dynamodb.reading.budget import Budget
+from connectors.dynamodb.reading.requests import (
+    GET_KEYS_MAX,
+    consumed,
+    found,
+    get_body,
+    scan_body,
+    unprocessed,
+)
+from connectors.dynamodb.writing import answers
+from engine.errors import PermanentError, RetriesExhausted
+from engine.job.model import DynamoDBTarget
+from engine.throttle import jittered
+
+IN_FLIGHT_MAX = 16
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items of one scan request, and the key behind which the segment goes on; None: it has ended."""
+
+    items: list[Item]
+    next: Item | None
+
+
+class Sender(Protocol):
+    """What carries requests."""
+
+    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
+        """Send one request and return its answer. Raises: TransportError, PermanentError."""
+
+
+class Reader:
+    """Reads one table. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        renew: Callable[[], Awaitable[object]],
+        table: str,
+        *,
+        max_rcu: float | None = None,
+        give_up_after_s: float = 300.0,
+        random: Random | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sender = sender
+        self._renew = renew
+        self._table = table
+        self._give_up_after_s = give_up_after_s
+        self._random = random or SystemRandom()
+        self._budget = Budget(max_rcu, self._loop.time())
+        self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
+
+    @property
+    def consumed_rcu(self) -> float:
+        """Read units that were consumed so far."""
+        return self._budget.spent
+
+    async def get(self, keys: Sequence[Mapping[str, Any]]) -> list[Item]:
+        """Return the items that there are of these keys, which must differ, in any order.
+
+        Raises: PermanentError, RetriesExhausted.
+        """
+        parts = [keys[start : start + GET_KEYS_MAX] for start in range(0, len(keys), GET_KEYS_MAX)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._get(part)) for part in parts]
+        return [item for task in tasks for item in task.result()]
+
+    async def scan(
+        self, segment: int, total: int, start: Mapping[str, Any] | None = None, limit: int | None = None
+    ) -> AsyncGenerator[Page, None]:
+        """Yield the pages of one segment from behind `start`.
+
+        Raises: PermanentError, RetriesExhausted.
+        """
+        while True:
+            answer = await self._ask("Scan", scan_body(self._table, segment, total, start, limit))
+            start = answer.get("LastEvaluatedKey") or None
+            yield Page(answer.get("Items") or [], start)
+            if start is None:
+                return
+
+    async def _get(self, keys: Sequence[Mapping[str, Any]]) -> list[Item]:
+        items: list[Item] = []
+        fruitless = 0
+        while keys:
+            answer = await self._ask("BatchGetItem", get_body(self._table, keys))
+            items += found(answer)
+            left = unprocessed(answer)
+            fruitless = fruitless + 1 if len(left) == len(keys) else 0
+            keys = left
+            if fruitless:
+                await asyncio.sleep(jittered(fruitless, RETRY_BASE_S, RETRY_CAP_S, self._random))
+        return items
+
+    async def _ask(self, operation: str, body: bytes) -> dict[str, Any]:
+        """Send a read until it is answered."""
+        failing_since, attempt = self._loop.time(), 0
+        while True:
+            async with self._slots:
+                await asyncio.sleep(self._budget.wait_s(self._loop.time()))
+                why = await self._try(operation, body)
+            if not isinstance(why, str):
+                return why
+            attempt += 1
+            if self._loop.time() - failing_since > self._give_up_after_s:
+                raise RetriesExhausted(
+                    f"{operation} of table {self._table} has failed for {self._give_up_after_s:g} s ({why});"
+                    " try again later"
+                )
+            await asyncio.sleep(jittered(attempt, RETRY_BASE_S, RETRY_CAP_S, self._random))
+
+    async def _try(self, operation: str, body: bytes) -> dict[str, Any] | str:
+        """Return the answer, or why it has to be asked for again."""
+        try:
+            answer = await self._sender.send(operation, [body])
+        except TransportError as error:
+            return str(error)
+        if answer.status == 200:
+            try:
+                parsed: dict[str, Any] = orjson.loads(answer.body)
+            except ValueError:
+                return "the answer is no JSON"
+            self._budget.spend(consumed(parsed))
+            return parsed
+        match answers.judge("put", answer, 1):
+            case answers.Throttled():
+                return "throttled"
+            case answers.Expired(detail):
+                await self._renew()
+                return detail
+            case answers.Fatal() as verdict:
+                raise PermanentError(answers.explain(verdict, operation, self._table))
+            case answers.Refused(detail):
+                raise PermanentError(f"{operation} of table {self._table} is refused: {detail}")
+            case answers.Unavailable(detail) | answers.Conflict(detail):
+                return detail
+            case _:
+                return f"status {answer.status}"
+
+
+class TableReader(Reader):
+    """A Reader with a transport of its own."""
+
+    def __init__(self, transport: Transport, *arguments: Any, **options: Any) -> None:
+        super().__init__(transport, *arguments, **options)
+        self._transport = transport
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._transport.close()
+
+
+async def open_reader(section: DynamoDBTarget, max_rcu: float | None) -> TableReader:
+    """Open a table for reading.
+
+    Raises: JobError when region, endpoint or credentials are missing.
+    """
+    session = await open_session(section)
+    transport = session.transport(connections_max=IN_FLIGHT_MAX)
+    return TableReader(
+        transport, session.refresh, section.table, max_rcu=max_rcu, give_up_after_s=section.give_up_after_s
+    )

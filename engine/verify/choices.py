@@ -1,0 +1,32 @@
+"""The options of `verify` on the command line. Nothing heavy is imported here."""
+
+import click
+
+VERIFY = (
+    click.option(
+        "--sample",
+        type=click.IntRange(1, 1_000_000),
+        default=1_000,
+        show_default=True,
+        help="Compare the items of so many random rows, and look for the rows of as many random items.",
+    ),
+    click.option("--full", is_flag=True, help="Compare everything; goes on where it was stopped."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another sample."),
+    click.option(
+        "--max-rcu", type=click.FloatRange(min=1), help="Spend at most so many read units per second."
+    ),
+    click.option(
+        "--read",
+        type=click.Choice(["auto", "scan", "get"]),
+        default="auto",
+        show_default=True,
+        help="How --full reads the target: by parallel scan, by key, or by what costs less.",
+    ),
+    click.option("--repair", is_flag=True, help="Write again what is missing or differs."),
+    click.option(
+        "--delete-extra",
+        is_flag=True,
+        help="With --repair: delete the items of this job's keys that no source row gives.",
+    ),
+    click.option("--fresh", is_flag=True, help="Begin --full anew instead of going on."),
+)

@@ -1,0 +1,302 @@
+"""One verification from opening both ends to its report.
+
+Invariant: nothing is written to the target unless `repair` was asked for, and then only under the job's
+lease.
+"""
+
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any, Literal
+
+import orjson
+import polars as pl
+
+from engine.contracts import Lookup
+from engine.errors import JobError
+from engine.job.model import Job
+from engine.run import connect
+from engine.state.dead_letters import FILE_NAME, read
+from engine.verify.book import Book, Suspect, discard, open_book
+from engine.verify.desk import Desk, open_desk
+from engine.verify.digests import ABSENT, content_hashes, key_hashes
+from engine.verify.findings import Findings
+from engine.verify.get_pass import GetPass
+from engine.verify.index import Index
+from engine.verify.look import Looks, look_again
+from engine.verify.repair import Repairs
+from engine.verify.report import VerifyReport
+from engine.verify.scope import scope_of
+from engine.verify.source_pass import DONE as SOURCE_DONE
+from engine.verify.source_pass import SourcePass
+from engine.verify.target_pass import DONE as TARGET_DONE
+from engine.verify.target_pass import TargetPass, TargetReader
+from engine.verify.whence import Inverse
+
+SCAN_SEGMENT_BYTES = 256 * 2**20
+SCAN_SEGMENTS_MIN, SCAN_SEGMENTS_MAX = 8, 4_096
+RCU_BYTES = 4_096
+"""What one read unit pays for. Source: Developer Guide, "Read and write capacity units"."""
+SAMPLE_SCANS_MAX = 200
+SAMPLE_PAGE_ITEMS = 20
+MATCHED = ("matched", "newer_in_target", "kept")
+
+Ways = Literal["auto", "scan", "get"]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What the command line says. `sample` None: everything. Units: `max_rcu` read units per second."""
+
+    state_dir: Path
+    sample: int | None = 1_000
+    seed: int = 0
+    max_rcu: float | None = None
+    read: Ways = "auto"
+    repair: bool = False
+    delete_extra: bool = False
+    fresh: bool = False
+
+
+class Voice:
+    """What is told while it goes on: notices, and how far it has got."""
+
+    def __init__(self, say: Callable[[str], None], step: Callable[[str, int], None]) -> None:
+        self.notices: list[str] = []
+        self.say = say
+        self.step = step
+
+    def notice(self, text: str) -> None:
+        """Say something that belongs into the report."""
+        if text not in self.notices:
+            self.notices.append(text)
+            self.say(text)
+
+
+async def verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> list[VerifyReport]:
+    """Verify jobs; those that write to one table are held against it together.
+
+    Raises: JobError, PermanentError, RetriesExhausted.
+    """
+    groups: dict[tuple[Any, ...], list[Job]] = {}
+    for job in jobs:
+        target = job.target
+        groups.setdefault((target.table, target.region, target.endpoint_url, target.profile), []).append(job)
+    return [await _verify(group, options, voice) for group in groups.values()]
+
+
+async def _verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> VerifyReport:
+    began, cpu_began = monotonic(), _cpu_s()
+    async with AsyncExitStack() as stack:
+        if options.repair:
+            for job in jobs:
+                store = await connect.open_store(job, options.state_dir)
+                stack.push_async_callback(store.close)
+        desks = [await open_desk(stack, number, job, voice.notice) for number, job in enumerate(jobs)]
+        from connectors.dynamodb.reading.reader import open_reader
+
+        reader = await open_reader(jobs[0].target, options.max_rcu)
+        stack.push_async_callback(reader.close)
+        session = Session(desks, reader, options, voice)
+        book = session.open_book(stack)
+        extra_checked = await session.first_passes(book)
+        findings = Findings()
+        tallies = book.tallies()
+        repairs = Repairs(
+            reader,
+            findings,
+            options.repair,
+            options.delete_extra,
+            source_gave_rows=tallies.get("rows", 0) > 0,
+        )
+        if options.delete_extra and not repairs.source_gave_rows:
+            voice.notice("the source gave no rows, so nothing is deleted")
+        await look_again(
+            Looks(
+                book, desks, reader, findings, repairs, voice.say, rejected=_rejected(jobs, options, desks[0])
+            )
+        )
+        tallies = book.tallies()
+        for name in MATCHED:
+            setattr(findings, name, getattr(findings, name) + tallies.get(name, 0))
+        findings.matched += sum(tallies.get(name, 0) for name in MATCHED[1:])
+        findings.dead_lettered += tallies.get("dead_lettered", 0)
+        if options.sample is None:
+            discard(book)
+        return VerifyReport(
+            jobs=tuple(job.name for job in jobs),
+            table=jobs[0].target.table,
+            full=options.sample is None,
+            findings=findings,
+            rows_read=tallies.get("rows", 0),
+            not_ours=tallies.get("not_ours", 0),
+            extra_checked=extra_checked,
+            repair=options.repair,
+            notices=tuple(voice.notices),
+            elapsed_s=monotonic() - began,
+            cpu_s=_cpu_s() - cpu_began,
+            peak_rss_mb=_peak_rss_mb(),
+            consumed_rcu=reader.consumed_rcu,
+        )
+
+
+class Session:
+    """The first passes of one verification, which find what is to be looked at again."""
+
+    def __init__(
+        self, desks: Sequence[Desk], reader: TargetReader, options: VerifyOptions, voice: Voice
+    ) -> None:
+        self._desks = desks
+        self._reader = reader
+        self._options = options
+        self._voice = voice
+        self._schema = desks[0].schema
+        self._scope = scope_of([desk.job for desk in desks], self._schema)
+        self._count = 0
+
+    def open_book(self, stack: AsyncExitStack) -> Book:
+        """Open the book: for everything, one that a later start goes on with; for a sample, a passing one."""
+        if self._options.sample is None:
+            directory = self._options.state_dir / self._desks[0].job.name / "verify"
+            book = open_book(directory, _fingerprint(self._desks), fresh=self._options.fresh)
+            if book.get(SOURCE_DONE) or book.segments(0):
+                self._voice.say("going on with the verification that was begun (--fresh starts anew)")
+            stack.callback(book.close)
+            return book
+        scratch = Path(tempfile.mkdtemp(prefix="backfill-verify-"))
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        book = Book(scratch)
+        stack.callback(book.close)
+        return book
+
+    async def first_passes(self, book: Book) -> bool:
+        """Compare; return whether items were looked for that no row stands behind."""
+        if self._options.sample is not None:
+            return await self._sample(book, self._options.sample)
+        if await self._way() == "get":
+            self._voice.notice(
+                "items are read by key, which costs less here than a scan; items that no row stands behind"
+                " are not looked for (--read scan does)"
+            )
+            await GetPass(book, self._desks, self._reader, self._told("items compared")).everything()
+            return False
+        if book.get(SOURCE_DONE) is None:
+            await SourcePass(book, self._desks, self._told("rows read")).run()
+        length = int(book.get(SOURCE_DONE) or 0)
+        if book.get(TARGET_DONE) is None:
+            index = Index(book.directory, length)
+            size = self._desks[0].table.size_bytes
+            segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, size // SCAN_SEGMENT_BYTES))
+            told, threads = self._told("items read back"), self._desks[0].line.threads
+            await TargetPass(book, index, self._reader, self._schema, self._scope, told, threads).run(
+                segments
+            )
+        return True
+
+    async def _way(self) -> Ways:
+        """Choose how the target is read, by what it costs in read units.
+
+        A scan pays for the table's bytes, reads by key for each item that is expected, in whole units.
+        """
+        if self._options.read != "auto":
+            return self._options.read
+        table = self._desks[0].table
+        if not table.item_count or any(desk.ordered for desk in self._desks):
+            return "scan"
+        rows = [await desk.source.rows_expected() for desk in self._desks]
+        per_row = [len(desk.job.items) for desk in self._desks]
+        expected = sum((count or table.item_count) * each for count, each in zip(rows, per_row, strict=True))
+        by_key = expected * max(1, -(-table.size_bytes // table.item_count // RCU_BYTES))
+        return "get" if by_key < table.size_bytes / RCU_BYTES else "scan"
+
+    async def _sample(self, book: Book, wanted: int) -> bool:
+        """Compare random rows' items, then look for the rows of random items."""
+        options, share = self._options, max(1, wanted // len(self._desks))
+        told = self._told("items compared")
+        for desk in self._desks:
+            if not (isinstance(desk.source, Lookup) and desk.source.ticket.schema.key):
+                raise JobError(
+                    f"{desk.job.source.reads} can't be sampled, because its rows can't be looked up by key:"
+                    " set source.key, or use --full"
+                )
+            keys = await desk.source.sample_keys(share, options.seed)
+            await GetPass(book, self._desks, self._reader, told).rows(desk, keys)
+        inverses = [Inverse(desk) for desk in self._desks]
+        if not all(inverse.complete for inverse in inverses):
+            self._voice.notice(
+                "the keys of some rules don't tell their source row, so the target's own items were not"
+                " sampled; --full finds items that no row stands behind"
+            )
+            return False
+        await self._sample_target(book, wanted)
+        return True
+
+    async def _sample_target(self, book: Book, wanted: int) -> None:
+        """Note random items of the target as suspects, from random places of its key space."""
+        random = Random(self._options.seed)  # noqa: S311 - a sample, not a secret
+        total = max(1, min(1_000_000, self._desks[0].table.item_count // SAMPLE_PAGE_ITEMS))
+        scans = min(total, SAMPLE_SCANS_MAX, max(1, wanted // SAMPLE_PAGE_ITEMS))
+        found: list[dict[str, Any]] = []
+        for segment in random.sample(range(total), scans):
+            limit = SAMPLE_PAGE_ITEMS if total > 1 else wanted
+            async for page in self._reader.scan(segment, total, limit=limit):
+                found += [item for item in page.items if self._scope.holds(item)]
+                break
+            if len(found) >= wanted:
+                break
+        found = found[:wanted]
+        keys = key_hashes(found, self._schema).tolist()
+        contents = content_hashes(found).tolist()
+        book.begin()
+        book.suspect(
+            Suspect(None, key, ABSENT, content, dict(self._schema.of(item)))
+            for key, content, item in zip(keys, contents, found, strict=True)
+        )
+        book.commit()
+
+    def _told(self, what: str) -> Callable[[int], None]:
+        self._count = 0
+
+        def step(count: int) -> None:
+            self._count += count
+            self._voice.step(what, self._count)
+
+        return step
+
+
+def _fingerprint(desks: Sequence[Desk]) -> str:
+    parts = [
+        [desk.job.fingerprint_parts(), dict(desk.source.identity), connect.table_identity(desk.table)]
+        for desk in desks
+    ]
+    text = orjson.dumps([pl.__version__, parts], option=orjson.OPT_SORT_KEYS)
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+def _rejected(jobs: Sequence[Job], options: VerifyOptions, desk: Desk) -> frozenset[int]:
+    """Return the hashes of the keys that runs have tried and the target has refused."""
+    hashes: set[int] = set()
+    for job in jobs:
+        for line in read(options.state_dir / job.name / FILE_NAME):
+            if line.reason == "rejected_by_target" and line.item and desk.schema.fits(line.item):
+                hashes.add(int(key_hashes([line.item], desk.schema)[0]))
+    return frozenset(hashes)
+
+
+def _cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _peak_rss_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, getrusage(2)

@@ -1,0 +1,110 @@
+"""Makes the target what the source says, for items that were found to differ.
+
+Invariant: what is written went through the job's own encoder and writer, in the job's own mode; nothing is
+deleted unless that was asked for and the source gave rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from engine.batch import Batch, EncodedBatch
+from engine.verify.desk import Desk, Looked
+from engine.verify.digests import key_hashes
+from engine.verify.findings import Findings, judged
+from engine.verify.target_pass import TargetReader
+from engine.verify.values import Item
+
+
+@dataclass(slots=True)
+class Repairs:
+    """What may be changed. `source_gave_rows` is set once a pass over the source has found any."""
+
+    reader: TargetReader
+    findings: Findings
+    rewrites: bool = False
+    deletes: bool = False
+    source_gave_rows: bool = False
+
+    async def rewrite(self, desk: Desk, looked: Looked, differing: Sequence[int]) -> None:
+        """Write items again as the source has them, and count those that then are right."""
+        expected, schema = looked.expected, desk.schema
+        chosen = [
+            at
+            for at in differing
+            if (self.deletes and self.source_gave_rows) or expected.items[at] is not None
+        ]
+        if not self.rewrites or not chosen:
+            return
+        target = await desk.target(desk.job.target.mode)
+        own = looked.encoded
+        if desk.keeps:
+            own = target.encode(looked.batch, desk.line.transform(looked.batch))
+        wanted = looked.encoded.key_hashes[chosen]
+        await target.write(subset(own, np.flatnonzero(np.isin(own.key_hashes, wanted)).tolist()))
+        keys = [expected.keys[at] for at in chosen]
+        items = await self.reader.get(keys)
+        found = dict(zip(key_hashes(items, schema).tolist(), items, strict=True))
+        for at, key_hash in zip(chosen, key_hashes(keys, schema).tolist(), strict=True):
+            verdict = judged(expected.items[at], found.get(key_hash), keeps=False, version=None, at=None)
+            if verdict == "matched":
+                if expected.items[at] is None:
+                    self.findings.deleted += 1
+                else:
+                    self.findings.repaired += 1
+
+    async def delete(self, desk: Desk, keys: Sequence[Item]) -> None:
+        """Delete items that the source doesn't give."""
+        if not (self.rewrites and self.deletes and self.source_gave_rows):
+            return
+        target = await desk.target("put")
+        await target.write(deletes(desk, keys))
+        self.findings.deleted += len(keys) - len(await self.reader.get(keys))
+
+
+def subset(encoded: EncodedBatch, chosen: Sequence[int]) -> EncodedBatch:
+    """Return some items of a batch, and nothing else that it accounts for."""
+    texts = [encoded.text[encoded.offsets[at] : encoded.offsets[at + 1]] for at in chosen]
+    at = np.array(chosen, np.int64)
+    return replace(
+        encoded,
+        text=memoryview(b"".join(texts)),
+        offsets=np.concatenate(([0], np.cumsum([len(text) for text in texts], dtype=np.int64))),
+        wcu=encoded.wcu[at],
+        key_hashes=encoded.key_hashes[at],
+        partition_hashes=encoded.partition_hashes[at],
+        deletes=encoded.deletes[at],
+        rows=encoded.rows[at],
+        rules=encoded.rules[at],
+        emitted=len(at),
+        coalesced=0,
+        skipped=0,
+        dead_letters=(),
+    )
+
+
+def deletes(desk: Desk, keys: Sequence[Item]) -> EncodedBatch:
+    """Return deletes of keys that no row stands behind."""
+    schema = desk.line.source.ticket.schema.arrow()
+    row = pa.RecordBatch.from_pylist([{}], schema)
+    texts = [orjson.dumps({"DeleteRequest": {"Key": key}}) + b"," for key in keys]
+    hashes = key_hashes(keys, desk.schema)
+    count = len(keys)
+    return EncodedBatch(
+        batch=Batch(0, 0, row, None),
+        text=memoryview(b"".join(texts)),
+        offsets=np.concatenate(([0], np.cumsum([len(text) for text in texts], dtype=np.int64))),
+        wcu=np.ones(count, np.int32),
+        key_hashes=hashes,
+        partition_hashes=hashes,
+        deletes=np.ones(count, np.bool_),
+        rows=np.zeros(count, np.uint32),
+        rules=np.zeros(count, np.uint16),
+        emitted=count,
+        coalesced=0,
+        skipped=0,
+        dead_letters=(),
+    )
