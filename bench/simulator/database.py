@@ -43,6 +43,8 @@ class Database:
         self.model = model
         self.forced = forced
         self.tables: dict[str, Table] = {}
+        self.tokens: dict[str, float] = {}
+        """When each ClientRequestToken's transaction was done."""
 
     def table(self, name: Any, *, named: bool = False) -> Table:
         """Return a table.

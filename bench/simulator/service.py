@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
-from bench.simulator import admin, reads, writes
+from bench.simulator import admin, reads, transactions, writes
 from bench.simulator.database import Call, Database
 from bench.simulator.errors import DYNAMODB, SERVICE, ApiError, malformed, server_error, unknown_operation
 from bench.simulator.faults import NOT_APPLIED, Fault, Plan, Rates
@@ -34,6 +34,8 @@ ITEM_OPERATIONS: Final[Mapping[str, Operation]] = {
     "BatchWriteItem": writes.batch_write_item,
     "PutItem": writes.put_item,
     "DeleteItem": writes.delete_item,
+    "UpdateItem": transactions.update_item,
+    "TransactWriteItems": transactions.transact_write_items,
     "BatchExecuteStatement": writes.batch_execute_statement,
     "GetItem": reads.get_item,
     "BatchGetItem": reads.batch_get_item,

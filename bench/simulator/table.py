@@ -6,7 +6,7 @@ Invariant: an item is kept as the JSON text that a read returns; the rest is der
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final, NamedTuple
@@ -199,11 +199,6 @@ def read_units(size: int, *, consistent: bool) -> float:
     """Return what reading so many bytes costs: half as much where a stale answer will do."""
     units = max(1, ceil(size / READ_UNIT_BYTES))
     return float(units) if consistent else units / 2
-
-
-def index_key(item: Mapping[str, Any], names: Sequence[str]) -> Item:
-    """Return the part of an item that LastEvaluatedKey shows."""
-    return {name: item[name] for name in names}
 
 
 def _index_units(before: Entry | None, after: Entry | None) -> Iterator[tuple[int, float]]:

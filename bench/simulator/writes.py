@@ -72,13 +72,15 @@ def put_item(database: Database, request: Mapping[str, Any], call: Call) -> dict
         raise constraint("item", "not be null", "null")
     size = check_item(item)
     table = database.table(request.get("TableName"))
-    return _one(database, table, Write(table.schema.check_put(item, batch=False), item, size), request, call)
+    write = Write(table.schema.check_put(item, batch=False), item, size)
+    return write_one(database, table, write, request, expressions.Names(request), call)
 
 
 def delete_item(database: Database, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
     """Delete one item if its condition holds."""
     table = database.table(request.get("TableName"))
-    return _one(database, table, Write(table.schema.check_key(request.get("Key")), None, 0), request, call)
+    write = Write(table.schema.check_key(request.get("Key")), None, 0)
+    return write_one(database, table, write, request, expressions.Names(request), call)
 
 
 def batch_execute_statement(database: Database, request: Mapping[str, Any], call: Call) -> dict[str, Any]:
@@ -141,17 +143,27 @@ def _write(table: Table, entry: Mapping[str, Any], size: int) -> Write:
 def _perform(database: Database, table: Table, write: Write, call: Call) -> Shortage | None:
     shortage = database.pay(table, table.charges(write), "Write", call)
     if shortage is None:
-        table.apply(write, call.now)
-        table.resources.hold(table.size, database.model, call.now)
-        call.touched.append((table, write.key))
+        apply(database, table, write, call)
     return shortage
 
 
-def _one(
-    database: Database, table: Table, write: Write, request: Mapping[str, Any], call: Call
+def apply(database: Database, table: Table, write: Write, call: Call) -> None:
+    """Do a write that is paid for."""
+    table.apply(write, call.now)
+    table.resources.hold(table.size, database.model, call.now)
+    call.touched.append((table, write.key))
+
+
+def write_one(
+    database: Database,
+    table: Table,
+    write: Write,
+    request: Mapping[str, Any],
+    names: expressions.Names,
+    call: Call,
 ) -> dict[str, Any]:
+    """Do one write if the request's condition holds."""
     mode = return_mode(request)
-    names = expressions.Names(request)
     condition = expressions.parse(request, "ConditionExpression", names)
     names.close()
     record = table.items.get(write.key)

@@ -260,6 +260,58 @@ def test_broken_conditions_are_refused(client: Any, table: str, expression: str)
     assert refusal.value.response["Error"]["Code"] == "ValidationException"
 
 
+def test_an_update_sets_attributes_of_an_item_that_need_not_be_there(client: Any, table: str) -> None:
+    client.put_item(TableName=table, Item=item(kept={"S": "1"}, owner={"S": "me"}))
+    for sort in ("s", "new"):
+        client.update_item(
+            TableName=table,
+            Key=item(sort),
+            UpdateExpression="SET #u = :u, b = :b",
+            ConditionExpression="attribute_not_exists(PK) OR #o = :me",
+            ExpressionAttributeNames={"#u": "until", "#o": "owner"},
+            ExpressionAttributeValues={":u": {"N": "7"}, ":b": {"S": "x"}, ":me": {"S": "me"}},
+        )
+    set_ = {"until": {"N": "7"}, "b": {"S": "x"}}
+    assert everything(client, table) == [
+        item("new", **set_),
+        item(kept={"S": "1"}, owner={"S": "me"}, **set_),
+    ]
+
+
+def test_a_transaction_is_done_whole_once_or_not_at_all(client: Any, table: str) -> None:
+    client.put_item(TableName=table, Item=item("lease", owner={"S": "me"}))
+
+    def write(owner: str, *actions: dict[str, Any], **more: Any) -> Any:
+        check = {
+            "TableName": table,
+            "Key": item("lease"),
+            "ConditionExpression": "#owner = :owner",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": {":owner": {"S": owner}},
+        }
+        return client.transact_write_items(TransactItems=[{"ConditionCheck": check}, *actions], **more)
+
+    def put_once(sort: str) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": table,
+                "Item": item(sort),
+                "ConditionExpression": "attribute_not_exists(PK)",
+            }
+        }
+
+    for _ in range(2):  # the second is the first, sent again
+        write("me", put_once("a"), put_once("b"), ClientRequestToken="the same")
+    with pytest.raises(client.exceptions.TransactionCanceledException) as cancelled:
+        write("me", put_once("c"), put_once("b"))
+    codes = [each["Code"] for each in cancelled.value.response["CancellationReasons"]]
+    assert codes == ["None", "None", "ConditionalCheckFailed"]
+    with pytest.raises(client.exceptions.TransactionCanceledException):
+        write("another", {"Delete": {"TableName": table, "Key": item("a")}})
+    write("me", {"Delete": {"TableName": table, "Key": item("a")}})
+    assert [each["SK"]["S"] for each in everything(client, table)] == ["b", "lease"]
+
+
 def test_inserts_keep_what_is_there_and_tell_each_ones_fate(client: Any, table: str) -> None:
     client.put_item(TableName=table, Item=item("old", v={"N": "1"}))
     statement = f"INSERT INTO \"{table}\" VALUE {{'PK':?,'SK':?,'it''s':?}}"
