@@ -158,6 +158,20 @@ def exit_code(reports: "Sequence[Report]") -> int:
 
 
 @cli.command()
+@click.argument("url", metavar="URL")
+@click.option("--table", metavar="T", help="The table of a PostgreSQL database.")
+@click.option("--collection", metavar="C", help="The collection of a MongoDB database.")
+@click.option("--database", metavar="D", help="The MongoDB database; default: the URL's.")
+@verbose_option
+def init(url: str, table: str | None, collection: str | None, database: str | None) -> None:
+    """Look at a source and print a commented job file to start from; reads only."""
+    tune()
+    from engine.init import command
+
+    click.echo(command.run(url, table=table, collection=collection, database=database), nl=False)
+
+
+@cli.command()
 @options(job_argument, set_option, only_option)
 @click.option("--sample", type=click.IntRange(100, 10_000_000), help="Rows to measure; default: 30,000.")
 @click.option("--full", is_flag=True, help="Look at every row: exact counts, every key collision.")
@@ -249,7 +263,10 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
 
 @cli.command()
 @click.option(
-    "--source", type=click.Choice(["postgres", "mongodb"]), default="postgres", help="Where the shop moves from."
+    "--source",
+    type=click.Choice(["postgres", "mongodb"]),
+    default="postgres",
+    help="Where the shop moves from.",
 )
 @options(json_option, verbose_option)
 def demo(source: str, as_json: bool) -> int:

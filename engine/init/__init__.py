@@ -1,0 +1,1 @@
+"""`backfill init`: a starter job file from what a source looks like."""

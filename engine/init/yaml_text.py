@@ -1,0 +1,73 @@
+"""Pieces of a job file as text: names, templates and quoted values. Pure.
+
+Invariant: whatever a name holds, the job file reads it back as that name.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SPECIAL = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_BARE_NAME = re.compile(r'[^{}:."\s]+')
+_FORBIDDEN_IN_JOB = re.compile(r"[^a-z0-9_-]+")
+_FORBIDDEN_IN_TABLE = re.compile(r"[^A-Za-z0-9_.-]+")
+TABLE_NAME_MIN = 3
+"""Characters of a DynamoDB table's name. Source: API_CreateTable, TableName."""
+
+
+def quoted(text: str) -> str:
+    """Write a value so that YAML and the environment's variables leave it as it is."""
+    text = text.replace("${", "$${")
+    if _PLAIN.fullmatch(text) and text.lower() not in _SPECIAL:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def placeholder(name: str) -> str:
+    """Write the placeholder of a column or a path."""
+    return f"{{{name}}}" if _BARE_NAME.fullmatch(name) else '{"' + name.replace('"', '""') + '"}'
+
+
+def literal(text: str) -> str:
+    """Write text as it stands in a template."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write a list of names in one line."""
+    return f"[{', '.join(quoted(name) for name in names)}]"
+
+
+def mapped(pairs: Mapping[str, str]) -> str:
+    """Write a mapping of names to text in one line; the texts are templates, so always quoted."""
+    return f"{{{', '.join(f'{quoted(name)}: {template(text)}' for name, text in pairs.items())}}}"
+
+
+def template(text: str) -> str:
+    """Write a template as a value, always in quotes."""
+    return json.dumps(text.replace("${", "$${"), ensure_ascii=False)
+
+
+def job_name(name: str) -> str:
+    """Return a job's name like a table's."""
+    return _FORBIDDEN_IN_JOB.sub("-", name.lower()).strip("-") or "load"
+
+
+def table_name(name: str) -> str:
+    """Return a DynamoDB table's name like a source's."""
+    cleaned = _FORBIDDEN_IN_TABLE.sub("-", name).strip("-")
+    return cleaned if len(cleaned) >= TABLE_NAME_MIN else f"{cleaned or 'app'}-data"
+
+
+def unused(name: str, taken: Iterable[str]) -> str:
+    """Return the name with as many underscores before it as it takes to be a new one."""
+    taken = frozenset(taken)
+    while name in taken:
+        name = f"_{name}"
+    return name
+
+
+def comment(text: str) -> str:
+    """Make text safe to stand in a comment, which ends with its line."""
+    return "".join(char if char.isprintable() else "?" for char in text)
