@@ -39,15 +39,15 @@ test-fault: $(STAMP) ## Run the tests that cut, kill and fill
 soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed
 	$(BIN)/python -m pytest -q -s -m soak tests/resume
 
-bench: $(STAMP) ## Measure CPU per item and memory, PostgreSQL to a null target
-	$(BIN)/python -m bench.cpu_per_item
+bench: $(STAMP) ## Measure the engine, its peers and how it follows capacity (ARGS=--quick, --full)
+	$(BIN)/python -m bench.suite $(ARGS)
 
 demo: $(STAMP) ## A whole migration on this machine, checked item by item
 	$(BIN)/backfill demo
 
 lock: $(STAMP) ## Pin the newest packages that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	$(VENV)/lock/bin/uv pip compile --quiet --group dev --all-extras --universal --python-version 3.11 \
+	$(VENV)/lock/bin/uv pip compile --quiet --group dev --group bench --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --upgrade pyproject.toml -o requirements.lock
 
 clean: ## Remove what was made

@@ -1,0 +1,189 @@
+"""Stand-ins that cut a pipeline off: a source that ends early, and what takes the place of later stages.
+
+Invariant: whatever they leave out, counts still balance, so that the ledger takes them for the real thing.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.batch import Batch, Counts, Cursor, EncodedBatch, Mark, Segment, WriteReport
+from engine.contracts import RuleItems, RuleShape, Source, SourceTicket, Target, Transform
+
+PREPARED_BYTES_MAX = 128 * 2**20
+"""Encoded items that are held for writing alone."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What passed. Units: bytes of rows and of items' text, write units of the table."""
+
+    counts: Counts = field(default_factory=Counts)
+    row_bytes: int = 0
+    text_bytes: int = 0
+    wcu: int = 0
+
+    def mark(self, mark: Mark) -> None:
+        """Add what a mark covers."""
+        self.counts += mark.counts
+
+
+@dataclass(slots=True)
+class Limited:
+    """A source that ends after so many rows, or the batch with the last of them."""
+
+    inner: Source
+    rows: int
+
+    @property
+    def ticket(self) -> SourceTicket:
+        """What another process would need."""
+        return self.inner.ticket
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Which source it is."""
+        return self.inner.identity
+
+    @property
+    def watermark(self) -> str | None:
+        """None: nothing is remembered."""
+        return None
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """Nothing to tell."""
+        return ()
+
+    async def rows_expected(self) -> int | None:
+        """Return the rows that are left."""
+        return self.rows
+
+    async def segments(self, wanted: int) -> Sequence[Segment]:
+        """Cut as the source does."""
+        return await self.inner.segments(wanted)
+
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+        """Read until there have been enough."""
+        async with aclosing(self.inner.read(segment, after)) as batches:
+            if self.rows <= 0:
+                return
+            async for batch in batches:
+                self.rows -= batch.rows.num_rows
+                yield batch
+                if self.rows <= 0:
+                    return
+
+    async def close(self) -> None:
+        """Leave the inner source to who opened it."""
+
+
+@dataclass(slots=True)
+class Counting:
+    """The target, with what passes it counted."""
+
+    inner: Target
+    tally: Tally
+
+    def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
+        """Encode, and count."""
+        encoded = self.inner.encode(batch, items)
+        self.tally.text_bytes += len(encoded.text)
+        self.tally.wcu += int(encoded.wcu.sum())
+        return encoded
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport:
+        """Write."""
+        return await self.inner.write(encoded)
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        """Set the cap."""
+        self.inner.limit(wcu_per_s)
+
+    async def close(self) -> None:
+        """Leave the inner target to who opened it."""
+
+
+@dataclass(slots=True)
+class NoTransform:
+    """The rules, not applied."""
+
+    inner: Transform
+
+    @property
+    def rules(self) -> Sequence[RuleShape]:
+        """What each rule would give."""
+        return self.inner.rules
+
+    def __call__(self, batch: Batch) -> Sequence[RuleItems]:
+        """Give no items."""
+        del batch
+        return ()
+
+
+@dataclass(slots=True)
+class NoEncoding:
+    """A target for which batches hold no items; it counts the rows' bytes."""
+
+    tally: Tally
+
+    def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
+        """Return nothing to write."""
+        del items
+        self.tally.row_bytes += batch.nbytes
+        return EncodedBatch(
+            batch=batch,
+            text=memoryview(b""),
+            offsets=np.zeros(1, np.int64),
+            wcu=np.zeros(0, np.int32),
+            key_hashes=np.zeros(0, np.uint64),
+            partition_hashes=np.zeros(0, np.uint64),
+            deletes=np.zeros(0, np.bool_),
+            rows=np.zeros(0, np.uint32),
+            rules=np.zeros(0, np.uint16),
+            emitted=0,
+            coalesced=0,
+            skipped=0,
+            dead_letters=(),
+        )
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport:
+        """Write nothing."""
+        del encoded
+        return WriteReport(0, 0, 0, ())
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        """Nothing is written, so nothing is limited."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(slots=True)
+class NoWriting:
+    """A target that encodes and takes every item for written; it holds on to batches up to a bound."""
+
+    inner: Target
+    held_bytes_max: int = 0
+    held: list[EncodedBatch] = field(default_factory=list)
+    held_bytes: int = 0
+
+    def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
+        """Encode for real."""
+        return self.inner.encode(batch, items)
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport:
+        """Take the items for written."""
+        if self.held_bytes + len(encoded.text) <= self.held_bytes_max:
+            self.held.append(encoded)
+            self.held_bytes += len(encoded.text)
+        deletes = int(encoded.deletes.sum())
+        return WriteReport(len(encoded) - deletes, deletes, 0, ())
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        """Nothing is written, so nothing is limited."""
+
+    async def close(self) -> None:
+        """Leave the inner target to who opened it."""

@@ -1,0 +1,116 @@
+"""One measured run of a command: CPU and peak memory are the kernel's own account of its processes.
+
+Invariant: a run whose items didn't all reach the null target is a fault, never a figure.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import yaml
+
+from bench import contenders, orders, servers
+from engine.errors import PermanentError
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run. Units: microseconds of CPU per item, MB of 10^6 bytes at the peak, items per second.
+
+    `peak_rss_mb` is that of one process; with several workers they are not added up.
+    """
+
+    rows: int
+    cpu_us_per_item: float
+    peak_rss_mb: float
+    items_per_s: float
+    requests: int
+    body_bytes_per_item: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    cpu_s: float
+    peak_rss_bytes: int
+    elapsed_s: float
+    output: str
+
+
+def engine(source: str, rows: int, *, workers: int = 1, settings: Mapping[str, str] = {}) -> Sample:
+    """Run `backfill run` over the whole table, start-up and all, and return what it took."""
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder, servers.null_target() as endpoint:
+        job_file = Path(folder) / "job.yaml"
+        job_file.write_text(yaml.safe_dump(orders.job(source, endpoint), sort_keys=False), encoding="utf-8")
+        command = [sys.executable, "-m", "engine", "run", str(job_file), "--json", "--workers", str(workers)]
+        environment = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        used = _run(command, {**environment, **settings}, folder)
+        report = json.loads(used.output)
+        if report["items_written"] != rows:
+            raise PermanentError(f"the engine wrote {report['items_written']} of {rows} items")
+        # With several workers the runner's own account of its children is the report's.
+        cpu_s = used.cpu_s if workers == 1 else report["cpu_s"]
+        return _sample(endpoint, rows, used, cpu_s, start_s=0.0)
+
+
+def peer(who: contenders.Peer, source: str, rows: int) -> Sample:
+    """Run a peer over so many rows; its start-up isn't counted, neither as CPU nor as time."""
+    with servers.null_target() as endpoint, tempfile.TemporaryDirectory() as folder:
+        used = _run(who.command(rows), contenders.environment(who, source, endpoint), folder)
+        began = json.loads(used.output.splitlines()[0])
+        return _sample(
+            endpoint, rows, used, used.cpu_s - began["startup_cpu_s"], start_s=began["startup_cpu_s"]
+        )
+
+
+def middle(samples: Sequence[Sample]) -> Sample:
+    """Return the median of each figure."""
+    return Sample(
+        rows=samples[0].rows,
+        cpu_us_per_item=median(sample.cpu_us_per_item for sample in samples),
+        peak_rss_mb=median(sample.peak_rss_mb for sample in samples),
+        items_per_s=median(sample.items_per_s for sample in samples),
+        requests=round(median(sample.requests for sample in samples)),
+        body_bytes_per_item=median(sample.body_bytes_per_item for sample in samples),
+    )
+
+
+def _sample(endpoint: str, rows: int, used: _Used, cpu_s: float, start_s: float) -> Sample:
+    with urllib.request.urlopen(f"{endpoint}/counts", timeout=10) as answer:  # noqa: S310 - our own server
+        counts = json.load(answer)
+    if counts["items"] != rows:
+        raise PermanentError(f"{counts['items']} of {rows} items reached the null target")
+    return Sample(
+        rows=rows,
+        cpu_us_per_item=cpu_s / rows * 1e6,
+        peak_rss_mb=used.peak_rss_bytes / 1e6,
+        items_per_s=rows / (used.elapsed_s - start_s),
+        requests=counts["requests"],
+        body_bytes_per_item=counts["bytes"] / rows,
+    )
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], folder: str) -> _Used:
+    """Run a command to its end. Raises: PermanentError with the last line of its complaint."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
+        began = time.perf_counter()
+        process = subprocess.Popen(  # noqa: S603 - a fixed command line
+            command, cwd=folder, env=dict(environment), stdout=output, stderr=complaint
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        elapsed = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        complaint.seek(0)
+        if process.returncode != 0:
+            last = complaint.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise PermanentError(f"{Path(command[0]).name} ended with {process.returncode}: {''.join(last)}")
+        output.seek(0)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return _Used(used.ru_utime + used.ru_stime, used.ru_maxrss * unit, elapsed, output.read().decode())

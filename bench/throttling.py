@@ -1,0 +1,207 @@
+"""Runs the scenarios of throttling: the whole command against the simulator, and what the simulator saw.
+
+Invariant: nothing but the clock decides when a rehearsal ends, and the run is ended as a user would: with
+Ctrl-C, after which its report is there.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench import compare, orders, servers
+from bench.scenarios import HOT_FIRST_ROW, HOT_KEY, HOT_ROWS, SCENARIOS, THROTTLED, Scenario, Second
+from engine.errors import PermanentError
+
+LATENCY_MS = 4
+"""What the simulated service takes for an answer, in the median."""
+
+SOURCE_ROWS, QUICK_ROWS = 1_000_000, 100_000
+QUICK_S = 12
+POLL_S = 0.2
+START_S = 30.0
+INTERRUPTED = 130
+JOURNAL_PAGE = 50_000
+
+
+def run(server: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]:
+    """Rehearse every scenario, or the first one for a moment; return what came of each."""
+    chosen = (replace(SCENARIOS[0], seconds=QUICK_S),) if sizes.rounds == 1 else SCENARIOS
+    found = {}
+    with ExitStack() as stack:
+        rows = QUICK_ROWS if sizes.rounds == 1 else SOURCE_ROWS
+        source = stack.enter_context(compare.table_of(server, rows))
+        for scenario in chosen:
+            if scenario.hot:
+                with compare.table_of(server, 300_000) as hot:
+                    _heat(hot)
+                    found[scenario.name] = _rehearse(scenario, hot)
+            else:
+                found[scenario.name] = _rehearse(scenario, source)
+            figures = ", ".join(f"{name} {value}" for name, value in found[scenario.name]["figures"].items())
+            tell(f"{scenario.name:14} {figures}")
+    return found
+
+
+def _heat(source: str) -> None:
+    """Give many orders that lie together to one user."""
+    last = HOT_FIRST_ROW + HOT_ROWS - 1
+    where = f"WHERE id BETWEEN {HOT_FIRST_ROW} AND {last}"
+    servers.execute(source, f"UPDATE orders SET user_id = 0 {where}")  # noqa: S608 - two numbers of ours
+
+
+def _rehearse(scenario: Scenario, source: str) -> dict[str, Any]:
+    with (
+        tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder,
+        servers.simulator("--latency-ms", str(LATENCY_MS), *scenario.options) as endpoint,
+    ):
+        job = orders.job(source, endpoint)
+        job["target"] |= {"create": dict(scenario.create), **scenario.target}
+        if scenario.hot:
+            job["source"]["segments"] = 1
+        job_file = Path(folder) / "job.yaml"
+        job_file.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
+        if scenario.model:
+            _post(endpoint, "model", dict(scenario.model))
+        _table_create(job_file)
+        if scenario.capacity:
+            _post(endpoint, "capacity", {"table": orders.TABLE, **scenario.capacity})
+        process = _start(job_file, scenario.workers)
+        try:
+            report, first = _drive(process, scenario, endpoint)
+        finally:
+            servers.stop(process)
+        seconds = _seconds(scenario, endpoint, first)
+        figures = scenario.judge(seconds)
+        latency = report["write_latency_ms"]
+        figures |= {"latency_p50_ms": latency["p50"], "latency_p99_ms": latency["p99"]}
+        return {
+            "title": scenario.title,
+            "offered_label": scenario.offered_label,
+            "figures": figures,
+            "cpu_us_per_item": report["cpu_us_per_item"],
+            "seconds": [_brief(second, hot=scenario.hot) for second in seconds],
+        }
+
+
+def _brief(second: Second, *, hot: bool) -> dict[str, float]:
+    figures = {name: round(value, 1) for name, value in asdict(second).items()}
+    if not hot:
+        del figures["others"]
+    return figures
+
+
+def _table_create(job_file: Path) -> None:
+    command = [sys.executable, "-m", "engine", "table", "create", str(job_file)]
+    done = subprocess.run(  # noqa: S603 - our own command line
+        command, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise PermanentError(f"the table could not be created: {done.stderr.strip()}")
+
+
+def _start(job_file: Path, workers: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "engine", "run", str(job_file), "--json", "--workers", str(workers)]
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        command,
+        cwd=job_file.parent,
+        env=_environment(),
+        stdout=(job_file.parent / "out").open("wb"),
+        stderr=(job_file.parent / "err").open("wb"),
+    )
+
+
+def _environment() -> Mapping[str, str]:
+    return {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+
+
+def _drive(process: subprocess.Popen[bytes], scenario: Scenario, endpoint: str) -> tuple[dict[str, Any], int]:
+    """Wait for the first write, set the steps, let the time pass, end the run; return its report."""
+    first, now = _first_write(process, endpoint)
+    for at, capacity in scenario.steps:
+        step = {"table": orders.TABLE, **capacity, "in_s": max(0.0, first + at - now)}
+        _post(endpoint, "capacity", step)
+    try:
+        process.wait(first + scenario.seconds + 1 - now)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    code = process.wait(60)
+    folder = Path(str(process.args[4])).parent  # type: ignore[index]
+    if code not in (0, INTERRUPTED):
+        raise PermanentError(f"{scenario.name}: the run ended with {code}: {(folder / 'err').read_text()}")
+    return json.loads((folder / "out").read_text()), first
+
+
+def _first_write(process: subprocess.Popen[bytes], endpoint: str) -> tuple[int, float]:
+    """Return the second of the first write, and the simulator's time now."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        statistics = _get(endpoint, "statistics")
+        written = [each["second"] for each in statistics["tables"][orders.TABLE]["seconds"]]
+        if written:
+            return min(written), statistics["now_s"]
+        time.sleep(POLL_S)
+    raise PermanentError("nothing was written within half a minute")
+
+
+def _seconds(scenario: Scenario, endpoint: str, first: int) -> list[Second]:
+    """Turn what the simulator counted into seconds since the first write; the first one isn't whole."""
+    statistics = _get(endpoint, "statistics")
+    outcomes = {int(at): counts for at, counts in statistics["outcomes_by_second"].items()}
+    hot = _hot_writes(endpoint) if scenario.hot else {}
+    found = []
+    for each in statistics["tables"][orders.TABLE]["seconds"]:
+        at = each["second"]
+        if not 0 < at - first <= scenario.seconds:
+            continue
+        units = each["write"][scenario.resource]
+        counts = outcomes.get(at, {})
+        found.append(
+            Second(
+                second=at - first,
+                offered=scenario.offered_fixed or units["offered"],
+                used=units["used"],
+                throttled=units["throttled"],
+                requests=sum(counts.values()),
+                refused=sum(counts.get(name, 0) for name in THROTTLED),
+                others=units["used"] - hot.get(at, 0),
+            )
+        )
+    return found
+
+
+def _hot_writes(endpoint: str) -> Mapping[int, int]:
+    """Count the hot key's writes by second."""
+    found: Counter[int] = Counter()
+    start = 0
+    while entries := _get(endpoint, f"journal?table={orders.TABLE}&start={start}&limit={JOURNAL_PAGE}")[
+        "entries"
+    ]:
+        found.update(int(each["at_s"]) for each in entries if each["key"]["PK"]["S"] == HOT_KEY)
+        start += len(entries)
+    return found
+
+
+def _get(endpoint: str, what: str) -> Any:
+    with urllib.request.urlopen(f"{endpoint}/_control/{what}", timeout=60) as answer:  # noqa: S310 - our own
+        return json.load(answer)
+
+
+def _post(endpoint: str, what: str, value: Mapping[str, Any]) -> None:
+    request = urllib.request.Request(  # noqa: S310 - our own server
+        f"{endpoint}/_control/{what}", json.dumps(value).encode(), method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own server
+        answer.read()
