@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,32 +20,88 @@ from typing import Any
 import click
 from boto3.dynamodb.conditions import Key
 
-from bench import readback, servers, shop
+from bench import mongod, readback, servers, shop, shop_mongodb
 from engine.errors import PermanentError
 
-ORDERS = 100_000
 TABLE = "shop"
-JOBS = ("users", "products", "orders")
 DIFFERENT = 4
 """The contract's exit code for differences found."""
 
 
-def run(*, as_json: bool, orders: int = ORDERS) -> int:
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What differs by source: its server, how it is filled, its jobs, what must come of it, a question asked.
+
+    Shape: `asks` is a partition key, or what an index has as one, and what its sort keys begin with.
+    """
+
+    server: str
+    start: Callable[[Path], AbstractContextManager[str]]
+    fill: Callable[[str, int], Coroutine[Any, Any, None]]
+    orders: int
+    holds: str
+    job_file: str
+    expected: Callable[[str], AsyncIterator[Mapping[str, Any]]]
+    asks: tuple[str | None, str, str]
+    row: Callable[[Mapping[str, Any]], str]
+
+
+def _postgres_order(item: Mapping[str, Any]) -> str:
+    lines = ", ".join(f"{line['quantity']} x {line['product_name']}" for line in item["Items"])
+    return f"{item['SK']:28} {item['Status']:10} {item['TotalAmount']:>8}  {lines}"
+
+
+def _mongodb_order(item: Mapping[str, Any]) -> str:
+    return f"{item['GSI1SK']:32} {item['status']:10} {item['total']:>8}  {item['PK']}"
+
+
+REHEARSALS: Mapping[str, Rehearsal] = {
+    "postgres": Rehearsal(
+        server="the embedded PostgreSQL",
+        start=servers.embedded_postgres,
+        fill=shop.fill,
+        orders=100_000,
+        holds="orders with their lines, users, products",
+        job_file="shop.yaml",
+        expected=shop.expected_items,
+        asks=(None, "USER#42", "ORDER#"),
+        row=_postgres_order,
+    ),
+    "mongodb": Rehearsal(
+        server="a MongoDB replica set of one",
+        start=mongod.mongod,
+        fill=shop_mongodb.fill,
+        orders=20_000,  # each of them several items
+        holds="orders with their lines inside, users with their addresses",
+        job_file="shop_mongodb.yaml",
+        expected=shop_mongodb.expected_items,
+        asks=("GSI1", "USER#user42", "ORDER#"),
+        row=_mongodb_order,
+    ),
+}
+
+
+def run(*, as_json: bool, source: str = "postgres", orders: int | None = None) -> int:
     """Load the shop, look some of it up, compare all of it, and return the exit code."""
+    rehearsal = REHEARSALS[source]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="backfill-demo-") as folder:
         home = Path(folder)
         home.chmod(0o755)  # the embedded PostgreSQL runs as a user of its own where we are root
-        _say("starting the embedded PostgreSQL and Dynoxide, a local DynamoDB")
-        with servers.embedded_postgres(home / "postgres") as source, servers.dynoxide() as endpoint:
-            return _rehearse(home, source, endpoint, orders, as_json=as_json, began=began)
+        _say(f"starting {rehearsal.server} and Dynoxide, a local DynamoDB")
+        with rehearsal.start(home / "source") as url, servers.dynoxide() as endpoint:
+            count = rehearsal.orders if orders is None else orders
+            return _rehearse(rehearsal, home, url, endpoint, count, as_json=as_json, began=began)
 
 
-def _rehearse(home: Path, source: str, endpoint: str, orders: int, *, as_json: bool, began: float) -> int:
-    _say(f"filling the shop: {orders:,} orders with their lines, users, products")
-    asyncio.run(shop.fill(source, orders))
-    job_file = home / "shop.yaml"
-    job_file.write_text(resources.files("bench").joinpath("shop.yaml").read_text(encoding="utf-8"), "utf-8")
+def _rehearse(
+    rehearsal: Rehearsal, home: Path, source: str, endpoint: str, orders: int, *, as_json: bool, began: float
+) -> int:
+    _say(f"filling the shop: {orders:,} {rehearsal.holds}")
+    asyncio.run(rehearsal.fill(source, orders))
+    job_file = home / rehearsal.job_file
+    text = resources.files("bench").joinpath(rehearsal.job_file).read_text(encoding="utf-8")
+    job_file.write_text(text, "utf-8")
     environment = {
         **os.environ,
         "SOURCE_URL": source,
@@ -54,10 +112,10 @@ def _rehearse(home: Path, source: str, endpoint: str, orders: int, *, as_json: b
     }
     _backfill(home, environment, "table", "create", job_file.name)
     reports = json.loads(_backfill(home, environment, "run", job_file.name, "--json"))["jobs"]
-    _show_orders_of_a_user(endpoint)
+    _show_orders_of_a_user(rehearsal, endpoint)
     _say("reading everything back with boto3 and comparing it with a mapping in plain Python")
     found = readback.scan(endpoint, TABLE)
-    comparison = asyncio.run(readback.compare(shop.expected_items(source), found, ("PK", "SK")))
+    comparison = asyncio.run(readback.compare(rehearsal.expected(source), found, ("PK", "SK")))
     if as_json:
         click.echo(json.dumps({"jobs": reports, "comparison": _as_json(comparison)}, indent=2))
     else:
@@ -90,21 +148,16 @@ def _backfill(home: Path, environment: Mapping[str, str], *arguments: str) -> st
     return done.stdout
 
 
-def _show_orders_of_a_user(endpoint: str) -> None:
+def _show_orders_of_a_user(rehearsal: Rehearsal, endpoint: str) -> None:
     """Ask for what the table was designed for: the orders of one user, newest first."""
-    user = "USER#42"
-    answer = (
-        readback.client(endpoint)
-        .Table(TABLE)
-        .query(
-            KeyConditionExpression=Key("PK").eq(user) & Key("SK").begins_with("ORDER#"),
-            ScanIndexForward=False,
-        )
-    )
-    _say(f"the access pattern: Query PK = {user}, SK begins with ORDER#, newest first")
+    index, user, begins = rehearsal.asks
+    partition, sort = ("PK", "SK") if index is None else (f"{index}PK", f"{index}SK")
+    request: dict[str, Any] = {} if index is None else {"IndexName": index}
+    request["KeyConditionExpression"] = Key(partition).eq(user) & Key(sort).begins_with(begins)
+    answer = readback.client(endpoint).Table(TABLE).query(**request, ScanIndexForward=False)
+    _say(f"the access pattern: Query {partition} = {user}, {sort} begins with {begins}, newest first")
     for item in answer["Items"][:3]:
-        lines = ", ".join(f"{line['quantity']} x {line['product_name']}" for line in item["Items"])
-        click.echo(f"      {item['SK']:28} {item['Status']:10} {item['TotalAmount']:>8}  {lines}", err=True)
+        click.echo(f"      {rehearsal.row(item)}", err=True)
     click.echo(f"      ({len(answer['Items'])} orders in one request)", err=True)
 
 
