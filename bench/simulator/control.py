@@ -18,7 +18,7 @@ from bench.simulator.faults import LATE_S, Plan, Rates
 from bench.simulator.latency import Latency
 from bench.simulator.schema import Item, Key, Schema
 from bench.simulator.service import Reply, Service
-from bench.simulator.settings import TABLE, Capacity
+from bench.simulator.settings import TABLE, Capacity, Model
 from bench.simulator.table import Table
 
 PREFIX: Final = "/_control/"
@@ -56,11 +56,11 @@ def _statistics(service: Service, query: Query, _: Any, now: float) -> dict[str,
         "now_s": now,
         "requests": requests,
         "outcomes_by_second": {second: dict(outcomes) for second, outcomes in service.seconds.items()},
-        "tables": {name: _table(table) for name, table in tables.items()},
+        "tables": {name: _table(table, service.database.model) for name, table in tables.items()},
     }
 
 
-def _table(table: Table) -> dict[str, Any]:
+def _table(table: Table, model: Model) -> dict[str, Any]:
     journal = table.journal
     repeats = journal.repeats()
     return {
@@ -76,20 +76,23 @@ def _table(table: Table) -> dict[str, Any]:
         ],
         "overlaps": journal.overlaps,
         "partitions": {name: len(part.partitions) for name, part in _named(table.resources.write)},
-        "seconds": _seconds(table),
+        "seconds": _seconds(table, model),
     }
 
 
-def _seconds(table: Table) -> list[dict[str, Any]]:
-    """Tell, for each second in which something happened, what was offered, used and throttled."""
+def _seconds(table: Table, model: Model) -> list[dict[str, Any]]:
+    """Tell, for each second in which something happened, what was offered, used and throttled.
+
+    Units: units of the second; nothing is said of an offer without a limit.
+    """
     resources: Resources = table.resources
     writes = Counter(int(at) for at in table.journal.times)
     return [
         {
             "second": second,
             "writes": writes[second],
-            "write": {name: _units(part, second) for name, part in _named(resources.write)},
-            "read": {name: _units(part, second) for name, part in _named(resources.read)},
+            "write": {name: _units(part, second, model) for name, part in _named(resources.write)},
+            "read": {name: _units(part, second, model) for name, part in _named(resources.read)},
         }
         for second in sorted({*resources.seconds(), *writes})
     ]
@@ -183,9 +186,9 @@ def _named(parts: Mapping[str, Throughput]) -> list[tuple[str, Throughput]]:
     return [(name or "table", part) for name, part in parts.items()]
 
 
-def _units(part: Throughput, second: int) -> dict[str, float]:
+def _units(part: Throughput, second: int, model: Model) -> dict[str, float | None]:
     return {
-        "offered": part.offered(second),
+        "offered": part.offered(second) if model.limited else None,
         "used": part.used.get(second, 0.0),
         "throttled": part.throttled.get(second, 0.0),
     }
