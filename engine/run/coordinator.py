@@ -15,11 +15,11 @@ from typing import Any
 
 from engine.batch import Counts, Effort, Mark
 from engine.contracts import CheckpointStore, RunState
-from engine.errors import BackfillError, PermanentError
+from engine.errors import PermanentError
 from engine.events import Event, Notice, Observer, SegmentTally, Tick
 from engine.meter import MeterTotals
 from engine.run.link import Advanced, Assign, Drain, Finished, Limit, NoMore, Noted, RunnerEnd, Ticked, Want
-from engine.run.worker import Usage
+from engine.run.worker import Usage, describe
 
 CHECKPOINT_S = 1.0
 """How long marks may wait for their transaction: a second of work is what a crash costs at most."""
@@ -183,9 +183,9 @@ class Coordinator:
             return
         try:
             await self._store.advance(marks, self.effort())
-        except BackfillError as error:
+        except Exception as error:  # a bug too: marks behind those that are gone must never be durable
             self._store_failed = True
-            self._fail(Finished(error))
+            self._fail(describe(error))
             return
         self._durable_at = time.monotonic()
         for mark in marks:

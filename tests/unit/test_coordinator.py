@@ -7,7 +7,7 @@ import pytest
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
 from engine.contracts import RunState, SegmentState
-from engine.errors import BackfillError, PermanentError
+from engine.errors import PermanentError
 from engine.events import Event, Notice, Tick
 from engine.run.coordinator import Coordinator, lag_s
 from engine.run.link import queue_link
@@ -21,12 +21,14 @@ class RememberingStore:
     def __init__(self) -> None:
         self.marks: list[Mark] = []
         self.effort = Effort()
-        self.fails: BackfillError | None = None
+        self.fails: Exception | None = None
+        self.fails_once = False
         self.takes_s = 0.0
 
     async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
-        if self.fails is not None:
-            raise self.fails
+        if (fails := self.fails) is not None:
+            self.fails = None if self.fails_once else fails
+            raise fails
         if self.takes_s:
             await asyncio.sleep(self.takes_s)
         self.marks += marks
@@ -131,6 +133,18 @@ async def test_a_store_that_fails_acks_nothing() -> None:
     assert coordinator.counts == Counts()
     assert coordinator.fault is not None
     assert "disk is full" in str(coordinator.fault.error)
+
+
+async def test_a_bug_in_the_store_lets_no_later_mark_overtake_those_that_are_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.run.coordinator.CHECKPOINT_S", 0.0)
+    store = RememberingStore()
+    store.fails, store.fails_once = AssertionError("no dead letter has the reason odd"), True
+    coordinator, _ = await carry(run_state(range(6)), [(FakeSource(BATCHES), FakeTarget())], store)
+    assert store.marks == [], "a resumed run would begin behind rows whose dead letters are lost"
+    assert coordinator.fault is not None
+    assert "the reason odd" in str(coordinator.fault.error)
 
 
 async def test_a_checkpoint_under_way_when_the_work_ends_is_not_torn(monkeypatch: pytest.MonkeyPatch) -> None:
