@@ -9,21 +9,23 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine import __version__
+from engine import arguments as args
+from engine.arguments import Invocation, options
 from engine.environment import cores, tune
 from engine.errors import BackfillError, JobError
 from engine.show import logs
 from engine.show.masking import mask
-from engine.verify.choices import VERIFY
+from engine.verify.choices import REDRIVE, VERIFY
 
 if TYPE_CHECKING:
+    from bench.command import Kind
     from engine.job.model import Job
     from engine.report import Report
 
@@ -32,57 +34,6 @@ EXIT_INTERRUPTED = 130
 
 EXIT_ORDER = (1, 130, 3, 0)
 """Of several jobs' exit codes the first of these that occurs is the process's."""
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-@dataclass(slots=True)
-class Invocation:
-    """What outlives a command: whether its errors come with a traceback."""
-
-    verbose: bool = False
-
-
-def _verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        context.ensure_object(Invocation).verbose = True
-        logs.setup(verbose=True)
-
-
-job_argument = click.argument("job_file", metavar="JOB", type=click.Path(path_type=Path))
-state_option = click.option(
-    "--state",
-    "state_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".backfill"),
-    show_default=True,
-    help="Directory of checkpoints, dead letters and reports.",
-)
-set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a job key, as in a.b=value."
-)
-only_option = click.option("--only", metavar="NAME", help="Take just this job of the file.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-verbose_option = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_verbose,
-    help="Show debug logs, and tracebacks of errors.",
-)
-
-
-def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Put several options on a command, shown in this order."""
-
-    def decorate(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -96,11 +47,11 @@ def cli() -> None:
 
 
 @cli.command()
-@options(job_argument, state_option, set_option, only_option)
+@options(args.job, args.state, args.overrides, args.only)
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes; default: the cores.")
 @click.option("--metrics-port", metavar="[HOST:]PORT", help="Serve Prometheus metrics there.")
 @click.option("--fresh", is_flag=True, help="Start a new full run, whatever the checkpoint says.")
-@options(json_option, verbose_option)
+@options(args.as_json, args.verbose)
 def run(
     job_file: Path,
     state_dir: Path,
@@ -162,7 +113,7 @@ def exit_code(reports: "Sequence[Report]") -> int:
 @click.option("--table", metavar="T", help="The table of a PostgreSQL database.")
 @click.option("--collection", metavar="C", help="The collection of a MongoDB database.")
 @click.option("--database", metavar="D", help="The MongoDB database; default: the URL's.")
-@verbose_option
+@args.verbose
 def init(url: str, table: str | None, collection: str | None, database: str | None) -> None:
     """Look at a source and print a commented job file to start from; reads only."""
     tune()
@@ -172,12 +123,18 @@ def init(url: str, table: str | None, collection: str | None, database: str | No
 
 
 @cli.command()
-@options(job_argument, set_option, only_option)
+@options(args.job, args.overrides, args.only)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    expose_value=False,
+    help="As for `run`; a plan reads no state.",
+)
 @click.option("--sample", type=click.IntRange(100, 10_000_000), help="Rows to measure; default: 30,000.")
 @click.option("--full", is_flag=True, help="Look at every row: exact counts, every key collision.")
 @click.option("--prices", type=click.Path(path_type=Path), help="A price list in place of the packaged one.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes of the run; default: the cores.")
-@options(json_option, verbose_option)
+@options(args.as_json, args.verbose)
 def plan(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -206,7 +163,7 @@ def plan(
 
 
 @cli.command()
-@options(job_argument, state_option, set_option, only_option, json_option, verbose_option)
+@options(args.job, args.state, args.overrides, args.only, args.as_json, args.verbose)
 def status(
     job_file: Path, state_dir: Path, overrides: tuple[str, ...], only: str | None, as_json: bool
 ) -> None:
@@ -225,10 +182,8 @@ def status(
 
 
 @cli.command()
-@options(job_argument, state_option, set_option, only_option, *VERIFY, json_option, verbose_option)
-def verify(
-    job_file: Path, overrides: tuple[str, ...], only: str | None, as_json: bool, **choices: Any
-) -> int:
+@options(args.job, args.state, args.overrides, args.only, *VERIFY, args.as_json, args.verbose)
+def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choices: Any) -> int:
     """Compare the target with what the source gives, a sample of it or everything.
 
     Exit code 4: items differ, and not all were repaired.
@@ -236,7 +191,20 @@ def verify(
     jobs = _load(job_file, overrides, only)
     from engine.verify import terminal
 
-    return terminal.run(jobs, as_json=as_json, **choices)
+    return terminal.run(jobs, **choices)
+
+
+@cli.command()
+@options(args.job, args.state, args.overrides, args.only, *REDRIVE, args.as_json, args.verbose)
+def redrive(job_file: Path, overrides: tuple[str, ...], only: str | None, **choices: Any) -> int:
+    """Try the dead letters again, from their source rows, under the job as it is now.
+
+    Exit code 3: dead letters are left.
+    """
+    jobs = _load(job_file, overrides, only)
+    from engine.redrive import terminal
+
+    return terminal.run(jobs, **choices)
 
 
 @cli.group()
@@ -245,7 +213,7 @@ def table() -> None:
 
 
 @table.command("create")
-@options(job_argument, set_option, only_option, verbose_option)
+@options(args.job, args.overrides, args.only, args.verbose)
 def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -> None:
     """Create the target tables as the job describes them, and wait until they are active."""
     jobs = _load(job_file, overrides, only)
@@ -268,7 +236,7 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
     default="postgres",
     help="Where the shop moves from.",
 )
-@options(json_option, verbose_option)
+@options(args.as_json, args.verbose)
 def demo(source: str, as_json: bool) -> int:
     """Load, check and report a whole migration on this machine, with servers of its own."""
     tune()
@@ -281,9 +249,41 @@ def demo(source: str, as_json: bool) -> int:
     return rehearsal.run(as_json=as_json, source=source)
 
 
+@cli.command()
+@options(args.job, args.overrides, args.only)
+@click.option("--rows", type=click.IntRange(1), default=200_000, show_default=True, help="Rows to measure.")
+@click.option(
+    "--target",
+    "kind",
+    type=click.Choice(["null", "simulator", "real"]),
+    default="null",
+    show_default=True,
+    help="Where items go: nowhere, into a local model of DynamoDB, or into the job's own table.",
+)
+@click.option("--yes", is_flag=True, help="With --target real: do write there, at its cost.")
+@options(args.as_json, args.verbose)
+def bench(
+    job_file: Path,
+    overrides: tuple[str, ...],
+    only: str | None,
+    rows: int,
+    kind: "Kind",
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Measure this job's own path stage by stage, and say what holds it up.
+
+    Nothing is written to the job's table unless --target real asks for it, and no checkpoint is touched.
+    """
+    jobs = _load(job_file, overrides, only)
+    from bench.command import run
+
+    run(jobs, kind, rows, yes=yes, as_json=as_json)
+
+
 @cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@verbose_option
+@args.verbose
 def simulator(arguments: tuple[str, ...]) -> object:
     """Serve DynamoDB's protocol here, with its capacity and with faults, to rehearse on."""
     from bench.simulator.command import simulator as command
@@ -293,7 +293,7 @@ def simulator(arguments: tuple[str, ...]) -> object:
 
 
 @cli.command()
-@verbose_option
+@args.verbose
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
     from engine.job.schema import json_schema

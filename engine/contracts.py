@@ -4,7 +4,7 @@ Invariant: calls go one way, read → transform → encode → write → acknowl
 target, a target knows no checkpoint.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -232,6 +232,15 @@ class CheckpointStore(Protocol):
 
     async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
         """Record how this process's part of the run ended; only `complete…` outcomes close the run."""
+
+    async def collect_dead_letters(self) -> Path:
+        """Make the file of dead letters complete, as far as a closed run counts them, and return it."""
+
+    async def replace_dead_letters(self, lines: Iterable[bytes]) -> None:
+        """Put other lines in place of all dead letters of closed runs, whole or not at all.
+
+        Raises: PermanentError; then those from before are still there.
+        """
 
     async def close(self) -> None:
         """Give the lease back."""

@@ -157,7 +157,14 @@ def boundaries_sql(shape: Shape, wanted: int, percent: float | None) -> str:
 
 def _values(shape: Shape, cursor: Cursor) -> list[str]:
     assert len(cursor.key) == len(shape.key), "the cursor belongs to another key"
-    return [f"{literal(text)}::{key.cast}" for text, key in zip(cursor.key, shape.key, strict=True)]
+    return [_value(text, key) for text, key in zip(cursor.key, shape.key, strict=True)]
+
+
+def _value(text: str, key: KeyColumn) -> str:
+    """Return a key's literal: as the server prints it, or bytes as the canonical text has them."""
+    if key.cast == "bytea" and not text.startswith("\\x"):
+        return f"decode({literal(text)}, 'base64')"
+    return f"{literal(text)}::{key.cast}"
 
 
 def _row(parts: Sequence[str]) -> str:

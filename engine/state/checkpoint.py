@@ -8,7 +8,7 @@ import asyncio
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +87,14 @@ class SqliteStore:
     async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
         """Record how this process's part of the run ended."""
         await self._in_thread(lambda: self._finish(outcome, finished_at, effort, error))
+
+    async def collect_dead_letters(self) -> Path:
+        """Return the file of dead letters, which is complete."""
+        return self._letters.path
+
+    async def replace_dead_letters(self, lines: Iterable[bytes]) -> None:
+        """Put other lines in place of all dead letters. A closed run doesn't count on the file's length."""
+        await self._in_thread(lambda: self._replace_letters(lines))
 
     async def close(self) -> None:
         """Close the file and give the lease back."""
@@ -192,6 +200,12 @@ class SqliteStore:
         with self._failure_told():
             self._commit(run, {}, run.letters_end)
         self._writing = False
+
+    def _replace_letters(self, lines: Iterable[bytes]) -> None:
+        assert self._run is None or self._run.run.closed, "an unfinished run counts on its dead letters"
+        with self._failure_told(), self._letters.replacing() as write:
+            for line in lines:
+                write(line)
 
     def _current(self) -> RunRecord:
         assert self._run is not None, "begin or resume first"

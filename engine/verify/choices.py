@@ -1,4 +1,4 @@
-"""The options of `verify` on the command line. Nothing heavy is imported here."""
+"""The options of `verify` and `redrive` on the command line. Nothing heavy is imported here."""
 
 import click
 
@@ -29,4 +29,10 @@ VERIFY = (
         help="With --repair: delete the items of this job's keys that no source row gives.",
     ),
     click.option("--fresh", is_flag=True, help="Begin --full anew instead of going on."),
+)
+
+REDRIVE = (
+    click.option(
+        "--drop-gone", is_flag=True, help="Take letters out whose row or rule isn't there any more."
+    ),
 )

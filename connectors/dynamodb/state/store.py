@@ -9,33 +9,28 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.state import letters as letter_items
 from connectors.dynamodb.state.lease import TableLease, owner_of
 from connectors.dynamodb.state.table import (
     TRANSACT_ACTIONS_MAX,
     Item,
     StateTable,
-    key,
-    run_key,
 )
 from connectors.dynamodb.table import create, describe
-from engine.batch import DeadLetter, Effort, Mark
-from engine.clock import utc_now
+from engine.batch import Effort, Mark
 from engine.contracts import RunState
 from engine.errors import JobError, PermanentError
 from engine.job.model import Create, DynamoDBState, DynamoDBTarget
 from engine.state import records
-from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines
+from engine.state.dead_letters import FILE_NAME, DeadLetterFile
 from engine.state.lease import Lease, take
 from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
-
-LETTERS_PART_BYTES = 256 * 2**10
-"""Compressed dead letters in one item, well below the 400 KB that an item may have."""
 
 log = logging.getLogger(__name__)
 
@@ -177,10 +172,13 @@ class DynamoDBStore:
         if self._failed:
             raise PermanentError("a checkpoint failed before, and the state can't be known: run again")
         changed = records.advanced(self._segments, marks)
-        texts = _texts(run.run.run_id, marks)
+        texts = letter_items.texts(run.run.run_id, marks)
+        versions = {number: segment.version for number, segment in changed.items()}
         self._failed = True
         if texts:
-            await self._table.put_all(list(self._letter_items(run.run.run_id, texts, changed)))
+            await self._table.put_all(
+                list(letter_items.items(self._table.job, run.run.run_id, texts, versions))
+            )
             with _disk_told(self._letters):
                 whole = b"".join(texts.values())
                 self._letters_end = await asyncio.to_thread(self._letters.append, whole, self._letters_end)
@@ -193,6 +191,31 @@ class DynamoDBStore:
         run = records.spent(self._current(), effort)
         await self._commit_run(records.ended(run, self._segments, outcome, finished_at, error))
         self._writing = False
+
+    async def collect_dead_letters(self) -> Path:
+        """Build this machine's copy of the dead letters anew, and return it."""
+        if self._run is not None:
+            with _disk_told(self._letters):
+                await self._rebuild(self._run, self._segments)
+        return self._letters.path
+
+    async def replace_dead_letters(self, lines: Iterable[bytes]) -> None:
+        """Put other lines in place of all dead letters: new items first, then the old ones go.
+
+        Stopped between the two, both are there; what was settled is then only tried once more.
+        """
+        if self._run is not None:
+            assert self._run.run.closed, "an unfinished run counts on its dead letters"
+            old = [
+                item
+                for run_id in self._run.letters_of
+                async for item in self._table.of_run(run_id, "LETTERS#")
+            ]
+            for item in letter_items.kept(self._table.job, self._run.run.run_id, lines, old):
+                await self._table.put_all([item])
+            await self._table.delete_all(old)
+            with _disk_told(self._letters):
+                await self._rebuild(self._run, self._segments)
 
     async def close(self) -> None:
         """Give both leases back."""
@@ -224,26 +247,13 @@ class DynamoDBStore:
             await self._table.commit(self._lease.owner, actions)
             self._segments.update({number: changed[number] for number in part})
 
-    def _letter_items(
-        self, run_id: str, texts: Mapping[int, bytes], changed: Mapping[int, SegmentRecord]
-    ) -> Iterator[Item]:
-        """Yield the items that keep dead letters: compressed and cut, because one may be over 400 KB."""
-        for number, text in texts.items():
-            packed = zlib.compress(text)
-            for part, start in enumerate(range(0, len(packed), LETTERS_PART_BYTES)):
-                sort_key = f"LETTERS#{number:08d}#{changed[number].version:012d}#{part:06d}"
-                yield {
-                    **key(run_key(self._table.job, run_id), sort_key),
-                    "lines": {"B": packed[start : start + LETTERS_PART_BYTES]},
-                }
-
     async def _rebuild(self, run: RunRecord, segments: Mapping[int, SegmentRecord]) -> None:
         """Build this machine's copy from the table, and delete there what no record counts."""
         stale: list[Item] = []
         with self._letters.replacing() as write:
             for run_id in run.letters_of:
                 items = [item async for item in self._table.of_run(run_id, "LETTERS#")]
-                for (number, version), parts in groupby(items, _segment_and_version):
+                for (number, version), parts in groupby(items, letter_items.segment_and_version):
                     segment = segments.get(number) if run_id == run.run.run_id else None
                     if segment is None or segment.restarted_at < version <= segment.version:
                         write(zlib.decompress(b"".join(part["lines"]["B"] for part in parts)))
@@ -267,21 +277,6 @@ async def _read(table: StateTable) -> tuple[RunRecord, dict[int, SegmentRecord]]
         items = table.of_run(run.run.run_id, "SEGMENT#")
         segments = [records.read_segment(each["record"]["S"]) async for each in items]
         return run, records.checked(run, segments)
-
-
-def _texts(run_id: str, marks: Sequence[Mark]) -> dict[int, bytes]:
-    """Return the dead letters of marks as lines, by segment; segments without any are left out."""
-    at = utc_now()
-    letters: dict[int, list[DeadLetter]] = {}
-    for mark in marks:
-        if mark.dead_letters:
-            letters.setdefault(mark.segment, []).extend(mark.dead_letters)
-    return {number: lines(run_id, at, each) for number, each in letters.items()}
-
-
-def _segment_and_version(item: Item) -> tuple[int, int]:
-    _, number, version, _ = item["SK"]["S"].split("#")
-    return int(number), int(version)
 
 
 def _as_target(section: DynamoDBState) -> DynamoDBTarget:

@@ -1,0 +1,64 @@
+"""What commands have in common on the command line: the job, where its state is, how to print.
+
+Invariant: nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from engine.show import logs
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What outlives a command: whether its errors come with a traceback."""
+
+    verbose: bool = False
+
+
+def _verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Invocation).verbose = True
+        logs.setup(verbose=True)
+
+
+job = click.argument("job_file", metavar="JOB", type=click.Path(path_type=Path))
+state = click.option(
+    "--state",
+    "state_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".backfill"),
+    show_default=True,
+    help="Directory of checkpoints, dead letters and reports.",
+)
+overrides = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a job key, as in a.b=value."
+)
+only = click.option("--only", metavar="NAME", help="Take just this job of the file.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_verbose,
+    help="Show debug logs, and tracebacks of errors.",
+)
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Put several options on a command, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate

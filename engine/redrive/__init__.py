@@ -1,0 +1,1 @@
+"""Dead letters, tried again from their source rows."""

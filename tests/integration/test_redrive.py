@@ -1,0 +1,88 @@
+"""Dead letters whose cause was mended are written; the others stay, with the reason that holds now."""
+
+import pytest
+
+from bench import servers
+from tests.support.command import Command
+
+ROWS = """
+CREATE TABLE people (id bigint PRIMARY KEY, email text, age numeric);
+INSERT INTO people
+SELECT g, CASE WHEN g % 10 = 0 THEN NULL ELSE 'u' || g END, g FROM generate_series(1, 100) g;
+"""
+
+
+def job(url: str, endpoint: str, table: str, state: dict) -> dict:
+    return {
+        "name": "people",
+        "source": {"type": "postgres", "url": url, "table": "people"},
+        "target": {
+            "type": "dynamodb",
+            "table": table,
+            "endpoint_url": endpoint,
+            "region": "us-east-1",
+            "create": {"partition_key": "PK", "sort_key": None},
+        },
+        "items": [{"name": "Person", "key": {"PK": "{email}#{id}"}, "attributes": {"age": "{age}"}}],
+        "state": state,
+    }
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def loaded(request, tmp_path, postgres_url, dynoxide, table_name):
+    """A load that has left ten dead letters."""
+    state = {"type": "sqlite"}
+    if request.param == "dynamodb":
+        state = {"type": "dynamodb", "table": f"{table_name}-state", "endpoint_url": dynoxide}
+        state["region"] = "us-east-1"
+    servers.execute(postgres_url, ROWS)
+    command = Command(tmp_path, job(postgres_url, dynoxide, table_name, state))
+    assert command.here("table create").code == 0
+    assert command.here("run", "--workers", "1").code == 3
+    assert len(command.dead_letters()) == 10
+    return command, postgres_url
+
+
+def test_letters_whose_rows_were_mended_leave_the_file(loaded):
+    command, url = loaded
+    servers.execute(url, "UPDATE people SET email = 'mended' || id WHERE id <= 50 AND email IS NULL")
+    servers.execute(url, "DELETE FROM people WHERE id = 100")
+    ended = command.here("redrive", "--json")
+    assert ended.code == 3, ended.stderr
+    report = ended.report
+    assert (report["tried"], report["settled"], report["left"], report["gone"]) == (10, 5, 5, 1)
+    assert report["items_written"] == 5
+    assert {letter["source_key"]["id"] for letter in command.dead_letters()} == {
+        "60",
+        "70",
+        "80",
+        "90",
+        "100",
+    }
+    servers.execute(url, "UPDATE people SET email = 'x', age = 'NaN' WHERE id = 60")
+    assert command.here("redrive", "--drop-gone").code == 3
+    left = {letter["source_key"]["id"]: letter["reason"] for letter in command.dead_letters()}
+    assert left == {"60": "number_not_finite", "70": "key_null", "80": "key_null", "90": "key_null"}
+    verified = command.here("verify", "--full", "--json")
+    assert verified.code == 0, verified.stdout
+    assert (verified.report["matched"], verified.report["dead_lettered"]) == (95, 4)
+
+
+def test_a_changed_mapping_settles_letters_and_the_file_goes(loaded):
+    command, _ = loaded
+    command.job["items"][0]["key"]["PK"] = "#{id}"
+    ended = command.here("redrive", "--json")
+    assert ended.code == 0, ended.stderr
+    assert (ended.report["settled"], ended.report["left"]) == (10, 0)
+    assert command.dead_letters() == []
+    assert command.here("redrive", "--json").report["tried"] == 0
+
+
+def test_another_table_is_refused_and_the_letters_stay(loaded):
+    command, _ = loaded
+    command.job["target"]["table"] += "-other"
+    assert command.here("table create").code == 0
+    ended = command.here("redrive")
+    assert ended.code == 2
+    assert "target changed" in ended.stderr
+    assert len(command.dead_letters()) == 10
