@@ -98,12 +98,17 @@ async def _open(section: Section, since: str | None) -> _Opened:
     details = {"shape": found.shape, "snapshot": snapshot}
     return _Opened(
         SourceTicket(found.schema, since, details),
-        {"type": "postgres", **identity, "relation": found.name},
+        {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
         watermark.value,
         notices,
         connection,
         _plan_rows(plan),
     )
+
+
+def _positions(shape: Shape) -> str:
+    """Say what cursors are values of: the key's columns may change between two parts of a run."""
+    return ", ".join(f"{key.name} {key.cast}" for key in shape.key) or "none"
 
 
 def _plan_rows(plan: str) -> int:
@@ -132,7 +137,7 @@ class PostgresSource:
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Server, database and relation."""
+        """Server, database, relation, and the key that positions are values of."""
         return self._opened.identity
 
     @property

@@ -153,7 +153,8 @@ async def _prepare(
         voice.warn(text)
     prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
     before = await _before(store, decision, fresh=options.fresh)
-    if before is not None and (misfit := compare(before.fingerprint, prints)):
+    goes_on = isinstance(decision, GoOn)
+    if before is not None and (misfit := compare(before.fingerprint, prints, positions=goes_on)):
         raise misfit
     why_ordered = ordered_reason(job, source.ticket.schema)
     if why_ordered is not None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from engine.errors import JobError
 
 _PARTS = ("source", "mapping", "target")
+POSITIONS = "source.key"
+"""The columns that cursors are values of: under others, a stored cursor is a position somewhere else."""
 
 
 def fingerprint(
@@ -27,9 +29,14 @@ def fingerprint(
     }
 
 
-def compare(stored: Mapping[str, str], now: Mapping[str, str]) -> JobError | None:
-    """Return why a checkpoint with one fingerprint can't serve a job with the other; None when it can."""
+def compare(stored: Mapping[str, str], now: Mapping[str, str], *, positions: bool = True) -> JobError | None:
+    """Return why a checkpoint with one fingerprint can't serve a job with the other; None when it can.
+
+    `positions`: its cursors are to be gone on from, which a catch-up run after a whole one doesn't do.
+    """
     differing = {name for name in (*stored, *now) if stored.get(name) != now.get(name)}
+    if not positions:
+        differing.discard(POSITIONS)
     if not differing:
         return None
     said = [_say(part, differing, stored, now) for part in _PARTS]

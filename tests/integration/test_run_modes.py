@@ -144,6 +144,28 @@ def test_equal_keys_in_one_batch_are_sent_once(load: Any) -> None:
     assert (report["items_emitted"], report["items_coalesced"], report["items_written"]) == (1003, 1000, 3)
 
 
+def test_a_run_does_not_go_on_under_another_primary_key(load: Any, postgres_url: str) -> None:
+    command = load(
+        "CREATE TABLE t (id int PRIMARY KEY, other int NOT NULL, v text)",
+        "INSERT INTO t SELECT n, 301 - n, nullif(n, 150)::text FROM generate_series(1, 300) n",
+        source={"batch_rows": 10},
+        options={"on_invalid": "fail"},
+        items=[{"name": "Row", "key": {"PK": "ROW#{id}", "SK": "{v}"}}],
+    )
+    run(command, code=1)
+    asyncio.run(
+        execute(
+            postgres_url,
+            "UPDATE t SET v = '150' WHERE id = 150",
+            "ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (other)",
+        )
+    )
+    ended = run(command, code=2)  # behind other = 140 are the rows that are written already
+    assert "key was id integer, is other integer" in ended.stderr
+    run(command, "--fresh")
+    assert len(table(command)) == 300
+
+
 def test_jobs_run_in_order_and_only_runs_one(load: Any) -> None:
     command = load(
         "CREATE TABLE a (id int PRIMARY KEY, v text)",

@@ -38,6 +38,13 @@ def test_several_changes_are_all_named():
     assert "source changed (table was public.users, is public.orders); the mapping changed" in str(error)
 
 
+def test_another_key_makes_cursors_other_positions_but_concerns_no_catch_up():
+    stored, now = {**NOW, "source.key": "id integer"}, {**NOW, "source.key": "other integer"}
+    assert "source changed (key was id integer, is other integer)" in str(compare(stored, now))
+    assert compare(stored, now, positions=False) is None
+    assert compare({**stored, "mapping": "b0"}, now, positions=False) is not None
+
+
 def test_a_part_that_only_one_side_knows_is_a_change():
     assert "other changed" in str(compare({**NOW, "other": "x"}, NOW))
     stored = {name: value for name, value in NOW.items() if name != "target.arn"}
