@@ -40,7 +40,7 @@ def tls_null_target() -> Iterator[str]:
         before = os.environ.get("AWS_CA_BUNDLE")
         os.environ["AWS_CA_BUNDLE"] = str(certificate)
         try:
-            command = [sys.executable, "-m", "bench.tls_null", str(port), certificate, key]
+            command: list[str | Path] = [sys.executable, "-m", "bench.tls_null", str(port), certificate, key]
             with running(command, port=port):
                 yield f"https://127.0.0.1:{port}"
         finally:

@@ -1,0 +1,104 @@
+"""`backfill bench JOB`: this job's own path, stage by stage, against a target of one's choice.
+
+Invariant: a real table is written to only after its owner has said so; stdout carries results only.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import click
+
+from bench import servers
+from engine.errors import JobError
+
+if TYPE_CHECKING:
+    from engine.job.model import Job
+
+Kind: TypeAlias = Literal["null", "simulator", "real"]
+
+USD_PER_MILLION_WRU = 0.625
+"""On demand, us-east-1. Source: Amazon DynamoDB pricing, on-demand capacity, standard table class."""
+
+
+def run(jobs: "Sequence[Job]", kind: Kind, rows: int, *, yes: bool, as_json: bool) -> None:
+    """Measure every job and print what came of it. Raises: what a stage raises."""
+    from bench import report, stages
+    from engine.environment import cores
+
+    found = []
+    for job in jobs:
+        with _prepared(job, kind) as (aimed, table):
+            if kind == "real":
+                _ask(aimed, table, rows, yes=yes)
+            figures = {}
+            for stage in stages.STAGES:
+                click.echo(f"backfill: {job.name}: {report.NAMES[stage]}", err=True)
+                figures[stage] = stages.measure(stage, aimed, table, rows)
+        if as_json:
+            found.append({"job": job.name, **report.as_json(figures, kind, cores())})
+        else:
+            click.echo(f"{job.name}: {report.text(figures, kind, cores())}")
+    if as_json:
+        click.echo(json.dumps(found[0] if len(found) == 1 else {"jobs": found}, indent=2))
+
+
+@contextmanager
+def _prepared(job: "Job", kind: Kind) -> "Iterator[tuple[Job, Any]]":
+    """Give the job aimed at its target, and the table's description."""
+    import asyncio
+
+    from connectors.dynamodb import table as tables
+    from engine.run import connect
+
+    if kind == "real":
+        yield job, asyncio.run(connect.describe_table(job))
+        return
+    with servers.simulator() as endpoint:
+        aimed = _aimed(job, endpoint)
+        asyncio.run(tables.create(aimed.target, lambda _: None))
+        table = asyncio.run(connect.describe_table(aimed))
+        if kind == "simulator":
+            yield aimed, table
+            return
+    with servers.null_target() as endpoint:
+        yield _aimed(job, endpoint), table
+
+
+def _aimed(job: "Job", endpoint: str) -> "Job":
+    """Return the job with a target on this machine, and a table whose key is the one that its rules give."""
+    from engine.job.target import Create
+
+    create = job.target.create
+    if create is None:
+        partition_key, *sort_key = job.items[0].key
+        create = Create(partition_key=partition_key, sort_key=sort_key[0] if sort_key else None)
+    target = job.target.model_copy(
+        update={
+            "endpoint_url": endpoint,
+            "profile": None,
+            "region": job.target.region or "us-east-1",
+            "table": job.target.table.rpartition("/")[2],
+            "create": create,
+        }
+    )
+    return job.model_copy(update={"target": target})
+
+
+def _ask(job: "Job", table: Any, rows: int, *, yes: bool) -> None:
+    """Say what will be written and what it costs; go on only with --yes. Raises: JobError."""
+    from bench import stages
+
+    encoded = stages.measure("encode", job, table, rows)
+    indexes = sum(not index.local for index in table.indexes)
+    units = 2 * encoded.wcu * (1 + indexes)
+    cost = units / 1e6 * USD_PER_MILLION_WRU
+    on_indexes = f" and its {indexes} indexes" if indexes else ""
+    sentence = (
+        f"this writes {encoded.items:,} items twice into {job.target.table}, for up to {units:,} write units"
+        f" of the table{on_indexes}, about ${cost:,.2f} on demand"
+    )
+    if not yes:
+        raise JobError(f"--target real: {sentence}; repeat the command with --yes to do so")
+    click.echo(f"backfill: {sentence}", err=True)
