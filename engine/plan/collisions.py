@@ -27,8 +27,9 @@ BUCKETS_BITS = 6
 """Of a hash, these bits say in which of 64 files it lies: one of them is in memory at a time."""
 BUFFERED = 8_192
 """Hashes that are held back per bucket: 64 KB each, 4 MB in all."""
-CONFIRMED_MAX = 200_000
-"""Suspected keys that are compared as text; of more, the rest is known by its hashes."""
+CONFIRMED_MAX = 50_000
+"""Suspected keys that are compared as text; of more, the rest is known by its hashes, of which two in
+10,000,000 are equal by chance once in 300,000 times."""
 EXAMPLES_MAX = 5
 MEMBERS_MAX = 3
 

@@ -115,7 +115,11 @@ async def _plan(
     whole, tally, collisions = sample.tally.rows >= rows, sample.tally, sample.keys.collisions()
     scope: Scope = "all" if whole else "proved" if reason is None else "sample"
     if options.full and not whole:
-        tally, collisions = await _look_at_all(stage, table, segments, say)
+        if reason is not None:  # only writing needs the order; looking is as good side by side
+            side_by_side = await source.segments(_segments_wanted(job, options, None, rows))
+        else:
+            side_by_side = segments
+        tally, collisions = await _look_at_all(stage, table, side_by_side, say)
         rows, rows_are, whole, scope = tally.rows, "counted", True, "all"
     volume = estimate.volume(tally, rows)
     hot = sample.heat.hottest(dict(volume.units))

@@ -1,0 +1,103 @@
+"""Repeated keys: exact counts, whatever the hashes do, in bounded memory."""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from connectors.dynamodb.encoding.order import key_hashes
+from connectors.dynamodb.measure import Measured
+from engine.batch import Batch
+from engine.plan import collisions
+from engine.plan.collisions import NO_COLLISIONS, Keys, Spill
+
+
+def measured(keys: list[str], *, deletes: set[int] = frozenset(), rule: str = "R") -> tuple[Batch, Measured]:
+    rows = pa.RecordBatch.from_pydict({"id": pa.array([f"{rule}{n}" for n in range(len(keys))])})
+    partition, sort = pl.Series(keys, dtype=pl.String), pl.Series(["s"] * len(keys), dtype=pl.String)
+    hashes, _ = key_hashes(partition, sort)
+    return Batch(0, 0, rows, None), Measured(
+        rule=0,
+        name=rule,
+        emitted=len(keys),
+        rows=np.arange(len(keys), dtype=np.uint32),
+        sizes=np.full(len(keys), 10),
+        units=np.ones(len(keys), np.int32),
+        deletes=np.array([n in deletes for n in range(len(keys))], np.bool_),
+        partition=partition,
+        sort=sort,
+        hashes=hashes,
+        json_bytes=0,
+        entries=(),
+        skipped=0,
+        flaws=(),
+    )
+
+
+def found(*parts: tuple[Batch, Measured], suspects: np.ndarray | None = None) -> collisions.Collisions:
+    keys = Keys(("id",), has_sort=True, suspects=suspects)
+    for batch, items in parts:
+        keys.add(batch, [items])
+    return keys.collisions()
+
+
+def test_keys_that_differ_do_not_collide() -> None:
+    assert found(measured(["a", "b"]), measured(["c"], rule="Other")) == NO_COLLISIONS
+    assert found() == NO_COLLISIONS
+
+
+def test_repeats_within_and_across_batches_are_counted_with_their_rows() -> None:
+    seen = found(measured(["a", "b", "a"]), measured(["a", "c"], rule="Other"))
+    assert (seen.keys, seen.lost) == (1, 2)
+    example = seen.examples[0]
+    assert example.key == ("a", "s")
+    assert [(member.rule, member.source_key) for member in example.members] == [
+        ("R", {"id": "R0"}),
+        ("R", {"id": "R2"}),
+        ("Other", {"id": "Other0"}),
+    ]
+
+
+def test_two_deletes_lose_nothing_but_a_delete_and_a_put_do() -> None:
+    assert found(measured(["a", "a"], deletes={0, 1})) == NO_COLLISIONS
+    assert found(measured(["a", "a"], deletes={1})).keys == 1
+
+
+def test_the_spill_suspects_exactly_what_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collisions, "BUFFERED", 16)
+    generator = np.random.default_rng(7)
+    hashes = np.unique(generator.integers(0, 2**64, 20_000, np.uint64))
+    repeated = hashes[::100]
+    with Spill() as spill:
+        for part in np.array_split(generator.permutation(np.concatenate((hashes, repeated, repeated))), 9):
+            spill.add(part)
+        suspects = spill.suspects()
+    assert np.array_equal(suspects.hashes, np.sort(repeated))
+    assert (suspects.keys_beyond, suspects.lost_beyond) == (0, 0)
+
+
+def test_beyond_what_is_confirmed_hashes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collisions, "CONFIRMED_MAX", 3)
+    with Spill() as spill:
+        spill.add(np.repeat(np.arange(10, dtype=np.uint64) << np.uint64(59), 4))
+        suspects = spill.suspects()
+    assert len(suspects.hashes) == 3
+    assert (suspects.keys_beyond, suspects.lost_beyond) == (7, 21)
+
+
+def test_an_empty_spill_suspects_nothing() -> None:
+    with Spill() as spill:
+        spill.add(np.empty(0, np.uint64))
+        assert len(spill.suspects().hashes) == 0
+
+
+def test_a_suspected_hash_that_is_of_two_keys_is_no_collision() -> None:
+    batch, items = measured(["a", "b", "c", "c"])
+    assert found((batch, items), suspects=np.sort(items.hashes[:2])) == NO_COLLISIONS
+    assert found((batch, items), suspects=np.unique(items.hashes)).keys == 1
+
+
+def test_many_suspects_are_merged_without_losing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collisions, "CONFIRMED_MAX", 2)
+    seen = found(*(measured(["a", "b", f"only {n}"]) for n in range(20)))
+    assert (seen.keys, seen.lost) == (2, 38)
