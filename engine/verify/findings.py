@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import Any, Literal, TypeAlias
 
-from engine.verify.values import Item, differing, is_lower
+from engine.verify.values import Item, differing
+from engine.wire.versions import is_lower
 
 Kind: TypeAlias = Literal["missing", "mismatched", "extra"]
 Verdict: TypeAlias = Literal["matched", "newer_in_target", "kept", "missing", "mismatched", "extra"]

@@ -3,7 +3,6 @@
 Invariant: what is called the same, DynamoDB would hold as the same.
 """
 
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,20 +34,6 @@ def canonical(value: Any) -> Any:
             return {kind: {name: canonical(each) for name, each in content.items()}}
         case _:
             return value
-
-
-def is_lower(one: Any, other: Any) -> bool:
-    """Whether an attribute value is lower than another, as `<` of a condition compares: types don't mix."""
-    ((kind, content),), ((other_kind, other_content),) = one.items(), other.items()
-    if kind != other_kind:
-        return False
-    if kind == "N":
-        from decimal import Decimal
-
-        return Decimal(content) < Decimal(other_content)
-    if kind == "B":
-        return b64decode(content) < b64decode(other_content)
-    return bool(kind == "S" and content.encode() < other_content.encode())
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -2,6 +2,9 @@
 
 import itertools
 
+import orjson
+import pytest
+
 from engine.contracts import DELETE, ROW
 from engine.kinds import Scalar
 from tests.support.items import encoded, puts, rule_items, table_info
@@ -39,6 +42,38 @@ def test_a_put_after_a_delete_of_one_key_wins_and_the_other_way_round():
         b'{"PutRequest":{"Item":{"PK":{"S":"u#1"},"SK":{"S":"o#1"}}}}',
     ]
     assert result.coalesced == 2
+
+
+def test_insert_keeps_the_first_of_equal_keys_as_it_keeps_what_an_earlier_batch_wrote():
+    rows = [row(v="first"), row(SK="o#2", v="2"), row(v="later")]
+    result = encoded(rule_items(KEY | {"v": S}, rows), mode="insert")
+    statements = [orjson.loads(result.item(place)) for place in range(len(result))]
+    assert sorted(each["Parameters"][2]["S"] for each in statements) == ["2", "first"]
+    assert result.coalesced == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "versions", "left"),
+    [
+        (INT, ["9", "10", "2"], 1),
+        (N, ["1E+2", "99.5", "100"], 0),  # equal isn't greater: the first stays
+        (S, ["b", "\u00e9", "a"], 1),
+        (B, ["/w==", "AA==", "/g=="], 0),
+    ],
+)
+def test_newer_keeps_the_highest_version_of_equal_keys_wherever_the_batch_ends(kind, versions, left):
+    rows = [row(version=version, v=str(place)) for place, version in enumerate(versions)]
+    rows.append(row(SK="o#2", version=versions[0], v="other"))
+    result = encoded(rule_items(KEY | {"v": S, "version": kind}, rows), mode="newer", version="version")
+    items = [orjson.loads(result.item(place))["Item"] for place in range(len(result))]
+    assert sorted(item["v"]["S"] for item in items) == [str(left), "other"]
+    assert result.coalesced == 2
+
+
+def test_newer_lets_no_stale_put_undo_a_delete_of_the_same_batch():
+    rows = [row(version="5", **{DELETE: True}), row(version="4")]
+    result = encoded(rule_items(KEY | {"version": INT}, rows), mode="newer", version="version")
+    assert (len(result), result.deletes.tolist()) == (1, [True])
 
 
 def test_neighbours_have_different_partition_keys():

@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 
 from connectors.dynamodb.encoding.keys import key_roles
-from connectors.dynamodb.encoding.order import last_of_each, spread
+from connectors.dynamodb.encoding.order import Mode, one_of_each, spread
 from connectors.dynamodb.encoding.rule_items import (
     Flawed,
     Layout,
-    Mode,
     RulePlan,
     RuleTexts,
     encode_rule,
@@ -70,7 +69,7 @@ class Encoder:
         )
         if self._fails and letters:
             raise PermanentError(_sentence(letters[0]))
-        return _assembled(batch, texts, letters)
+        return _assembled(batch, texts, letters, self._layout.mode)
 
     def _plan(self, rule: RuleItems) -> RulePlan:
         plan = self._plans.get(rule.rule)
@@ -98,7 +97,10 @@ def _sentence(letter: DeadLetter) -> str:
 
 
 def _assembled(
-    batch: Batch, texts: Sequence[tuple[RuleItems, RuleTexts]], letters: tuple[DeadLetter, ...]
+    batch: Batch,
+    texts: Sequence[tuple[RuleItems, RuleTexts]],
+    letters: tuple[DeadLetter, ...],
+    mode: Mode,
 ) -> EncodedBatch:
     emitted = sum(len(rule.frame) for rule, _ in texts)
     parts = [part for _, part in texts]
@@ -117,9 +119,10 @@ def _assembled(
             "sort": pl.concat([part.sort for part in parts]),
             "row": rows,
             "rule": rules,
+            "version": pl.concat([part.version for part in parts]),
         }
     )
-    left = last_of_each(hashes, keys)
+    left = one_of_each(hashes, keys, mode)
     order = spread(partition_hashes) if left is None else left[spread(partition_hashes[left])]
     array = large_text(text.gather(pl.Series(order)))
     _, offsets, data = array.buffers()

@@ -1,13 +1,21 @@
-"""Which items of a batch are sent, and in what order: the last of equal keys, spread evenly. Pure.
+"""Which items of a batch are sent, and in what order: one of equal keys, spread evenly. Pure.
 
-Invariant: of the items with one key exactly one is left, the one of the last source row (and of the last rule
-there); no item is left out for a hash alone.
+Invariant: of the items with one key exactly one is left, the one that would stand in the table had they been
+written one by one, so that nothing depends on where batches end: the last one in the order of source rows
+and their rules, with `insert` the first, with `newer` the first that has the highest version; no item is left
+out for a hash alone.
 """
+
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import polars as pl
 
+from engine.wire.versions import is_lower
+
+Mode: TypeAlias = Literal["put", "insert", "newer"]
 Hashes = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.uint32]
 
@@ -23,19 +31,35 @@ def key_hashes(partition: pl.Series, sort: pl.Series | None) -> tuple[Hashes, Ha
     return partition_hashes * _MIXER + sort.hash(SORT_SEED).to_numpy(), partition_hashes
 
 
-def last_of_each(hashes: Hashes, keys: pl.DataFrame) -> Indexes | None:
+def one_of_each(hashes: Hashes, keys: pl.DataFrame, mode: Mode) -> Indexes | None:
     """Return the items that are left when equal keys coalesce; None: all of them.
 
-    Shape: `keys` has the key's texts as `partition` and `sort`, and `row` and `rule`, in any order.
+    Shape: `keys` has the key's texts as `partition` and `sort`, and `row` and `rule`, in any order; for
+    `newer` what it compares, as wire text, as `version`.
     """
     column = pl.Series("hash", hashes)
     if column.n_unique() == len(column):
         return None
-    repeated = keys.with_row_index("item").filter(column.is_duplicated())
-    left = repeated.sort("row", "rule", "item").unique(["partition", "sort"], keep="last")["item"]
+    repeated = keys.with_row_index("item").filter(column.is_duplicated()).sort("row", "rule", "item")
     keep = ~column.is_duplicated().to_numpy()
-    keep[left.to_numpy()] = True
+    if mode == "newer":
+        keep[_highest_of_each(repeated)] = True
+    else:
+        left = repeated.unique(["partition", "sort"], keep="first" if mode == "insert" else "last")
+        keep[left["item"].to_numpy()] = True
     return np.flatnonzero(keep).astype(np.uint32)
+
+
+def _highest_of_each(repeated: pl.DataFrame) -> list[int]:
+    """Return of each key the item that no later one would replace. One by one: each is a request anyway."""
+    held: dict[tuple[str, str], tuple[Any, int]] = {}
+    columns = repeated.select("partition", "sort", "version", "item")
+    for partition, sort, wire, item in columns.iter_rows():
+        version = orjson.loads(wire)
+        before = held.get((partition, sort))
+        if before is None or is_lower(before[0], version):
+            held[partition, sort] = version, item
+    return [item for _, item in held.values()]
 
 
 def spread(partition_hashes: Hashes) -> Indexes:

@@ -5,7 +5,6 @@ Invariant: an item is in exactly one of `text`, `flawed` and `skipped`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ import polars as pl
 
 from connectors.dynamodb.encoding import wire
 from connectors.dynamodb.encoding.keys import KeyRole, check_key_kind, key_flaws, type_letters
-from connectors.dynamodb.encoding.order import Hashes, key_hashes
+from connectors.dynamodb.encoding.order import Hashes, Mode, key_hashes
 from connectors.dynamodb.encoding.sizes import Sized, item_sizes, write_units
 from connectors.dynamodb.encoding.values import (
     NULL_WIRE,
@@ -32,8 +31,6 @@ from connectors.dynamodb.limits import (
 from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
 from engine.kinds import Members
-
-Mode: TypeAlias = Literal["put", "insert", "newer"]
 
 _STATEMENT_PER_NAME = len("'':?,")
 _ITEM_JSON_LENGTH_MAX = 4 * ITEM_BYTES_MAX
@@ -69,11 +66,15 @@ class RulePlan:
 
 @dataclass(frozen=True, slots=True)
 class RuleTexts:
-    """The wire texts of one rule's good items with what goes with each, and what became of the others."""
+    """The wire texts of one rule's good items with what goes with each, and what became of the others.
+
+    Shape: `version` is what `newer` compares, as wire text; the empty text in other modes.
+    """
 
     text: pl.Series
     partition: pl.Series
     sort: pl.Series
+    version: pl.Series
     key_hashes: Hashes
     partition_hashes: Hashes
     wcu: npt.NDArray[np.int32]
@@ -158,18 +159,21 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
     rows = frame[ROW].to_numpy()
     partition = values[0].bare
     sort = values[1].bare if len(layout.key) > 1 else None
+    version = _versions(layout, ordered, values)
     if flaws:
         keep = np.ones(len(frame), np.bool_)
         keep[list(flaws)] = False
         mask = pl.Series(keep)
         texts, partition = texts.filter(mask), partition.filter(mask)
         sort = None if sort is None else sort.filter(mask)
+        version = version.filter(mask)
         sizes, deletes, rows = sizes[keep], deletes[keep], rows[keep]
     hashes, partition_hashes = key_hashes(partition, sort)
     return RuleTexts(
         _texts(layout, described, texts, deletes),
         partition,
         pl.repeat("", len(partition), eager=True) if sort is None else sort,
+        version,
         hashes,
         partition_hashes,
         np.where(deletes, np.int32(1), write_units(sizes)),
@@ -177,6 +181,17 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
         rows,
         skipped,
         flawed,
+    )
+
+
+def _versions(layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values]) -> pl.Series:
+    """Return what `newer` compares of each item."""
+    if layout.mode != "newer":
+        return pl.repeat("", len(values[0].text), eager=True)
+    return next(
+        value.wire
+        for attribute, value in zip(attributes, values, strict=True)
+        if attribute.name == layout.version
     )
 
 
