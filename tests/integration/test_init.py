@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.job.yaml_core import parse_yaml
 
+from engine.job.yaml_core import parse_yaml
 from tests.support import loads
 from tests.support.command import Command
 from tests.support.pg import execute
@@ -60,7 +60,8 @@ def test_a_table_with_children_and_a_watermark(
             "CREATE TABLE orders (id int PRIMARY KEY, email text NOT NULL UNIQUE, total numeric(9,2),"
             " updated_at timestamptz)",
             "CREATE INDEX ON orders (updated_at)",
-            "CREATE TABLE lines (order_id int REFERENCES orders, line_no int, PRIMARY KEY (order_id, line_no))",
+            "CREATE TABLE lines (order_id int REFERENCES orders, line_no int,"
+            " PRIMARY KEY (order_id, line_no))",
             "INSERT INTO orders SELECT g, 'u' || g, g, now() FROM generate_series(1, 30) AS g",
         )
     )
@@ -82,7 +83,8 @@ def test_the_suggestions_work_once_they_are_uncommented(
         execute(
             postgres_url,
             "CREATE TABLE orders (id int PRIMARY KEY, updated_at timestamptz)",
-            "CREATE TABLE lines (order_id int REFERENCES orders, line_no int, PRIMARY KEY (order_id, line_no))",
+            "CREATE TABLE lines (order_id int REFERENCES orders, line_no int,"
+            " PRIMARY KEY (order_id, line_no))",
             "INSERT INTO orders SELECT g, now() FROM generate_series(1, 3) AS g",
             "INSERT INTO lines SELECT 2, g FROM generate_series(1, 2) AS g",
         )

@@ -186,3 +186,26 @@ def test_a_table_that_nobody_describes_is_a_fault_of_the_job(
     ended = Command(tmp_path, loads.job(people, dynoxide, table_name, **FLAT)).here("plan")
     assert ended.code == 2
     assert "no target.create" in ended.stderr
+
+
+def test_a_collection_is_sampled_all_over(
+    mongodb_url: str, database: str, dynoxide: str, table_name: str, tmp_path: Path
+) -> None:
+    from pymongo import MongoClient
+
+    with MongoClient(mongodb_url) as client:
+        documents = [{"_id": n, "email": f"u{n}", "bio": "x" * (n // 2)} for n in range(4_000)]
+        client[database]["people"].insert_many(documents)
+    job = loads.job("", dynoxide, table_name)
+    job["source"] = {"type": "mongodb", "url": mongodb_url, "database": database, "collection": "people"}
+    job["target"]["create"] = {"gsi": [{"name": "ByEmail", "partition_key": "email"}]}
+    job["items"] = [{"name": "Person", "key": {"PK": "P#{_id}", "SK": "P"}, "include": "all"}]
+    command = Command(tmp_path, job)
+
+    planned = command.here("plan", "--json", "--sample", "1000")
+    assert planned.code == 0, planned.stderr
+    assert planned.report["looked_at"]["rows"] == pytest.approx(1_000, rel=0.2)
+    assert command.here("table create").code == 0
+    fact = command.here("run", "--workers", "1", "--json").report["consumed_wcu"]
+    assert near(planned.report["write_units"]["table"], fact["table"])
+    assert near(planned.report["write_units"]["gsi"]["ByEmail"], fact["gsi"]["ByEmail"])
