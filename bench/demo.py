@@ -21,7 +21,7 @@ import click
 from boto3.dynamodb.conditions import Key
 
 from bench import mongod, readback, servers, shop, shop_mongodb
-from engine.errors import PermanentError
+from engine.errors import JobError, PermanentError
 
 TABLE = "shop"
 DIFFERENT = 4
@@ -88,10 +88,21 @@ def run(*, as_json: bool, source: str = "postgres", orders: int | None = None) -
     with tempfile.TemporaryDirectory(prefix="backfill-demo-") as folder:
         home = Path(folder)
         home.chmod(0o755)  # the embedded PostgreSQL runs as a user of its own where we are root
-        _say(f"starting {rehearsal.server} and Dynoxide, a local DynamoDB")
-        with rehearsal.start(home / "source") as url, servers.dynoxide() as endpoint:
+        target, start_target = _local_dynamodb()
+        _say(f"starting {rehearsal.server} and {target}")
+        with rehearsal.start(home / "source") as url, start_target as endpoint:
             count = rehearsal.orders if orders is None else orders
             return _rehearse(rehearsal, home, url, endpoint, count, as_json=as_json, began=began)
+
+
+def _local_dynamodb() -> tuple[str, AbstractContextManager[str]]:
+    """Take Dynoxide, or the project's own simulator where npm can't bring it."""
+    try:
+        servers.dynoxide_binary()
+    except JobError as reason:
+        _say(f"{reason}; until then the simulator stands in for Dynoxide")
+        return "the simulator", servers.simulator("--unlimited")
+    return "Dynoxide, a local DynamoDB", servers.dynoxide()
 
 
 def _rehearse(
