@@ -22,7 +22,6 @@ import orjson
 import polars as pl
 
 from engine.contracts import Lookup
-from engine.errors import JobError
 from engine.job.model import Job
 from engine.run import connect
 from engine.state.dead_letters import FILE_NAME, read
@@ -160,7 +159,7 @@ class Session:
         self._options = options
         self._voice = voice
         self._schema = desks[0].schema
-        self._scope = scope_of([desk.job for desk in desks], self._schema)
+        self._scope = scope_of([(desk.job, desk.source.ticket.schema) for desk in desks], self._schema)
         self._count = 0
 
     def open_book(self, stack: AsyncExitStack) -> Book:
@@ -223,13 +222,11 @@ class Session:
         options, share = self._options, max(1, wanted // len(self._desks))
         told = self._told("items compared")
         for desk in self._desks:
-            if not (isinstance(desk.source, Lookup) and desk.source.ticket.schema.key):
-                raise JobError(
-                    f"{desk.job.source.reads} can't be sampled, because its rows can't be looked up by key:"
-                    " set source.key, or use --full"
-                )
-            keys = await desk.source.sample_keys(share, options.seed)
-            await GetPass(book, self._desks, self._reader, told).rows(desk, keys)
+            compare = GetPass(book, self._desks, self._reader, told)
+            if isinstance(desk.source, Lookup) and desk.source.ticket.schema.key:
+                await compare.rows(desk, await desk.source.sample_keys(share, options.seed))
+            else:
+                await compare.stretches(desk, share, Random(options.seed))  # noqa: S311 - a sample
         inverses = [Inverse(desk) for desk in self._desks]
         if not all(inverse.complete for inverse in inverses):
             self._voice.notice(

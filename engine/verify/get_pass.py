@@ -8,6 +8,7 @@ Invariant: each item is counted as matched or noted as a suspect, in the transac
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from random import Random
 
 from engine.batch import Batch, Cursor
 from engine.verify.book import Book, Place, Suspect
@@ -16,6 +17,9 @@ from engine.verify.digests import ABSENT, content_hashes, key_hashes
 from engine.verify.findings import judged
 from engine.verify.source_pass import segments_wanted
 from engine.verify.target_pass import TargetReader
+
+STRETCHES = 200
+"""Ranges of a source that are cut for a sample; the rows of one are neighbours."""
 
 
 class GetPass:
@@ -61,6 +65,21 @@ class GetPass:
                 own = tuple(Cursor(tuple(key)) for key in zip(*columns, strict=True))
                 await self._compare(desk, batch, Place(desk.number, keys=own))
                 self._book.commit()
+
+    async def stretches(self, desk: Desk, count: int, random: Random) -> None:
+        """Compare the items of some rows from random stretches of a source that can't look rows up."""
+        segments = list(await desk.source.segments(STRETCHES))
+        chosen = random.sample(segments, min(len(segments), count))
+        for number, segment in enumerate(chosen):
+            share = count * (number + 1) // len(chosen) - count * number // len(chosen)
+            async with aclosing(desk.source.read(segment, None)) as batches:
+                async for batch in batches:
+                    rows = range(batch.rows.num_rows)
+                    some = sorted(random.sample(rows, min(share, len(rows))))
+                    part = Batch(batch.segment, batch.sequence, batch.rows.take(some), batch.end)
+                    await self._compare(desk, part, Place(desk.number, segment.after, batch.end))
+                    self._book.commit()
+                    break
 
     async def _compare(self, desk: Desk, batch: Batch, place: Place) -> None:
         """Compare a batch's items; leaves the transaction open."""

@@ -5,7 +5,7 @@ several rounds; each suspect is counted once.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -43,12 +43,16 @@ class Looks:
     repairs: Repairs
     told: Callable[[str], None]
     rejected: AbstractSet[int] = field(default_factory=frozenset)
-    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     @property
     def schema(self) -> KeySchema:
         """The table's key."""
         return self.desks[0].schema
+
+
+async def pause(seconds: float) -> None:
+    """Give changes time to reach both ends."""
+    await asyncio.sleep(seconds)
 
 
 async def look_again(looks: Looks) -> None:
@@ -59,7 +63,7 @@ async def look_again(looks: Looks) -> None:
             return
         looks.told(f"looking again at {count:,} items")
         looks.findings.looked_again += count if number == 0 else 0
-        await looks.pause(pause_s)
+        await pause(pause_s)
         for desk in looks.desks:
             await desk.fresh_source()
         again = await _round(looks, last=number == len(PAUSES_S) - 1)

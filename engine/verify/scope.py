@@ -1,14 +1,16 @@
-"""Which items of a table this job could have written: by the literal texts of its rules' keys. Pure.
+"""Which items of a table its jobs could have written: by the texts that their rules' keys can be. Pure.
 
-Invariant: errs on the side of calling an item ours only where every key attribute fits one rule's templates.
+Invariant: an item that a rule makes is in scope; one that is in scope fits every key template of one rule.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from engine.job.model import Job
-from engine.job.template import Placeholder, Template, single
+from engine.job.template import Placeholder, Template
+from engine.kinds import Kind, RowSchema
+from engine.rules.uniqueness import alphabet
 from engine.verify.digests import KeySchema
 from engine.verify.values import Item
 
@@ -31,21 +33,26 @@ class Scope:
         )
 
 
-def scope_of(jobs: Sequence[Job], schema: KeySchema) -> Scope:
-    """Return what keys the rules of jobs can make."""
-    return Scope(
-        schema,
-        tuple(
-            tuple(pattern_of(dict(rule.key_templates())[name]) for name in schema.names)
-            for job in jobs
-            for rule in job.items
-        ),
-    )
+def scope_of(jobs: Iterable[tuple[Job, RowSchema]], schema: KeySchema) -> Scope:
+    """Return what keys the rules of jobs can make of their sources' rows."""
+    rules = []
+    for job, rows in jobs:
+        # What a hook makes of a column, its kind doesn't tell.
+        kinds = {} if job.transform else {column.name: column.kind for column in rows.visible}
+        for rule in job.items:
+            templates = dict(rule.key_templates())
+            each = rule.for_each is not None
+            rules.append(tuple(pattern_of(templates[name], kinds, each=each) for name in schema.names))
+    return Scope(schema, tuple(rules))
 
 
-def pattern_of(template: Template) -> re.Pattern[str]:
+def pattern_of(template: Template, kinds: Mapping[str, Kind], *, each: bool) -> re.Pattern[str]:
     """Return a pattern of the texts that a template can make."""
-    if single(template) is not None:
-        return re.compile(".*", re.DOTALL)
-    parts = [".*" if isinstance(part, Placeholder) else re.escape(part) for part in template]
+    parts = []
+    for part in template:
+        if not isinstance(part, Placeholder):
+            parts.append(re.escape(part))
+            continue
+        signs = alphabet(part, dict(kinds), each) if kinds else None
+        parts.append(".*" if signs is None else f"[{re.escape(''.join(sorted(signs)))}]*")
     return re.compile("".join(parts), re.DOTALL)

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SegmentState
+from engine.tasks import together
 from engine.verify.book import Book, Place
 from engine.verify.desk import Desk
 from engine.verify.digests import UNKNOWN, key_hashes
@@ -65,9 +66,7 @@ class SourcePass:
                 state = todo.pop()
                 await self._read_segment(desk, state.segment, state.end)
 
-        async with asyncio.TaskGroup() as readers:
-            for _ in range(READERS):
-                readers.create_task(reader())
+        await together(reader() for _ in range(READERS))
 
     async def _read_segment(self, desk: Desk, segment: Segment, at: Cursor | None) -> None:
         async with aclosing(desk.source.read(segment, at)) as batches:

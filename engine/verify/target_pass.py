@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engine.tasks import together
 from engine.verify.book import Book, Suspect
 from engine.verify.digests import ABSENT, UNKNOWN, KeySchema, content_hashes, key_hashes
 from engine.verify.index import Index
@@ -139,9 +140,7 @@ class TargetPass:
             while todo:
                 await self._scan(*todo.pop(), len(states))
 
-        async with asyncio.TaskGroup() as scanners:
-            for _ in range(SCANS_IN_FLIGHT):
-                scanners.create_task(scanner())
+        await together(scanner() for _ in range(SCANS_IN_FLIGHT))
         self._commit()
         self._note_missing()
 

@@ -26,6 +26,7 @@ from connectors.dynamodb.reading.requests import (
 from connectors.dynamodb.writing import answers
 from engine.errors import PermanentError, RetriesExhausted
 from engine.job.model import DynamoDBTarget
+from engine.tasks import together
 from engine.throttle import jittered
 
 IN_FLIGHT_MAX = 16
@@ -82,9 +83,7 @@ class Reader:
         Raises: PermanentError, RetriesExhausted.
         """
         parts = [keys[start : start + GET_KEYS_MAX] for start in range(0, len(keys), GET_KEYS_MAX)]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._get(part)) for part in parts]
-        return [item for task in tasks for item in task.result()]
+        return [item for items in await together(map(self._get, parts)) for item in items]
 
     async def scan(
         self, segment: int, total: int, start: Mapping[str, Any] | None = None, limit: int | None = None

@@ -1,0 +1,123 @@
+"""Reads come back whole whatever the server does, and no faster than allowed."""
+
+from random import Random
+
+import orjson
+import pytest
+
+from connectors.dynamodb.http.connection import Answer, TransportError
+from connectors.dynamodb.reading import reader as readers
+from connectors.dynamodb.reading.budget import Budget
+from connectors.dynamodb.reading.reader import Reader
+from engine.errors import PermanentError, RetriesExhausted
+
+
+def key(number):
+    return {"PK": {"S": str(number)}}
+
+
+def answer(body, status=200):
+    return Answer(status, orjson.dumps(body), None, 0.001)
+
+
+class Scripted:
+    """Answers in turn; an exception among them is raised."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.sent = []
+
+    async def send(self, operation, parts):
+        self.sent.append((operation, orjson.loads(b"".join(parts))))
+        step = self.script.pop(0)
+        step = step(self.sent[-1][1]) if callable(step) else step
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(readers, "jittered", lambda *_: 0.0)
+
+
+def reader(sender, **options):
+    async def renew():
+        sender.renewed = True
+
+    return Reader(sender, renew, "t", random=Random(1), **options)
+
+
+def all_found(body):
+    keys = body["RequestItems"]["t"]["Keys"]
+    return answer({"Responses": {"t": keys}, "ConsumedCapacity": [{"CapacityUnits": len(keys)}]})
+
+
+def half_found(body):
+    keys = body["RequestItems"]["t"]["Keys"]
+    half = len(keys) // 2
+    left = {"t": {"Keys": keys[half:]}}
+    return answer({"Responses": {"t": keys[:half]}, "UnprocessedKeys": left})
+
+
+async def test_keys_are_read_a_hundred_at_a_time_and_consistently():
+    sender = Scripted(all_found, all_found, all_found)
+    source = reader(sender)
+    items = await source.get([key(n) for n in range(250)])
+    assert len(items) == 250
+    assert source.consumed_rcu == 250
+    assert [len(body["RequestItems"]["t"]["Keys"]) for _, body in sender.sent] == [100, 100, 50]
+    assert all(body["RequestItems"]["t"]["ConsistentRead"] for _, body in sender.sent)
+
+
+async def test_unprocessed_keys_are_asked_for_until_they_are_read():
+    def nothing(body):
+        return answer({"Responses": {}, "UnprocessedKeys": body["RequestItems"]})
+
+    sender = Scripted(half_found, nothing, half_found, all_found)
+    items = await reader(sender).get([key(n) for n in range(40)])
+    assert sorted(int(item["PK"]["S"]) for item in items) == list(range(40))
+
+
+async def test_throttling_outages_and_lost_answers_are_asked_again():
+    throttled = answer({"__type": "x#ProvisionedThroughputExceededException"}, 400)
+    expired = answer({"__type": "x#ExpiredTokenException"}, 400)
+    sender = Scripted(throttled, answer({}, 500), TransportError("cut", sent=True), expired, all_found)
+    assert len(await reader(sender).get([key(1)])) == 1
+    assert sender.renewed
+
+
+async def test_a_table_that_is_gone_ends_it():
+    sender = Scripted(answer({"__type": "x#ResourceNotFoundException", "message": "gone"}, 400))
+    with pytest.raises(PermanentError, match="table t isn't there"):
+        await reader(sender).get([key(1)])
+
+
+async def test_an_outage_that_lasts_ends_it():
+    sender = Scripted(*[answer({}, 500)] * 5)
+    with pytest.raises(RetriesExhausted, match="Scan of table t has failed"):
+        async for _ in reader(sender, give_up_after_s=-1.0).scan(0, 1):
+            pass
+
+
+async def test_a_scan_goes_on_behind_its_last_key_also_over_empty_pages():
+    sender = Scripted(
+        answer({"Items": [key(1)], "LastEvaluatedKey": key(1)}),
+        answer({"Items": [], "LastEvaluatedKey": key(2)}),
+        answer({"Items": [key(3)]}),
+    )
+    pages = [page async for page in reader(sender).scan(3, 8, key(0))]
+    assert [len(page.items) for page in pages] == [1, 0, 1]
+    assert [body["ExclusiveStartKey"] for _, body in sender.sent] == [key(0), key(1), key(2)]
+    assert {(body["Segment"], body["TotalSegments"]) for _, body in sender.sent} == {(3, 8)}
+
+
+def test_a_budget_is_kept_over_time():
+    budget = Budget(100.0, now=0.0)
+    spent, now = 0.0, 0.0
+    while now < 10.0:
+        now += budget.wait_s(now)
+        budget.spend(128.0)
+        spent += 128.0
+    assert spent <= 100.0 * (10.0 + 1.0) + 2 * 128.0
+    assert Budget(None, 0.0).wait_s(5.0) == 0.0
