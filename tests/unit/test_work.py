@@ -1,0 +1,227 @@
+"""Work, not time: requests, bytes, Python steps and memory of a fixed load, so that no slow path comes back.
+
+The load is the benchmark's: orders that become items of 15 attributes. What is measured is everything between
+rows and sockets; the figures don't hang on the machine. A limit is about a quarter above what was counted
+when it was set: whoever has to raise one has made every load slower, and should know why.
+"""
+
+import asyncio
+import sys
+import threading
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from bench import orders
+from bench.simulator.null import table_description
+from connectors.dynamodb.encoding.encode import Encoder
+from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.table_info import table_info
+from connectors.dynamodb.target import TableTarget
+from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.writer import Writer
+from engine.batch import Batch, Counts, Cursor, Mark, Segment
+from engine.job.model import Job
+from engine.kinds import Column, RowSchema, Scalar
+from engine.meter import Meter
+from engine.rules.transform import compile_rules
+from engine.run.pipeline import Line, Window, run_segment
+from tests.support.fakes import FakeSource
+
+OWN = tuple(str(Path(__file__).parents[2] / package) for package in ("engine", "connectors"))
+ROWS, BATCH_ROWS = 10_000, 5_000
+
+REQUESTS_MAX = ROWS // 25
+BYTES_PER_ITEM_MAX = 505
+CALLS_PER_ITEM_MAX = 3.4
+LINES_PER_ITEM_MAX = 9.0
+PEAK_BYTES_PER_ITEM_MAX = 125
+BLOCKS_PER_ITEM_MAX = 2.6
+
+KINDS = {
+    "id": Scalar.INT,
+    "user_id": Scalar.INT,
+    "order_date": Scalar.TIMESTAMPTZ,
+    "status": Scalar.STRING,
+    "total_amount": Scalar.NUMBER,
+    "currency": Scalar.STRING,
+    "items_count": Scalar.INT,
+    "paid": Scalar.BOOL,
+    "email": Scalar.STRING,
+    "shipping_address": Scalar.STRING,
+    "notes": Scalar.STRING,
+    "updated_at": Scalar.TIMESTAMPTZ,
+}
+SCHEMA = RowSchema(tuple(Column(name, kind) for name, kind in KINDS.items()), ("id",), (frozenset({"id"}),))
+
+
+def rows(first: int) -> pa.RecordBatch:
+    """Some orders as the benchmark's table holds them, as canonical text."""
+    numbers = range(first, first + BATCH_ROWS)
+    columns = {
+        "id": [str(n) for n in numbers],
+        "user_id": [str(1 + n * 7919 % 50_000) for n in numbers],
+        "order_date": [f"2024-{1 + n % 12:02d}-{1 + n % 28:02d}T{n % 24:02d}:00:00.25Z" for n in numbers],
+        "status": [("pending", "paid", "shipped", "completed", "cancelled")[n % 5] for n in numbers],
+        "total_amount": [f"{n * 37 % 100_000 / 100:.2f}" for n in numbers],
+        "currency": ["USD" for _ in numbers],
+        "items_count": [str(1 + n % 9) for n in numbers],
+        "paid": ["true" if n % 2 else "false" for n in numbers],
+        "email": [f"user{1 + n * 7919 % 50_000}@example.com" for n in numbers],
+        "shipping_address": [f"{n % 999} Main Street, Springfield, {n % 50}" for n in numbers],
+        "notes": [None if n % 3 == 0 else f"note number {n} lorem ipsum dolor sit amet" for n in numbers],
+        "updated_at": ["2024-06-01T00:00:00Z" for _ in numbers],
+    }
+    return pa.record_batch([pa.array(texts, pa.string()) for texts in columns.values()], names=[*columns])
+
+
+@dataclass
+class Rows(FakeSource):
+    """The orders in batches."""
+
+    held: list[Batch] = field(default_factory=list)
+
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+        for batch in self.held:
+            yield batch
+            await asyncio.sleep(0)
+
+
+@dataclass
+class Wire:
+    """What carries requests: nowhere."""
+
+    requests: int = 0
+    sent_bytes: int = 0
+
+    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
+        self.requests += 1
+        self.sent_bytes += sum(map(len, parts))
+        await asyncio.sleep(0)
+        return Answer(200, b'{"UnprocessedItems":{}}', None, 0.001)
+
+    async def close(self) -> None:
+        return None
+
+
+async def renew() -> None:
+    raise AssertionError("nothing expires here")
+
+
+def load(batches: list[Batch]) -> tuple[Wire, Counts]:
+    """Carry the orders through the real pipeline to the socket's edge."""
+
+    async def run() -> tuple[Wire, Counts]:
+        job = Job.model_validate(orders.job("postgres://127.0.0.1/x", "http://127.0.0.1:1"))
+        table = table_info({**table_description("orders"), "CreationDateTime": None})
+        wire, meter = Wire(), Meter()
+        terms = Terms("put", "orders", ("PK", "SK"), ("Order",), ("id",), 600.0)
+        writer = Writer(wire, terms, meter, renew, lambda _: None, Random(1))
+        encoder = Encoder(
+            table, table="orders", mode="put", version=None, options=job.options, key_columns=("id",)
+        )
+        marks: list[Mark] = []
+        with ThreadPoolExecutor(1) as threads:
+            line = Line(
+                source=Rows({}, held=batches),
+                transform=compile_rules(job, SCHEMA, None),
+                target=TableTarget(encoder, writer, wire),  # type: ignore[arg-type]
+                window=Window(8 * 2**20),
+                gate=None,
+                threads=threads,
+                meter=meter,
+            )
+            await run_segment(line, Segment(0, None, None, None), None, asyncio.Event(), marks.append)
+            await line.target.close()
+        return wire, sum((mark.counts for mark in marks), Counts())
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[Batch]:
+    """The orders; one load has gone before, so that imports and caches are no work of the load's."""
+    found = [
+        Batch(0, number, rows(1 + number * BATCH_ROWS), Cursor((str((number + 1) * BATCH_ROWS),)))
+        for number in range(ROWS // BATCH_ROWS)
+    ]
+    load(found)
+    return found
+
+
+def watched(install: Callable[[Any], None], everywhere: Callable[[Any], None], tracer: Any, go: Any) -> None:
+    """Run with a tracer in this thread and in those that start meanwhile."""
+    everywhere(tracer)
+    install(tracer)
+    try:
+        go()
+    finally:
+        install(None)
+        everywhere(None)
+
+
+def test_requests_are_full_and_items_no_larger_than_they_were(batches: list[Batch]) -> None:
+    wire, counts = load(batches)
+
+    assert counts.items_written == ROWS
+    assert wire.requests <= REQUESTS_MAX
+    assert wire.sent_bytes / ROWS <= BYTES_PER_ITEM_MAX
+
+
+def test_python_is_called_per_batch_and_request_but_not_per_item(batches: list[Batch]) -> None:
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event in ("call", "c_call") and frame.f_code.co_filename.startswith(OWN):
+            calls[frame.f_code.co_qualname] += 1
+
+    watched(sys.setprofile, threading.setprofile, count, lambda: load(batches))
+
+    assert sum(calls.values()) / ROWS <= CALLS_PER_ITEM_MAX, calls.most_common(10)
+
+
+def test_no_loop_in_python_runs_over_the_items(batches: list[Batch]) -> None:
+    lines: Counter[str] = Counter()
+
+    def enter(frame: FrameType, event: str, _: object) -> Any:
+        return step if frame.f_code.co_filename.startswith(OWN) else None
+
+    def step(frame: FrameType, event: str, _: object) -> Any:
+        if event == "line":
+            lines[frame.f_code.co_qualname] += 1
+        return step
+
+    watched(sys.settrace, threading.settrace, enter, lambda: load(batches))
+
+    assert sum(lines.values()) / ROWS <= LINES_PER_ITEM_MAX, lines.most_common(10)
+
+
+def test_items_are_no_python_objects(batches: list[Batch]) -> None:
+    tracemalloc.start()
+    try:
+        before = sys.getallocatedblocks()
+        blocks = 0
+
+        def look(frame: FrameType, event: str, _: object) -> None:
+            nonlocal blocks
+            if event == "return" and frame.f_code.co_filename.startswith(OWN):
+                blocks = max(blocks, sys.getallocatedblocks() - before)
+
+        tracemalloc.reset_peak()
+        held, _ = tracemalloc.get_traced_memory()
+        watched(sys.setprofile, threading.setprofile, look, lambda: load(batches))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (peak - held) / ROWS <= PEAK_BYTES_PER_ITEM_MAX
+    assert blocks / ROWS <= BLOCKS_PER_ITEM_MAX
