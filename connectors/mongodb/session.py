@@ -3,6 +3,7 @@
 Invariant: no message holds a password; nothing is ever written to the source.
 """
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -83,6 +84,7 @@ async def closed(client: Any) -> None:
     result = client.close()
     if result is not None:
         await result
+    await asyncio.sleep(0)  # lets aborted transports run their own close callbacks
 
 
 async def awaited(value: Any) -> Any:
@@ -92,7 +94,12 @@ async def awaited(value: Any) -> Any:
 
 def where(url: str) -> str:
     """Return the hosts of a URL, and nothing else of it."""
-    return urlsplit(url).netloc.rpartition("@")[2] or "the given host"
+    authority = urlsplit(url).netloc
+    if (
+        "@" in url and "@" not in authority
+    ):  # a password with a bare / ? or #: what is before it isn't the host
+        return "the given host"
+    return authority.rpartition("@")[2] or "the given host"
 
 
 @asynccontextmanager

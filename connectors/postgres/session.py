@@ -85,7 +85,12 @@ async def connect(url: str) -> Any:
 
 def where(url: str) -> str:
     """Return host and port of a URL, and nothing else of it."""
-    place = urlsplit(url).netloc.rpartition("@")[2]
+    authority = urlsplit(url).netloc
+    if (
+        "@" in url and "@" not in authority
+    ):  # a password with a bare / ? or #: what is before it isn't the host
+        return "the given host"
+    place = authority.rpartition("@")[2]
     if place and re.fullmatch(r"[\w.,:\[\]-]+", place):
         return place
     return "the given host" if place else "the local socket"

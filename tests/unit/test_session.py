@@ -1,6 +1,7 @@
 """Credentials, region and endpoint come from where the AWS tools look for them, and stay fresh."""
 
 import ssl
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +82,15 @@ async def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(JobError, match="white space") as caught:
         await open_session(target(region="us-east-1"))
     assert "hidden" not in str(caught.value)
+
+
+async def test_a_url_that_botocore_refuses_is_in_no_traceback(
+    keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "user:hunter2@host")
+    with pytest.raises(JobError) as caught:
+        await open_session(target(region="us-east-1"))
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_an_emulator_needs_no_credentials_but_takes_those_that_are_there(

@@ -150,8 +150,8 @@ async def open_session(section: DynamoDBTarget) -> Session:
         raise JobError(f"target.profile or AWS_PROFILE: {error}") from error
     except BotoCoreError as error:
         raise JobError(f"the AWS configuration for target doesn't fit: {error}") from error
-    except ValueError as error:  # its text may hold a URL with a password
-        raise JobError("AWS_ENDPOINT_URL, or the profile's endpoint_url, isn't a URL that fits") from error
+    except ValueError:  # its text may hold a URL with a password, so it isn't passed on
+        raise JobError("AWS_ENDPOINT_URL, or the profile's endpoint_url, isn't a URL that fits") from None
     credentials, keys = await _find_credentials(aio_session, endpoint)
     notices: tuple[str, ...] = ()
     if keys == LOCAL_KEYS and credentials.method == "explicit":
