@@ -44,6 +44,16 @@ class Chunk:
         return read_columns(layout, self.data, self.starts)
 
 
+def starts_of(data: bytes) -> list[int]:
+    """Return where each document begins."""
+    starts: list[int] = []
+    at = 0
+    while at < len(data):
+        starts.append(at)
+        at += int(INT32_AT(data, at)[0])
+    return starts
+
+
 def chunks(data: bytes, bytes_max: int, rows_max: int, passed: bytes | None) -> Iterator[Chunk]:
     """Cut a raw batch into chunks, each of at least one document.
 

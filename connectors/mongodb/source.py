@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pymongo.errors import ExecutionTimeout
 
 from connectors.mongodb import segments as cutting
 from connectors.mongodb.catalog import Found, look_up, proved_id
@@ -20,6 +21,7 @@ from connectors.mongodb.chunks import Chunk, chunks
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, projection_of, query_of
+from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
 from connectors.mongodb.snapshot import NONE, Sessions, reading_at, take
 from connectors.mongodb.watermark import next_watermark
@@ -88,14 +90,18 @@ async def _open(client: Any, section: Section, fields: Fields, since: str | None
         if found.unique:
             async with reading_at(client, at) as session:
                 kind, types = await proved_id(collection, session)
+        schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
+        unseen = None
+        if not fields.hooked:  # a hook makes columns of its own
+            layout = layout_of(fields, schema)
+            unseen = await unseen_fields(collection, projection_of(section), fields, layout)
     notices += [] if found.why is None else [found.why]
     notices += [] if at is not None else [NONE]
-    schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
+    notices += [] if unseen is None else [unseen]
     details = {
         "at": at,
         "types": types,
         "document_bytes": found.document_bytes,
-        "fields": fields,
     }
     return _Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
 
@@ -160,6 +166,17 @@ class MongoDBSource:
         """Return the server's count of all documents; None when only some are read."""
         assert self._opened.found is not None, "only the process that opened the source knows it"
         return None if self._query.where or not self._opened.found.documents else self._opened.found.documents
+
+    async def count(self, within_s: float) -> int | None:
+        """Count the documents that a whole pass reads; None when that takes longer than `within_s`."""
+        try:
+            async with speaking("source", self._place):
+                limit_ms = max(1, round(within_s * 1000))
+                return int(await self._collection.count_documents(self._query.where, maxTimeMS=limit_ms))
+        except TransientError as error:
+            if isinstance(error.__cause__, ExecutionTimeout):
+                return None
+            raise
 
     async def segments(self, wanted: int) -> Sequence[Segment]:
         """Cut the collection into about `wanted` segments."""

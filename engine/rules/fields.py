@@ -13,6 +13,7 @@ import polars as pl
 from engine.errors import JobError
 from engine.job.items import EACH, Filled, ItemRule, Sql
 from engine.job.model import Job
+from engine.job.source import MongoDBSource
 from engine.job.template import Placeholder, placeholders
 
 Path = tuple[str, ...]
@@ -45,11 +46,15 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Columns by name: of single fields, of lists taken apart, of all other fields."""
+    """Columns by name: of single fields, of lists taken apart, of all other fields.
+
+    `hooked`: a hook stands before the rules, so that some of these may be columns of its own.
+    """
 
     paths: Mapping[str, Path]
     lists: Mapping[str, ListFields]
     rests: Mapping[str, frozenset[str]]
+    hooked: bool = False
 
 
 def list_column(path: Path) -> str:
@@ -85,6 +90,7 @@ def wanted_fields(job: Job) -> Fields:
     paths: dict[str, Path] = {}
     lists: dict[str, ListFields] = {}
     rests: dict[str, frozenset[str]] = {}
+    hooked = job.transform is not None
     for number, rule in enumerate(job.items):
         place = f"items[{number}] ({rule.name})"
         for path in _named(rule):
@@ -108,9 +114,13 @@ def wanted_fields(job: Job) -> Fields:
                 column = list_column(for_each)
                 before = lists[column].fields if column in lists else {}
                 lists[column] = ListFields(for_each, {**before, **elements})
+    if hooked and isinstance(job.source, MongoDBSource):
+        for name, shown in job.source.projection.items():
+            if shown in (1, True):
+                _add(paths, tuple(name.split(".")), "source.projection")
     # A list of which some rule needs whole elements has no column of its own, for one name has one meaning.
     whole = {list_column(path) for path in paths.values()}
-    return Fields(paths, {name: found for name, found in lists.items() if name not in whole}, rests)
+    return Fields(paths, {name: found for name, found in lists.items() if name not in whole}, rests, hooked)
 
 
 def _compared(job: Job) -> Iterator[str]:

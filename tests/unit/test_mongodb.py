@@ -1,0 +1,177 @@
+"""What of the MongoDB source needs no server: texts of values and positions, ranges, what rules want."""
+
+from datetime import UTC, datetime, timedelta
+
+import bson
+import pytest
+from bson import (
+    Binary,
+    Code,
+    DatetimeMS,
+    DBRef,
+    Decimal128,
+    Int64,
+    MaxKey,
+    MinKey,
+    ObjectId,
+    Regex,
+    Timestamp,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.mongodb.bson_values import iso_date
+from connectors.mongodb.chunks import chunks
+from connectors.mongodb.positions import id_element, position_element, position_text, position_value
+from connectors.mongodb.query import query_of
+from connectors.mongodb.segments import between
+from connectors.mongodb.watermark import changed_since
+from engine.batch import Cursor
+from engine.errors import JobError
+from engine.job.model import Job
+from engine.rules.fields import rest_of, wanted_fields
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+IDS = [
+    *(1, Int64(1), 1.0, -0.0, float("nan"), float("inf"), 1e300, Decimal128("1E+6000"), Decimal128("-NaN")),
+    *("", "ü\x00", b"", Binary(b"x", 2), Binary(b"x" * 16, 3), Binary(b"x" * 16, 4), Binary(b"x", 200)),
+    *(True, None, ObjectId(), DatetimeMS(2**63 - 1), DatetimeMS(-(2**63)), Timestamp(2**32 - 1, 1)),
+    *(MinKey(), MaxKey(), Code("f"), Code("f", {"a": 1}), Regex("a", "im"), DBRef("c", 1, "d")),
+    *(
+        {},
+        {"a": Int64(1), "b": {"c": [1, None]}},
+        {"b": 1, "a": 2},
+        {"$oid": "x"},
+        {"a": {"$numberLong": "1"}},
+    ),
+]
+
+
+def job(*rules, **source) -> Job:
+    return Job.model_validate(
+        {
+            "name": "test",
+            "source": {
+                "type": "mongodb",
+                "url": "mongodb://h/",
+                "database": "d",
+                "collection": "c",
+                **source,
+            },
+            "target": {"type": "dynamodb", "table": "items"},
+            "items": [{"name": f"R{n}", "key": {"PK": "{_id}"}, **rule} for n, rule in enumerate(rules)],
+        }
+    )
+
+
+@pytest.mark.parametrize("value", IDS, ids=repr)
+def test_a_position_leads_back_to_the_same_bytes(value):
+    document = bson.encode({"n": 1, "_id": value})
+    element = id_element(document, 0)
+    text = position_text(element)
+    assert position_element(text) == element
+    assert bson.encode({"_id": position_value(text)}) == element
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_dates_are_iso(moment):
+    ms = (moment - EPOCH) // timedelta(milliseconds=1)
+    text = f"{moment.year:04d}{moment:-%m-%dT%H:%M:%S}"
+    milliseconds = moment.microsecond // 1000
+    assert iso_date(ms) == text + (f".{milliseconds:03d}Z" if milliseconds else "Z")
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (253402300800000, "+10000-01-01T00:00:00Z"),
+        (253402300799999, "9999-12-31T23:59:59.999Z"),
+        (-62135596800001, "0000-12-31T23:59:59.999Z"),
+        (-62167219200001, "-0001-12-31T23:59:59.999Z"),
+        (2**63 - 1, "+292278994-08-17T07:12:55.807Z"),
+        (-(2**63), "-292275055-05-16T16:47:04.192Z"),
+    ],
+)
+def test_far_dates_have_a_sign(ms, text):
+    assert iso_date(ms) == text
+
+
+def test_ranges_are_open_at_both_ends_and_meet():
+    first, second, third = between([("a", 10), ("b", 10), ("c", 20)], 400)
+    assert (first.after, first.until) == (None, Cursor(("b",)))
+    assert (second.after, second.until) == (Cursor(("b",)), Cursor(("c",)))
+    assert (third.after, third.until) == (Cursor(("c",)), None)
+    assert [segment.rows_expected for segment in (first, second, third)] == [100, 100, 200]
+    (only,) = between([], None)
+    assert (only.after, only.until) == (None, None)
+
+
+def test_chunks_hold_every_document_once():
+    documents = [bson.encode({"_id": n, "pad": "x" * (n * 37 % 200)}) for n in range(100)]
+    data = b"".join(documents)
+    for bytes_max, rows_max in ((1, 100), (500, 100), (10**6, 7), (10**6, 10**6)):
+        found = [
+            bson.decode(data[start : start + int.from_bytes(data[start : start + 4], "little")])["_id"]
+            for chunk in chunks(data, bytes_max, rows_max, None)
+            for start in chunk.starts.tolist()
+        ]
+        assert found == list(range(100))
+    passed = id_element(documents[0], 0)
+    assert [len(chunk.starts) for chunk in chunks(data, 10**6, 10**6, passed)] == [99]
+
+
+def test_rules_name_fields_lists_and_all_the_rest():
+    the_job = job(
+        {"attributes": {"a": "{a.b}-{c}", "s": {"sql": 'upper("d.e") || f'}}, "when": "g IS NULL"},
+        {"for_each": "l.m", "attributes": {"x": "{each.x.y}", "i": "{index}", "h": "{h}"}},
+        {"for_each": "whole", "attributes": {"e": "{each}"}},
+        {"include": "all", "exclude": ["a"], "attributes": {"z": "1"}},
+        {"include": ["in.side"]},
+    )
+    fields = wanted_fields(the_job)
+    assert set(fields.paths.values()) == {
+        *(("_id",), ("a", "b"), ("c",), ("d", "e"), ("f",), ("g",), ("h",), ("whole",), ("in.side",))
+    }
+    assert [(found.path, dict(found.fields)) for found in fields.lists.values()] == [
+        (("l", "m"), {"x.y": ("x", "y")})
+    ]
+    assert list(fields.rests.values()) == [frozenset({"PK", "a", "z"})]
+    assert rest_of(the_job, the_job.items[0]) is None
+
+
+def test_one_name_has_one_meaning():
+    with pytest.raises(
+        JobError, match=r"a\.b is a field with a dot in its name in one place, a path in another"
+    ):
+        wanted_fields(job({"attributes": {"x": "{a.b}", "y": '{"a.b"}'}}))
+
+
+def test_filters_hold_extended_json():
+    found = query_of(
+        job({}, filter={"_id": {"$oid": "0" * 24}, "n": {"$in": [{"$numberLong": "5"}]}}).source, None
+    )
+    assert found == {"_id": ObjectId("0" * 24), "n": {"$in": [Int64(5)]}}
+    assert isinstance(found["n"]["$in"][0], Int64)
+
+
+def test_catch_up_adds_to_the_filter():
+    source = job({}, filter={"a": 1}, watermark="at").source
+    assert query_of(source, "2024-01-01T00:00:00Z") == {
+        "$and": [{"a": 1}, changed_since("at", "2024-01-01T00:00:00Z")]
+    }
+    with pytest.raises(JobError, match="is no time; run with --fresh"):
+        query_of(source, "yesterday")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"url": "postgres://h/"}, "it must be a URL such as mongodb://"),
+        ({"projection": {"_id": 0}}, "`_id` is the position of a document"),
+        ({"watermark": "$at"}, "without a dollar sign"),
+        ({"database": ""}, "at least 1 character"),
+    ],
+)
+def test_a_section_that_does_not_fit_is_refused(source, said):
+    with pytest.raises(ValueError, match=said):
+        job({}, **source)
