@@ -34,6 +34,11 @@ SAMPLE_ROWS = 30_000
 COUNT_S = 10.0
 """How long counting the rows exactly may take; the server's estimate is taken after that."""
 
+UNKNOWN_ROWS = (
+    "How many rows there are couldn't be found out, so units, time and cost are those of the rows that were"
+    " looked at; --full counts them."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
@@ -105,14 +110,15 @@ async def _plan(
     size_bytes, slow = await sampling.inspected(source)
     counted = await sampling.counted(source, COUNT_S)
     say(f"{job.name}: measuring a sample of {options.sample:,} rows")
-    sample = await _sample(stage, table, options.sample)
+    sample = await _sample(stage, table, options.sample, counted)
     rows, rows_are = counted, "counted"
     if rows is None:
         rows, rows_are = await source.rows_expected(), "estimated"
     if rows is None:
         rows, rows_are = sample.tally.rows, "unknown"
     segments = await source.segments(_segments_wanted(job, options, reason, rows))
-    whole, tally, collisions = sample.tally.rows >= rows, sample.tally, sample.keys.collisions()
+    whole = rows_are == "counted" and sample.tally.rows >= rows
+    tally, collisions = sample.tally, sample.keys.collisions()
     scope: Scope = "all" if whole else "proved" if reason is None else "sample"
     if options.full and not whole:
         if reason is not None:  # only writing needs the order; looking is as good side by side
@@ -135,6 +141,8 @@ async def _plan(
         table, exists, tally, scale, whole, options.full, volume, cost, now, warm, capped, hot, collisions,
         reason, warmed,
     )  # fmt: skip
+    if rows_are == "unknown":
+        slow = (*slow, UNKNOWN_ROWS)
     warnings = [*source.notices, *slow, *([] if reason is None else [_sentence(reason)])]
     return Plan(
         job=job.name,
@@ -165,11 +173,11 @@ class _Sample:
     keys: Keys
 
 
-async def _sample(stage: _Stage, table: TableInfo, rows: int) -> _Sample:
+async def _sample(stage: _Stage, table: TableInfo, rows: int, of: int | None) -> _Sample:
     sample = _Sample(
         _tally(stage, table), Heat(rows), Keys(stage.source_key, has_sort=table.sort_key is not None)
     )
-    async for batch in sampling.sampled(stage.source, rows):
+    async for batch in sampling.sampled(stage.source, rows, of):
         measured = await asyncio.to_thread(stage.measured, batch, in_full=True)
         sample.tally.add(batch, measured, stage.source_key)
         sample.heat.add(batch.rows.num_rows, measured)

@@ -18,8 +18,8 @@ STRETCHES = 40
 class Sampling(Protocol):
     """A source that can draw rows at random itself."""
 
-    def sample(self, rows: int) -> AsyncGenerator[Batch, None]:
-        """Read about `rows` rows from random places over the whole source."""
+    def sample(self, rows: int, of: int | None) -> AsyncGenerator[Batch, None]:
+        """Read about `rows` rows from random places over the whole source, which has `of` if that is known."""
 
 
 @runtime_checkable
@@ -38,19 +38,17 @@ class Inspecting(Protocol):
         """Return the source's size in bytes, None when unknown, and what will make reading it slow."""
 
 
-async def sampled(source: Source, rows: int) -> AsyncIterator[Batch]:
-    """Read about `rows` rows from all over the source; all of a small one."""
+async def sampled(source: Source, rows: int, of: int | None) -> AsyncIterator[Batch]:
+    """Read about `rows` rows from all over the source, which has `of` if that is known; all of a small one."""
     if isinstance(source, Sampling):
-        async with aclosing(source.sample(rows)) as batches:
+        async with aclosing(source.sample(rows, of)) as batches:
             async for batch in batches:
                 yield batch
         return
-    expected = await source.rows_expected()
-    if expected is None or expected <= rows:
-        segments = await source.segments(1)
-    else:
-        segments = await source.segments(STRETCHES)
-    each = max(1, rows if expected is not None and expected <= rows else rows // len(segments))
+    expected = await source.rows_expected() if of is None else of
+    small = expected is not None and expected <= rows
+    segments = await source.segments(1 if small else STRETCHES)
+    each = max(1, rows // len(segments))
     for segment in segments:
         left = each
         async with aclosing(source.read(segment, None)) as batches:
