@@ -21,6 +21,7 @@ from connectors.mongodb.chunks import Chunk, chunks
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, projection_of, query_of
+from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
 from connectors.mongodb.snapshot import NONE, Sessions, reading_at, take
 from connectors.mongodb.watermark import next_watermark
@@ -89,14 +90,18 @@ async def _open(client: Any, section: Section, fields: Fields, since: str | None
         if found.unique:
             async with reading_at(client, at) as session:
                 kind, types = await proved_id(collection, session)
+        schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
+        unseen = None
+        if not fields.hooked:  # a hook makes columns of its own
+            layout = layout_of(fields, schema)
+            unseen = await unseen_fields(collection, projection_of(section), fields, layout)
     notices += [] if found.why is None else [found.why]
     notices += [] if at is not None else [NONE]
-    schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
+    notices += [] if unseen is None else [unseen]
     details = {
         "at": at,
         "types": types,
         "document_bytes": found.document_bytes,
-        "fields": fields,
     }
     return _Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
 
