@@ -168,7 +168,7 @@ class PostgresSource:
         return found.size_bytes, found.warnings
 
     async def sample(self, rows: int, of: int | None) -> AsyncGenerator[Batch, None]:
-        """Read about `rows` rows from random places over the whole source, which has `of` if that is known."""
+        """Read about `rows` rows from random places all over the source; it has `of`, if that is known."""
         connection = await self._take()
         expected = self._opened.rows_expected if of is None else of
         drawn = sampling.draw(connection, self._shape, rows, expected, self._batch_rows)

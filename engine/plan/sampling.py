@@ -19,7 +19,7 @@ class Sampling(Protocol):
     """A source that can draw rows at random itself."""
 
     def sample(self, rows: int, of: int | None) -> AsyncGenerator[Batch, None]:
-        """Read about `rows` rows from random places over the whole source, which has `of` if that is known."""
+        """Read about `rows` rows from random places all over the source; it has `of`, if that is known."""
 
 
 @runtime_checkable
@@ -39,7 +39,7 @@ class Inspecting(Protocol):
 
 
 async def sampled(source: Source, rows: int, of: int | None) -> AsyncIterator[Batch]:
-    """Read about `rows` rows from all over the source, which has `of` if that is known; all of a small one."""
+    """Read about `rows` rows from all over the source, all of a small one; it has `of`, if that is known."""
     if isinstance(source, Sampling):
         async with aclosing(source.sample(rows, of)) as batches:
             async for batch in batches:

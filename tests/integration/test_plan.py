@@ -209,3 +209,27 @@ def test_a_collection_is_sampled_all_over(
     fact = command.here("run", "--workers", "1", "--json").report["consumed_wcu"]
     assert near(planned.report["write_units"]["table"], fact["table"])
     assert near(planned.report["write_units"]["gsi"]["ByEmail"], fact["gsi"]["ByEmail"])
+
+
+def test_a_view_whose_rows_the_server_misjudges_is_sampled_all_over(
+    postgres_url: str, dynoxide: str, table_name: str, tmp_path: Path
+) -> None:
+    asyncio.run(
+        execute(
+            postgres_url,
+            "CREATE TABLE t AS SELECT g AS id, repeat('x', g / 5) AS x FROM generate_series(1, 8000) AS g",
+            "CREATE VIEW v AS SELECT * FROM t WHERE (id::text || 'a') LIKE '%a' AND id % 1 = 0",
+            "ANALYZE",
+        )
+    )
+    items = [{"name": "Row", "key": {"PK": "R#{id}", "SK": "X"}, "include": "all"}]
+    changes = {"source": {"table": "v", "key": ["id"]}, "target": {"create": {}}, "items": items}
+    planned = Command(tmp_path, loads.job(postgres_url, dynoxide, table_name, **changes)).here(
+        "plan", "--json", "--sample", "1000"
+    )
+    assert planned.code == 0, planned.stderr
+    assert planned.report["source"]["rows"] == 8_000
+    assert planned.report["looked_at"]["rows"] == pytest.approx(1_000, rel=0.2)
+    assert near(
+        planned.report["write_units"]["table"], sum(max(1, -(-(n // 5 + 20) // 1024)) for n in range(8_001))
+    )
