@@ -95,10 +95,8 @@ async def awaited(value: Any) -> Any:
 def where(url: str) -> str:
     """Return the hosts of a URL, and nothing else of it."""
     authority = urlsplit(url).netloc
-    if (
-        "@" in url and "@" not in authority
-    ):  # a password with a bare / ? or #: what is before it isn't the host
-        return "the given host"
+    if "@" in url and "@" not in authority:
+        return "the given host"  # a bare / ? or # in a password has cut it in two
     return authority.rpartition("@")[2] or "the given host"
 
 

@@ -6,6 +6,7 @@ a password.
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,6 +18,11 @@ from engine.errors import JobError, PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 15.0
 SERVER_VERSION_MIN = 12
+KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
+"""Silence after which the server is asked, pause between questions, questions before it counts as gone.
+
+Units: seconds. TCP_KEEPALIVE is what macOS calls TCP_KEEPIDLE. Source: tcp(7).
+"""
 
 # SET LOCAL, not startup parameters, which poolers refuse. extra_float_digits > 0: shortest exact floats.
 # row_security off turns rows that a policy would hide into an error.
@@ -80,16 +86,28 @@ async def connect(url: str) -> Any:
     if version < SERVER_VERSION_MIN:
         await abandon(connection)
         raise JobError(f"source.url: PostgreSQL {version} is too old; {SERVER_VERSION_MIN} or newer is read")
+    _keep_alive(connection._transport.get_extra_info("socket"))  # asyncpg has no other way in
     return connection
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the kernel ask whether the server is there: one that is gone without a word ends no wait for rows.
+
+    Sockets of libpq do so too; those of asyncpg don't.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE:
+        if option := getattr(socket, name, None):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def where(url: str) -> str:
     """Return host and port of a URL, and nothing else of it."""
     authority = urlsplit(url).netloc
-    if (
-        "@" in url and "@" not in authority
-    ):  # a password with a bare / ? or #: what is before it isn't the host
-        return "the given host"
+    if "@" in url and "@" not in authority:
+        return "the given host"  # a bare / ? or # in a password has cut it in two
     place = authority.rpartition("@")[2]
     if place and re.fullmatch(r"[\w.,:\[\]-]+", place):
         return place

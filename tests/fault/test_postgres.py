@@ -1,6 +1,7 @@
 """Connections that are cut, servers that go away: no row is lost, none is read twice."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,8 +33,8 @@ async def behind_proxy(
     url: str, patience_s: float = 20.0, **section: Any
 ) -> AsyncIterator[tuple[PostgresSource, CuttingProxy]]:
     parts = urlsplit(url)
-    socket = Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432"
-    async with CuttingProxy(socket) as proxy:
+    local = Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432"
+    async with CuttingProxy(local) as proxy:
         address = f"postgresql://postgres@127.0.0.1:{proxy.port}{parts.path}?sslmode=disable"
         job = Section(type="postgres", url=address, table="t", batch_rows=500, **section)
         source = await open_source(job, patience_s=patience_s)
@@ -138,3 +139,13 @@ async def test_cancelling_a_reader_is_never_swallowed(postgres_url: str) -> None
     connection = await asyncpg.connect(postgres_url)
     assert await connection.fetchval("SELECT count(*) FROM t") == ROWS
     await connection.close()
+
+
+async def test_a_server_that_is_gone_without_a_word_is_noticed_by_the_kernel(postgres_url: str) -> None:
+    await execute(postgres_url, *TABLE)
+    async with behind_proxy(postgres_url) as (source, _):
+        keeper = source._opened.keeper
+        assert keeper is not None
+        sock = keeper._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "a wait for rows would never end"
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 6
