@@ -24,7 +24,7 @@ from connectors.mongodb.query import Query, projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
 from connectors.mongodb.snapshot import NONE, Sessions, reading_at, take
-from connectors.mongodb.watermark import next_watermark
+from connectors.mongodb.watermark import next_watermark, server_time
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError, RetriesExhausted, TransientError
@@ -82,9 +82,10 @@ async def _open(client: Any, section: Section, fields: Fields, since: str | None
     notices: list[str] = []
     async with speaking("source", place):
         found = await look_up(client, section.database, section.collection, place)
-        watermark = None if section.watermark is None else await next_watermark(client)
+        now = None if section.watermark is None else await server_time(client)
         await _check_query(client, section, since)
         at = await take(client, collection)
+        watermark = None if now is None else await next_watermark(client, now, at)
         kind: Kind = FIELD
         types = frozenset[int]()
         if found.unique:

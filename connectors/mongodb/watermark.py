@@ -19,19 +19,27 @@ CLOCK_MARGIN_S = 60
 """How far the clocks of those who write, and the way of a write to the server, may lag the server's."""
 
 
-async def next_watermark(client: Any) -> str:
+async def server_time(client: Any) -> datetime:
+    """Return the server's clock; to be read before the snapshot is taken."""
+    hello = await client.admin.command("hello")
+    now: datetime = hello["localTime"].replace(tzinfo=UTC)
+    return now
+
+
+async def next_watermark(client: Any, now: datetime, at: str | None) -> str:
     """Return the time from which the next run must read.
 
     MongoDB doesn't show when its open transactions began, but ends each after a limit: nothing that isn't
-    visible now was begun before that.
+    visible at a time was begun before that. `now` is the server's clock; `at` the snapshot's time as
+    `seconds.increment`, which is what most members have: it stands still while too many of them are away.
     """
-    hello = await client.admin.command("hello")
-    now = hello["localTime"].replace(tzinfo=UTC)
     try:
         found = await client.admin.command({"getParameter": 1, "transactionLifetimeLimitSeconds": 1})
         lifetime = int(found["transactionLifetimeLimitSeconds"])
     except OperationFailure:  # a role without this right, or a service that hides it: the default holds
         lifetime = TRANSACTION_LIFETIME_S
+    if at is not None:
+        now = min(now, datetime.fromtimestamp(int(at.partition(".")[0]), UTC))
     oldest = now - timedelta(seconds=lifetime + CLOCK_MARGIN_S)
     return iso_date(int(oldest.timestamp() * 1000))
 
