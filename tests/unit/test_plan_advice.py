@@ -1,0 +1,77 @@
+"""Advice: losses first, a way out for each, and no more words than there is reason for."""
+
+from dataclasses import replace
+
+from engine.plan.advice import Findings, advise, warn
+from engine.plan.collisions import NO_COLLISIONS, Collisions
+from engine.plan.estimate import Cost, Pace
+from engine.plan.heat import HotKey
+from engine.plan.tally import Tally
+from tests.unit.test_plan_estimate import table, volume
+
+
+def findings(**changes: object) -> Findings:
+    quick = Pace(10.0, 4_000, "")
+    plain = Findings(
+        table=table(),
+        exists=True,
+        tally=Tally(["R"], ["ByEmail"]),
+        scale=2.0,
+        whole=False,
+        full=False,
+        volume=volume(1, 1),
+        cost=Cost(0.1, 0.1, 0.1, 0.1),
+        now=quick,
+        warm=quick,
+        capped=None,
+        hot=(),
+        collisions=NO_COLLISIONS,
+        ordered_reason=None,
+        warmed=False,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_nothing_in_the_way_is_said_in_one_sentence() -> None:
+    assert advise(findings()) == ["Nothing stands in the way: `backfill run`."]
+    assert advise(findings(exists=False)) == [
+        "Nothing stands in the way: `backfill table create`, then `backfill run`."
+    ]
+    assert warn(findings(), is_snapshot=True) == []
+
+
+def test_losses_come_first_with_their_ways_out() -> None:
+    tally = Tally(["R"], [])
+    tally.rules["R"].flaws["number_not_finite"] = 21
+    said = advise(findings(tally=tally, collisions=Collisions(1, 2, ()), now=Pace(9_000, 4_000, "ByEmail")))
+    assert said[0].startswith("1 key in the sample alone would be written more than once, and 2 items")
+    assert said[1].startswith("Rule R: about 42 items would be dead letters")
+    assert "options.numbers" in said[1]
+    assert said[-1].startswith("Mend that first")
+
+
+def test_a_sample_is_no_proof() -> None:
+    said = advise(findings(ordered_reason="the key may repeat"))
+    assert "`backfill plan --full` looks at every row" in said[0]
+    assert "--full" not in " ".join(advise(findings(ordered_reason="the key may repeat", full=True)))
+
+
+def test_warming_is_advised_where_it_helps() -> None:
+    slow, fast = Pace(9_000.0, 4_000, ""), Pace(900.0, 40_000, "")
+    assert "WarmThroughput" in advise(findings(now=slow, warm=fast))[0]
+    assert "warm_throughput" in advise(findings(now=slow, warm=fast, exists=False))[0]
+    assert "Nothing" in advise(findings(now=slow, warm=fast, warmed=True))[0]
+
+
+def test_a_hot_key_and_a_long_snapshot_are_warned_of() -> None:
+    hot = HotKey("ByEmail", "ALL", 0.9, 9_000.0)
+    now = Pace(9_000.0, 4_000, "ByEmail", "ALL")
+    said = warn(findings(hot=(hot,), now=now), is_snapshot=True)
+    assert "holds back vacuum" in said[0]
+    assert "90 % of the writes of index ByEmail have the partition key ALL" in said[1]
+    assert "no capacity helps" in advise(findings(hot=(hot,), now=now, warm=now))[0]
+
+
+def test_a_cap_that_makes_it_much_slower_is_named() -> None:
+    said = advise(findings(capped=Pace(7_200.0, 5, "")))
+    assert said[0].startswith("target.max_wcu makes it 2 h")
