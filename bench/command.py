@@ -4,6 +4,7 @@ Invariant: a real table is written to only after its owner has said so; stdout c
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["null", "simulator", "real"]
 
+BUSY_LOAD = 0.5
+"""Load per core from which on others take part of what is measured."""
+
 USD_PER_MILLION_WRU = 0.625
 """On demand, us-east-1. Source: Amazon DynamoDB pricing, on-demand capacity, standard table class."""
 
@@ -28,6 +32,13 @@ def run(jobs: "Sequence[Job]", kind: Kind, rows: int, *, yes: bool, as_json: boo
     from engine.environment import cores
 
     found = []
+    busy = os.getloadavg()[0]
+    if busy > BUSY_LOAD * cores():
+        click.echo(
+            f"backfill: this machine is busy with other work (load {busy:.1f} on {cores()} cores):"
+            " the CPU per item stands, items per second and the bottleneck are of today",
+            err=True,
+        )
     for job in jobs:
         with _prepared(job, kind) as (aimed, table):
             if kind == "real":

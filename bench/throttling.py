@@ -6,6 +6,7 @@ Ctrl-C, after which its report is there.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from typing import Any
 import yaml
 
 from bench import compare, orders, servers
-from bench.scenarios import HOT_FIRST_ROW, HOT_KEY, HOT_ROWS, SCENARIOS, THROTTLED, Scenario, Second
+from bench.scenarios import HOT_FIRST_ROW, HOT_KEY, HOT_ROWS, SCENARIOS, SETTLE_S, THROTTLED, Scenario, Second
 from engine.errors import PermanentError
 
 LATENCY_MS = 4
@@ -34,6 +35,10 @@ POLL_S = 0.2
 START_S = 120.0
 INTERRUPTED = 130
 JOURNAL_PAGE = 50_000
+LATENCY_BUCKET = re.compile(
+    r'^backfill_request_duration_seconds_bucket\{.*le="([^"]+)".*\} (\S+)$', re.MULTILINE
+)
+LATENCY_MAX_S = 120.0
 
 
 def run(server: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]:
@@ -78,15 +83,15 @@ def _rehearse(scenario: Scenario, source: str) -> dict[str, Any]:
         _table_create(job_file)
         if scenario.capacity:
             _post(endpoint, "capacity", {"table": orders.TABLE, **scenario.capacity})
-        process = _start(job_file, scenario.workers)
+        metrics = f"127.0.0.1:{servers.free_port()}"
+        process = _start(job_file, scenario.workers, metrics)
         try:
-            report, first = _drive(process, scenario, endpoint)
+            report, first, latency = _drive(process, scenario, endpoint, f"http://{metrics}/metrics")
         finally:
             servers.stop(process)
         seconds = _seconds(scenario, endpoint, first)
-        figures = scenario.judge(seconds)
-        latency = report["write_latency_ms"]
-        figures |= {"latency_p50_ms": latency["p50"], "latency_p99_ms": latency["p99"]}
+        figures: dict[str, float | None] = {**scenario.judge(seconds)}
+        figures |= {"latency_p50_ms": quantile_ms(latency, 0.5), "latency_p99_ms": quantile_ms(latency, 0.99)}
         return {
             "title": scenario.title,
             "offered_label": scenario.offered_label,
@@ -112,8 +117,9 @@ def _table_create(job_file: Path) -> None:
         raise PermanentError(f"the table could not be created: {done.stderr.strip()}")
 
 
-def _start(job_file: Path, workers: int) -> subprocess.Popen[bytes]:
+def _start(job_file: Path, workers: int, metrics: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "engine", "run", str(job_file), "--json", "--workers", str(workers)]
+    command += ["--metrics-port", metrics]
     return subprocess.Popen(  # noqa: S603 - our own command line
         command,
         cwd=job_file.parent,
@@ -127,21 +133,29 @@ def _environment() -> Mapping[str, str]:
     return {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
-def _drive(process: subprocess.Popen[bytes], scenario: Scenario, endpoint: str) -> tuple[dict[str, Any], int]:
-    """Wait for the first write, set the steps, let the time pass, end the run; return its report."""
+def _drive(
+    process: subprocess.Popen[bytes], scenario: Scenario, endpoint: str, metrics: str
+) -> tuple[dict[str, Any], int, Mapping[float, float]]:
+    """Wait for the first write, set the steps, let the time pass, end the run.
+
+    Returns its report, the second of the first write, and the latencies since it has settled.
+    """
     first, now = _first_write(process, endpoint)
     for at, capacity in scenario.steps:
         step = {"table": orders.TABLE, **capacity, "in_s": max(0.0, first + at - now)}
         _post(endpoint, "capacity", step)
-    try:
-        process.wait(first + scenario.seconds + 1 - now)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
+    settled = min(SETTLE_S, scenario.seconds // 2)
+    time.sleep(first + settled - now)
+    before = _latencies(metrics)
+    time.sleep(scenario.seconds + 1 - settled)
+    after = _latencies(metrics)
+    process.send_signal(signal.SIGINT)
     code = process.wait(60)
     folder = Path(str(process.args[4])).parent  # type: ignore[index]
     if code not in (0, INTERRUPTED):
         raise PermanentError(f"{scenario.name}: the run ended with {code}: {(folder / 'err').read_text()}")
-    return json.loads((folder / "out").read_text()), first
+    since = {bound: count - before.get(bound, 0.0) for bound, count in after.items()}
+    return json.loads((folder / "out").read_text()), first, since
 
 
 def _first_write(process: subprocess.Popen[bytes], endpoint: str) -> tuple[int, float]:
@@ -193,6 +207,26 @@ def _hot_writes(endpoint: str) -> Mapping[int, int]:
         found.update(int(each["at_s"]) for each in entries if each["key"]["PK"]["S"] == HOT_KEY)
         start += len(entries)
     return found
+
+
+def _latencies(metrics: str) -> Mapping[float, float]:
+    """Read the histogram of answer times: how many were at most so many seconds."""
+    with urllib.request.urlopen(metrics, timeout=10) as answer:  # noqa: S310 - our own server
+        found = LATENCY_BUCKET.findall(answer.read().decode())
+    return {float(bound): float(count) for bound, count in found}
+
+
+def quantile_ms(latency: Mapping[float, float], q: float) -> float | None:
+    """Return the latency below which the share `q` stayed, even within its bucket; None without requests."""
+    bounds = sorted(latency)
+    rank = q * latency[bounds[-1]] if bounds else 0.0
+    floor, below = 0.0, 0.0
+    for bound in bounds:
+        if rank and latency[bound] >= rank:
+            share = (rank - below) / (latency[bound] - below)
+            return round((floor + (min(bound, LATENCY_MAX_S) - floor) * share) * 1e3, 2)
+        floor, below = bound, latency[bound]
+    return None
 
 
 def _get(endpoint: str, what: str) -> Any:

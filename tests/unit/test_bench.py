@@ -1,0 +1,128 @@
+"""What benchmarks say: a goal without a figure isn't met, and a sentence that names the right bottleneck."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench import goals, report, scenarios, throttling
+from bench.scenarios import SCENARIOS, Second
+from bench.stages import Figures
+
+
+def results(**changes: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "peers": {
+            "contenders": {
+                "backfill": {"median": {"cpu_us_per_item": 7.0}},
+                "boto3": {"median": {"cpu_us_per_item": 280.0}},
+                "node": {"median": {"cpu_us_per_item": 60.0}},
+            }
+        },
+        "growth": [
+            {"rows": 1_000_000, "median": {"cpu_us_per_item": 7.0, "peak_rss_mb": 290}},
+            {"rows": 10_000_000, "median": {"cpu_us_per_item": 7.7, "peak_rss_mb": 301}},
+        ],
+    }
+    return {**known, **changes}
+
+
+def verdicts(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {what: (measured, verdict) for what, _, measured, verdict in goals.table(found)}
+
+
+def test_each_goal_stands_beside_its_figure_and_says_when_it_is_missed() -> None:
+    told = verdicts(results())
+
+    assert told["CPU per item, PostgreSQL to null target, one process"] == ("7.00 µs", "met")
+    assert told["items per CPU second against boto3 batch_writer"] == ("40 times", "met")
+    assert told["items per CPU second against Node's lib-dynamodb"] == ("9 times", "NOT met")
+    assert told["CPU per item at 10 million rows against 1 million"] == ("+10.0 %", "NOT met")
+    assert told["peak memory of a process, any size"] == ("301 MB", "NOT met")
+
+
+def test_what_was_not_measured_is_claimed_by_nobody() -> None:
+    told = verdicts({})
+
+    assert set(told.values()) == {(goals.NOT_MEASURED, "")}
+    assert verdicts(results(peers={"contenders": {}}))[
+        "items per CPU second against Node's lib-dynamodb"
+    ] == (goals.NOT_MEASURED, "")
+
+
+def seconds(used: list[float], offered: float = 100.0, **more: float) -> list[Second]:
+    plain = Second(0, offered, 0.0, 0.0, 10, 0, 0.0)
+    return [replace(plain, second=at, used=units, **more) for at, units in enumerate(used, 1)]
+
+
+def test_capacity_is_judged_once_it_has_settled() -> None:
+    found = scenarios.SCENARIOS[0].judge(seconds([10.0] * 19 + [98.0] * 20 + [0.0], refused=1))
+
+    assert found == {"used_percent": 98.0, "throttled_percent": 10.0}
+
+
+def test_a_cap_is_judged_by_its_worst_ten_seconds() -> None:
+    cap = next(each for each in SCENARIOS if each.name == "cap")
+
+    found = cap.judge(seconds([2000.0] * 10 + [2500.0] * 10 + [1500.0] * 10))
+
+    assert found["most_over_percent"] == 25.0
+
+
+def test_a_hot_partition_is_judged_by_what_the_others_had_before() -> None:
+    hot = next(each for each in SCENARIOS if each.hot)
+    before = seconds([3000.0] * 10, others=3000.0)
+    during = [replace(each, second=each.second + 10) for each in seconds([2900.0] * 20, others=2800.0)]
+
+    found = hot.judge([*before, *during])
+
+    assert found["others_percent"] == pytest.approx(93.33)
+    assert found["hot_per_s"] == 100.0
+
+
+def test_latencies_are_read_within_their_bucket() -> None:
+    latency = {0.004: 50.0, 0.008: 100.0, float("inf"): 100.0}
+
+    assert throttling.quantile_ms(latency, 0.5) == 4.0
+    assert throttling.quantile_ms(latency, 0.75) == 6.0
+    assert throttling.quantile_ms({}, 0.5) is None
+
+
+def figures(stage: Any, cpu_s: float, elapsed_s: float, **more: Any) -> Figures:
+    plain = Figures(stage, 1000, 1000, 40, 0, elapsed_s, cpu_s, 500_000, 1000, 10**8)
+    return replace(plain, **more)
+
+
+def path(**whole: Any) -> dict[Any, Figures]:
+    """A job whose reading takes 1 s of CPU, its rules 1, encoding 3, writing 2, everything 8."""
+    return {
+        "read": figures("read", 1.0, 2.0, items=0),
+        "transform": figures("transform", 2.0, 3.0, items=0),
+        "encode": figures("encode", 5.0, 6.0),
+        "write": figures("write", 2.0, 3.0),
+        "whole": figures("whole", **{"cpu_s": 8.0, "elapsed_s": 8.0, **whole}),
+    }
+
+
+def test_a_stage_costs_what_its_path_costs_more() -> None:
+    own = report.shares(report.lines(path()))
+
+    assert own == {"read": 1000.0, "transform": 1000.0, "encode": 3000.0, "write": 2000.0, "rest": 1000.0}
+
+
+@pytest.mark.parametrize(
+    ("whole", "says"),
+    [
+        ({}, "The engine's own CPU"),
+        ({"elapsed_s": 2.2, "cpu_s": 0.5}, "The source is"),
+        ({"elapsed_s": 60.0}, "Waiting for the target's answers"),
+        ({"elapsed_s": 60.0, "throttled": 4}, "The target's capacity"),
+        ({"items": 0}, "No row becomes an item"),
+    ],
+)
+def test_the_sentence_names_what_holds_the_job_up(whole: dict[str, Any], says: str) -> None:
+    assert report.bottleneck(path(**whole), cores=2).startswith(says)
+
+
+def test_the_heaviest_stage_is_named() -> None:
+    assert "3000.0 µs an item, goes into encoding" in report.bottleneck(path(), cores=2)
