@@ -35,6 +35,7 @@ from engine.rules.fields import Fields
 PATIENCE_S = 300.0
 """How long a server that is away is waited for before the run stops, resumable."""
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 15.0
+LOST = "A cursor or connection to the source was lost; reading went on behind the last _id."
 CHUNK_BYTES = 2_000_000
 """How much of a collection becomes one batch."""
 
@@ -209,6 +210,8 @@ class MongoDBSource:
                     ) from error
                 if isinstance(error, SnapshotGoneError):
                     self._sessions.lost()
+                elif LOST not in self._notices:
+                    self._notices.append(LOST)
                 now = asyncio.get_running_loop().time()
                 deadline = now + self._patience_s if deadline is None else deadline
                 pause = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311

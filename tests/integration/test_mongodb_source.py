@@ -163,6 +163,28 @@ async def test_collections_of_other_kinds(mongodb_url, database, kind):
         await source.close()
 
 
+async def test_texts_that_the_collection_orders_by_its_own_rules(mongodb_url, database):
+    ids = [f"{letter}{number}" for number in range(40) for letter in ("a", "B", "ä", "Z", "é", "_", "")]
+    await fill(
+        mongodb_url,
+        database,
+        [{"_id": value, "n": n} for n, value in enumerate(ids)],
+        collation={"locale": "de", "strength": 2, "numericOrdering": True},
+    )
+    source = await opened(mongodb_url, database, batch_rows=7)
+    try:
+        parts = [await numbers(source, segment) for segment in await source.segments(5)]
+        assert sorted(n for part in parts for n in part) == list(range(len(ids)))
+        assert len(parts) == 5
+        whole = Segment(0, None, None, None)
+        everything = await numbers(source, whole)
+        for stop in (1, 50, 200):
+            before = await numbers(source, whole, None, stop)
+            assert before + await numbers(source, whole, numbers.end) == everything
+    finally:
+        await source.close()
+
+
 async def test_filter_and_projection(mongodb_url, database):
     await fill(mongodb_url, database, [{"n": n, "d": DatetimeMS(n * 1000), "x": 1} for n in range(1000)])
     source = await opened(
@@ -234,6 +256,7 @@ async def test_killed_cursors_and_sessions_lose_nothing(mongodb_url, database):
                 if len(found) % 500 == 0:
                     await kill_cursors(client)
         assert found == list(range(2000))
+        assert [notice for notice in source.notices if "was lost" in notice], "said once, in the report"
     finally:
         await source.close()
 
