@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
+from enum import Enum
 from time import perf_counter
 
 from engine.batch import Batch, Cursor, EncodedBatch, Mark, Segment
@@ -86,14 +87,41 @@ async def run_segment(
     """
     ledger = Ledger(segment.number, after)
     async with asyncio.TaskGroup() as deliveries, aclosing(_timed(line, segment, after)) as batches:
-        async for batch in batches:
+        while isinstance(batch := await _next(batches, stopping), Batch):
             await line.window.enter(batch.nbytes)
             place = line.gate.reserve() if line.gate is not None else None
             deliveries.create_task(_deliver(line, batch, ledger, ledger.open(batch), place, emit))
-            if stopping.is_set():
-                return
+        if batch is _NoBatch.STOPPED:
+            return
     if (mark := ledger.ended()) is not None:
         emit(mark)
+
+
+class _NoBatch(Enum):
+    ENDED = "the source has ended"
+    STOPPED = "nothing more is to be read"
+
+
+async def _next(batches: AsyncGenerator[Batch, None], stopping: asyncio.Event) -> Batch | _NoBatch:
+    """Return the next batch, or why there is none.
+
+    Once `stopping` is set, a read under way is given up: it may wait for a server that is away, or for a
+    long sort.
+    """
+
+    async def read() -> Batch | _NoBatch:
+        return await anext(batches, _NoBatch.ENDED)
+
+    if stopping.is_set():
+        return _NoBatch.STOPPED
+    reading, stopped = asyncio.create_task(read()), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({reading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else _NoBatch.STOPPED
+    finally:
+        for task in (reading, stopped):
+            task.cancel()
+        await asyncio.gather(reading, stopped, return_exceptions=True)
 
 
 async def _timed(line: Line, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:

@@ -77,9 +77,12 @@ async def _listen(
     stopping: asyncio.Event,
     cursors: int,
 ) -> None:
-    """Take the runner's messages; a runner that is gone means drain."""
+    """Take the runner's messages; a runner that is gone means drain.
+
+    It goes on while the worker drains, for the link may be what notices that the runner is gone.
+    """
     while True:
-        match await link.receive():
+        match message := await link.receive():
             case Assign() | NoMore() as order:
                 orders.put_nowait(order)
             case Limit(wcu_per_s):
@@ -88,7 +91,8 @@ async def _listen(
                 stopping.set()
                 for _ in range(cursors):
                     orders.put_nowait(NoMore())
-                return
+                if message is None:
+                    return
 
 
 class _Teller:

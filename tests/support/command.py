@@ -37,9 +37,11 @@ class Command:
     job: dict[str, Any]
 
     def write_job(self) -> Path:
+        """Write the job file; whoever reads it at this moment finds it whole."""
         path = self.folder / "job.yaml"
-        path.write_text(yaml.safe_dump(self.job, sort_keys=False), encoding="utf-8")
-        return path
+        new = path.with_suffix(".new")
+        new.write_text(yaml.safe_dump(self.job, sort_keys=False), encoding="utf-8")
+        return new.replace(path)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start `backfill COMMAND job.yaml …` in a session of its own, so that it can be killed whole."""

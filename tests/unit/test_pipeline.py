@@ -1,8 +1,9 @@
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.batch import Counts, Cursor, Mark, Segment
+from engine.batch import Batch, Counts, Cursor, Mark, Segment
 from engine.errors import PermanentError
 from engine.run.pipeline import Window, run_segment
 from tests.support.fakes import FakeSource, FakeTarget, batch, line
@@ -80,6 +81,27 @@ async def test_a_stop_finishes_what_is_in_flight_and_reads_no_further() -> None:
     assert sorted(target.written) == [1, 2]
     assert marks[-1].end == Cursor(("2",))
     assert not marks[-1].done
+    made.threads.shutdown()
+
+
+async def test_a_stop_does_not_wait_for_a_source_that_has_nothing_to_give() -> None:
+    stopping, asked = asyncio.Event(), asyncio.Event()
+
+    class Away(FakeSource):
+        async def read(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Batch]:
+            async for found in super().read(segment, after):
+                yield found
+            asked.set()
+            await asyncio.Event().wait()
+
+    marks: list[Mark] = []
+    target = FakeTarget()
+    made = line(Away({0: [[1], [2]]}), target)
+    task = asyncio.create_task(run_segment(made, SEGMENT, None, stopping, marks.append))
+    await asked.wait()
+    stopping.set()
+    await asyncio.wait_for(task, 5)
+    assert (sorted(target.written), marks[-1].end, marks[-1].done) == ([1, 2], Cursor(("2",)), False)
     made.threads.shutdown()
 
 
