@@ -20,8 +20,8 @@ from engine import arguments as args
 from engine.arguments import Invocation, options
 from engine.environment import cores, tune
 from engine.errors import BackfillError, JobError
+from engine.masking import mask
 from engine.show import logs
-from engine.show.masking import mask
 from engine.verify.choices import REDRIVE, VERIFY
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 from engine.batch import Counts, Effort
 from engine.contracts import RunState
 from engine.errors import PermanentError
+from engine.masking import mask
 from engine.meter import TABLE, quantile
-from engine.show.masking import mask
 
 COMPLETE = "complete"
 COMPLETE_WITH_DEAD_LETTERS = "complete_with_dead_letters"

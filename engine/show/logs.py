@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from engine.show.masking import mask
+from engine.masking import mask
 
 OWN = ("engine", "connectors", "bench")
 """The packages whose debug messages `-v` shows. Those of botocore hold signed headers and stay off."""

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from engine.masking import mask
 from engine.show.logs import MaskingFormatter
-from engine.show.masking import mask
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"
 
