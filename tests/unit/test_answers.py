@@ -114,6 +114,7 @@ def test_throttling_without_reasons(given, cause):
         (answer(b"", 500), Unavailable),
         (answer(b'{"Unproc', 200), Unavailable),
         (answer(b"[]", 200), Unavailable),
+        (answer(b"", 200), Unavailable),
         (answer({}, 408), Unavailable),
         (answer({"__type": "com.amazon.coral.validate#ValidationException", "Message": "bad"}, 400), Refused),
         (fault("ItemCollectionSizeLimitExceededException", "10 GB"), Refused),
@@ -142,6 +143,11 @@ def test_throttling_without_reasons(given, cause):
 def test_faults(given, kind):
     for mode in ("put", "insert", "newer"):
         assert isinstance(judge(mode, given, 25), kind)
+
+
+@pytest.mark.parametrize("mode", ["put", "insert"])
+def test_an_answer_that_says_nothing_of_the_items_acks_none(mode):
+    assert isinstance(judge(mode, answer({}), 25), Unavailable)
 
 
 def test_a_signature_that_does_not_match_never_repeats_what_was_signed():

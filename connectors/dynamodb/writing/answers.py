@@ -151,7 +151,7 @@ Verdict: TypeAlias = (
 def judge(mode: Mode, answer: Answer, items: int) -> Verdict:
     """Say what an answer means for a request of `items` items."""
     try:
-        body = orjson.loads(answer.body) if answer.body else {}
+        body = {} if not answer.body and answer.status != 200 else orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
@@ -162,6 +162,8 @@ def judge(mode: Mode, answer: Answer, items: int) -> Verdict:
     match mode:
         case "put":
             unprocessed = body.get("UnprocessedItems")
+            if not isinstance(unprocessed, dict):
+                return Unavailable("the answer doesn't say which items are unprocessed")
             if not unprocessed:
                 return Done(consumed)
             return Unprocessed([entry for entries in unprocessed.values() for entry in entries], consumed)
