@@ -35,7 +35,7 @@ def test_every_value_arrives_as_the_contract_says(
     mongodb_url, database, dynoxide, table_name, tmp_path: Path, driver, alike
 ):
     """`alike`: whole batches of one shape, so that columns can be made; else no two documents are alike."""
-    copies = 40 if alike else 1
+    copies = 130 if alike else 1
     documents = [
         {"n": f"{name}{copy}", "v": value, "l": [value], "m": {"inner": value}}
         for name, value in VALUES.items()
