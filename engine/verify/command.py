@@ -4,13 +4,14 @@ Invariant: nothing is written to the target unless `repair` was asked for, and t
 lease.
 """
 
+import gc
 import os
 import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -47,6 +48,8 @@ RCU_BYTES = 4_096
 """What one read unit pays for. Source: Developer Guide, "Read and write capacity units"."""
 SAMPLE_SCANS_MAX = 200
 SAMPLE_PAGE_ITEMS = 20
+GC_THRESHOLD = 200_000
+"""New containers between two collections. Collecting after every 700 took a third of the time of parsing."""
 MATCHED = ("matched", "newer_in_target", "kept")
 
 Ways = Literal["auto", "scan", "get"]
@@ -90,7 +93,8 @@ async def verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> l
     for job in jobs:
         target = job.target
         groups.setdefault((target.table, target.region, target.endpoint_url, target.profile), []).append(job)
-    return [await _verify(group, options, voice) for group in groups.values()]
+    with _few_collections():
+        return [await _verify(group, options, voice) for group in groups.values()]
 
 
 async def _verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> VerifyReport:
@@ -287,6 +291,17 @@ def _rejected(jobs: Sequence[Job], options: VerifyOptions, desk: Desk) -> frozen
             if line.reason == "rejected_by_target" and line.item and desk.schema.fits(line.item):
                 hashes.add(int(key_hashes([line.item], desk.schema)[0]))
     return frozenset(hashes)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector rest: items come by the hundred thousand and hold no cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _cpu_s() -> float:

@@ -19,7 +19,7 @@ from engine.run import connect
 from engine.run.pipeline import Line
 from engine.verify.book import Place
 from engine.verify.digests import KeySchema
-from engine.verify.expected import Expected, taken_apart
+from engine.verify.expected import Digested, Expected, digested, taken_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,16 @@ class Desk:
 
     def look_now(self, batch: Batch) -> Looked:
         """Return what rows make; fit for a thread."""
-        items = self.line.transform(batch)
-        encoded = self.line.target.encode(batch, items)
-        return Looked(batch, encoded, taken_apart(encoded, list(items), self.schema))
+        encoded = self.encoded(batch)
+        return Looked(batch, encoded, taken_apart(encoded))
+
+    def digest_now(self, batch: Batch) -> Digested:
+        """Return what rows make as hashes only; fit for a thread."""
+        return digested(self.encoded(batch), self.schema, keeps=self.keeps)
+
+    def encoded(self, batch: Batch) -> EncodedBatch:
+        """Return what would be sent for rows."""
+        return self.line.target.encode(batch, self.line.transform(batch))
 
     async def rows_of(self, place: Place) -> AsyncGenerator[Batch, None]:
         """Read the rows of a place."""

@@ -10,25 +10,23 @@ import numpy as np
 import orjson
 
 from engine.batch import EncodedBatch
-from engine.contracts import RuleItems
 from engine.verify.digests import ABSENT, UNKNOWN, Hashes, KeySchema, content_hashes, key_hashes
 from engine.verify.values import Item
+
+PARSED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """The items of one batch in the order of sending.
 
-    Shape: `items` is None where there should be none (a delete). `versions` are what `newer` compares, empty
-    in other modes. `dead` counts dead letters; `dead_keys` has those whose keys are known.
+    Shape: `items` is None where there should be none (a delete). `keys` hold the key's attributes, maybe
+    among others. `versions` are what `newer` compares, empty in other modes.
     """
 
     keys: list[Item]
     items: list[Item | None]
     versions: list[Item]
-    dead: int
-    dead_keys: list[Item]
-    items_made: int
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -47,14 +45,35 @@ class Expected:
         return contents
 
 
-def taken_apart(encoded: EncodedBatch, made: list[RuleItems], schema: KeySchema) -> Expected:
-    """Read what an encoded batch would send, in mode put or newer."""
-    start, end = int(encoded.offsets[0]), int(encoded.offsets[-1])
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """The items of one batch as hashes only, dead letters first, so that an item of the same key wins."""
+
+    keys: Hashes
+    contents: Hashes
+    dead: int
+
+
+def digested(encoded: EncodedBatch, schema: KeySchema, *, keeps: bool) -> Digested:
+    """Hash what an encoded batch would send, some items at a time: all of them parsed would take 70 MB."""
+    parts = []
+    for start in range(0, len(encoded), PARSED_AT_ONCE):
+        some = taken_apart(encoded, start, start + PARSED_AT_ONCE)
+        parts.append((some.hashes(schema), some.contents(keeps=keeps)))
+    dead = _dead_keys(encoded, schema)
+    parts.insert(0, (key_hashes(dead, schema), np.full(len(dead), UNKNOWN, np.uint64)))
+    keys, contents = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Digested(keys, contents, len(encoded.dead_letters))
+
+
+def taken_apart(encoded: EncodedBatch, first: int = 0, behind: int | None = None) -> Expected:
+    """Read what an encoded batch would send, or some items of it, in mode put or newer."""
+    offsets = encoded.offsets[first : None if behind is None else behind + 1]
+    start, end = int(offsets[0]), int(offsets[-1])
     entries = orjson.loads(b"".join((b"[", encoded.text[start : end - 1], b"]"))) if end > start else []
     keys: list[Item] = []
     items: list[Item | None] = []
     versions: list[Item] = []
-    names = schema.names
     for entry in entries:
         if "PutRequest" in entry:
             item = entry["PutRequest"]["Item"]
@@ -67,13 +86,16 @@ def taken_apart(encoded: EncodedBatch, made: list[RuleItems], schema: KeySchema)
             if item is None:
                 keys.append(entry["Key"])
         if item is not None:
-            keys.append({name: item[name] for name in names})
+            keys.append(item)
         items.append(item)
-    dead_keys = []
+    return Expected(keys, items, versions)
+
+
+def _dead_keys(encoded: EncodedBatch, schema: KeySchema) -> list[Item]:
+    """Return the keys of dead letters, where they are known."""
+    keys = []
     for letter in encoded.dead_letters:
         item = None if letter.item_json is None else orjson.loads(letter.item_json)
         if item is not None and schema.fits(item):
-            dead_keys.append(schema.of(item))
-    return Expected(
-        keys, items, versions, len(encoded.dead_letters), dead_keys, sum(len(each.frame) for each in made)
-    )
+            keys.append(schema.of(item))
+    return keys

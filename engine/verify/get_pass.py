@@ -87,7 +87,8 @@ class GetPass:
         expected, schema = looked.expected, desk.schema
         hashes = expected.hashes(schema).tolist()
         contents = expected.contents(keeps=desk.keeps).tolist()
-        items = await self._reader.get(expected.keys)
+        keys = [schema.of(key) for key in expected.keys]
+        items = await self._reader.get(keys)
         found = dict(zip(key_hashes(items, schema).tolist(), items, strict=True))
         tallies: Counter[str] = Counter()
         suspects = []
@@ -102,12 +103,10 @@ class GetPass:
             )
             if verdict in ("missing", "mismatched", "extra"):
                 target = ABSENT if actual is None else int(content_hashes([actual])[0])
-                suspects.append(
-                    Suspect(self._next_place, key_hash, contents[at], target, dict(expected.keys[at]))
-                )
+                suspects.append(Suspect(self._next_place, key_hash, contents[at], target, dict(keys[at])))
             else:
                 tallies[verdict] += 1
-        tallies.update(rows=batch.rows.num_rows, dead_lettered=expected.dead, items=expected.items_made)
+        tallies.update(rows=batch.rows.num_rows, dead_lettered=len(looked.encoded.dead_letters))
         self._book.begin()
         self._book.add_place(self._next_place, Place(desk.number) if desk.ordered else place)
         self._book.suspect(suspects)

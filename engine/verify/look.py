@@ -135,7 +135,7 @@ async def _compare(
     if not chosen:
         return []
     contents = expected.contents(keeps=desk.keeps)
-    keys = [expected.keys[at] for at in chosen]
+    keys = [schema.of(expected.keys[at]) for at in chosen]
     found = await _found(looks, keys)
     again, differing = [], []
     for at, key in zip(chosen, keys, strict=True):

@@ -45,7 +45,7 @@ class Repairs:
             own = target.encode(looked.batch, desk.line.transform(looked.batch))
         wanted = looked.encoded.key_hashes[chosen]
         await target.write(subset(own, np.flatnonzero(np.isin(own.key_hashes, wanted)).tolist()))
-        keys = [expected.keys[at] for at in chosen]
+        keys = [schema.of(expected.keys[at]) for at in chosen]
         items = await self.reader.get(keys)
         found = dict(zip(key_hashes(items, schema).tolist(), items, strict=True))
         for at, key_hash in zip(chosen, key_hashes(keys, schema).tolist(), strict=True):

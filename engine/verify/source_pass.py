@@ -7,16 +7,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.batch import Batch, Cursor, Segment
+from engine.batch import Cursor, Segment
 from engine.contracts import SegmentState
 from engine.tasks import together
 from engine.verify.book import Book, Place
 from engine.verify.desk import Desk
-from engine.verify.digests import UNKNOWN, key_hashes
 from engine.verify.index import Parts, Records
 
 SEGMENT_ROWS = 50_000
@@ -72,18 +70,17 @@ class SourcePass:
         async with aclosing(desk.source.read(segment, at)) as batches:
             async for batch in batches:
                 made = await asyncio.get_running_loop().run_in_executor(
-                    desk.line.threads, _digested, desk, batch
+                    desk.line.threads, desk.digest_now, batch
                 )
                 after = segment.after if at is None else at
                 number = self._place(
                     Place(desk.number) if desk.ordered else Place(desk.number, after, batch.end)
                 )
                 at = batch.end
-                self._parts.add(replace(made.records, places=np.full(len(made.records), number, np.uint32)))
+                self._parts.add(Records(made.keys, made.contents, np.full(len(made.keys), number, np.uint32)))
                 self._positions[desk.number, segment.number] = (at, False)
                 self._tallies["rows"] += batch.rows.num_rows
                 self._tallies["dead_lettered"] += made.dead
-                self._tallies["items"] += made.items
                 self._told(batch.rows.num_rows)
                 if self._parts.full:
                     self._flush()
@@ -120,24 +117,3 @@ async def segments_wanted(desk: Desk) -> int:
     if desk.ordered:
         return 1
     return SEGMENTS_MAX if rows is None else max(1, min(SEGMENTS_MAX, rows // SEGMENT_ROWS))
-
-
-@dataclass(frozen=True, slots=True)
-class _Digested:
-    """A batch as hashes, without its place."""
-
-    records: Records
-    dead: int
-    items: int
-
-
-def _digested(desk: Desk, batch: Batch) -> _Digested:
-    """Return a batch's items as hashes; dead letters first, so that an item of the same key wins."""
-    expected, schema = desk.look_now(batch).expected, desk.schema
-    keys, contents = expected.hashes(schema), expected.contents(keeps=desk.keeps)
-    if expected.dead_keys:
-        dead = key_hashes(expected.dead_keys, schema)
-        keys = np.concatenate([dead, keys])
-        contents = np.concatenate([np.full(len(dead), UNKNOWN, np.uint64), contents])
-    records = Records(keys, contents, np.empty(0, np.uint32))
-    return _Digested(records, expected.dead, expected.items_made)

@@ -34,7 +34,7 @@ def test_a_verification_that_failed_goes_on_and_finds_the_same(
     loaded.set(7, email={"S": "changed"})
     loaded.delete(9)
     loaded.put("ORDER#777777", email={"S": "no row"})
-    scan, look_now = readers.Reader.scan, source_pass.Desk.look_now
+    scan, digest_now = readers.Reader.scan, source_pass.Desk.digest_now
     left = [passes]
 
     def used_up():
@@ -49,10 +49,10 @@ def test_a_verification_that_failed_goes_on_and_finds_the_same(
 
     def looked(self, batch):
         used_up()
-        return look_now(self, batch)
+        return digest_now(self, batch)
 
     monkeypatch.setattr(readers.Reader, "scan", scanned)
-    monkeypatch.setattr(source_pass.Desk, "look_now", looked)
+    monkeypatch.setattr(source_pass.Desk, "digest_now", looked)
     stops = 0
     while True:
         left[0] = passes * 4
