@@ -27,6 +27,8 @@ CONTAINER_BYTES: Final = 3
 ELEMENT_BYTES: Final = 1
 """What each element of a list or a map takes beside itself."""
 
+_NUMBER_BYTES_MAX: Final = 21
+"""What a number takes at most, as DynamoDB Local shows: 38 digits in 20 pairs hide the sign."""
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?", re.ASCII)
 _EXACT: Final = Context(prec=NUMBER_DIGITS_MAX)
 
@@ -121,7 +123,8 @@ def number(text: Any) -> tuple[str, int]:
     if digits > NUMBER_DIGITS_MAX:
         raise invalid("Attempting to store more than 38 significant digits in a Number")
     plain = format(exact.normalize(_EXACT), "f")
-    return plain, _number_size(magnitude, magnitude - digits + 1) + (exact < 0)
+    size = _number_size(magnitude, magnitude - digits + 1) + (exact < 0)
+    return plain, min(size, _NUMBER_BYTES_MAX)
 
 
 def _number_size(first: int, last: int) -> int:

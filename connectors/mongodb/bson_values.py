@@ -17,7 +17,7 @@ from bson.decimal128 import Decimal128
 from connectors.mongodb.extended import extended
 from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
 from engine.wire.fragments import measured
-from engine.wire.numbers import number, number_size
+from engine.wire.numbers import number, plain_size
 
 # Source: https://bsonspec.org/spec.html
 DOUBLE, STRING, DOCUMENT, ARRAY, BINARY, UNDEFINED, OBJECT_ID, BOOL, DATE, NULL = range(1, 11)
@@ -272,7 +272,7 @@ def _known_name(raw: bytes) -> str | None:
 def _integer(value: int) -> tuple[str, int]:
     """Return an integer's text and its size."""
     text = str(value)
-    return text, number_size(len(text.strip("-0")), negative=value < 0) if value else 1
+    return text, plain_size(text)
 
 
 def _attribute(value: Any) -> Any:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from connectors.mongodb import bson_values as bson
 from connectors.mongodb.bson_values import WHOLE_DOUBLE_MAX, YEAR_1_MS, YEAR_10000_MS, Walk
 from connectors.mongodb.shapes import Leaf, Octets, Places, int32_at
+from engine.wire import number_sizes
 
 Piece: TypeAlias = "str | pl.Series"
 Sizes: TypeAlias = "int | npt.NDArray[np.int64]"
@@ -124,13 +125,7 @@ def _strings(at: Places, octets: Octets, data: bytes) -> Part:
 
 def _integers(values: Places) -> Part:
     texts = pl.Series(values).cast(pl.String)
-    return Part(('{"N":"', texts, '"}'), _number_sizes(texts, values < 0))
-
-
-def _number_sizes(texts: pl.Series, negative: npt.NDArray[np.bool_]) -> Places:
-    digits = texts.str.replace(".", "", literal=True).str.strip_chars("-0").str.len_bytes().to_numpy()
-    counted = (digits.astype(np.int64) + 1) // 2 + 1 + negative  # as numbers.number_size has it
-    return np.where(digits > 0, counted, 1)
+    return Part(('{"N":"', texts, '"}'), number_sizes.whole(texts))
 
 
 def _doubles(values: npt.NDArray[np.float64], shape: Leaf, data: bytes) -> Part:
@@ -139,7 +134,7 @@ def _doubles(values: npt.NDArray[np.float64], shape: Leaf, data: bytes) -> Part:
     if not plain.all():
         return one_by_one(bson.DOUBLE, shape.at.tolist(), data)
     texts = pl.Series(values + 0.0).cast(pl.String).str.strip_suffix(".0")
-    return Part(('{"N":"', texts, '"}'), _number_sizes(texts, values < 0))
+    return Part(('{"N":"', texts, '"}'), number_sizes.plain(texts))
 
 
 def _dates(ms: Places, shape: Leaf, data: bytes) -> Part:

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from engine.kinds import DOCUMENT_TYPE, Decimal, Kind, Scalar
-from engine.wire.numbers import number, number_size
+from engine.wire.numbers import number, plain_size
 
 LEVELS_MAX = 64
 """Nesting at which a document isn't taken apart any more; well over what DynamoDB takes."""
@@ -231,7 +231,7 @@ class _TextTree(_Tree):
 def _integer(value: int) -> tuple[dict[str, str], int]:
     """Return an integer of at most 64 bits as an attribute value, and its size."""
     text = str(value)
-    return {"N": text}, number_size(len(text.strip("-0")), negative=value < 0) if value else 1
+    return {"N": text}, plain_size(text)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
-from engine.wire.numbers import number, number_size
+from engine.wire.numbers import number, plain_size
 
 Row: TypeAlias = dict[str, Any]
 """One value of kinds.DOCUMENT_TYPE, as Polars hands it to Python."""
@@ -143,10 +143,7 @@ def _row(value: Any, flaw: str | None) -> Row:
 
 
 def _number_size(text: str) -> int:
-    if "E" in text or "e" in text:
-        return number(text).size
-    digits = text.lstrip("-").replace(".", "").strip("0")
-    return number_size(len(digits), negative=text.startswith("-")) if digits else 1
+    return number(text).size if "E" in text or "e" in text else plain_size(text)
 
 
 def _binary_size(base64: str) -> int:

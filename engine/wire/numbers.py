@@ -14,6 +14,11 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWo
 """
 MAGNITUDE_MIN, MAGNITUDE_MAX = -130, 125
 """Power of ten of an N's first significant digit: 1E-130 to 9.99…E+125. Source: as DIGITS_MAX."""
+NUMBER_SIZE_MAX = 21
+"""What an N counts at most; 38 digits and a sign in 20 pairs leave the sign's byte out.
+
+Source: what DynamoDB Local charges.
+"""
 PLAIN_LENGTH_MAX = 40
 """Longer texts are written with an exponent; any 38 digits with a sign and a point fit without."""
 
@@ -59,18 +64,31 @@ def number(text: str) -> Number:
     negative = sign == "-"
     return Number(
         ("-" if negative else "") + _spelled(significant, exponent, magnitude),
-        number_size(len(significant), negative=negative),
+        number_size(magnitude, exponent, negative=negative),
         None,
     )
 
 
-def number_size(digits: int, *, negative: bool) -> int:
-    """Return what an N with so many significant digits counts: a byte for two of them, and one more.
+def number_size(first: int, last: int, *, negative: bool) -> int:
+    """Return what an N counts whose first and last significant digits stand at these powers of ten.
 
+    A byte for each pair of digits, paired from the point, and one more: 15 counts 2, and 1.5 counts 3.
     Units: bytes; a negative number has one more for its sign.
-    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html;
+    how digits are paired is what DynamoDB Local charges.
     """
-    return (digits + 1) // 2 + 1 + negative
+    return min(first // 2 - last // 2 + 2 + negative, NUMBER_SIZE_MAX)
+
+
+def plain_size(text: str) -> int:
+    """Return what a decimal without an exponent counts; zeros at its ends don't matter. Units: bytes."""
+    whole, _, fraction = text.lstrip("-").partition(".")
+    digits = whole + fraction
+    ending = len(digits) - len(digits.rstrip("0"))
+    if ending == len(digits):
+        return 1
+    first = len(digits.lstrip("0")) - len(fraction) - 1
+    return number_size(first, ending - len(fraction), negative=text[0] == "-")
 
 
 def _spelled(digits: str, exponent: int, magnitude: int) -> str:

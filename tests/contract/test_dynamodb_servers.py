@@ -406,6 +406,8 @@ SIZES: Mapping[str, dict[str, Any]] = {
     "zero": {"N": "0"},
     "small": {"N": "0.0012"},
     "odd": {"N": "12345.67"},
+    "pair over the point": {"N": "1.5"},
+    "pair before it": {"N": "15"},
     "text": {"S": "aé😀"},
     "binary": {"B": b"\x00\x01\x02"},
     "list": {"L": [{"S": "a"}, {"L": []}, {"NULL": True}]},

@@ -8,15 +8,18 @@ from typing import Any
 
 import botocore.session
 import orjson
+import polars as pl
 import pyarrow as pa
 from botocore.serialize import create_serializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.simulator.values import number as simulated
 from engine.contracts import DELETE
 from engine.kinds import Decimal, Document, ListOf, Scalar, SetOf, StructOf
+from engine.wire import number_sizes
 from engine.wire.documents import documents_from_json, documents_from_text_json
-from engine.wire.numbers import number
+from engine.wire.numbers import number, plain_size
 from tests.support.items import encoded, index, puts, rule_items, table_info
 
 _OPERATION = botocore.session.get_session().get_service_model("dynamodb").operation_model("BatchWriteItem")
@@ -167,8 +170,12 @@ def size_of(value):
         case "B":
             return len(content)
         case "N":
-            digits = "".join(map(str, content.as_tuple().digits)).strip("0")
-            return -(-len(digits) // 2) + 1 + (content < 0)
+            plain = format(content.copy_abs(), "f") if content else ""
+            whole, _, fraction = plain.partition(".")
+            pairs = "0" * (len(whole) % 2) + whole + fraction + "0" * (len(fraction) % 2)
+            hundreds = [pairs[place : place + 2] for place in range(0, len(pairs), 2)]  # base 100
+            taken = [place for place, digits in enumerate(hundreds) if digits != "00"]
+            return min(1 + (taken[-1] - taken[0] + 1 if taken else 0) + (content < 0), 21)
         case "BOOL" | "NULL":
             return 1
         case "L":
@@ -347,6 +354,13 @@ def test_equal_numbers_have_one_text_and_it_is_exact(text):
     assert Exact(found.text) == value
     assert found.text == number(f"{value:E}").text == number(f"{value:f}").text
     assert found.size == size_of({"N": value})
+    column = pl.Series(["100", found.text, None, found.text])
+    assert number_sizes.exact(column).to_list() == [2, found.size, 0, found.size]
+    assert number_sizes.exact(column[1:2]).to_list() == [found.size]
+    assert found.size <= number_sizes.bounds(column)[1]
+    if "E" not in found.text:
+        assert plain_size(found.text) == found.size
+    assert simulated(found.text)[1] == found.size, "the simulator charges the same"
 
 
 @settings(deadline=None)

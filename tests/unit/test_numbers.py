@@ -5,6 +5,7 @@ import pytest
 
 from connectors.dynamodb.encoding import numbers
 from engine.kinds import Decimal, Scalar
+from engine.wire import number_sizes
 from engine.wire.numbers import number
 
 
@@ -15,16 +16,23 @@ from engine.wire.numbers import number
         ("-0.000", "0", 1),
         ("0e99999999999", "0", 1),
         ("12.50", "12.5", 3),
+        ("1.5", "1.5", 3),
+        ("15", "15", 2),
+        ("-1.5", "-1.5", 4),
+        ("123.456", "123.456", 5),
+        ("0.00012", "0.00012", 3),
+        ("1010", "1010", 3),
+        ("-1." + "1" * 37, "-1." + "1" * 37, 21),
         ("100", "100", 2),
         ("+007", "7", 2),
         (".5", "0.5", 2),
         ("5.", "5", 2),
-        ("-1.5e30", "-1500000000000000000000000000000", 3),
+        ("-1.5e30", "-1500000000000000000000000000000", 4),
         ("1e39", "1" + "0" * 39, 2),
         ("1e40", "1E+40", 2),
         ("12e-40", "1.2E-39", 2),
         ("1E-130", "1E-130", 2),
-        ("1.5E-130", "1.5E-130", 2),
+        ("1.5E-130", "1.5E-130", 3),
         ("-" + "9" * 38 + "e88", "-9." + "9" * 37 + "E+125", 21),
         ("0." + "0" * 20 + "1" * 38, "1." + "1" * 37 + "E-21", 20),
         ("1" + "0" * 60 + ".0", "1E+60", 2),
@@ -33,6 +41,7 @@ from engine.wire.numbers import number
 def test_a_number_is_its_shortest_exact_text(text, shortest, size):
     assert number(text) == (shortest, size, None)
     assert number(shortest) == (shortest, size, None)
+    assert number_sizes.exact(pl.Series(["7.5", None, shortest])).to_list() == [3, 0, size]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Numbers in columns: shortest exact texts and sizes, value by value only where a value is irregular.
+"""Numbers in columns: shortest exact texts, value by value only where a value is irregular.
 
 Invariant: the texts are those of engine.wire.numbers, whichever way they were found.
 """
@@ -6,7 +6,6 @@ Invariant: the texts are those of engine.wire.numbers, whichever way they were f
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from engine.kinds import Decimal, Kind, Scalar
@@ -17,10 +16,7 @@ _PLAIN = r"^(?:-?[1-9][0-9]*(?:\.[0-9]+)?|0(?:\.[0-9]+)?|-0\.[0-9]*[1-9][0-9]*)$
 _PLAIN_LENGTH_MAX = (
     38  # so many characters hold no more digits than an N, and engine.wire.numbers prints them plain
 )
-_MANTISSA = r"^([^E]*)"
 _AFTER_DIGITS = ":"  # sorts behind every character of a plain decimal, before every letter
-NUMBER_SIZE_MAX = 21
-"""What an N of 38 digits and a sign adds to an item's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +52,3 @@ def _without_trailing_zeros(values: pl.Series) -> pl.Series:
         return values
     cut = values.str.strip_chars_end("0").str.strip_chars_end(".")
     return cut if pointed.all() else cut.zip_with(pointed.fill_null(False), values)
-
-
-def sizes(text: pl.Series) -> pl.Series:
-    """Return what each shortest text counts: see engine.wire.numbers.number_size. Units: bytes."""
-    if text.str.contains("E", literal=True).any():
-        text = text.str.extract(_MANTISSA)
-    digits = text.str.strip_chars("-0.")
-    count = digits.str.len_bytes()
-    pointed = digits.str.contains(".", literal=True)
-    if pointed.any():
-        count = count - pointed.cast(pl.UInt32)
-    size = (count + 1) // 2 + 1
-    negative = text.str.starts_with("-")
-    return size + negative.cast(pl.UInt32) if negative.any() else size
-
-
-def size_bounds(text: pl.Series) -> pl.Series:
-    """Return at least what each shortest text counts, and at most NUMBER_SIZE_MAX too much. Units: bytes."""
-    lengths = text.str.len_bytes()
-    known = lengths if lengths.null_count() == 0 else lengths.fill_null(0)
-    return pl.Series(np.minimum((known.to_numpy() >> 1) + 2, NUMBER_SIZE_MAX))

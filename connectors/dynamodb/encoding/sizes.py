@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from connectors.dynamodb.encoding import numbers
 from connectors.dynamodb.encoding.values import NULL_SIZE, Values
 from connectors.dynamodb.limits import ITEM_BYTES_MAX, WRITE_UNIT_BYTES
+from engine.wire import number_sizes
+from engine.wire.numbers import NUMBER_SIZE_MAX
 
 Sizes = npt.NDArray[np.int64]
 
@@ -30,7 +31,7 @@ class Sized:
 def item_sizes(attributes: Sequence[Sized]) -> Sizes:
     """Return the size of every item; numbers may count too much where that changes nothing."""
     sizes = _sizes(attributes, None)
-    slack = numbers.NUMBER_SIZE_MAX * sum(attribute.values.size is None for attribute in attributes)
+    slack = NUMBER_SIZE_MAX * sum(attribute.values.size is None for attribute in attributes)
     if slack:
         matters = (write_units(sizes) != write_units(sizes - slack)) | (sizes > ITEM_BYTES_MAX)
         if matters.any():
@@ -54,7 +55,7 @@ def _sizes(attributes: Sequence[Sized], rows: pl.Series | None) -> Sizes:
             text = text.gather(rows)
             size = size.gather(rows) if isinstance(size, pl.Series) else size
         if size is None:
-            size = numbers.size_bounds(text) if rows is None else numbers.sizes(text)
+            size = number_sizes.bounds(text) if rows is None else number_sizes.exact(text)
         total += _with_name(attribute, text, size)
     return total
 

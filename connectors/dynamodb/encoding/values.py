@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from connectors.dynamodb.encoding import numbers
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
+from engine.wire import number_sizes
 from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
 
 NULL_WIRE = '{"NULL":true}'
@@ -55,7 +56,7 @@ class Values:
     def exact_size(self) -> pl.Series:
         """The size of each value; what it is for a missing one means nothing."""
         if self.size is None:
-            return numbers.sizes(self.text)
+            return number_sizes.exact(self.text)
         return pl.repeat(self.size, len(self.text), eager=True) if isinstance(self.size, int) else self.size
 
     @property
@@ -134,7 +135,7 @@ def _numbers(values: pl.Series, kind: Kind, options: ValueOptions) -> Values:
     bad = pl.Series(rows, dtype=pl.UInt32)
     raw = values.gather(bad)
     wire = _joined('{"N":"', found.text, '"}').scatter(bad, _joined('{"S":"', escaped(raw), '"}'))
-    size = numbers.sizes(found.text).scatter(bad, raw.str.len_bytes())
+    size = number_sizes.exact(found.text).scatter(bad, raw.str.len_bytes())
     return Values("", wire, "", size, 0, _unless_strings(found.flaws, options))
 
 
