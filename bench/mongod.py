@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.servers import free_port, running, tools_dir
 from engine.errors import JobError
@@ -78,12 +79,12 @@ def mongod(data_dir: Path, *options: str) -> Iterator[str]:
     url = f"mongodb://127.0.0.1:{port}/"
     with running(command, port=port):
         if not options:
-            with MongoClient(url, directConnection=True) as client:
+            with MongoClient[dict[str, Any]](url, directConnection=True) as client:
                 members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
                 if not (data_dir / ".initiated").exists():
                     client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
                     (data_dir / ".initiated").touch()
             url += "?replicaSet=rs0"
-            with MongoClient(url) as client:
+            with MongoClient[dict[str, Any]](url) as client:
                 client.admin.command("ping")  # waits for the primary
         yield url
