@@ -23,6 +23,8 @@ BUSY_SHARE = 0.8
 SOURCE_SHARE = 0.8
 """The source is the bottleneck when the whole is about as fast as reading alone."""
 THROTTLED_SHARE = 0.005
+PACED_SHARE = 0.8
+"""A job that spends so much of what the target was found to take is held up by it, throttled or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,12 @@ def bottleneck(found: "Mapping[Stage, Figures]", cores: int) -> str:
     rate = told[NAMES["whole"]].items_per_s
     if whole.items == 0:
         return "No row becomes an item, so there is nothing to be fast at: look at `when` and the source."
-    if whole.requests and whole.throttled / whole.requests > THROTTLED_SHARE:
+    paced = whole.limit_wcu is not None and whole.wcu / whole.elapsed_s >= PACED_SHARE * whole.limit_wcu
+    if paced or (whole.requests and whole.throttled / whole.requests > THROTTLED_SHARE):
         limit = f" at about {whole.limit_wcu:,.0f} write units a second" if whole.limit_wcu else ""
         return (
-            f"The target's capacity is the bottleneck: it throttled {whole.throttled:,} of"
-            f" {whole.requests:,} requests and holds the job to {rate:,.0f} items/s{limit}."
+            f"The target's capacity is the bottleneck: it holds the job to {rate:,.0f} items/s{limit}"
+            f" ({whole.throttled:,} of {whole.requests:,} requests were throttled)."
         )
     busy = whole.cpu_s / whole.elapsed_s
     own = shares(list(told.values()))

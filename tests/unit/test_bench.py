@@ -117,6 +117,8 @@ def test_a_stage_costs_what_its_path_costs_more() -> None:
         ({"elapsed_s": 2.2, "cpu_s": 0.5}, "The source is"),
         ({"elapsed_s": 60.0}, "Waiting for the target's answers"),
         ({"elapsed_s": 60.0, "throttled": 4}, "The target's capacity"),
+        ({"elapsed_s": 60.0, "limit_wcu": 17.0}, "The target's capacity"),
+        ({"elapsed_s": 60.0, "limit_wcu": 9000.0}, "Waiting for the target's answers"),
         ({"items": 0}, "No row becomes an item"),
     ],
 )
