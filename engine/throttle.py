@@ -7,6 +7,7 @@ Invariant: a Pace never hands out more than its cap times the time that passed, 
 """
 
 from random import Random
+from typing import NamedTuple
 
 DEPTH_S = 0.1
 """How much of a second's rate may be spent at once: 1 % over the cap in 10 s."""
@@ -28,13 +29,18 @@ COLLAPSE_ANSWERS = 16
 COLLAPSE_SHARE = 0.5
 """When so many answers leave less than this share accepted, the rate falls to it at once."""
 
+FEW_SHARE = 0.9
+"""Fewer answers than that prove little: one in four rejected may be chance, so the step is no larger."""
+
 NOISE_MIN, NOISE_MAX = 0.002, 0.2
 NOISE_STEPS = 5
 NOISE_BELOW = 0.985
+NOISE_FALL = 0.6
 NOISE_HOLD_S, NOISE_HOLD_MAX_S = 10.0, 160.0
 """Rejections that stay the same share although the rate fell again and again aren't about the rate: a lasting
 fault would otherwise slow the run down to nothing. So many decreases in a row prove it, each below this share
-of the rate before it; it is believed for a time that doubles whenever it proves true again."""
+of the rate before it, or a fall of the rate by all of them together; it is believed for a time that doubles
+whenever it proves true again."""
 
 SAMPLE_S = 1.0
 """How far back the rate that the target takes is measured: this long up to twice as long."""
@@ -43,6 +49,23 @@ RATE_MIN = 1.0
 
 GRAIN = 1e-6
 """Write units that nobody waits for: less than the clock can tell apart."""
+
+
+class _Falls(NamedTuple):
+    """Decreases in a row: what they met in all, the first's share of rejections, the rate before them.
+
+    `alike`: each met about the first's share.
+    """
+
+    steps: int
+    accepted: float
+    rejected: float
+    first: float
+    rate: float
+    alike: bool
+
+
+_NO_FALLS = _Falls(0, 0.0, 0.0, 0.0, 0.0, alike=True)
 
 
 class Pace:
@@ -64,13 +87,13 @@ class Pace:
         "_ceiling",
         "_earlier",
         "_epoch",
+        "_falls",
         "_learned",
         "_noise",
         "_noise_hold_s",
         "_noise_until",
         "_plateau_s",
         "_rejected",
-        "_same",
         "_sampled_since",
         "_tokens",
         "rate",
@@ -81,8 +104,7 @@ class Pace:
         self._learned = self._ceiling = start
         self._age = self._plateau_s = plateau_s
         self._noise = self._noise_until = 0.0
-        self._same = (0, 0.0, 0.0)
-        """How many decreases in a row met the same share of rejections; that share; the rate before them."""
+        self._falls = _NO_FALLS
         self._noise_hold_s = NOISE_HOLD_S
         self._tokens = 0.0
         self._at = now
@@ -168,9 +190,11 @@ class Pace:
         if not collapsed and (seen_s < DECIDE_S or answers < DECIDE_ANSWERS):
             return
         if collapsed:
-            self._same = (0, 0.0, 0.0)
-        elif self._is_noise(1.0 - share, now):
+            self._falls = _NO_FALLS
+        elif self._is_noise(accepted, rejected, answers, now):
             return
+        elif answers < COLLAPSE_ANSWERS:
+            share = max(share, FEW_SHARE)
         offered = (accepted + rejected) / max(seen_s, 1e-3)
         # What was offered falls short of the rate a little by measuring, and much where we are the slow part.
         base = self._learned if offered > self._learned / 2 else offered
@@ -182,27 +206,36 @@ class Pace:
         self._forget()
         self._settle_rate()
 
-    def _is_noise(self, lost: float, now: float) -> bool:
+    def _is_noise(self, accepted: float, rejected: float, answers: int, now: float) -> bool:
         """Say whether a share of rejections is just how the target is, whatever the rate."""
+        lost = rejected / (accepted + rejected)
         if now >= self._noise_until:
             self._noise = 0.0
-        if lost <= 1.3 * self._noise:
+        few = answers < COLLAPSE_ANSWERS
+        if self._noise and lost <= (COLLAPSE_SHARE if few else 1.3 * self._noise):
             return True
-        steps, first, rate = self._same
         if self._learned == float("inf"):
             return False
-        if self._learned < self._ceiling * NOISE_BELOW and first / 2 <= lost <= first * 2 and steps:
-            self._same = (steps + 1, first, rate)
-        else:
-            self._same = (1, lost, self._learned)
-        if self._same[0] < NOISE_STEPS or not NOISE_MIN <= lost <= NOISE_MAX:
+        goes_on = self._falls.steps and self._learned < self._ceiling * NOISE_BELOW
+        falls = self._falls if goes_on else _NO_FALLS._replace(first=lost, rate=self._learned)
+        self._falls = falls = _Falls(
+            falls.steps + 1,
+            falls.accepted + accepted,
+            falls.rejected + rejected,
+            falls.first,
+            falls.rate,
+            falls.alike and falls.first / 2 <= lost <= falls.first * 2,
+        )
+        lost = falls.rejected / (falls.accepted + falls.rejected)
+        proved = falls.alike or self._learned <= NOISE_FALL * falls.rate
+        if falls.steps < NOISE_STEPS or not proved or not NOISE_MIN <= lost <= NOISE_MAX:
             return False
         self._noise = lost
         self._noise_until = now + self._noise_hold_s
         self._noise_hold_s = min(2 * self._noise_hold_s, NOISE_HOLD_MAX_S)
-        self._ceiling = self._learned = rate
+        self._ceiling = self._learned = falls.rate
         self._age = 2 * self._plateau_s
-        self._same = (0, 0.0, 0.0)
+        self._falls = _NO_FALLS
         self._settle_rate()
         return True
 

@@ -259,3 +259,16 @@ def test_pauses_grow_and_stay_within_their_bounds():
         pause_s = jittered(attempt, 0.02, 2.0, random)
         assert 0.02 <= pause_s <= min(2.0, 0.02 * 3**attempt)
     assert len({jittered(5, 0.02, 2.0, random) for _ in range(50)}) == 50
+
+
+def test_a_slow_run_is_not_slowed_to_nothing_by_chance_rejections() -> None:
+    """Few answers a second: one in four rejected is chance as often as not, and must not halve the rate."""
+    random = Random(3)
+    pace = Pace(0.0, start=500.0)
+    now, slowest = 0.0, pace.rate
+    for _ in range(2_000):
+        now += max(0.1, pace.wait_s(25.0, now))
+        rejected = 25.0 if random.random() < 0.06 else 0.0
+        pace.settle(pace.take(25.0, now), 25.0, 25.0 - rejected, rejected, now)
+        slowest = min(slowest, pace.rate)
+    assert slowest > 100.0
