@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from engine.batch import Counts
 from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
 from engine.meter import TABLE, quantile
-from engine.show.summary import KINDS, PASSED, duration, number
+from engine.show.summary import KINDS, PASSED, counted, duration, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -155,7 +155,7 @@ class PlainProgress:
                 self._started, self._pace, self._said_at_s = event, Pace(), None
                 self._say(title(event))
             case SegmentsPlanned(total, complete):
-                self._say(f"{self._job}: {number(total)} segments, {number(complete)} complete already")
+                self._say(f"{self._job}: {counted(total, 'segment')}, {number(complete)} complete already")
             case Notice(text, level):
                 self._say(f"{self._job}: {text}" if level == "info" else f"{self._job}: {level}: {text}")
             case Tick():
