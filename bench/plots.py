@@ -50,7 +50,7 @@ def _peers(contenders: Mapping[str, Any], out: Path) -> None:
         times = each["cpu_times_ours"]
         note = f"  {cost:,.1f} µs" + ("" if times == 1 else f"  ({times:,.0f} times ours)")
         axes.text(high[place] + cost, place, note, va="center")
-    axes.set_xlim(0, max(costs) * 1.3)
+    axes.set_xlim(0, max(costs) * 1.45)
     axes.set_xlabel("CPU per item, µs: the median, and the least and the most of all runs")
     figure.suptitle("PostgreSQL to a null target: items of 15 attributes, 500 bytes", x=0.01, ha="left")
     _save(figure, out / "peers.svg")
