@@ -39,10 +39,10 @@ EXIT_ORDER = (1, 130, 3, 0)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="backfill")
 def cli() -> None:
-    """Load a PostgreSQL table or query into DynamoDB: fast, resumable, with nothing lost.
+    """Load PostgreSQL tables and MongoDB collections into DynamoDB: fast, resumable, with nothing lost.
 
     Exit codes: 0 done; 1 failed, resumable; 2 the job file, the command line or the checkpoint doesn't fit;
-    3 done, with dead letters; 130 interrupted after a clean checkpoint.
+    3 done, with dead letters; 4 differences or losses found; 130 interrupted after a clean checkpoint.
     """
 
 
