@@ -29,7 +29,7 @@ COLLAPSE_ANSWERS = 16
 COLLAPSE_SHARE = 0.5
 """When so many answers leave less than this share accepted, the rate falls to it at once."""
 
-FEW_SHARE = 0.9
+FEW_SHARE = 0.75
 """Fewer answers than that prove little: one in four rejected may be chance, so the step is no larger."""
 
 NOISE_MIN, NOISE_MAX = 0.002, 0.2
