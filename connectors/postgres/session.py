@@ -25,10 +25,12 @@ Units: seconds. TCP_KEEPALIVE is what macOS calls TCP_KEEPIDLE. Source: tcp(7).
 """
 
 # SET LOCAL, not startup parameters, which poolers refuse. extra_float_digits > 0: shortest exact floats.
-# row_security off turns rows that a policy would hide into an error.
+# row_security off turns rows that a policy would hide into an error. array_nulls: arrays are split by a cast
+# to text[], in which NULL would otherwise be a text.
 SETTINGS = """
 SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
-SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL row_security = off;
+SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL array_nulls = on;
+SET LOCAL row_security = off;
 SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL lock_timeout = 0; SET LOCAL tcp_keepalives_idle = 60; SET LOCAL jit = off;
 """
