@@ -102,12 +102,15 @@ async def check_keys(connection: Any, shape: Shape) -> None:
 
 
 async def _check_reading(connection: Any, section: Section, origin: str) -> None:
-    """Let the server find what is wrong with rights or with `where`, so that the right key is named."""
+    """Let the server find what is wrong with rights or with `where`, so that the right key is named.
+
+    Without the driver's parameters, as COPY reads it: a $1 is an error here too.
+    """
     async with checking("source.table" if section.table else "source.query"):
-        await connection.fetch(f"EXPLAIN SELECT FROM {origin}")
+        await connection.execute(f"EXPLAIN SELECT FROM {origin}")
     if section.where:
         async with checking("source.where"):
-            await connection.fetch(f"EXPLAIN SELECT FROM {origin} WHERE {enclosed(section.where)}")
+            await connection.execute(f"EXPLAIN SELECT FROM {origin} WHERE {enclosed(section.where)}")
 
 
 async def _origin(connection: Any, section: Section) -> tuple[Relation, str, str]:
@@ -121,6 +124,8 @@ async def _origin(connection: Any, section: Section) -> tuple[Relation, str, str
             )
         if relation.kind not in _TABLES:
             raise JobError(f"source.table: {section.table} is not a table or view")
+        if not relation.columns:
+            raise JobError(f"source.table: {section.table} has no columns, so there is nothing to read")
         name = f"{identifier(relation.schema)}.{identifier(relation.name)}"
         return relation, name, identifier(relation.name)
     assert section.query is not None, "a source has a table or a query"

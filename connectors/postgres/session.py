@@ -43,6 +43,8 @@ _TLS_REFUSED = "rejected SSL upgrade"
 """In the ConnectionError that asyncpg raises. Source: asyncpg/connect_utils.py, TLSUpgradeProto."""
 _GONE_SNAPSHOT = ("42704", "22023", "55000")
 _WRONG_JOB = ("28", "3D", "42")
+_WRONG_SQL = (*_WRONG_JOB, "0A", "22", "25")
+"""Of a statement made from the job also: not supported, no value of that type, writes in a read-only view."""
 
 
 async def connect(url: str) -> Any:
@@ -120,7 +122,8 @@ def reason(error: BaseException) -> str:
     """Say an operating system's error in a few words."""
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(words.split()).lower()
 
 
 async def begin(connection: Any, snapshot: str | None) -> bool:
@@ -177,7 +180,7 @@ async def checking(key: str) -> AsyncIterator[None]:
             yield
     except PermanentError as error:
         cause = error.__cause__
-        if isinstance(cause, asyncpg.PostgresError) and str(cause.sqlstate).startswith(_WRONG_JOB):
+        if isinstance(cause, asyncpg.PostgresError) and str(cause.sqlstate).startswith(_WRONG_SQL):
             raise JobError(str(error)) from cause
         raise
 

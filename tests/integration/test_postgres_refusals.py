@@ -28,6 +28,15 @@ async def refusal(url: str, **section: Any) -> BackfillError:
         ({"table": "t", "watermark": "x"}, "source.watermark: t has no column x"),
         ({"table": "t", "where": "nome = 1"}, 'source.where: column "nome" does not exist'),
         ({"table": "t", "where": "id = ("}, "source.where: syntax error"),
+        ({"table": "t", "where": "id = 'one'"}, "source.where: invalid input syntax for type integer"),
+        ({"table": "t", "where": "id = $1"}, "source.where: there is no parameter $1"),
+        ({"table": "bare"}, "source.table: bare has no columns"),
+        ({"query": "SELECT $1 AS id", "key": ["id"]}, "source.query: there is no parameter $1"),
+        ({"query": "SELECT nextval('s') AS id", "key": ["id"]}, "cannot execute nextval() in a read-only"),
+        (
+            {"query": "WITH d AS (DELETE FROM t RETURNING id) SELECT * FROM d", "key": ["id"]},
+            "source.query: WITH clause containing a data-modifying statement",
+        ),
         ({"query": "SELECT 1 AS id; DROP TABLE t", "key": ["id"]}, "source.query"),
         ({"query": "SELECT 1 AS id, 2 AS id", "key": ["id"]}, "two columns are called id"),
         ({"query": "SELECT 1 AS id", "key": ["no"]}, "source.key: the query has no column no"),
@@ -36,7 +45,12 @@ async def refusal(url: str, **section: Any) -> BackfillError:
 async def test_what_the_job_names_wrongly_is_named(
     postgres_url: str, section: dict[str, Any], message: str
 ) -> None:
-    await execute(postgres_url, "CREATE TABLE t (id int PRIMARY KEY, name text, doc json)")
+    await execute(
+        postgres_url,
+        "CREATE TABLE t (id int PRIMARY KEY, name text, doc json)",
+        "CREATE TABLE bare ()",
+        "CREATE SEQUENCE s",
+    )
     error = await refusal(postgres_url, **section)
     assert isinstance(error, JobError)
     assert message in str(error)

@@ -267,7 +267,8 @@ async def test_settings_of_the_database_do_not_alter_what_is_read(postgres_url: 
         " EXECUTE format('ALTER DATABASE %I SET standard_conforming_strings = off', current_database());"
         " EXECUTE format('ALTER DATABASE %I SET array_nulls = off', current_database());"
         " EXECUTE format('ALTER DATABASE %I SET extra_float_digits = -10', current_database()); END $$",
-        "CREATE TABLE t (id text PRIMARY KEY, at timestamptz, d date, i interval, b bytea, f float8, l text[])",
+        "CREATE TABLE t"
+        " (id text PRIMARY KEY, at timestamptz, d date, i interval, b bytea, f float8, l text[])",
         "INSERT INTO t VALUES (E'back\\\\slash\\'', '2024-01-15 10:00+00', '2024-12-31', '1 day', '\\x00ff',"
         " 0.30000000000000004, ARRAY[NULL, 'NULL'])",
     )
