@@ -11,6 +11,12 @@ import pyarrow as pa
 _K = TypeVar("_K")
 _N = TypeVar("_N", int, float)
 
+DEAD_LETTER_HEAD_BYTES = 450
+"""What a dead letter holds besides its texts: the object, its dict and the heads of its strings, measured."""
+
+WIDEST_CHARACTER_BYTES = 4
+"""What a character takes in a string that isn't all ASCII, at most. Source: PEP 393."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -64,6 +70,15 @@ class DeadLetter:
     source_key: Mapping[str, str | None]
     item_json: str | None
     """The item as DynamoDB JSON text, `{"PK":{"S":…},…}`, or None when there is none."""
+
+    @property
+    def nbytes(self) -> int:
+        """What the letter holds in memory, in bytes, rounded up: the same figure in every process."""
+        key = (text or "" for pair in self.source_key.items() for text in pair)
+        texts = (self.detail, self.item_json or "", *key)
+        return DEAD_LETTER_HEAD_BYTES + sum(
+            len(text) * (1 if text.isascii() else WIDEST_CHARACTER_BYTES) for text in texts
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Invariant: connectors and their drivers are loaded only when a job names them.
 """
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from engine.job.hook import load_hook
 from engine.job.model import Job, MongoDBSource, PostgresSource
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate
+from engine.run.letters import LetterWindow
 from engine.run.pipeline import Line, Window
 
 CURSORS = 2
@@ -77,10 +79,17 @@ async def describe_table(job: Job) -> Any:
 
 @asynccontextmanager
 async def open_line(
-    job: Job, source: Source, table: Any, *, ordered: bool, notice: Callable[[str], None]
+    job: Job,
+    source: Source,
+    table: Any,
+    *,
+    ordered: bool,
+    notice: Callable[[str], None],
+    letters_bytes: float = math.inf,
 ) -> AsyncIterator[Line]:
     """Put the stages of this process together, and take them apart again.
 
+    `letters_bytes` bounds the dead letters that nobody has kept yet, where somebody tells what was.
     Raises: JobError when the rules don't fit the source's columns or the table's keys.
     """
     from connectors.dynamodb.target import open_target
@@ -103,6 +112,7 @@ async def open_line(
                 gate=KeyGate() if ordered else None,
                 threads=threads,
                 meter=meter,
+                letters=LetterWindow(letters_bytes),
             )
     finally:
         await target.close()

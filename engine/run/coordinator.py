@@ -1,7 +1,8 @@
 """Who reads which segment, and what of it is safe: hands out segments, gathers marks, checkpoints, ticks.
 
 Invariant: a mark counts only once its checkpoint transaction is durable; whatever a worker did beyond its
-last durable mark is done again after an interruption.
+last durable mark is done again after an interruption. What marks hold is bounded: a worker whose dead letters
+no checkpoint has kept yet reads no further (see letters.py).
 """
 
 import asyncio
@@ -18,11 +19,27 @@ from engine.contracts import CheckpointStore, RunState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Observer, SegmentTally, Tick
 from engine.meter import MeterTotals
-from engine.run.link import Advanced, Assign, Drain, Finished, Limit, NoMore, Noted, RunnerEnd, Ticked, Want
+from engine.run.letters import LETTERS_WINDOW_BYTES, weight
+from engine.run.link import (
+    Advanced,
+    Assign,
+    Drain,
+    Finished,
+    Kept,
+    Limit,
+    NoMore,
+    Noted,
+    RunnerEnd,
+    Ticked,
+    Want,
+)
 from engine.run.worker import Usage, describe
 
 CHECKPOINT_S = 1.0
 """How long marks may wait for their transaction: a second of work is what a crash costs at most."""
+
+LETTERS_CHECKPOINT_BYTES = LETTERS_WINDOW_BYTES // 2
+"""Dead letters that don't wait for the second to pass: their worker would soon have to."""
 
 EFFORT_CHECKPOINT_S = 10.0
 """How often the effort alone is made durable while no mark comes."""
@@ -35,12 +52,13 @@ DRAIN_S = 30.0
 
 @dataclass(slots=True)
 class Peer:
-    """A worker as the coordinator sees it."""
+    """A worker as the coordinator sees it. `letters_bytes`: its dead letters that wait for a checkpoint."""
 
     link: RunnerEnd
     totals: MeterTotals = field(default_factory=MeterTotals)
     usage: Usage = field(default_factory=lambda: Usage(0.0, 0))
     finished: bool = False
+    letters_bytes: int = 0
 
 
 class Coordinator:
@@ -73,7 +91,8 @@ class Coordinator:
         self._store_failed = False
         self._fault: Finished | None = None
         self._stop_asked = asyncio.Event()
-        self._over = asyncio.Event()
+        self._over = False
+        self._checkpoint_due = asyncio.Event()
 
     @property
     def fault(self) -> Finished | None:
@@ -100,7 +119,8 @@ class Coordinator:
         try:
             await self._until_over(conversations)
         finally:
-            self._over.set()  # not a cancel: it would tear a transaction whose marks are gone from the list
+            self._over = True  # not a cancel: it would tear a transaction whose marks are gone from the list
+            self._checkpoint_due.set()
             for task in (ticks, *conversations):
                 task.cancel()
             await asyncio.gather(checkpoints, ticks, *conversations, return_exceptions=True)
@@ -135,7 +155,7 @@ class Coordinator:
                 case Want():
                     self._assign(peer)
                 case Advanced(mark):
-                    self._marks.append(mark)
+                    self._gather(peer, mark)
                 case Ticked(totals, cpu_s, peak_rss_bytes):
                     peer.totals, peer.usage = totals, Usage(cpu_s, peak_rss_bytes)
                 case Noted(text):
@@ -149,6 +169,12 @@ class Coordinator:
                     why = "a worker process died; nothing acked is lost: run the same command to go on"
                     self._fail(Finished(PermanentError(why)))
         self._share_cap()
+
+    def _gather(self, peer: Peer, mark: Mark) -> None:
+        self._marks.append(mark)
+        peer.letters_bytes += weight(mark.dead_letters)
+        if peer.letters_bytes >= LETTERS_CHECKPOINT_BYTES:
+            self._checkpoint_due.set()
 
     def _assign(self, peer: Peer) -> None:
         if self._pending and not self._stopping:
@@ -170,15 +196,19 @@ class Coordinator:
         self.stop()
 
     async def _checkpoints(self) -> None:
-        while not self._over.is_set():
+        while not self._over:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHECKPOINT_S):
-                    await self._over.wait()
+                    await self._checkpoint_due.wait()
+            self._checkpoint_due.clear()
             await self._checkpoint(force=time.monotonic() - self._durable_at > EFFORT_CHECKPOINT_S)
 
     async def _checkpoint(self, *, force: bool) -> None:
         """Make the gathered marks durable; only then do they count. A store that failed isn't asked again."""
         marks, self._marks = self._marks, []
+        letters_bytes = [peer.letters_bytes for peer in self._peers]
+        for peer in self._peers:
+            peer.letters_bytes = 0
         if self._store_failed or not (marks or force):
             return
         try:
@@ -194,6 +224,9 @@ class Coordinator:
             self._counts += mark.counts
             if mark.done:
                 self._running.discard(mark.segment)
+        for peer, nbytes in zip(self._peers, letters_bytes, strict=True):
+            if nbytes and not peer.finished:
+                peer.link.send(Kept(nbytes))
 
     def effort(self) -> Effort:
         """Add up what the run has cost since this process took it up, over its workers."""

@@ -36,6 +36,13 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Runner → worker: a checkpoint has kept dead letters of yours. Units: bytes, see LetterWindow."""
+
+    letters_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Runner → worker: read no further, finish what is in flight."""
 
@@ -76,7 +83,7 @@ class Finished:
     traceback: str | None = None
 
 
-ToWorker: TypeAlias = Assign | NoMore | Limit | Drain
+ToWorker: TypeAlias = Assign | NoMore | Limit | Kept | Drain
 ToRunner: TypeAlias = Want | Advanced | Ticked | Noted | Finished
 
 

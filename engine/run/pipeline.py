@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from engine.batch import Batch, Cursor, EncodedBatch, Mark, Segment
 from engine.contracts import Source, Target, Transform
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate, Place
+from engine.run.letters import LetterWindow
 from engine.state.ledger import Ledger, Ticket
 
 
@@ -62,7 +63,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The stages that every batch of this process passes. `gate` is set where item keys may repeat."""
+    """The stages that every batch of this process passes.
+
+    `gate` is set where item keys may repeat, `letters` bounded where somebody gives back what was kept.
+    """
 
     source: Source
     transform: Transform
@@ -71,6 +75,7 @@ class Line:
     gate: KeyGate | None
     threads: Executor
     meter: Meter
+    letters: LetterWindow = field(default_factory=LetterWindow)
 
 
 async def run_segment(
@@ -87,7 +92,7 @@ async def run_segment(
     """
     ledger = Ledger(segment.number, after)
     async with asyncio.TaskGroup() as deliveries, aclosing(_timed(line, segment, after)) as batches:
-        while isinstance(batch := await _next(batches, stopping), Batch):
+        while isinstance(batch := await _next(line, batches, stopping), Batch):
             await line.window.enter(batch.nbytes)
             place = line.gate.reserve() if line.gate is not None else None
             deliveries.create_task(_deliver(line, batch, ledger, ledger.open(batch), place, emit))
@@ -102,14 +107,17 @@ class _NoBatch(Enum):
     STOPPED = "nothing more is to be read"
 
 
-async def _next(batches: AsyncGenerator[Batch, None], stopping: asyncio.Event) -> Batch | _NoBatch:
-    """Return the next batch, or why there is none.
+async def _next(
+    line: Line, batches: AsyncGenerator[Batch, None], stopping: asyncio.Event
+) -> Batch | _NoBatch:
+    """Return the next batch once there is room for its dead letters, or why there is none.
 
-    Once `stopping` is set, a read under way is given up: it may wait for a server that is away, or for a
-    long sort.
+    Once `stopping` is set, a read under way is given up: it may wait for a server that is away, for a long
+    sort, or for a slow checkpoint.
     """
 
     async def read() -> Batch | _NoBatch:
+        await line.letters.room()
         return await anext(batches, _NoBatch.ENDED)
 
     if stopping.is_set():
@@ -149,11 +157,13 @@ async def _deliver(
         encoded = prepared.encoded
         line.meter.stage_s["transform"] += prepared.transform_s
         line.meter.stage_s["encode"] += prepared.encode_s
+        line.letters.hold(encoded.dead_letters)
         if line.gate is not None and place is not None:
             await line.gate.enter(place, frozenset(encoded.key_hashes.tolist()))
         began = perf_counter()
         report = await line.target.write(encoded)
         line.meter.stage_s["write"] += perf_counter() - began
+        line.letters.hold(report.dead_letters)
         line.meter.items_coalesced += encoded.coalesced
         for letter in (*encoded.dead_letters, *report.dead_letters):
             line.meter.dead_lettered[letter.reason] += 1

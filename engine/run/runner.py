@@ -33,6 +33,7 @@ from engine.report import (
 from engine.rules.uniqueness import ordered_reason
 from engine.run import connect, processes
 from engine.run.coordinator import Coordinator
+from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import RunnerEnd, queue_link
 from engine.run.pipeline import Line
 from engine.run.worker import Usage, work
@@ -161,7 +162,14 @@ async def _prepare(
         voice.note(why_ordered)
     ordered = why_ordered is not None
     line = await stack.enter_async_context(
-        connect.open_line(job, source, table, ordered=ordered, notice=voice.warn)
+        connect.open_line(
+            job,
+            source,
+            table,
+            ordered=ordered,
+            notice=voice.warn,
+            letters_bytes=LETTERS_WINDOW_BYTES,
+        )
     )
     return _Prepared(job, options, store, source, table, line, ordered, prints)
 

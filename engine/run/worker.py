@@ -10,7 +10,19 @@ from dataclasses import dataclass
 
 from engine.batch import Mark
 from engine.errors import BackfillError, PermanentError
-from engine.run.link import Advanced, Assign, Drain, Finished, Limit, NoMore, Noted, Ticked, Want, WorkerEnd
+from engine.run.link import (
+    Advanced,
+    Assign,
+    Drain,
+    Finished,
+    Kept,
+    Limit,
+    NoMore,
+    Noted,
+    Ticked,
+    Want,
+    WorkerEnd,
+)
 from engine.run.pipeline import Line, run_segment
 
 TICK_S = 0.5
@@ -87,6 +99,8 @@ async def _listen(
                 orders.put_nowait(order)
             case Limit(wcu_per_s):
                 line.target.limit(wcu_per_s)
+            case Kept(letters_bytes):
+                line.letters.give_back(letters_bytes)
             case Drain() | None:
                 stopping.set()
                 for _ in range(cursors):

@@ -13,6 +13,7 @@ from typing import NoReturn, cast
 import uvloop
 
 from engine.run import connect
+from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
 from engine.run.processes import Boot, usage
 from engine.run.worker import describe, work
@@ -45,7 +46,12 @@ async def serve(descriptor: int) -> None:
         source = await connect.open_source(boot.job, since=boot.ticket.since, ticket=boot.ticket)
         try:
             async with connect.open_line(
-                boot.job, source, boot.table, ordered=boot.ordered, notice=lambda text: link.send(Noted(text))
+                boot.job,
+                source,
+                boot.table,
+                ordered=boot.ordered,
+                notice=lambda text: link.send(Noted(text)),
+                letters_bytes=LETTERS_WINDOW_BYTES,
             ) as line:
                 await work(line, link, boot.cursors, usage)
         finally:

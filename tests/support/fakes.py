@@ -1,6 +1,7 @@
 """A source, a transform and a target in memory, whose behaviour a test scripts."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from engine.contracts import SourceTicket
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate
+from engine.run.letters import LetterWindow
 from engine.run.pipeline import Line, Window
 
 SCHEMA = RowSchema((Column("id", Scalar.INT),), ("id",), (frozenset({"id"}),))
@@ -132,7 +134,14 @@ class FakeTransform:
         return ()
 
 
-def line(source: FakeSource, target: FakeTarget, *, window: int = 2**20, ordered: bool = False) -> Line:
+def line(
+    source: FakeSource,
+    target: FakeTarget,
+    *,
+    window: int = 2**20,
+    ordered: bool = False,
+    letters_bytes: float = math.inf,
+) -> Line:
     return Line(
         source=source,
         transform=FakeTransform(),  # type: ignore[arg-type]
@@ -141,4 +150,5 @@ def line(source: FakeSource, target: FakeTarget, *, window: int = 2**20, ordered
         gate=KeyGate() if ordered else None,
         threads=ThreadPoolExecutor(2),
         meter=Meter(),
+        letters=LetterWindow(letters_bytes),
     )
