@@ -85,10 +85,15 @@ FROM pg_attribute AS a WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT
 ORDER BY a.attnum
 """
 
+# A column whose collation takes different texts for equal is only told apart by an index of that collation.
 _INDEXES = """
 SELECT i.indisprimary AS is_primary,
        (i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'
-        AND NOT i.indisexclusion) AS proves,
+        AND NOT i.indisexclusion AND NOT EXISTS (
+            SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[]) AS k (attnum, collation_oid)
+            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            JOIN pg_collation AS c ON c.oid = a.attcollation AND NOT c.collisdeterministic
+            WHERE k.collation_oid <> a.attcollation)) AS proves,
        ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n)
              LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
              WHERE k.n <= i.indnkeyatts ORDER BY k.n) AS columns

@@ -7,6 +7,7 @@ import pytest
 
 from connectors.postgres import segments
 from engine.errors import JobError
+from tests.support.own_postgres import own_postgres, system_binaries
 from tests.support.pg import batches, execute, ids, opened, read_all, rows
 
 pytestmark = pytest.mark.asyncio
@@ -152,6 +153,25 @@ async def test_identities_are_what_indexes_prove_and_no_more(postgres_url: str) 
     async with opened(postgres_url, table="parent", key=["id"]) as source:
         assert source.ticket.schema.identities == ()
         assert len(await rows(source)) == 2
+
+
+async def test_an_index_of_another_collation_does_not_prove_a_key_to_be_unique() -> None:
+    binaries = system_binaries()
+    if binaries is None:
+        pytest.skip("no system PostgreSQL is installed, and the embedded one has no ICU")
+    with own_postgres(binaries, "postgres") as server:
+        await execute(
+            server.url(),
+            "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            "CREATE TABLE t (id text COLLATE ci NOT NULL)",
+            'CREATE UNIQUE INDEX ON t (id COLLATE "C")',
+            "INSERT INTO t SELECT unnest(ARRAY['a', 'A', 'b', 'B', 'c'])",
+        )
+        async with opened(server.url(), table="t", key=["id"], batch_rows=1) as source:
+            (whole,) = await source.segments(1)
+            first, *others = await batches(source, whole)
+            rest = await batches(source, whole, first.end)
+            assert sum(part.rows.num_rows for part in rest) == sum(part.rows.num_rows for part in others)
 
 
 @pytest.mark.parametrize("partitioned", [False, True])
