@@ -43,11 +43,12 @@ def answered(*arguments: str) -> tuple[int, str, str]:
     import contextlib
     import io
 
-    from engine import cli
+    from engine.cli.options import Invocation
+    from engine.cli.program import answer
 
     out, complaint = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(complaint):
-        code = cli._answer(list(arguments), cli.Invocation())
+        code = answer(list(arguments), Invocation())
     return code, out.getvalue(), complaint.getvalue()
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from engine import cli
+from engine.cli.options import Invocation
+from engine.cli.program import answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Command:
         state = [] if command == "table create" else ["--state", str(self.state)]
         stdout, stderr = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-            code = cli._answer([*command.split(), str(path), *state, *others], cli.Invocation())
+            code = answer([*command.split(), str(path), *state, *others], Invocation())
         return Ended(code, stdout.getvalue(), stderr.getvalue())
 
     @property

@@ -14,6 +14,7 @@ import pytest
 
 import engine
 from engine import cli
+from engine.environment import cores
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Notice, RunEnded
 from engine.job.model import Job
@@ -171,7 +172,7 @@ def test_without_options_there_is_a_worker_per_core(
     backfill: Callable[..., Answer], runner: Any, job_file: Path
 ) -> None:
     backfill("run", job_file)
-    assert vars(runner.options) == {"state_dir": Path(".backfill"), "workers": cli.cores(), "fresh": False}
+    assert vars(runner.options) == {"state_dir": Path(".backfill"), "workers": cores(), "fresh": False}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from engine import cli
+from engine.cli.load import run
+from engine.cli.options import Invocation
 from engine.report import EXIT_CODES
 from engine.show.metrics import Metrics
 from tests.support.runs import run_started, tick, totals
@@ -88,7 +89,7 @@ def pods() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
 
 def parses(arguments: list[str]) -> bool:
     """Whether the command line takes these arguments."""
-    with cli.run.make_context("run", list(arguments), obj=cli.Invocation()) as context:
+    with run.make_context("run", list(arguments), obj=Invocation()) as context:
         return bool(context.params)
 
 

@@ -1,6 +1,6 @@
 """What commands have in common on the command line: the job, where its state is, how to print.
 
-Invariant: nothing heavy is imported here, so that `--help` answers at once.
+Invariant: as for the whole package, nothing heavy is imported.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,27 @@
+"""What commands do alike: load the job file, print JSON."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.environment import tune
+
+if TYPE_CHECKING:
+    from engine.job.model import Job
+
+
+def load_jobs(job_file: Path, overrides: Sequence[str], only: str | None) -> "Sequence[Job]":
+    """Load the jobs that the command line names, with the libraries set up for what follows."""
+    tune()
+    from engine.job import file as jobfile
+
+    return jobfile.load(job_file, overrides, os.environ, only=only)
+
+
+def print_json(objects: Sequence[Any], *, several: bool) -> None:
+    """Print one object: that of the one job, or those of several under `jobs`."""
+    click.echo(json.dumps({"jobs": objects} if several else objects[0], indent=2))

@@ -1,0 +1,97 @@
+"""The commands before a load: init, plan, table create, schema."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from engine.cli import options as given
+from engine.cli.jobs import load_jobs
+from engine.cli.options import options
+from engine.environment import cores, tune
+
+
+@click.command()
+@click.argument("url", metavar="URL")
+@click.option("--table", metavar="T", help="The table of a PostgreSQL database.")
+@click.option("--collection", metavar="C", help="The collection of a MongoDB database.")
+@click.option("--database", metavar="D", help="The MongoDB database; default: the URL's.")
+@given.verbose
+def init(url: str, table: str | None, collection: str | None, database: str | None) -> None:
+    """Look at a source and print a commented job file to start from; reads only."""
+    tune()
+    from engine.init import command
+
+    click.echo(command.run(url, table=table, collection=collection, database=database), nl=False)
+
+
+@click.command()
+@options(given.job, given.overrides, given.only)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    expose_value=False,
+    help="As for `run`; a plan reads no state.",
+)
+@click.option("--sample", type=click.IntRange(100, 10_000_000), help="Rows to measure; default: 30,000.")
+@click.option("--full", is_flag=True, help="Look at every row: exact counts, every key collision.")
+@click.option("--prices", type=click.Path(path_type=Path), help="A price list in place of the packaged one.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes of the run; default: the cores.")
+@options(given.as_json, given.verbose)
+def plan(
+    job_file: Path,
+    overrides: tuple[str, ...],
+    only: str | None,
+    sample: int | None,
+    full: bool,
+    prices: Path | None,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Say what a load will do, cost and lose; reads only.
+
+    Exit code 4: it would lose or overwrite something.
+    """
+    jobs = load_jobs(job_file, overrides, only)
+    from engine.plan import command
+
+    return command.run(
+        jobs,
+        sample=sample,
+        full=full,
+        prices=prices,
+        workers=workers or cores(),
+        as_json=as_json,
+    )
+
+
+@click.group()
+def table() -> None:
+    """Prepare target tables."""
+
+
+@table.command("create")
+@options(given.job, given.overrides, given.only, given.verbose)
+def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -> None:
+    """Create the target tables as the job describes them, and wait until they are active."""
+    jobs = load_jobs(job_file, overrides, only)
+    from connectors.dynamodb import table as tables
+
+    async def create() -> None:
+        done = []
+        for job in jobs:
+            if job.target not in done:
+                done.append(job.target)
+                await tables.create(job.target, lambda text: click.echo(f"backfill: {text}", err=True))
+
+    asyncio.run(create())
+
+
+@click.command()
+@given.verbose
+def schema() -> None:
+    """Print the JSON Schema of the job file, for editors."""
+    from engine.job.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

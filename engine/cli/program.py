@@ -1,0 +1,81 @@
+"""The program `backfill`: its commands in one group, and how each call ends.
+
+Invariant: every fault ends as one sentence on stderr, and an exit code of the contract. A new command is a
+function in the module of its kind, and a name in COMMANDS.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from engine import __version__
+from engine.cli import check, instruments, load, prepare
+from engine.cli.options import Invocation
+from engine.errors import BackfillError, JobError
+from engine.masking import mask
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+COMMANDS = (
+    prepare.init,
+    prepare.plan,
+    prepare.table,
+    prepare.schema,
+    load.run,
+    load.status,
+    check.verify,
+    check.redrive,
+    instruments.demo,
+    instruments.bench,
+    instruments.simulator,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="backfill")
+def backfill() -> None:
+    """Load PostgreSQL tables and MongoDB collections into DynamoDB: fast, resumable, with nothing lost.
+
+    Exit codes: 0 done; 1 failed, resumable; 2 the job file, the command line or the checkpoint doesn't fit;
+    3 done, with dead letters; 4 differences or losses found; 130 interrupted after a clean checkpoint.
+    """
+
+
+for command in COMMANDS:
+    backfill.add_command(command)
+
+
+def answer(arguments: Sequence[str] | None, invocation: Invocation) -> int:
+    """Run the command that the arguments name (None: argv) and return its exit code."""
+    try:
+        code = backfill.main(arguments, prog_name="backfill", standalone_mode=False, obj=invocation)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        return _complain(error.format_message(), error, invocation, JobError.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("backfill: interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BackfillError as error:
+        return _complain(str(error), error, invocation, error.exit_code)
+    except BrokenPipeError:
+        # Nobody reads stdout any more: without this the interpreter complains again while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except SystemExit:
+        raise
+    except BaseException as error:  # the last resort: a bug, or a panic of Polars, ends as a sentence too
+        what = f"internal error: {type(error).__name__}: {error}; please report this; -v shows the traceback"
+        return _complain(what, error, invocation, EXIT_FAILED)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(sentence: str, error: BaseException, invocation: Invocation, code: int) -> int:
+    if invocation.verbose:
+        click.echo(mask("".join(traceback.format_exception(error)), os.environ), err=True, nl=False)
+    click.echo(f"backfill: error: {mask(sentence, os.environ)}", err=True)
+    return code
