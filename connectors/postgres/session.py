@@ -5,15 +5,14 @@ a password.
 """
 
 import asyncio
-import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 
+from connectors.postgres.address import certificate_fault, for_driver, where
 from engine.errors import JobError, PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 15.0
@@ -42,6 +41,7 @@ _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 _TLS_REFUSED = "rejected SSL upgrade"
 """In the ConnectionError that asyncpg raises. Source: asyncpg/connect_utils.py, TLSUpgradeProto."""
 _GONE_SNAPSHOT = ("42704", "22023", "55000")
+_UNKNOWN_PARAMETER = "42704"
 _WRONG_JOB = ("28", "3D", "42")
 _WRONG_SQL = (*_WRONG_JOB, "0A", "22", "25")
 """Of a statement made from the job also: not supported, no value of that type, writes in a read-only view."""
@@ -54,12 +54,14 @@ async def connect(url: str) -> Any:
     """
     try:
         connection = await asyncpg.connect(
-            url,
+            for_driver(url),
             statement_cache_size=0,
             timeout=CONNECT_TIMEOUT_S,
             server_settings={"application_name": "backfill"},
         )
     except asyncpg.PostgresError as error:
+        if error.sqlstate == _UNKNOWN_PARAMETER:
+            raise JobError(f"source.url: the server refused it: {said(error)}; take it out") from error
         if str(error.sqlstate).startswith(_WRONG_JOB):
             raise JobError(
                 f"source.url: PostgreSQL refused the connection: {said(error)}; correct the user, the"
@@ -67,6 +69,8 @@ async def connect(url: str) -> Any:
             ) from error
         raise TransientError(f"source.url: PostgreSQL refused the connection: {said(error)}") from error
     except (OSError, EOFError, TimeoutError) as error:
+        if (fault := certificate_fault(url, error)) is not None:
+            raise JobError(f"source.url: {fault}") from error
         if _TLS_REFUSED in str(error):
             raise JobError(
                 f"source.url: the server at {where(url)} takes no SSL connections, which sslmode asks for;"
@@ -80,7 +84,9 @@ async def connect(url: str) -> Any:
         raise TransientError(
             f"source.url: no server at {where(url)} could be used ({type(error).__name__}); see that it is up"
         ) from error
-    except (asyncpg.InterfaceError, ValueError):
+    except (asyncpg.InterfaceError, ValueError) as error:
+        if (fault := certificate_fault(url, error)) is not None:
+            raise JobError(f"source.url: {fault}") from error
         # These messages may quote the URL, so neither the text nor the cause is passed on.
         raise JobError(
             "source.url: not a usable PostgreSQL URL; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -105,17 +111,6 @@ def _keep_alive(sock: socket.socket) -> None:
     for name, value in KEEPALIVE:
         if option := getattr(socket, name, None):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def where(url: str) -> str:
-    """Return host and port of a URL, and nothing else of it."""
-    authority = urlsplit(url).netloc
-    if "@" in url and "@" not in authority:
-        return "the given host"  # a bare / ? or # in a password has cut it in two
-    place = authority.rpartition("@")[2]
-    if place and re.fullmatch(r"[\w.,:\[\]-]+", place):
-        return place
-    return "the given host" if place else "the local socket"
 
 
 def reason(error: BaseException) -> str:

@@ -4,8 +4,6 @@ Invariant: every row of the snapshot is handed over exactly once per reading, wh
 positions are what the server printed.
 """
 
-import asyncio
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,23 +11,22 @@ from typing import Any
 
 import orjson
 
+from connectors.patience import PATIENCE_S, Patience
 from connectors.postgres import sampling
 from connectors.postgres import segments as cutting
+from connectors.postgres.address import where
 from connectors.postgres.blame import bad_text_column, is_bad_text
 from connectors.postgres.copy import Rows, copy
 from connectors.postgres.facts import facts
 from connectors.postgres.layout import check_keys, layout
-from connectors.postgres.session import abandon, begin, checking, connect, speaking, where
+from connectors.postgres.session import abandon, begin, checking, connect, speaking
 from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
 from connectors.postgres.sql import Shape, copy_sql, explain_sql, lookup_sql, sample_sql
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
-from engine.errors import JobError, PermanentError, RetriesExhausted, TransientError
+from engine.errors import JobError, PermanentError, TransientError
 from engine.job.model import PostgresSource as Section
 
-PATIENCE_S = 300.0
-"""How long a server that is away is waited for before the run stops, resumable."""
-BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 15.0
 IDLE_CONNECTIONS_MAX = 4
 LOOKUP_KEYS = 500
 """Keys of one lookup: the statement stays short, and the server can go by the index."""
@@ -194,12 +191,12 @@ class PostgresSource:
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost connections are mended inside."""
         sequence = 0
-        attempt = 0
-        deadline: float | None = None
+        patience = Patience(self._patience_s)
         while True:
             try:
                 async for part in self._pass(segment, after):
-                    sequence, after, attempt, deadline = sequence + 1, part.end, 0, None
+                    sequence, after = sequence + 1, part.end
+                    patience.rewarded()
                     yield Batch(segment.number, sequence - 1, part.rows, part.end)
             except PermanentError as error:
                 if not is_bad_text(error):
@@ -215,15 +212,7 @@ class PostgresSource:
                         f"{error}; without source.key the table can't be read on from the middle, so run"
                         " again to start it over"
                     ) from error
-                now = asyncio.get_running_loop().time()
-                deadline = now + self._patience_s if deadline is None else deadline
-                pause = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
-                if now + pause > deadline:
-                    raise RetriesExhausted(
-                        f"{error}; gave up after {self._patience_s:.0f} s, run again to resume"
-                    ) from error
-                attempt += 1
-                await asyncio.sleep(pause)
+                await patience.wait(error)
             else:
                 return
 

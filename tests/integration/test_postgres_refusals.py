@@ -1,5 +1,6 @@
 """What is wrong with a job or its rights is said in one sentence, and secrets never are."""
 
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -107,6 +108,23 @@ async def test_a_url_that_cannot_be_read_is_never_quoted(url: str) -> None:
     while seen is not None:
         assert "s3cr" not in str(seen)
         seen = seen.__cause__
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("sslmode=verify-full", "there is no file of authorities to check it by"),
+        ("sslmode=verify-full&sslrootcert=missing.pem", "there is no file missing.pem, which sslrootcert"),
+        ("channel_binding=require", 'unrecognized configuration parameter "channel_binding"; take it out'),
+    ],
+)
+async def test_what_a_parameter_of_the_url_lacks_is_said(
+    postgres_url: str, parameters: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    error = await refusal(f"{postgres_url}&{parameters}", table="t")
+    assert isinstance(error, JobError)
+    assert message in str(error)
 
 
 async def test_an_unknown_database_or_role_is_the_jobs_fault(postgres_url: str) -> None:

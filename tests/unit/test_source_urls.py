@@ -1,9 +1,9 @@
-"""What messages may say of a source's URL: the host, never a piece of the password."""
+"""A source's URL: what the driver gets of it, and what messages say, which is no piece of the password."""
 
 import pytest
 
 from connectors.mongodb import session as mongodb
-from connectors.postgres import session as postgres
+from connectors.postgres import address as postgres
 
 
 @pytest.mark.parametrize("where", [postgres.where, mongodb.where])
@@ -20,3 +20,19 @@ from connectors.postgres import session as postgres
 )
 def test_a_password_with_unescaped_signs_is_never_taken_for_the_host(where, rest, said):
     assert where(f"scheme://{rest}") == said
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("", ""),
+        ("?sslmode=require", "?sslmode=require"),
+        ("?connect_timeout=10", ""),
+        ("?keepalives=1&sslmode=require&keepalives_idle=30", "?sslmode=require"),
+        ("?sslmode=disable&channel_binding=prefer&gssencmode=disable", "?sslmode=disable"),
+        ("?channel_binding=require", "?channel_binding=require"),  # not to be weakened without a word
+    ],
+)
+def test_parameters_of_libpq_that_change_nothing_are_not_sent_to_the_server(query, left):
+    url = "postgresql://user:p%3Fw@db.example:5432/shop"
+    assert postgres.for_driver(url + query) == url + left
