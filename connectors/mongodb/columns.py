@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from connectors.mongodb.bson_values import NULL, UNSUPPORTED, Walk
 from connectors.mongodb.documents import read_documents
+from connectors.mongodb.keys import exact_texts
 from connectors.mongodb.layout import Elements, Layout, Node, scalar_id
 from connectors.mongodb.leaves import Depths, Part, Piece, Sizes, leaf
 from connectors.mongodb.shapes import PADDING, Leaf, List, Map, Octets, Places, Shape, groups
@@ -31,7 +32,7 @@ def read_columns(layout: Layout, data: bytes, starts: Places) -> pa.RecordBatch:
         if group.shape is None:
             parts.append(read_documents(layout, data, starts[group.rows].tolist()))
         else:
-            parts.append(_Columns(layout, data, octets, len(group.rows)).batch(group.shape))
+            parts.append(_Columns(layout, data, octets, starts[group.rows]).batch(group.shape))
         order.append(group.rows)
     if len(parts) == 1:
         return parts[0]
@@ -42,13 +43,14 @@ def read_columns(layout: Layout, data: bytes, starts: Places) -> pa.RecordBatch:
 class _Columns:
     """The columns of one group."""
 
-    __slots__ = ("_data", "_layout", "_octets", "_rows")
+    __slots__ = ("_data", "_layout", "_octets", "_rows", "_starts")
 
-    def __init__(self, layout: Layout, data: bytes, octets: Octets, rows: int) -> None:
+    def __init__(self, layout: Layout, data: bytes, octets: Octets, starts: Places) -> None:
         self._layout = layout
         self._data = data
         self._octets = octets
-        self._rows = rows
+        self._starts = starts
+        self._rows = len(starts)
 
     def batch(self, shape: Map) -> pa.RecordBatch:
         """Return the group's documents as a batch."""
@@ -63,6 +65,8 @@ class _Columns:
         schema = layout.schema
         if scalar_id(schema) is not None:
             found[0] = _scalar_texts(found[0])
+        if layout.key is not None:
+            found[layout.key] = exact_texts(self._data, self._starts.tolist())
         arrow = schema.arrow()
         arrays = [
             found[place] if place in found else _missing(column.kind, self._rows)

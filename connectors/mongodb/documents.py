@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 
 from connectors.mongodb.bson_values import ARRAY, DOCUMENT, NULL, UNSUPPORTED, Walk, skipped
+from connectors.mongodb.keys import exact_texts
 from connectors.mongodb.layout import Elements, Layout, Node, scalar_id
 from engine.kinds import DOCUMENT_TYPE, ListOf, Scalar, StructOf, arrow_type
 
@@ -22,15 +23,18 @@ _NOTHING: Cell = ("", 0, 0, None)
 
 def read_documents(layout: Layout, data: bytes, starts: Iterable[int]) -> pa.RecordBatch:
     """Turn the documents that begin at some places into a batch."""
-    rows = [_row(layout, data, start) for start in starts]
+    places = list(starts)
+    rows = [_row(layout, data, start) for start in places]
     schema = layout.schema
     by_column: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(schema.columns)
-    arrays = [
+    arrays: list[pa.Array] = [
         _lists(cells, column.kind) if isinstance(column.kind, StructOf) else documents_array(cells)
         for column, cells in zip(schema.columns, by_column, strict=True)
     ]
     if (kind := scalar_id(schema)) is not None:
         arrays[0] = _texts(by_column[0], kind)
+    if layout.key is not None:
+        arrays[layout.key] = exact_texts(data, places)
     return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
 
 

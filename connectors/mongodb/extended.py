@@ -12,7 +12,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 _INT32, _INT64, _DOUBLE = (struct.Struct(code).unpack_from for code in ("<i", "<q", "<d"))
-_OLD_BINARY = 2
+OLD_BINARY = 2
 
 
 def extended(kind: int, data: bytes, at: int) -> Any:
@@ -66,7 +66,7 @@ def _array(data: bytes, at: int) -> tuple[list[Any], int]:
 def _binary(data: bytes, at: int) -> tuple[Any, int]:
     length, subtype = _INT32(data, at)[0], data[at + 4]
     start, end = at + 5, at + 5 + length
-    if subtype == _OLD_BINARY:
+    if subtype == OLD_BINARY:
         start += 4  # the length stands there once more
     content = base64.b64encode(data[start:end]).decode()
     return {"$binary": {"base64": content, "subType": f"{subtype:02x}"}}, end

@@ -6,10 +6,13 @@ Invariant: each column has exactly one place in the tree; the tree is the same i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from engine.errors import JobError
 from engine.kinds import Column, Document, Kind, ListOf, Members, RowSchema, Scalar, StructOf
 from engine.rules.fields import FLAW_FIELD, LIST_FIELD, Fields, ListFields, is_inner
 
 ID = "_id"
+KEY = "_id (Extended JSON)"
+"""The column that names a document where `_id`s may be of any type, so that their bare texts could meet."""
 FIELD = Document(plain=True)
 
 
@@ -45,25 +48,34 @@ class Elements:
 class Layout:
     """All columns of a batch.
 
-    Shape: `rests` are the columns of Members with the names that they leave out.
+    Shape: `rests` are the columns of Members with the names that they leave out; `key` the column KEY, where
+    there is one.
     """
 
     schema: RowSchema
     tree: Node
     rests: tuple[tuple[int, frozenset[bytes]], ...]
+    key: int | None
 
 
 def schema_of(fields: Fields, id_kind: Kind, *, keyed: bool, unique: bool) -> RowSchema:
     """Return the schema of the batches: a column for each field that rules name, `_id` always among them.
 
     `keyed`: the source can be read from an `_id`; `unique`: each is there once.
+    Raises: JobError when a rule names a field like the column KEY.
     """
+    if KEY in fields.paths:
+        raise JobError(f"items: a field can't be called {KEY!r}, which is how documents are named here")
     columns = [Column(ID, id_kind, hidden=ID not in fields.paths)]
     columns += [Column(name, FIELD) for name in fields.paths if name != ID]
     columns += [Column(name, _list_kind(found)) for name, found in fields.lists.items()]
     columns += [Column(name, Members()) for name in fields.rests]
+    key: tuple[str, ...] = ()
+    if keyed:
+        key = (ID,) if isinstance(id_kind, Scalar) else (KEY,)
+    columns += [Column(KEY, Scalar.STRING, hidden=True)] if key == (KEY,) else []
     identities = (frozenset({ID}),) if unique else ()
-    return RowSchema(tuple(columns), (ID,) if keyed else (), identities, open=True)
+    return RowSchema(tuple(columns), key, identities, open=True)
 
 
 def layout_of(fields: Fields, schema: RowSchema) -> Layout:
@@ -78,7 +90,7 @@ def layout_of(fields: Fields, schema: RowSchema) -> Layout:
     rests = tuple(
         (places[name], frozenset(each.encode() for each in without)) for name, without in fields.rests.items()
     )
-    return Layout(schema, tree, rests)
+    return Layout(schema, tree, rests, places.get(KEY))
 
 
 def scalar_id(schema: RowSchema) -> Scalar | None:

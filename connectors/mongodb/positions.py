@@ -12,8 +12,23 @@ from bson import json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from connectors.mongodb.bson_values import skipped
-from connectors.mongodb.extended import extended
+from connectors.mongodb.bson_values import (
+    ARRAY,
+    BINARY,
+    BOOL,
+    DATE,
+    DOCUMENT,
+    DOUBLE,
+    DOUBLE_AT,
+    INT32,
+    INT64,
+    NULL,
+    OBJECT_ID,
+    STRING,
+    TIMESTAMP,
+    skipped,
+)
+from connectors.mongodb.extended import OLD_BINARY, extended
 
 _ID = b"_id"
 _RAW = "bson:"
@@ -21,6 +36,8 @@ _RAW = "bson:"
 _OPTIONS = json_util.JSONOptions(
     json_mode=json_util.JSONMode.CANONICAL, datetime_conversion=DatetimeConversion.DATETIME_MS
 )
+_FAITHFUL = frozenset({STRING, OBJECT_ID, BOOL, DATE, NULL, INT32, TIMESTAMP, INT64})
+"""Types whose Extended JSON is known to lead back to the same bytes; that of others is tried out."""
 _CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
@@ -40,7 +57,7 @@ def position_text(element: bytes) -> str:
     """Return a position as canonical Extended JSON, or as its bytes where that would lose something."""
     try:
         text = orjson.dumps(extended(element[4], element, 9)).decode()
-        if _encoded(text) == element:
+        if _faithful(element[4], element, 9) or _encoded(text) == element:
             return text
     except (ValueError, TypeError, bson.errors.BSONError):
         pass
@@ -64,6 +81,26 @@ def position_element(text: str) -> bytes:
 def value_text(value: Any) -> str:
     """Return a decoded value as a position."""
     return position_text(bson.encode({_ID.decode(): value}, codec_options=_CODEC))
+
+
+def _faithful(kind: int, data: bytes, at: int) -> bool:
+    """Say whether a value's Extended JSON needs no trying out."""
+    if kind in _FAITHFUL:
+        return True
+    if kind == DOUBLE:
+        value = DOUBLE_AT(data, at)[0]
+        return bool(value == value)
+    if kind == BINARY:
+        return data[at + 4] != OLD_BINARY
+    if kind not in (DOCUMENT, ARRAY):
+        return False
+    at += 4
+    while inner := data[at]:
+        end = data.index(0, at)
+        if data[at + 1 : at + 2] == b"$" or not _faithful(inner, data, end + 1):
+            return False
+        at = skipped(inner, data, end + 1)
+    return True
 
 
 def _encoded(text: str) -> bytes:

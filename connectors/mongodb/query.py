@@ -3,21 +3,25 @@
 Invariant: types that YAML hasn't got are written in Extended JSON and arrive as what they say.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import bson
 from bson import MaxKey, json_util
 from bson.errors import BSONError
 
 from connectors.mongodb.layout import ID
 from connectors.mongodb.positions import position_value
+from connectors.mongodb.session import CODEC
 from connectors.mongodb.watermark import changed_since
 from engine.batch import Cursor
 from engine.errors import JobError
 from engine.job.source import MongoDBSource
 
+IDS_MAX, IDS_BYTES_MAX = 1_000, 4_000_000
+"""What one `$in` holds: a command has 16 MB. Source: MongoDB manual, "MongoDB Limits", BSON documents."""
 MAX_KEY_TEXT = '{"$maxKey":1}'
 _OPTIONS = json_util.JSONOptions(tz_aware=False)
 
@@ -73,11 +77,35 @@ class Query:
             last: dict[str, Any] = {ID: MaxKey()}
             yield self._found(collection, session, {"$and": [self.where, last]} if self.where else last)
 
+    def among(self, collection: Any, session: Any, ids: Sequence[Any]) -> Any:
+        """Return a cursor of raw batches, in no order, of the documents that have these `_id`s."""
+        wanted = {ID: {"$in": ids}}
+        where = {"$and": [self.where, wanted]} if self.where else wanted
+        cursor = collection.find_raw_batches(
+            where, self.projection, session=session, batch_size=self.batch_size, no_cursor_timeout=True
+        )
+        return cursor.hint([(ID, 1)])
+
     def _found(self, collection: Any, session: Any, where: Mapping[str, Any]) -> Any:
         cursor = collection.find_raw_batches(
             where, self.projection, session=session, batch_size=self.batch_size, no_cursor_timeout=True
         )
         return cursor.sort([(ID, 1)]).hint([(ID, 1)])
+
+
+def in_commands(ids: Sequence[Any]) -> Iterator[list[Any]]:
+    """Cut `_id`s into lists that one command can carry each."""
+    some: list[Any] = []
+    size = 0
+    for value in ids:
+        added = len(bson.encode({"": value}, codec_options=CODEC))
+        if some and (len(some) >= IDS_MAX or size + added > IDS_BYTES_MAX):
+            yield some
+            some, size = [], 0
+        some.append(value)
+        size += added
+    if some:
+        yield some
 
 
 def _typed(value: Any, place: str) -> Any:

@@ -5,7 +5,6 @@ connections are lost; positions are `_id`s as the server sent them.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -13,28 +12,29 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pymongo.errors import ExecutionTimeout
 
 from connectors.mongodb import segments as cutting
 from connectors.mongodb.catalog import Found, look_up, proved_id
 from connectors.mongodb.chunks import Chunk, chunks
+from connectors.mongodb.draw import draw
+from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.positions import position_element
-from connectors.mongodb.query import Query, projection_of, query_of
+from connectors.mongodb.query import Query, in_commands, projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
 from connectors.mongodb.snapshot import NONE, Sessions, reading_at, take
 from connectors.mongodb.watermark import next_watermark, server_time
+from connectors.patience import PATIENCE_S, Patience
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
-from engine.errors import JobError, PermanentError, RetriesExhausted, TransientError
+from engine.errors import JobError, PermanentError, TransientError
 from engine.job.source import MongoDBSource as Section
 from engine.kinds import Kind
 from engine.rules.fields import Fields
 
-PATIENCE_S = 300.0
-"""How long a server that is away is waited for before the run stops, resumable."""
-BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 15.0
 LOST = "A cursor or connection to the source was lost; reading went on behind the last _id."
 CHUNK_BYTES = 2_000_000
 """How much of a collection becomes one batch."""
@@ -193,14 +193,14 @@ class MongoDBSource:
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost cursors and connections are mended inside."""
         keyed = bool(self._opened.ticket.schema.key)
-        sequence = attempt = 0
-        deadline: float | None = None
+        sequence = 0
+        patience = Patience(self._patience_s)
         while True:
             try:
                 async with aclosing(self._pass(segment, after)) as parts:
                     async for rows, end in parts:
-                        sequence, attempt, deadline = sequence + 1, 0, None
-                        after = end if keyed else None
+                        sequence, after = sequence + 1, end if keyed else None
+                        patience.rewarded()
                         yield Batch(segment.number, sequence - 1, rows, after)
             except TransientError as error:
                 if sequence and not keyed:
@@ -208,23 +208,62 @@ class MongoDBSource:
                         f"{error}; without an index on _id it can't be read on from the middle, so run again"
                         " to start it over"
                     ) from error
-                if isinstance(error, SnapshotGoneError):
-                    self._sessions.lost()
-                elif LOST not in self._notices:
-                    self._notices.append(LOST)
-                now = asyncio.get_running_loop().time()
-                deadline = now + self._patience_s if deadline is None else deadline
-                pause = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
-                if now + pause > deadline:
-                    raise RetriesExhausted(
-                        f"{error}; gave up after {self._patience_s:.0f} s, run again to resume"
-                    ) from error
-                attempt += 1
-                await asyncio.sleep(pause)
+                await self._mend(error, patience)
             except JobError as error:
                 raise PermanentError(str(error)) from error
             else:
                 return
+
+    async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
+        """Return the keys of `count` random documents; see contracts.Lookup."""
+        found = self._opened.found
+        assert found is not None, "only the process that opened the source samples it"
+        async with speaking("source", self._place), self._sessions.session() as session:
+            drawn = await draw(
+                self._collection, session, self._query.where, count, seed, documents=found.documents
+            )
+        return [Cursor((key_text(element, self._types),)) for element in drawn]
+
+    async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
+        """Read the documents that have these keys; see contracts.Lookup."""
+        (name,) = self._opened.ticket.schema.key
+        asked = dict.fromkeys(cursor.key[0] for cursor in keys)
+        texts = pa.array(asked, pa.string())
+        patience = Patience(self._patience_s)
+        sequence = 0
+        for some in in_commands([value for text in asked for value in ids_of(text, self._types)]):
+            again = True
+            while again:
+                begun = again = False
+                try:
+                    async with aclosing(self._among(some)) as parts:
+                        async for rows, end in parts:
+                            begun = True
+                            # Numbers of another text may be equal, as 0.5 is to a Decimal128 of 0.50.
+                            named = rows.filter(pc.is_in(rows.column(name), texts))
+                            yield Batch(0, sequence, named, end)
+                            sequence += 1
+                except TransientError as error:
+                    if begun:
+                        raise
+                    await self._mend(error, patience)
+                    again = True
+
+    async def _among(self, ids: Sequence[Any]) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None], None]:
+        """Read the documents that have these `_id`s."""
+        async with speaking("source", self._place), self._sessions.session() as session:
+            cursor = self._query.among(self._collection, session, ids)
+            async with aclosing(self._read(cursor, None)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def _mend(self, error: TransientError, patience: Patience) -> None:
+        """Note what was lost, and wait before the next try. Raises: RetriesExhausted."""
+        if isinstance(error, SnapshotGoneError):
+            self._sessions.lost()
+        elif LOST not in self._notices:
+            self._notices.append(LOST)
+        await patience.wait(error)
 
     async def _pass(
         self, segment: Segment, after: Cursor | None
@@ -238,11 +277,20 @@ class MongoDBSource:
             else:
                 cursors = iter([self._query.whole(self._collection, session)])
             for cursor in cursors:
-                async with aclosing(_raw_batches(cursor)) as batches:
-                    async for data in batches:
-                        for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
-                            yield await asyncio.to_thread(self._digest, chunk)
-                        passed = None if data else passed
+                async with aclosing(self._read(cursor, passed)) as parts:
+                    async for part in parts:
+                        yield part
+                        passed = None
+
+    async def _read(
+        self, cursor: Any, passed: bytes | None
+    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None], None]:
+        """Read what a cursor gives; `passed` is the `_id` that is left out if it comes first."""
+        async with aclosing(_raw_batches(cursor)) as batches:
+            async for data in batches:
+                for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
+                    yield await asyncio.to_thread(self._digest, chunk)
+                passed = None if data else passed
 
     def _digest(self, chunk: Chunk) -> tuple[pa.RecordBatch, Cursor | None]:
         end = chunk.end
