@@ -12,6 +12,8 @@ from hashlib import blake2b
 from random import Random
 from typing import Any
 
+from bson import MaxKey
+
 from connectors.mongodb.chunks import starts_of
 from connectors.mongodb.layout import ID
 from connectors.mongodb.positions import id_element, position_text, position_value
@@ -21,6 +23,8 @@ STREAMED_DOCUMENTS = 200_000
 """Up to so many `_id`s are all looked at. Measured: 0.6 s; beyond, counting places takes 0.4 s a million."""
 RARE = 0.05
 """Where a smaller share of the documents passes the job's filter, those that do are looked at one by one."""
+PROBED = 1_000
+"""Documents that are drawn at least to learn that share."""
 SPARE = 1.2
 """How many more documents are drawn than should be needed, where some of them don't pass the filter."""
 BATCH_IDS = 10_000
@@ -37,7 +41,9 @@ async def draw(
     """
     if documents <= STREAMED_DOCUMENTS:
         return await _least(collection, session, where, count, seed)
-    drawn = await _along_the_index(collection, session, count, seed, documents)
+    drawn = await _along_the_index(
+        collection, session, max(count, PROBED) if where else count, seed, documents
+    )
     if where:
         passed = await _passing(collection, session, where, drawn)
         if len(passed) <= RARE * len(drawn):
@@ -78,10 +84,13 @@ async def _along_the_index(
     for place in sorted(random.sample(range(documents), min(count, documents))):
         cursor = collection.find_raw_batches({}, _IDS_ONLY, session=session).sort([(ID, 1)]).hint([(ID, 1)])
         if found:
-            cursor = cursor.min([(ID, position_value(position_text(found[-1])))])
-        elements = [element async for part in _elements(cursor.skip(place - at).limit(1)) for element in part]
-        if not elements:  # there are fewer than the server thought
-            break
+            cursor = cursor.min([(ID, _value(found[-1]))])
+        elements = await _all(cursor.skip(place - at).limit(1))
+        if (
+            not elements
+        ):  # there are fewer than the server thought; or what follows is MaxKey, where `min` ends
+            last = collection.find_raw_batches({ID: MaxKey()}, _IDS_ONLY, session=session)
+            return found + await _all(last)
         found += elements
         at = place
     return found
@@ -91,10 +100,18 @@ async def _passing(
     collection: Any, session: Any, where: Mapping[str, Any], elements: list[bytes]
 ) -> list[bytes]:
     """Return those `_id`s whose documents pass the job's filter."""
-    ids = [position_value(position_text(element)) for element in elements]
     query = Query(where, _IDS_ONLY, BATCH_IDS)
+    ids = ([_value(element)] for element in elements)
     cursors = [query.among(collection, session, some) for some in in_commands(ids)]
-    return [element for cursor in cursors async for part in _elements(cursor) for element in part]
+    return [element for cursor in cursors for element in await _all(cursor)]
+
+
+def _value(element: bytes) -> Any:
+    return position_value(position_text(element))
+
+
+async def _all(cursor: Any) -> list[bytes]:
+    return [element async for part in _elements(cursor) for element in part]
 
 
 async def _elements(cursor: Any) -> AsyncIterator[list[bytes]]:

@@ -3,7 +3,7 @@
 Invariant: types that YAML hasn't got are written in Extended JSON and arrive as what they say.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -93,16 +93,16 @@ class Query:
         return cursor.sort([(ID, 1)]).hint([(ID, 1)])
 
 
-def in_commands(ids: Sequence[Any]) -> Iterator[list[Any]]:
-    """Cut `_id`s into lists that one command can carry each."""
+def in_commands(groups: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+    """Cut `_id`s into lists that one command can carry each; those of a group stay together."""
     some: list[Any] = []
     size = 0
-    for value in ids:
-        added = len(bson.encode({"": value}, codec_options=CODEC))
-        if some and (len(some) >= IDS_MAX or size + added > IDS_BYTES_MAX):
+    for group in groups:
+        added = sum(len(bson.encode({"": value}, codec_options=CODEC)) for value in group)
+        if some and (len(some) + len(group) > IDS_MAX or size + added > IDS_BYTES_MAX):
             yield some
             some, size = [], 0
-        some.append(value)
+        some += group
         size += added
     if some:
         yield some

@@ -11,7 +11,7 @@ from typing import Any
 from bson.timestamp import Timestamp
 from pymongo.errors import PyMongoError
 
-from connectors.mongodb.session import awaited, no_snapshots
+from connectors.mongodb.session import CODEC, awaited, no_snapshots
 
 REFRESH_S = 300.0
 """A session that rests for 30 minutes is killed with its cursors.
@@ -92,7 +92,8 @@ async def take(client: Any, collection: Any) -> str | None:
     """Take a snapshot of a collection; None where the server has none."""
     async with reading_at(client, None, snapshot=True) as session:
         try:
-            await collection.find_one({}, {"_id": 1}, session=session)
+            plain = collection.with_options(codec_options=CODEC)
+            await plain.find_one({}, {"_id": 1}, session=session)
         except PyMongoError as error:
             if no_snapshots(error):
                 return None

@@ -231,7 +231,7 @@ class MongoDBSource:
         texts = pa.array(asked, pa.string())
         patience = Patience(self._patience_s)
         sequence = 0
-        for some in in_commands([value for text in asked for value in ids_of(text, self._types)]):
+        for some in in_commands(ids_of(text, self._types) for text in asked):
             again = True
             while again:
                 begun = again = False
