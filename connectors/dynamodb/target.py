@@ -18,7 +18,7 @@ from engine.contracts import RuleItems, RuleShape
 from engine.job.model import Job
 from engine.kinds import RowSchema
 from engine.meter import Meter
-from engine.throttle import FLIGHT_MAX
+from engine.throttle.gate import FLIGHT_MAX
 
 
 class TableTarget:

@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from random import Random
+from zlib import crc32
 
 from connectors.dynamodb.http.connection import Answer, TransportError
 from tests.support.encoded import key_of
@@ -31,17 +32,25 @@ class Bucket:
 
 
 class ModelTable:
-    """BatchWriteItem only. `before` may answer or raise instead of the table, `after` replace its answer."""
+    """BatchWriteItem only. `before` may answer or raise instead of the table, `after` replace its answer.
+
+    `partition_rate` holds for every partition key, or with `partition_count` for so many partitions.
+    """
 
     def __init__(
-        self, latency_s: float = 0.005, rate: float | None = None, partition_rate: float | None = None
+        self,
+        latency_s: float = 0.005,
+        rate: float | None = None,
+        partition_rate: float | None = None,
+        partition_count: int | None = None,
     ):
         loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time
         self.latency_s = latency_s
         self.bucket = None if rate is None else Bucket(rate, self.now())
         self.partition_rate = partition_rate
-        self.partitions: dict[str, Bucket] = {}
+        self.partition_count = partition_count
+        self.partitions: dict[str | int, Bucket] = {}
         self.items: dict[tuple[str, str], dict | None] = {}
         self.writes: dict[tuple[str, str], int] = defaultdict(int)
         self.in_flight: set[tuple[str, str]] = set()
@@ -52,6 +61,9 @@ class ModelTable:
         self.before: Callable[[list[dict]], Answer | None] = lambda entries: None
         self.after: Callable[[list[dict]], Answer | None] = lambda entries: None
         self.random = Random(1)
+
+    def partition_of(self, key: str) -> str | int:
+        return key if self.partition_count is None else crc32(key.encode()) % self.partition_count
 
     def units_between(self, since: float, until: float) -> int:
         return sum(units for at, units in self.accepted if since <= at < until)
@@ -96,7 +108,8 @@ class ModelTable:
     def _take(self, entry: dict) -> bool:
         now, key = self.now(), key_of(entry)
         if self.partition_rate is not None:
-            partition = self.partitions.setdefault(key[0], Bucket(self.partition_rate, now, 0.5))
+            place = self.partition_of(key[0])
+            partition = self.partitions.setdefault(place, Bucket(self.partition_rate, now, 0.5))
             if not partition.spend(1, now):
                 return False
         if self.bucket is not None and not self.bucket.spend(1, now):

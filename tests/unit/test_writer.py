@@ -1,48 +1,15 @@
 """The writer before a table that throttles, refuses, loses answers, goes away: no item lost, none twice."""
 
 import asyncio
-import functools
 import json
-from random import Random
 
 import pytest
 
 from connectors.dynamodb.http.connection import Answer
-from connectors.dynamodb.writing.settling import Terms
-from connectors.dynamodb.writing.writer import Writer
 from engine.errors import PermanentError, RetriesExhausted
-from engine.meter import Meter
 from tests.support.encoded import delete, encoded, key_of, put
 from tests.support.model_table import ModelTable, fault, lost
-from tests.support.virtual_time import run_virtual
-
-
-class Scene:
-    def __init__(
-        self, table, mode: str = "put", give_up_after_s: float = 600.0, fail_on_refusal: bool = False
-    ):
-        self.table = table
-        self.meter = Meter()
-        self.notices: list[str] = []
-        self.renewals = 0
-        terms = Terms(mode, "t", ("PK", "SK"), ("Order",), ("id",), give_up_after_s, fail_on_refusal)
-        self.writer = Writer(table, terms, self.meter, self.renew, self.notices.append, Random(1))
-
-    async def renew(self) -> None:
-        self.renewals += 1
-        await asyncio.sleep(0.1)
-
-
-def puts(count: int, prefix: str = "p") -> list[dict]:
-    return [put(f"{prefix}{number}") for number in range(count)]
-
-
-def on_virtual_time(test):
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        run_virtual(test(*args, **kwargs))
-
-    return run
+from tests.support.writing import Scene, on_virtual_time, puts
 
 
 def of_item(entries: list[dict], partition: str) -> bool:
@@ -206,27 +173,6 @@ async def test_an_answer_that_names_foreign_items_is_no_answer():
 
 
 @on_virtual_time
-async def test_throttling_is_counted_by_cause_and_outlived():
-    table = ModelTable()
-    slow = iter([True] * 30 + [False] * 10_000)
-    reasons = [
-        {
-            "reason": "IndexWriteProvisionedThroughputExceeded",
-            "resource": "arn:aws:dynamodb:::table/t/index/G",
-        }
-    ]
-    table.before = lambda entries: (
-        fault(400, "ThrottlingException", throttlingReasons=reasons) if next(slow) else None
-    )
-    scene = Scene(table)
-    report = await scene.writer.write(encoded(puts(500)))
-    assert report.items_written == 500
-    assert scene.meter.throttled == {"index": 30}
-    assert scene.meter.requests["throttled"] == 30
-    await scene.writer.close()
-
-
-@on_virtual_time
 async def test_a_fatal_answer_ends_every_write_now_and_later():
     table = ModelTable()
     table.before = lambda entries: (
@@ -303,18 +249,6 @@ async def test_items_that_fail_forever_beside_others_that_do_not_end_the_run_too
 
 
 @on_virtual_time
-async def test_throttling_alone_never_ends_the_patience():
-    table = ModelTable()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    table.before = lambda entries: fault(400, "ThrottlingException") if loop.time() - began < 1000 else None
-    scene = Scene(table, give_up_after_s=60.0)
-    report = await scene.writer.write(encoded(puts(30)))
-    assert report.items_written == 30
-    await scene.writer.close()
-
-
-@on_virtual_time
 async def test_expired_credentials_are_renewed_once_for_all_requests():
     table = ModelTable()
     scene = Scene(table)
@@ -346,53 +280,6 @@ async def test_a_conflicting_transaction_is_waited_for():
     report = await scene.writer.write(encoded(puts(25)))
     assert report.items_written == 25
     assert not report.dead_letters
-    await scene.writer.close()
-
-
-@on_virtual_time
-async def test_a_hot_partition_key_slows_only_itself():
-    table = ModelTable(partition_rate=100.0)
-    loop = asyncio.get_running_loop()
-    scene = Scene(table)
-    began = loop.time()
-    mixed = [put("hot", str(n)) if n % 5 == 0 else put(f"p{n}") for n in range(2000)]
-    hot = asyncio.create_task(scene.writer.write(encoded(mixed, segment=0)))
-    await asyncio.sleep(0.5)
-    ended = []
-    for number in range(10):
-        await scene.writer.write(encoded(puts(1000, f"q{number}-"), segment=1))
-        ended.append(loop.time() - began)
-    assert ended[-1] < 3.0, "the other batches don't wait for the hot key"
-    assert not hot.done()
-    report = await hot
-    assert report.items_written == 2000
-    assert loop.time() - began < 400 / 100 * 1.2, "and the hot key gets nearly all that its partition gives"
-    assert table.throttled < table.requests * 0.1
-    await scene.writer.close()
-
-
-@on_virtual_time
-async def test_a_table_that_is_short_as_a_whole_makes_no_key_hot():
-    table = ModelTable(rate=1000.0)
-    scene = Scene(table)
-    entries = [put(f"tenant{n % 12}", str(n)) for n in range(6000)]
-    report = await scene.writer.write(encoded(entries))
-    assert report.items_written == 6000
-    assert not scene.writer._queue.lanes
-    assert scene.meter.rate_limit < 1200
-    await scene.writer.close()
-
-
-@on_virtual_time
-async def test_the_cap_holds_and_small_requests_keep_within_it():
-    table = ModelTable()
-    loop = asyncio.get_running_loop()
-    scene = Scene(table)
-    scene.writer.limit(100.0)
-    began = loop.time()
-    await scene.writer.write(encoded(puts(2000)))
-    assert 19.6 <= loop.time() - began < 20.5
-    assert table.units_between(began, began + 10) <= 1020
     await scene.writer.close()
 
 
@@ -450,57 +337,4 @@ async def test_a_bug_is_not_swallowed():
     scene = Scene(table)
     with pytest.raises(ZeroDivisionError):
         await scene.writer.write(encoded(puts(100)))
-    await scene.writer.close()
-
-
-class Scripted:
-    """Answers PutItem, DeleteItem and BatchExecuteStatement from a list."""
-
-    def __init__(self, script) -> None:
-        self.script = iter(script)
-        self.sent: list[tuple[str, dict]] = []
-
-    async def send(self, operation, parts) -> Answer:
-        self.sent.append((operation, json.loads(b"".join(parts))))
-        answer = next(self.script)
-        await asyncio.sleep(0.001)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer if isinstance(answer, Answer) else Answer(200, json.dumps(answer).encode(), None, 0.001)
-
-
-def statement(pk: str) -> dict:
-    return {"Statement": "INSERT INTO \"t\" VALUE {'PK':?,'it''s':?}", "Parameters": [{"S": pk}, {"S": "x"}]}
-
-
-@on_virtual_time
-async def test_insert_skips_what_is_there_and_repeats_what_was_throttled():
-    done, there = {"TableName": "t"}, {"Error": {"Code": "DuplicateItem", "Message": "there"}}
-    later, bad = (
-        {"Error": {"Code": "ThrottlingError"}},
-        {"Error": {"Code": "ValidationError", "Message": "bad"}},
-    )
-    scripted = Scripted([{"Responses": [done, there, later, bad]}, {"Responses": [done]}])
-    scene = Scene(scripted, "insert")
-    entries = [statement(f"p{n}") for n in range(4)]
-    report = await scene.writer.write(encoded(entries, keys=[(f"p{n}", "") for n in range(4)]))
-    assert (report.items_written, report.items_skipped) == (2, 1)
-    (letter,) = report.dead_letters
-    assert json.loads(letter.item_json) == {"PK": {"S": "p3"}, "it's": {"S": "x"}}
-    assert [operation for operation, _ in scripted.sent] == ["BatchExecuteStatement"] * 2
-    assert scripted.sent[1][1]["Statements"] == [entries[2]]
-    await scene.writer.close()
-
-
-@on_virtual_time
-async def test_newer_sends_each_item_alone_and_skips_what_is_newer():
-    entries = [{"TableName": "t", "Item": {"PK": {"S": f"p{n}"}}} for n in range(3)]
-    entries.append({"TableName": "t", "Key": {"PK": {"S": "p3"}}})
-    condition = fault(400, "ConditionalCheckFailedException")
-    scripted = Scripted([{}, condition, lost(sent=True), {}, {}])
-    scene = Scene(scripted, "newer")
-    report = await scene.writer.write(encoded(entries, keys=[(f"p{n}", "") for n in range(4)]))
-    assert (report.items_written, report.items_deleted, report.items_skipped) == (2, 1, 1)
-    assert [operation for operation, _ in scripted.sent] == ["PutItem"] * 3 + ["DeleteItem", "PutItem"]
-    assert scripted.sent[2][1] == scripted.sent[4][1] == entries[2]
     await scene.writer.close()

@@ -5,9 +5,8 @@ Invariant: an answer is handed on whole or not at all; a key that is asked for w
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random, SystemRandom
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import orjson
 
@@ -17,9 +16,11 @@ from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.reading.budget import Budget
 from connectors.dynamodb.reading.requests import (
     GET_KEYS_MAX,
+    Page,
     consumed,
     found,
     get_body,
+    page,
     scan_body,
     unprocessed,
 )
@@ -27,20 +28,15 @@ from connectors.dynamodb.writing import answers
 from engine.errors import PermanentError, RetriesExhausted
 from engine.job.model import DynamoDBTarget
 from engine.tasks import together
-from engine.throttle import jittered
+from engine.throttle.pauses import jittered
 
 IN_FLIGHT_MAX = 16
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
 
 Item = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Items of one scan request, and the key behind which the segment goes on; None: it has ended."""
-
-    items: list[Item]
-    next: Item | None
+Read = TypeVar("Read", Page, Item)
+Parse: TypeAlias = Callable[[bytes], tuple[Read, float]]
+"""Reads an answer and what it consumed, in read units."""
 
 
 class Sender(Protocol):
@@ -93,9 +89,9 @@ class Reader:
         Raises: PermanentError, RetriesExhausted.
         """
         while True:
-            answer = await self._ask("Scan", scan_body(self._table, segment, total, start, limit))
-            start = answer.get("LastEvaluatedKey") or None
-            yield Page(answer.get("Items") or [], start)
+            answer = await self._ask("Scan", scan_body(self._table, segment, total, start, limit), _page)
+            start = answer.next
+            yield answer
             if start is None:
                 return
 
@@ -103,7 +99,7 @@ class Reader:
         items: list[Item] = []
         fruitless = 0
         while keys:
-            answer = await self._ask("BatchGetItem", get_body(self._table, keys))
+            answer = await self._ask("BatchGetItem", get_body(self._table, keys), _answer)
             items += found(answer)
             left = unprocessed(answer)
             fruitless = fruitless + 1 if len(left) == len(keys) else 0
@@ -112,13 +108,13 @@ class Reader:
                 await asyncio.sleep(jittered(fruitless, RETRY_BASE_S, RETRY_CAP_S, self._random))
         return items
 
-    async def _ask(self, operation: str, body: bytes) -> dict[str, Any]:
+    async def _ask(self, operation: str, body: bytes, parse: Parse[Read]) -> Read:
         """Send a read until it is answered."""
         failing_since, attempt = self._loop.time(), 0
         while True:
             async with self._slots:
                 await asyncio.sleep(self._budget.wait_s(self._loop.time()))
-                why = await self._try(operation, body)
+                why = await self._try(operation, body, parse)
             if not isinstance(why, str):
                 return why
             attempt += 1
@@ -129,7 +125,7 @@ class Reader:
                 )
             await asyncio.sleep(jittered(attempt, RETRY_BASE_S, RETRY_CAP_S, self._random))
 
-    async def _try(self, operation: str, body: bytes) -> dict[str, Any] | str:
+    async def _try(self, operation: str, body: bytes, parse: Parse[Read]) -> Read | str:
         """Return the answer, or why it has to be asked for again."""
         try:
             answer = await self._sender.send(operation, [body])
@@ -137,10 +133,10 @@ class Reader:
             return str(error)
         if answer.status == 200:
             try:
-                parsed: dict[str, Any] = orjson.loads(answer.body)
+                parsed, units = parse(answer.body)
             except ValueError:
                 return "the answer is no JSON"
-            self._budget.spend(consumed(parsed))
+            self._budget.spend(units)
             return parsed
         match answers.judge("put", answer, 1):
             case answers.Throttled():
@@ -180,3 +176,13 @@ async def open_reader(section: DynamoDBTarget, max_rcu: float | None) -> TableRe
     return TableReader(
         transport, session.refresh, section.table, max_rcu=max_rcu, give_up_after_s=section.give_up_after_s
     )
+
+
+def _answer(body: bytes) -> tuple[Item, float]:
+    answer: Item = orjson.loads(body)
+    return answer, consumed(answer)
+
+
+def _page(body: bytes) -> tuple[Page, float]:
+    read = page(body)
+    return read, read.consumed

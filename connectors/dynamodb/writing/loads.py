@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.batch import DeadLetter, EncodedBatch
-from engine.throttle import Pace
+from engine.throttle.pace import Pace
 
 NEVER = float("inf")
 

@@ -16,7 +16,7 @@ from math import ceil
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
 from connectors.dynamodb.writing.loads import NEVER, Lane, Load, Lot, Run, Share
-from engine.throttle import Pace
+from engine.throttle.pace import Pace
 
 LANES_MAX = 64
 """More hot keys than this are not the exception that lanes are for: then the whole table slows down."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from engine.errors import RetriesExhausted
-from engine.throttle import jittered
+from engine.throttle.pauses import jittered
 
 FAILURES_MIN = 4
 """So many failures with no success between them, and the target counts as away."""

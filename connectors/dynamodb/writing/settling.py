@@ -13,13 +13,16 @@ from connectors.dynamodb.writing import answers
 from connectors.dynamodb.writing.answers import Cause, Consumed, Fate, Refusal, Verdict
 from connectors.dynamodb.writing.heat import Heat
 from connectors.dynamodb.writing.loads import NEVER, Load, Lot, Run
+from connectors.dynamodb.writing.locality import Locality
 from connectors.dynamodb.writing.lots import Queue
 from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.requests import Envelope
 from engine.batch import DeadLetter
 from engine.errors import PermanentError, RetriesExhausted
 from engine.meter import Meter
-from engine.throttle import Gate, Pace, jittered
+from engine.throttle.gate import Gate
+from engine.throttle.pace import Pace
+from engine.throttle.pauses import jittered
 
 THROTTLE_BASE_S, THROTTLE_CAP_S = 0.02, 2.0
 """Pauses of rejected items. Short, because the pace is what spares the table."""
@@ -61,6 +64,9 @@ class Settling:
         self.gate = Gate(now)
         self.outage = outage
         self._heat = Heat(now)
+        self._locality = Locality(now)
+        self._local = False
+        """Whether what is rejected lately is the affair of some partitions."""
         self._meter = meter
         self._random = random
         self.finished: list[Load] = []
@@ -173,6 +179,8 @@ class Settling:
             return
         for partition in hot:
             self.queue.park(partition, now)
+        if hot:
+            self.pace.pardon(now)
 
     def _account(
         self,
@@ -189,14 +197,26 @@ class Settling:
         lost = sum(item.units for item in rejected)
         spent = lot.units - lost if consumed.drawn is None else consumed.drawn
         lanes = self.queue.lanes
-        if rejected and lanes:
-            lost = sum(item.units for item in rejected if item.partition not in lanes)
-        # A hot key's neighbours are of a partition that is short: that says nothing of the table.
-        told = 0 if lanes and cause == "partition" else lost
-        self.pace.settle(epoch, lot.units, spent, lost, now, told)
+        cool = [item for item in rejected if item.partition not in lanes] if lanes else rejected
+        self._locate(lot, cool, cause, now)
+        self.pace.settle(
+            epoch, lot.units, spent, 0.0 if self._local else sum(item.units for item in cool), now
+        )
         for share in lot.shares:
             own = sum(item.units for item in rejected if item.partition == share.partition)
             share.lane.pace.settle(share.epoch, share.units, share.units - own, own, now)
+
+    def _locate(self, lot: Lot, rejected: Sequence[Run], cause: Cause, now: float) -> None:
+        """Find out whether rejections stick to some items: then they say nothing of the table."""
+        lanes = self.queue.lanes
+        runs = [run for run in lot.runs if run.partition not in lanes] if lanes else lot.runs
+        again = sum(run.stop - run.start for run in runs if run.attempts)
+        again_rejected = sum(1 for item in rejected if item.attempts)
+        items = sum(run.stop - run.start for run in runs)
+        self._locality.observe(items - again, len(rejected) - again_rejected, again, again_rejected, now)
+        was, self._local = self._local, self._locality.local(now, suspected=bool(lanes)) and cause != "table"
+        if self._local and not was:
+            self.pace.pardon(now)
 
     def _send_again(self, rejected: Sequence[Run], now: float) -> None:
         """Send rejected items again: those of hot keys first in their lane, the others after a pause."""

@@ -17,7 +17,7 @@ from connectors.dynamodb.writing.settling import Settling, Terms
 from engine.batch import EncodedBatch, WriteReport
 from engine.errors import PermanentError
 from engine.meter import Meter
-from engine.throttle import jittered
+from engine.throttle.pauses import jittered
 
 RENEWAL_BASE_S, RENEWAL_CAP_S = 1.0, 10.0
 RENEWALS_MAX = 5

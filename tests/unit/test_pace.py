@@ -1,11 +1,11 @@
-"""The pace finds a target's capacity and keeps to it; the gate widens and narrows. Simulated, never slept."""
+"""The pace finds a target's capacity and keeps to it. Simulated, never slept."""
 
 import heapq
 from random import Random
 
 import pytest
 
-from engine.throttle import FLIGHT_MAX, FLIGHT_MIN, FLIGHT_START, Gate, Pace, jittered
+from engine.throttle.pace import Pace
 
 LOT = 25
 
@@ -205,62 +205,6 @@ def test_a_single_item_larger_than_the_bucket_goes_when_the_bucket_is_full():
     assert pace.wait_s(1, wait_s) > 3.0
 
 
-def test_the_gate_widens_while_requests_wait_and_answers_stay_quick():
-    gate = Gate(0.0)
-    for step in range(5000):
-        gate.wanted()
-        gate.answered(0.005, step * 0.001)
-    assert gate.limit == FLIGHT_MAX
-
-
-def test_the_gate_stays_where_it_is_when_nobody_waits():
-    gate = Gate(0.0)
-    for step in range(5000):
-        gate.answered(0.005, step * 0.001)
-    assert gate.limit == FLIGHT_START
-
-
-def test_the_gate_narrows_when_answers_become_slow_and_when_they_fail():
-    gate = Gate(0.0)
-    gate.answered(0.005, 0.0)
-    for step in range(1000):
-        gate.wanted()
-        gate.answered(0.5, step * 0.001)
-    assert gate.limit == FLIGHT_MIN
-    gate = Gate(0.0, FLIGHT_MAX)
-    for _ in range(1000):
-        gate.failed()
-    assert gate.limit == FLIGHT_MIN
-
-
-def test_the_gate_takes_a_failure_now_and_then_lightly():
-    gate = Gate(0.0)
-    for step in range(10_000):
-        gate.wanted()
-        if step % 50:
-            gate.answered(0.005, step * 0.001)
-        else:
-            gate.failed()
-    assert gate.limit > FLIGHT_MAX / 2
-
-
-def test_the_gate_forgets_a_best_latency_that_is_long_gone():
-    gate = Gate(0.0)
-    gate.answered(0.001, 0.0)
-    for step in range(4000):
-        gate.wanted()
-        gate.answered(0.2, 1.0 + step * 0.01)
-    assert gate.limit == FLIGHT_MAX
-
-
-def test_pauses_grow_and_stay_within_their_bounds():
-    random = Random(7)
-    for attempt in range(1, 200):
-        pause_s = jittered(attempt, 0.02, 2.0, random)
-        assert 0.02 <= pause_s <= min(2.0, 0.02 * 3**attempt)
-    assert len({jittered(5, 0.02, 2.0, random) for _ in range(50)}) == 50
-
-
 def test_a_slow_run_is_not_slowed_to_nothing_by_chance_rejections() -> None:
     """Few answers a second: one in four rejected is chance as often as not, and must not halve the rate."""
     random = Random(3)
@@ -272,3 +216,51 @@ def test_a_slow_run_is_not_slowed_to_nothing_by_chance_rejections() -> None:
         pace.settle(pace.take(25.0, now), 25.0, 25.0 - rejected, rejected, now)
         slowest = min(slowest, pace.rate)
     assert slowest > 100.0
+
+
+def fallen() -> tuple[Pace, float]:
+    """Return a pace that was at 1000 and has just met rejections, and the time."""
+    pace, now = Pace(0.0, start=1000.0), 0.0
+    for number in range(60):
+        now += max(0.01, pace.wait_s(10.0, now))
+        rejected = 5.0 if number > 30 else 0.0
+        pace.settle(pace.take(10.0, now), 10.0, 10.0 - rejected, rejected, now)
+    assert pace.rate < 700.0
+    return pace, now
+
+
+def test_a_pardon_takes_back_what_rejections_did_lately() -> None:
+    pace, now = fallen()
+    pace.pardon(now)
+    assert pace.rate == pytest.approx(1000.0, rel=0.05)
+
+
+def test_a_pardon_takes_back_nothing_old_and_raises_nothing() -> None:
+    pace, now = fallen()
+    slow = pace.rate
+    pace.pardon(now + 10.0)
+    assert pace.rate <= slow * 1.1
+    untouched = Pace(0.0, start=500.0)
+    untouched.pardon(1.0)
+    assert untouched.rate == 500.0
+
+
+def test_after_a_pardon_answers_to_what_was_sent_before_it_teach_nothing() -> None:
+    pace, now = fallen()
+    epoch = pace.take(10.0, now)
+    pace.pardon(now)
+    rate = pace.rate
+    for _ in range(50):
+        pace.settle(epoch, 10.0, 0.0, 10.0, now + 0.5)
+    assert pace.rate >= rate
+
+
+def test_a_pardon_before_the_first_limit_leaves_none() -> None:
+    pace, now = Pace(0.0), 0.0
+    for _ in range(30):
+        now += 0.01
+        pace.settle(pace.take(10.0, now), 10.0, 8.0, 2.0, now)
+    assert pace.rate < float("inf")
+    pace.pardon(now)
+    assert pace.rate == float("inf")
+    assert pace.wait_s(1000.0, now) == 0.0

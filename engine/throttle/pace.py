@@ -1,12 +1,8 @@
-"""How fast and how wide to send, learned from what the target answers. Pure: every call is told the time.
-
-Pace holds the rate in write units per second, Gate the number of requests in flight, `jittered` the pauses
-before repetitions.
+"""How fast to send: a rate in write units per second that finds the target's capacity. Pure.
 
 Invariant: a Pace never hands out more than its cap times the time that passed, plus DEPTH_S of it.
 """
 
-from random import Random
 from typing import NamedTuple
 
 DEPTH_S = 0.1
@@ -42,6 +38,9 @@ fault would otherwise slow the run down to nothing. So many decreases in a row p
 of the rate before it, or a fall of the rate by all of them together; it is believed for a time that doubles
 whenever it proves true again."""
 
+PARDON_S = 1.0
+"""Decreases within this time may be taken back together, for twice as long."""
+
 SAMPLE_S = 1.0
 """How far back the rate that the target takes is measured: this long up to twice as long."""
 
@@ -65,6 +64,13 @@ class _Falls(NamedTuple):
     alike: bool
 
 
+class _Before(NamedTuple):
+    """The rate before the first of the decreases that may be taken back."""
+
+    at: float
+    rate: float
+
+
 _NO_FALLS = _Falls(0, 0.0, 0.0, 0.0, 0.0, alike=True)
 
 
@@ -83,6 +89,7 @@ class Pace:
         "_age",
         "_answers",
         "_at",
+        "_before",
         "_cap",
         "_ceiling",
         "_earlier",
@@ -106,6 +113,7 @@ class Pace:
         self._noise = self._noise_until = 0.0
         self._falls = _NO_FALLS
         self._noise_hold_s = NOISE_HOLD_S
+        self._before = _Before(-float("inf"), start)
         self._tokens = 0.0
         self._at = now
         self._epoch = 0
@@ -149,13 +157,12 @@ class Pace:
         consumed: float,
         rejected: float,
         now: float,
-        telling: float | None = None,
     ) -> None:
         """Correct what was taken by what was consumed, and learn from what was rejected.
 
         Rejected units are not handed out anew: what is offered stays below the rate.
-        Units: `rejected` the estimate of what was not applied for want of capacity, `telling` how much of it
-        tells of the rate (None: all).
+        Units: `rejected` the estimate of what was not applied because the rate is too high; what was for
+        another reason is in none of the three.
         """
         self._advance(now)
         if self.rate != float("inf"):
@@ -173,11 +180,22 @@ class Pace:
             self._answers = 0
             self._sampled_since = now
         self._accepted += consumed
-        lost = rejected if telling is None else telling
-        self._rejected += lost
+        self._rejected += rejected
         self._answers += 1
-        if lost > 0.0:
+        if rejected > 0.0:
             self._decrease(now)
+
+    def pardon(self, now: float) -> None:
+        """Take back what rejections did lately: they turned out to say nothing of the rate."""
+        self._advance(now)
+        at, rate = self._before
+        if now - at <= 2 * PARDON_S and rate > self._learned:
+            self._learned = self._ceiling = rate
+            self._age = self._plateau_s
+            self._settle_rate()
+        self._falls = _NO_FALLS
+        self._epoch += 1
+        self._forget()
 
     def _decrease(self, now: float) -> None:
         accepted, rejected, answers, since = self._earlier
@@ -195,6 +213,8 @@ class Pace:
             return
         elif answers < COLLAPSE_ANSWERS:
             share = max(share, FEW_SHARE)
+        if now - self._before.at > PARDON_S:
+            self._before = _Before(now, self._learned)
         offered = (accepted + rejected) / max(seen_s, 1e-3)
         # What was offered falls short of the rate a little by measuring, and much where we are the slow part.
         base = self._learned if offered > self._learned / 2 else offered
@@ -268,83 +288,3 @@ def _growth(age: float, plateau_s: float) -> float:
     if age <= 2 * plateau_s:
         return float(1.0 + over * ((age - plateau_s) / plateau_s) ** 3)
     return float((1.0 + over) * 2.0 ** min((age - 2 * plateau_s) / DOUBLING_S, 60.0))
-
-
-FLIGHT_MIN, FLIGHT_START, FLIGHT_MAX = 4, 16, 128
-FAILURES_MIN = 3
-"""Fewer failures in a round are no sign, however short the round."""
-SLOW_S = 0.020
-"""Latency that is never held against the target: the event loop's own delays look like that."""
-
-
-class Gate:
-    """How many requests may be in flight: more while that helps, fewer when the target slows down or fails.
-
-    A round is as many answers or failures as the limit. After each, the limit shrinks by a quarter if more
-    than a tenth failed; grows by an eighth if requests waited for it and the mean latency stayed near the
-    best one; and shrinks a little if that went far above.
-    """
-
-    __slots__ = (
-        "_answers",
-        "_best_s",
-        "_best_until",
-        "_failures",
-        "_next_best_s",
-        "_sum_s",
-        "_wanted",
-        "limit",
-    )
-
-    BEST_FOR_S = 10.0
-    """How long the best latency is believed."""
-
-    def __init__(self, now: float, limit: int = FLIGHT_START) -> None:
-        self.limit = limit
-        self._wanted = False
-        self._answers = self._failures = 0
-        self._sum_s = 0.0
-        self._best_s = self._next_best_s = float("inf")
-        self._best_until = now + self.BEST_FOR_S
-
-    def wanted(self) -> None:
-        """Say that a request had to wait for another to end."""
-        self._wanted = True
-
-    def answered(self, seconds: float, now: float) -> None:
-        """Learn from one answer."""
-        if now >= self._best_until:
-            self._best_s, self._next_best_s = self._next_best_s, float("inf")
-            self._best_until = now + self.BEST_FOR_S
-        self._best_s = min(self._best_s, seconds)
-        self._next_best_s = min(self._next_best_s, seconds)
-        self._sum_s += seconds
-        self._answers += 1
-        self._end_round()
-
-    def failed(self) -> None:
-        """Learn from a request that got no answer, or that of a server in trouble."""
-        self._failures += 1
-        self._end_round()
-
-    def _end_round(self) -> None:
-        if self._answers + self._failures < self.limit:
-            return
-        mean_s = self._sum_s / self._answers if self._answers else 0.0
-        if self._failures >= FAILURES_MIN and self._failures * 10 > self._answers + self._failures:
-            self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
-        elif self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
-            self.limit = min(FLIGHT_MAX, self.limit + max(1, self.limit // 8))
-        elif mean_s > 4 * self._best_s + SLOW_S:
-            self.limit = max(FLIGHT_MIN, self.limit - max(1, self.limit // 16))
-        self._answers = self._failures = 0
-        self._sum_s = 0.0
-        self._wanted = False
-
-
-def jittered(attempt: int, base_s: float, cap_s: float, random: Random) -> float:
-    """Return a random pause before repetition `attempt` (from 1); its range triples with every attempt.
-
-    Source: AWS Architecture Blog, Exponential Backoff and Jitter.
-    """
-    return random.uniform(base_s, max(base_s, min(cap_s, base_s * 3.0 ** min(attempt, 30))))

@@ -1,0 +1,39 @@
+"""A writer before a table in memory, on virtual time."""
+
+import asyncio
+import functools
+from random import Random
+
+from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.writer import Writer
+from engine.meter import Meter
+from tests.support.encoded import put
+from tests.support.virtual_time import run_virtual
+
+
+class Scene:
+    def __init__(
+        self, table, mode: str = "put", give_up_after_s: float = 600.0, fail_on_refusal: bool = False
+    ):
+        self.table = table
+        self.meter = Meter()
+        self.notices: list[str] = []
+        self.renewals = 0
+        terms = Terms(mode, "t", ("PK", "SK"), ("Order",), ("id",), give_up_after_s, fail_on_refusal)
+        self.writer = Writer(table, terms, self.meter, self.renew, self.notices.append, Random(1))
+
+    async def renew(self) -> None:
+        self.renewals += 1
+        await asyncio.sleep(0.1)
+
+
+def puts(count: int, prefix: str = "p") -> list[dict]:
+    return [put(f"{prefix}{number}") for number in range(count)]
+
+
+def on_virtual_time(test):
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        run_virtual(test(*args, **kwargs))
+
+    return run
