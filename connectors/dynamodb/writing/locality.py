@@ -8,7 +8,7 @@ both: at another moment the table may have been short, or not.
 Invariant: what is remembered is a few numbers; they cover the last WINDOW_S to twice that.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 WINDOW_S = 2.0
 
@@ -39,7 +39,14 @@ class _Tally:
     """The last four of requests that held both sorts."""
 
     def __add__(self, other: "_Tally") -> "_Tally":
-        return _Tally(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+        return _Tally(
+            self.items + other.items,
+            self.rejected + other.rejected,
+            self.fresh + other.fresh,
+            self.fresh_rejected + other.fresh_rejected,
+            self.again + other.again,
+            self.again_rejected + other.again_rejected,
+        )
 
 
 class Locality:
@@ -67,15 +74,16 @@ class Locality:
     def local(self, now: float, *, suspected: bool) -> bool:
         """Say whether rejections concern some partitions only. `suspected`: a hot key is known."""
         self._turn(now)
+        if not suspected and self._now.again_rejected + self._was.again_rejected < PROOF:
+            return False
         seen = self._now + self._was
         if seen.fresh_rejected > LOCAL_MAX * seen.fresh:
             return False
         if suspected and seen.again < ALIKE_PROOF:
             return seen.rejected <= DOUBT_MAX * seen.items
-        times, proof = (ALIKE, 0) if suspected else (STICKS, PROOF)
+        times = ALIKE if suspected else STICKS
         # Shares compared without a division: either sort may be missing.
-        worse = seen.again_rejected * seen.fresh >= times * seen.fresh_rejected * seen.again
-        return seen.again_rejected >= proof and worse
+        return seen.again_rejected * seen.fresh >= times * seen.fresh_rejected * seen.again
 
     def _turn(self, now: float) -> None:
         """Begin a new window when the old one is over."""
