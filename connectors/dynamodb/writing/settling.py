@@ -13,7 +13,7 @@ from connectors.dynamodb.writing import answers
 from connectors.dynamodb.writing.answers import Cause, Consumed, Fate, Refusal, Verdict
 from connectors.dynamodb.writing.heat import Heat
 from connectors.dynamodb.writing.loads import NEVER, Load, Lot, Run
-from connectors.dynamodb.writing.locality import Locality
+from connectors.dynamodb.writing.locality import WINDOW_S, Locality
 from connectors.dynamodb.writing.lots import Queue
 from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.requests import Envelope
@@ -67,6 +67,8 @@ class Settling:
         self._locality = Locality(now)
         self._local = False
         """Whether what is rejected lately is the affair of some partitions."""
+        self._watched_until = now
+        """Until then answers without a rejection are evidence too."""
         self._meter = meter
         self._random = random
         self.finished: list[Load] = []
@@ -198,7 +200,8 @@ class Settling:
         spent = lot.units - lost if consumed.drawn is None else consumed.drawn
         lanes = self.queue.lanes
         cool = [item for item in rejected if item.partition not in lanes] if lanes else rejected
-        self._locate(lot, cool, cause, now)
+        if rejected or now < self._watched_until:
+            self._locate(lot, cool, cause, now)
         self.pace.settle(
             epoch, lot.units, spent, 0.0 if self._local else sum(item.units for item in cool), now
         )
@@ -210,6 +213,8 @@ class Settling:
         """Find out whether rejections stick to some items: then they say nothing of the table."""
         lanes = self.queue.lanes
         runs = [run for run in lot.runs if run.partition not in lanes] if lanes else lot.runs
+        if rejected:
+            self._watched_until = now + 2 * WINDOW_S
         again = sum(run.stop - run.start for run in runs if run.attempts)
         again_rejected = sum(1 for item in rejected if item.attempts)
         items = sum(run.stop - run.start for run in runs)
