@@ -1,76 +1,14 @@
 """The transport against a server that misbehaves: no answer goes astray, and no doubt is hidden."""
 
 import asyncio
-import gc
-import shutil
-import ssl
-import subprocess
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from connectors.dynamodb.http import connection as connection_module
-from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
-from connectors.dynamodb.http.sigv4 import Keys, Signer
-from connectors.dynamodb.http.transport import Transport, TransportError
-from engine.errors import PermanentError
-from tests.support.stub_server import Exchange, Stub, answer, hold, http, raw, reset, stub_server
-
-Run = Callable[[Coroutine[Any, Any, None]], None]
-
-NOW = 1_700_000_000.0
-LONG = 16 * 2**20
-
-
-class Signers:
-    """Credentials that never change."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._signer = Signer(Keys("AKID", "secret"), endpoint.region, endpoint.authority)
-
-    async def signer(self) -> Signer:
-        return self._signer
-
-
-@pytest.fixture(params=["asyncio", "asyncio-debug", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Run a test's coroutine on each kind of loop; nothing may be left unhandled."""
-
-    def go(main: Coroutine[Any, Any, None]) -> None:
-        unhandled: list[dict[str, Any]] = []
-
-        async def guarded() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
-            await main
-            gc.collect()
-
-        factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-        with asyncio.Runner(debug=request.param == "asyncio-debug", loop_factory=factory) as runner:
-            runner.run(guarded())
-        ours = [each for each in unhandled if "incoming connection" not in each["message"]]
-        assert ours == []
-
-    return go
-
-
-def transport_to(stub: Stub, **settings: Any) -> Transport:
-    endpoint = parse_endpoint(f"http://127.0.0.1:{stub.port}", "us-east-1")
-    settings = {"connections_max": 4, **settings}
-    return Transport(endpoint, Signers(endpoint), clock=lambda: NOW, **settings)
-
-
-async def send(transport: Transport, body: bytes = b"{}") -> bytes:
-    got = await transport.send("BatchWriteItem", [body])
-    return got.body
-
-
-async def failure(transport: Transport, body: bytes = b"{}") -> TransportError:
-    with pytest.raises(TransportError) as caught:
-        await transport.send("BatchWriteItem", [body])
-    return caught.value
+from connectors.dynamodb.http.transport import TransportError
+from tests.support.stub_server import Exchange, answer, hold, http, raw, reset, stub_server
+from tests.support.transport import Run, failure, send, transport_to
 
 
 def test_a_request_arrives_as_its_parts_and_its_answer_comes_back(run: Run) -> None:
@@ -334,61 +272,6 @@ def test_a_waiter_cancelled_as_its_turn_comes_passes_it_on(run: Run) -> None:
     run(main())
 
 
-def test_a_large_body_arrives_whole(run: Run) -> None:
-    async def main() -> None:
-        body = bytes(range(256)) * (LONG // 256)
-        async with stub_server(answer(b"1")) as stub:
-            transport = transport_to(stub)
-            half = len(body) // 2
-            got = await transport.send("BatchWriteItem", [body[:half], memoryview(body)[half:]])
-            assert got.body == b"1"
-            assert stub.bodies[0] == body
-            assert await send(transport) == b"{}"
-            assert stub.connections == 1
-            await transport.close()
-
-    run(main())
-
-
-def test_a_large_body_cut_off_before_its_end_was_certainly_not_applied(run: Run) -> None:
-    async def main() -> None:
-        async with stub_server(reset(read_bytes=2**16)) as stub:
-            transport = transport_to(stub)
-            assert not (await failure(transport, bytes(LONG))).sent
-            await transport.close()
-
-    run(main())
-
-
-def test_an_answer_before_the_end_of_a_large_body_is_taken_and_the_rest_kept_back(run: Run) -> None:
-    async def main() -> None:
-        async with stub_server(raw(http(b"too large", 413), read=False), answer(b"2")) as stub:
-            transport = transport_to(stub)
-            got = await transport.send("BatchWriteItem", [bytes(LONG)])
-            assert (got.status, got.body) == (413, b"too large")
-            assert await send(transport) == b"2"
-            assert stub.connections == 2
-            await transport.close()
-
-    run(main())
-
-
-def test_a_large_body_can_be_cancelled_half_way(run: Run) -> None:
-    async def main() -> None:
-        arrived, never = asyncio.Event(), asyncio.Event()
-        async with stub_server(hold(never, answer(), arrived), answer(b"2")) as stub:
-            transport = transport_to(stub, connections_max=1)
-            task = asyncio.create_task(send(transport, bytes(LONG)))
-            await arrived.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert await send(transport) == b"2"
-            await transport.close()
-
-    run(main())
-
-
 def test_closing_fails_what_is_in_flight_as_unknown_and_what_waits_as_not_sent(run: Run) -> None:
     async def main() -> None:
         arrived, never = asyncio.Event(), asyncio.Event()
@@ -423,75 +306,6 @@ def test_a_connection_idle_for_long_is_closed_by_us(run: Run, monkeypatch: pytes
             transport = transport_to(stub)
             assert await send(transport) == b"1"
             await gone.wait()
-            await transport.close()
-
-    run(main())
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a CA and a certificate for localhost."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl to make certificates with")
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    for command in (
-        ["req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test CA", "-days", "2"],
-        ["req", *curve, "-keyout", "key.pem", "-out", "csr.pem", "-subj", "/CN=localhost"],
-        ["x509", "-req", "-in", "csr.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-         "-out", "cert.pem", "-days", "2", "-extfile", "san"],
-    ):  # fmt: skip
-        subprocess.run([openssl, *command], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-def tls_server(certificates: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
-    return context
-
-
-def test_tls_goes_to_the_server_whose_ca_is_trusted(run: Run, certificates: Path) -> None:
-    async def main() -> None:
-        async with stub_server(tls=tls_server(certificates)) as stub:
-            endpoint = parse_endpoint(f"https://localhost:{stub.port}", "us-east-1")
-            trusted = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
-            transport = Transport(endpoint, Signers(endpoint), connections_max=2, tls=trusted)
-            body = bytes(LONG // 4)
-            assert await send(transport, body) == b"{}"
-            assert await send(transport) == b"{}"
-            assert stub.bodies == [body, b"{}"]
-            assert stub.connections == 1
-            await transport.close()
-
-    run(main())
-
-
-def test_tls_refuses_a_server_that_nobody_vouches_for(run: Run, certificates: Path) -> None:
-    async def main() -> None:
-        async with stub_server(tls=tls_server(certificates)) as stub:
-            endpoint = parse_endpoint(f"https://localhost:{stub.port}", "us-east-1")
-            transport = Transport(
-                endpoint, Signers(endpoint), connections_max=2, tls=ssl.create_default_context()
-            )
-            with pytest.raises(PermanentError, match=r"isn't trusted .*AWS_CA_BUNDLE"):
-                await transport.send("BatchWriteItem", [b"{}"])
-            assert stub.exchanges == []
-            await transport.close()
-
-    run(main())
-
-
-def test_a_server_that_accepts_but_never_shakes_hands_is_given_up(run: Run) -> None:
-    async def main() -> None:
-        async with stub_server() as stub:
-            endpoint = parse_endpoint(f"https://127.0.0.1:{stub.port}", "us-east-1")
-            transport = Transport(endpoint, Signers(endpoint), connections_max=1, connect_timeout_s=0.02)
-            error = await failure(transport)
-            assert not error.sent
-            assert "no connection" in str(error)
             await transport.close()
 
     run(main())
