@@ -24,6 +24,7 @@ KMS_KEY = re.compile(
 )
 """Source: API_SSESpecification, KMSMasterKeyId."""
 
+Mode: TypeAlias = Literal["put", "insert", "newer"]
 PositiveInt: TypeAlias = Annotated[int, Field(ge=1)]
 KeyName: TypeAlias = Annotated[str, Field(min_length=1, max_length=ATTRIBUTE_NAME_MAX)]
 
@@ -146,7 +147,7 @@ class DynamoDBTarget(Section):
     """Another endpoint than the region's, such as a local server's."""
     profile: Text | None = None
     """The profile of the AWS configuration to take credentials and region from."""
-    mode: Literal["put", "insert", "newer"] = "put"
+    mode: Mode = "put"
     """`put` replaces, `insert` keeps what is there, `newer` writes where `version` is greater."""
     version: Text | None = None
     """The attribute that `mode: newer` compares."""

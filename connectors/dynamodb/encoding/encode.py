@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from connectors.dynamodb.encoding.keys import key_roles
-from connectors.dynamodb.encoding.order import Mode, one_of_each, spread
+from connectors.dynamodb.encoding.order import one_of_each, spread
 from connectors.dynamodb.encoding.rule_items import (
     Flawed,
     Layout,
@@ -25,6 +25,7 @@ from engine.batch import Batch, DeadLetter, EncodedBatch
 from engine.contracts import RuleItems
 from engine.errors import PermanentError
 from engine.job.model import Options
+from engine.job.target import Mode
 
 
 class Encoder:

@@ -6,16 +6,16 @@ and their rules, with `insert` the first, with `newer` the first that has the hi
 out for a hash alone.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 import polars as pl
 
+from engine.job.target import Mode
 from engine.wire.versions import is_lower
 
-Mode: TypeAlias = Literal["put", "insert", "newer"]
 Hashes = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.uint32]
 

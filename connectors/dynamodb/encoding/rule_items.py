@@ -12,7 +12,7 @@ import polars as pl
 
 from connectors.dynamodb.encoding import wire
 from connectors.dynamodb.encoding.keys import KeyRole, check_key_kind, key_flaws, type_letters
-from connectors.dynamodb.encoding.order import Hashes, Mode, key_hashes
+from connectors.dynamodb.encoding.order import Hashes, key_hashes
 from connectors.dynamodb.encoding.sizes import Sized, item_sizes, write_units
 from connectors.dynamodb.encoding.values import (
     NULL_WIRE,
@@ -30,6 +30,7 @@ from connectors.dynamodb.limits import (
 )
 from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
+from engine.job.target import Mode
 from engine.kinds import Members
 
 _STATEMENT_PER_NAME = len("'':?,")

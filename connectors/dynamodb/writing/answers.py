@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from connectors.dynamodb.http.connection import Answer
+from engine.job.target import Mode
 from engine.meter import TABLE
 
-Mode: TypeAlias = Literal["put", "insert", "newer"]
 Cause: TypeAlias = Literal["table", "index", "partition", "account", "unknown"]
 
 THROTTLES: Mapping[str, Cause] = {

@@ -19,6 +19,7 @@ from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.requests import Envelope
 from engine.batch import DeadLetter
 from engine.errors import PermanentError, RetriesExhausted
+from engine.job.target import Mode
 from engine.meter import Meter
 from engine.throttle.gate import Gate
 from engine.throttle.pace import Pace
@@ -41,7 +42,7 @@ class Terms:
     Units: `give_up_after_s` seconds without any success; `wcu_start` write units per second to begin with.
     """
 
-    mode: answers.Mode
+    mode: Mode
     table: str
     key: tuple[str, ...]
     """The table's key attributes."""
