@@ -7,13 +7,18 @@ rich), so that `--help` answers at once; each command imports what it needs. std
 import sys
 from collections.abc import Sequence
 
+from engine.cli import signals
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that argv names and leave with its exit code."""
-    from engine.cli.options import Invocation
-    from engine.cli.program import answer
-    from engine.show import logs
+    signals.take()  # before anything else: even the imports take a tenth of a second
+    try:
+        with signals.held():
+            from engine.cli.program import start
 
-    invocation = Invocation()
-    logs.setup(verbose=False)
-    sys.exit(answer(arguments, invocation))
+        code = start(arguments)
+    except KeyboardInterrupt:
+        code = signals.interrupted()
+    signals.hurry(code)
+    sys.exit(code)

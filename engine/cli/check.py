@@ -8,6 +8,7 @@ import click
 from engine.cli import options as given
 from engine.cli.jobs import load_jobs
 from engine.cli.options import options
+from engine.cli.signals import held
 from engine.verify.choices import REDRIVE, VERIFY
 
 
@@ -19,7 +20,8 @@ def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choic
     Exit code 4: items differ, and not all were repaired.
     """
     jobs = load_jobs(job_file, overrides, only)
-    from engine.verify import terminal
+    with held():
+        from engine.verify import terminal
 
     return terminal.run(jobs, **choices)
 
@@ -32,6 +34,7 @@ def redrive(job_file: Path, overrides: tuple[str, ...], only: str | None, **choi
     Exit code 3: dead letters are left.
     """
     jobs = load_jobs(job_file, overrides, only)
-    from engine.redrive import terminal
+    with held():
+        from engine.redrive import terminal
 
     return terminal.run(jobs, **choices)

@@ -8,6 +8,7 @@ import click
 from engine.cli import options as given
 from engine.cli.jobs import load_jobs
 from engine.cli.options import options
+from engine.cli.signals import held
 from engine.environment import tune
 from engine.errors import JobError
 
@@ -27,7 +28,8 @@ def demo(source: str, as_json: bool) -> int:
     """Load, check and report a whole migration on this machine, with servers of its own."""
     tune()
     try:
-        from bench import demo as rehearsal
+        with held():
+            from bench import demo as rehearsal
     except ImportError as error:
         raise JobError(
             f"the demo needs {error.name}, which isn't installed; try: pip install 'backfill[demo]'"
@@ -62,7 +64,8 @@ def bench(
     Nothing is written to the job's table unless --target real asks for it, and no checkpoint is touched.
     """
     jobs = load_jobs(job_file, overrides, only)
-    from bench.command import run
+    with held():
+        from bench.command import run
 
     run(jobs, kind, rows, yes=yes, as_json=as_json)
 
@@ -72,7 +75,8 @@ def bench(
 @given.verbose
 def simulator(arguments: tuple[str, ...]) -> object:
     """Serve DynamoDB's protocol here, with its capacity and with faults, to rehearse on."""
-    from bench.simulator.command import simulator as command
+    with held():
+        from bench.simulator.command import simulator as command
 
     # The instruments have options of their own and are not loaded for the help of others.
     return command.main(arguments, prog_name="backfill simulator", standalone_mode=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.signals import held
 from engine.environment import tune
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 def load_jobs(job_file: Path, overrides: Sequence[str], only: str | None) -> "Sequence[Job]":
     """Load the jobs that the command line names, with the libraries set up for what follows."""
     tune()
-    from engine.job import file as jobfile
+    with held():
+        from engine.job import file as jobfile
 
-    return jobfile.load(job_file, overrides, os.environ, only=only)
+        return jobfile.load(job_file, overrides, os.environ, only=only)
 
 
 def print_json(objects: Sequence[Any], *, several: bool) -> None:

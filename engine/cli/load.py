@@ -10,6 +10,7 @@ import click
 from engine.cli import options as given
 from engine.cli.jobs import load_jobs, print_json
 from engine.cli.options import options
+from engine.cli.signals import held
 from engine.environment import cores
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ def run(
     A job with a watermark whose full run has finished catches up with what has changed since.
     """
     jobs = load_jobs(job_file, overrides, only)
-    import uvloop
+    with held():
+        import uvloop
 
-    from engine.run import runner
-    from engine.show import metrics, progress, summary
+        from engine.run import runner
+        from engine.show import metrics, progress, summary
 
     display = progress.observer()
     observers: list[Any] = [display]
@@ -88,7 +90,8 @@ def status(
 ) -> None:
     """Show the last or current run, from its checkpoint."""
     jobs = load_jobs(job_file, overrides, only)
-    from engine.show import status as standing
+    with held():
+        from engine.show import status as standing
 
     async def look_at_all() -> list[standing.Standing]:
         return [await standing.look(job, state_dir) for job in jobs]

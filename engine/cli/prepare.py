@@ -9,6 +9,7 @@ import click
 from engine.cli import options as given
 from engine.cli.jobs import load_jobs
 from engine.cli.options import options
+from engine.cli.signals import held
 from engine.environment import cores, tune
 
 
@@ -21,7 +22,8 @@ from engine.environment import cores, tune
 def init(url: str, table: str | None, collection: str | None, database: str | None) -> None:
     """Look at a source and print a commented job file to start from; reads only."""
     tune()
-    from engine.init import command
+    with held():
+        from engine.init import command
 
     click.echo(command.run(url, table=table, collection=collection, database=database), nl=False)
 
@@ -54,7 +56,8 @@ def plan(
     Exit code 4: it would lose or overwrite something.
     """
     jobs = load_jobs(job_file, overrides, only)
-    from engine.plan import command
+    with held():
+        from engine.plan import command
 
     return command.run(
         jobs,
@@ -76,7 +79,8 @@ def table() -> None:
 def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -> None:
     """Create the target tables as the job describes them, and wait until they are active."""
     jobs = load_jobs(job_file, overrides, only)
-    from connectors.dynamodb import table as tables
+    with held():
+        from connectors.dynamodb import table as tables
 
     async def create() -> None:
         done = []
@@ -92,6 +96,7 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
 @given.verbose
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
-    from engine.job.schema import json_schema
+    with held():
+        from engine.job.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

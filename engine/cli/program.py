@@ -14,11 +14,12 @@ import click
 from engine import __version__
 from engine.cli import check, instruments, load, prepare
 from engine.cli.options import Invocation
+from engine.cli.signals import interrupted
 from engine.errors import BackfillError, JobError
 from engine.masking import mask
+from engine.show import logs
 
 EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 
 COMMANDS = (
     prepare.init,
@@ -49,6 +50,12 @@ for command in COMMANDS:
     backfill.add_command(command)
 
 
+def start(arguments: Sequence[str] | None) -> int:
+    """Set logs up and answer, in a process that does nothing else."""
+    logs.setup(verbose=False)
+    return answer(arguments, Invocation())
+
+
 def answer(arguments: Sequence[str] | None, invocation: Invocation) -> int:
     """Run the command that the arguments name (None: argv) and return its exit code."""
     try:
@@ -58,8 +65,7 @@ def answer(arguments: Sequence[str] | None, invocation: Invocation) -> int:
     except click.ClickException as error:
         return _complain(error.format_message(), error, invocation, JobError.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("backfill: interrupted", err=True)
-        return EXIT_INTERRUPTED
+        return interrupted()
     except BackfillError as error:
         return _complain(str(error), error, invocation, error.exit_code)
     except BrokenPipeError:

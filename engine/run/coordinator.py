@@ -166,8 +166,7 @@ class Coordinator:
                         self._fail(finished)
                 case None:
                     peer.finished = True
-                    why = "a worker process died; nothing acked is lost: run the same command to go on"
-                    self._fail(Finished(PermanentError(why)))
+                    self._worker_died()
         self._share_cap()
 
     def _gather(self, peer: Peer, mark: Mark) -> None:
@@ -189,6 +188,15 @@ class Coordinator:
         if self._max_wcu is not None:
             for peer in active:
                 peer.link.send(Limit(self._max_wcu / len(active)))
+
+    def _worker_died(self) -> None:
+        """Fail, unless all are to stop anyway: the signal may have met a worker that was only starting."""
+        if self._stopping:
+            text = "a worker process ended while stopping; what it had in flight is done again"
+            self.tell(Notice(text, "warning"))
+            return
+        why = "a worker process died; nothing acked is lost: run the same command to go on"
+        self._fail(Finished(PermanentError(why)))
 
     def _fail(self, finished: Finished) -> None:
         if self._fault is None:

@@ -59,7 +59,7 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "engine.run.worker_process",
+            "engine.run.worker_main",
             str(theirs.fileno()),
             pass_fds=inherited,
             stdin=asyncio.subprocess.DEVNULL,

@@ -314,10 +314,12 @@ def _stop_on_signals(coordinator: Coordinator, voice: _Voice) -> Generator[async
         voice.note("stopping: finishing what is in flight; once more stops at once")
         coordinator.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, on_signal)
     try:
         yield interrupted
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)

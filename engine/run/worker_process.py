@@ -1,14 +1,11 @@
-"""The main of a worker process: `python -m engine.run.worker_process FD`, started by the runner only.
+"""The work of a worker process, from its first message to its last.
 
-Invariant: it ends when the runner does, whatever it is doing; it never handles the terminal's Ctrl-C, which
-the runner turns into Drain.
+Invariant: it ends when the runner does, whatever it is doing.
 """
 
 import os
-import signal
 import socket
-import sys
-from typing import NoReturn, cast
+from typing import cast
 
 import uvloop
 
@@ -61,14 +58,7 @@ async def serve(descriptor: int) -> None:
     await link.close()
 
 
-def main() -> NoReturn:
-    """Run with the signals left to the runner."""
+def run(descriptor: int) -> None:
+    """Work for the runner at the other end of this socket."""
     logs.setup(verbose=False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    uvloop.run(serve(int(sys.argv[1])))
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()
+    uvloop.run(serve(descriptor))

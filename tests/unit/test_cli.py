@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import logging
+import signal
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ import pytest
 
 import engine
 from engine import cli
+from engine.cli.signals import BOTH
 from engine.environment import cores
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Notice, RunEnded
@@ -45,11 +47,14 @@ Answer = tuple[int, str, str]
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """Each call sets logging up for a process of its own; the tests share one."""
+def logging_and_signals_as_they_were() -> Iterator[None]:
+    """Each call sets both up for a process of its own; the tests share one."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    handled = {number: signal.getsignal(number) for number in BOTH}
     yield
+    for number, handler in handled.items():
+        signal.signal(number, handler)
     root.handlers[:], root.level = handlers, level
     for package in logs.OWN:
         logging.getLogger(package).setLevel(logging.NOTSET)
@@ -70,8 +75,9 @@ def several(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def backfill(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def backfill(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     """Run the program with these arguments; return its exit code, stdout and stderr."""
+    monkeypatch.setattr("engine.cli.signals.atexit.register", lambda _: None)  # pytest ends as it likes
 
     def call(*arguments: object) -> Answer:
         with pytest.raises(SystemExit) as leave:
@@ -235,7 +241,7 @@ def test_ctrl_c_outside_a_run_is_an_interruption(
 ) -> None:
     runner.fault = KeyboardInterrupt()
     code, _, err = backfill("run", job_file)
-    assert (code, err.splitlines()[-1]) == (130, "backfill: interrupted")
+    assert (code, err.splitlines()[-1]) == (130, "backfill: interrupted; run the same command again")
 
 
 @pytest.mark.parametrize(

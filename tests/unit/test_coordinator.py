@@ -1,7 +1,7 @@
 """The coordinator and its workers over in-process links, and a store that remembers what is durable."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -10,7 +10,7 @@ from engine.contracts import RunState, SegmentState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Tick
 from engine.run.coordinator import Coordinator, lag_s
-from engine.run.link import queue_link
+from engine.run.link import Want, queue_link
 from engine.run.worker import Usage, work
 from tests.support.fakes import FakeSource, FakeTarget, line
 
@@ -189,3 +189,44 @@ def test_the_lag_is_behind_the_clock_and_none_without_a_watermark() -> None:
     assert lag_s("2026-01-01T11:59:00Z", now) == 60
     assert lag_s(None, now) is None
     assert lag_s("infinity", now) is None
+
+
+class CutLink:
+    """A worker that wants a segment and then is gone."""
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self._left: list[object] = [Want(), None]
+        self._before = before
+
+    def send(self, message: object) -> None: ...
+
+    async def receive(self) -> object:
+        if len(self._left) == 1:
+            self._before()
+        return self._left.pop(0)
+
+
+async def run_cut(*, stopped: bool) -> tuple[Coordinator, Ear]:
+    ear = Ear()
+    coordinator = Coordinator(
+        RememberingStore(),
+        run_state([0]),
+        [ear],
+        max_wcu=None,
+        own_usage=lambda: Usage(0.0, 0),  # type: ignore[arg-type]
+    )
+    await asyncio.wait_for(coordinator.run([CutLink(coordinator.stop if stopped else lambda: None)]), 20)  # type: ignore[list-item]
+    return coordinator, ear
+
+
+async def test_a_worker_that_dies_fails_the_run() -> None:
+    coordinator, _ = await run_cut(stopped=False)
+    assert coordinator.fault is not None
+    assert "a worker process died" in str(coordinator.fault.error)
+
+
+async def test_a_worker_that_dies_of_the_signal_that_stops_all_is_no_fault() -> None:
+    coordinator, ear = await run_cut(stopped=True)
+    assert coordinator.fault is None, "an interruption would be called a failure"
+    assert not coordinator.complete
+    assert any("ended while stopping" in event.text for event in ear.events if isinstance(event, Notice))

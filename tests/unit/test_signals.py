@@ -1,0 +1,81 @@
+"""Who handles SIGINT and SIGTERM when: held while modules load, handed back after a run."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from engine.cli import signals
+from engine.run.runner import _stop_on_signals, _Voice
+
+
+@pytest.fixture(autouse=True)
+def handlers_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in signals.BOTH}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", signals.BOTH)
+def test_a_signal_during_imports_waits_for_their_end(number: int) -> None:
+    reached: list[int] = []
+
+    def load() -> None:
+        with signals.held():
+            os.kill(os.getpid(), number)
+            reached.append(number)
+
+    signals.take()
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert reached, "an import was torn: what comes out of it is anybody's guess"
+
+
+def test_a_fault_during_imports_is_told_rather_than_the_signal_behind_it() -> None:
+    def load() -> None:
+        with signals.held():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise ImportError("no module named x")
+
+    signals.take()
+    with pytest.raises(ImportError):
+        load()
+
+
+@pytest.mark.parametrize("number", signals.BOTH)
+def test_outside_imports_it_is_an_interrupt(number: int) -> None:
+    signals.take()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", signals.BOTH)
+def test_both_cancel_an_event_loop_instead_of_tearing_it(number: int) -> None:
+    cleaned_up: list[bool] = []
+
+    async def command() -> None:
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned_up.append(True)
+
+    signals.take()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(command())
+    assert cleaned_up == [True]
+
+
+async def test_a_run_hands_back_the_handlers_that_it_found() -> None:
+    class Stopped:
+        def stop(self) -> None: ...
+
+    signals.take()
+    found = [signal.getsignal(number) for number in signals.BOTH]
+    with _stop_on_signals(Stopped(), _Voice([])) as interrupted:  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(interrupted.wait(), 5)
+    assert [signal.getsignal(number) for number in signals.BOTH] == found
