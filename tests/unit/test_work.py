@@ -9,14 +9,11 @@ import asyncio
 import sys
 import threading
 import tracemalloc
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from types import FrameType
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -35,9 +32,9 @@ from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from engine.rules.transform import compile_rules
 from engine.run.pipeline import Line, Window, run_segment
+from tests.support.counting import OWN, calls_of, lines_of, watched
 from tests.support.fakes import FakeSource
 
-OWN = tuple(str(Path(__file__).parents[2] / package) for package in ("engine", "connectors"))
 ROWS, BATCH_ROWS = 10_000, 5_000
 
 REQUESTS_MAX = ROWS // 25
@@ -158,17 +155,6 @@ def batches() -> list[Batch]:
     return found
 
 
-def watched(install: Callable[[Any], None], everywhere: Callable[[Any], None], tracer: Any, go: Any) -> None:
-    """Run with a tracer in this thread and in those that start meanwhile."""
-    everywhere(tracer)
-    install(tracer)
-    try:
-        go()
-    finally:
-        install(None)
-        everywhere(None)
-
-
 def test_requests_are_full_and_items_no_larger_than_they_were(batches: list[Batch]) -> None:
     wire, counts = load(batches)
 
@@ -178,31 +164,34 @@ def test_requests_are_full_and_items_no_larger_than_they_were(batches: list[Batc
 
 
 def test_python_is_called_per_batch_and_request_but_not_per_item(batches: list[Batch]) -> None:
-    calls: Counter[str] = Counter()
+    calls = calls_of(lambda: load(batches))
 
-    def count(frame: FrameType, event: str, _: object) -> None:
-        if event in ("call", "c_call") and frame.f_code.co_filename.startswith(OWN):
-            calls[frame.f_code.co_qualname] += 1
-
-    watched(sys.setprofile, threading.setprofile, count, lambda: load(batches))
-
-    assert sum(calls.values()) / ROWS <= CALLS_PER_ITEM_MAX, calls.most_common(10)
+    assert calls.total() / ROWS <= CALLS_PER_ITEM_MAX, calls.most_common(10)
 
 
 def test_no_loop_in_python_runs_over_the_items(batches: list[Batch]) -> None:
-    lines: Counter[str] = Counter()
+    lines = lines_of(lambda: load(batches))
 
-    def enter(frame: FrameType, event: str, _: object) -> Any:
-        return step if frame.f_code.co_filename.startswith(OWN) else None
+    assert lines.total() / ROWS <= LINES_PER_ITEM_MAX, lines.most_common(10)
 
-    def step(frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            lines[frame.f_code.co_qualname] += 1
-        return step
 
-    watched(sys.settrace, threading.settrace, enter, lambda: load(batches))
+SLOW = """
+def slow(batch):
+    for row in batch.rows.to_pylist():
+        row["id"].strip()
+    return compiled(batch)
+"""
 
-    assert sum(lines.values()) / ROWS <= LINES_PER_ITEM_MAX, lines.most_common(10)
+
+def test_a_slow_path_would_be_seen(batches: list[Batch], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step for each row, as if it stood in the engine, breaks both limits."""
+    job = Job.model_validate(orders.job("postgres://127.0.0.1/x", "http://127.0.0.1:1"))
+    names = {"compiled": compile_rules(job, SCHEMA, None)}
+    exec(compile(SLOW, f"{OWN[0]}/slow.py", "exec"), names)
+    monkeypatch.setattr(f"{__name__}.compile_rules", lambda *_: names["slow"])
+
+    assert calls_of(lambda: load(batches)).total() / ROWS > CALLS_PER_ITEM_MAX
+    assert lines_of(lambda: load(batches)).total() / ROWS > LINES_PER_ITEM_MAX
 
 
 def test_items_are_no_python_objects(batches: list[Batch]) -> None:
