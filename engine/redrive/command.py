@@ -27,6 +27,7 @@ from engine.state.dead_letters import Line as Letter
 from engine.state.dead_letters import lines, read
 from engine.state.fingerprint import POSITIONS, compare, fingerprint
 from engine.verify.repair import subset
+from engine.verify.values import differing
 
 LETTERS_AT_ONCE = 10_000
 
@@ -220,15 +221,22 @@ class _Portion:
             self._fail(letter)
 
     async def _taken(self, encoded: Any, chosen: Sequence[int]) -> set[int]:
-        """Return which items' keys are taken, where that matters."""
+        """Return which items' keys are taken by other items, where that matters."""
         if self._desk.reader is None or not chosen:
             return set()
-        keys = [_key(orjson.loads(encoded.item(at)), self._desk.key_names) for at in chosen]
+        names = self._desk.key_names
+        entries = [orjson.loads(encoded.item(at)) for at in chosen]
+        keys = [_key(entry, names) for entry in entries]
         there = {
-            orjson.dumps({name: item[name] for name in self._desk.key_names})
+            orjson.dumps({name: item[name] for name in names}): item
             for item in await self._desk.reader.get(keys)
         }
-        return {at for at, key in zip(chosen, keys, strict=True) if orjson.dumps(key) in there}
+        found = [there.get(orjson.dumps(key)) for key in keys]
+        return {
+            at
+            for at, entry, item in zip(chosen, entries, found, strict=True)
+            if item is not None and not _is(entry, item)
+        }
 
     def _fail(self, letter: DeadLetter) -> None:
         row = Cursor(tuple(str(letter.source_key[name]) for name in self._names))
@@ -276,8 +284,28 @@ class _Portion:
             )
 
     def _row(self, letter: Letter) -> Cursor | None:
+        """Return the row that a letter is of; None when it doesn't say.
+
+        Raises: JobError when it names rows by something else than the source's key of today.
+        """
+        if letter.source_key and not letter.source_key.keys() >= {*self._names}:
+            raise JobError(
+                f"the dead letters of {self._desk.job.name} name their rows by"
+                f" {', '.join(letter.source_key)}, but {self._desk.job.source.reads} is read by"
+                f" {', '.join(self._names)} now: set that back if the job has changed it, or load again with"
+                " `backfill run --fresh`"
+            )
         values = [letter.source_key.get(name) for name in self._names]
         return None if None in values else Cursor(tuple(str(value) for value in values))
+
+
+def _is(entry: Any, there: Any) -> bool:
+    """Say whether an encoded item is what is there already."""
+    match entry:
+        case {"PutRequest": {"Item": item}} | {"Item": item}:
+            return not differing(item, there)
+        case _:
+            return False
 
 
 def _key(entry: Any, names: Sequence[str]) -> dict[str, Any]:
