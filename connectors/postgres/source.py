@@ -6,7 +6,7 @@ positions are what the server printed.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -92,7 +92,7 @@ async def _open(section: Section, since: str | None) -> _Opened:
         notices = (*notices, watermark.notice)
     if snapshot is None:
         notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
-    details = {"shape": found.shape, "snapshot": snapshot}
+    details = {"shape": found.shape, "snapshot": snapshot, "relation": found.name}
     return _Opened(
         SourceTicket(found.schema, since, details),
         {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
@@ -106,6 +106,10 @@ async def _open(section: Section, since: str | None) -> _Opened:
 def _positions(shape: Shape) -> str:
     """Say what cursors are values of: the key's columns may change between two parts of a run."""
     return ", ".join(f"{key.name} {key.cast}" for key in shape.key) or "none"
+
+
+def _without_size(shape: Shape) -> Shape:
+    return replace(shape, pages=0)
 
 
 def _plan_rows(plan: str) -> int:
@@ -298,9 +302,16 @@ class PostgresSource:
             if said not in self._notices:
                 self._notices.append(said)
         try:
+            found = await layout(connection, self._section, self.ticket.since)
             await check_keys(connection, self._shape)
         except JobError as error:
             raise PermanentError(str(error)) from error
+        details = self.ticket.details
+        if (found.name, _without_size(found.shape)) != (details["relation"], _without_size(self._shape)):
+            raise PermanentError(
+                f"source: {self._section.reads} is no longer the table that the run began with, or its"
+                " columns changed; put it back and run again to go on, or start over with --fresh"
+            )
 
     async def close(self) -> None:
         """Close every connection; whatever is being read ends with an error."""

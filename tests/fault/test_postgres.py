@@ -115,7 +115,27 @@ async def test_a_refusal_on_the_way_back_is_no_wait(postgres_url: str) -> None:
     worker = await open_source(section, ticket=parent.ticket)
     await parent.close()
     await execute(postgres_url, "DROP TABLE t")
-    with pytest.raises(PermanentError, match=r"relation .*t.* does not exist"):
+    with pytest.raises(PermanentError, match="there is no table t"):
+        await ids(worker)
+    await worker.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE t ALTER v TYPE jsonb USING '{}'",
+        "ALTER TABLE t RENAME TO old; CREATE TABLE t (LIKE old INCLUDING ALL)",
+        "INSERT INTO t VALUES (0, 'x', '{{1}}')",
+    ],
+)
+async def test_a_table_that_changed_is_not_read_on_as_what_it_was(postgres_url: str, change: str) -> None:
+    await execute(postgres_url, *TABLE, "ALTER TABLE t ADD l int[]")
+    section = Section(type="postgres", url=postgres_url, table="t", batch_rows=500)
+    parent = await open_source(section)
+    worker = await open_source(section, ticket=parent.ticket)
+    await parent.close()
+    await execute(postgres_url, change)
+    with pytest.raises(PermanentError, match="no longer the table that the run began with"):
         await ids(worker)
     await worker.close()
 
