@@ -182,6 +182,6 @@ def write(report: Report, path: Path) -> None:
             os.close(directory)
     except OSError as error:
         raise PermanentError(
-            f"can't write {path}: {error.strerror}; the run itself is safe in its checkpoint, "
-            "see `backfill status`"
+            f"can't write {path}: {error.strerror}; how the run ended is not changed by that,"
+            " and the report on stdout has the same figures"
         ) from error

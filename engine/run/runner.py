@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.batch import Counts, Effort
 from engine.contracts import CheckpointStore, RunState, SegmentState, Source
-from engine.errors import BackfillError
+from engine.errors import BackfillError, PermanentError
 from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
 from engine.report import (
@@ -120,10 +120,19 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
             return _nothing_to_do(job, decision.run, voice)
         prepared = await _prepare(stack, job, options, store, decision, voice)
         state = await _take_up(prepared, decision)
-        report = await _carry(prepared, state, voice)
-        write(report, options.state_dir / job.name / "report.json")
+        report = _kept(await _carry(prepared, state, voice), options.state_dir, voice)
         voice.tell(RunEnded(report))
         return report
+
+
+def _kept(report: Report, state_dir: Path, voice: _Voice) -> Report:
+    """Write the report beside the checkpoint; a file that can't be written doesn't undo what was loaded."""
+    try:
+        write(report, state_dir / report.job / "report.json")
+    except PermanentError as fault:
+        voice.warn(str(fault))
+        return replace(report, notices=(*report.notices, str(fault)))
+    return report
 
 
 def _nothing_to_do(job: Job, done: RunState, voice: _Voice) -> Report:
