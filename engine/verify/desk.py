@@ -19,7 +19,7 @@ from engine.run import connect
 from engine.run.pipeline import Line
 from engine.verify.book import Place
 from engine.verify.digests import KeySchema
-from engine.verify.expected import Digested, Expected, digested, taken_apart
+from engine.verify.expected import Digested, Expected, digested, digested_and_ranked, taken_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,11 @@ class Desk:
         """The attribute that `newer` compares; None in other modes."""
         return self.job.target.version if self.job.target.mode == "newer" else None
 
+    @property
+    def ranked(self) -> bool:
+        """Whether of several rows with one key the highest version counts."""
+        return self.ordered and self.version is not None
+
     async def fresh_source(self) -> Source:
         """Open the source once more, which sees what is committed now; the old one is closed.
 
@@ -89,6 +94,8 @@ class Desk:
 
     def digest_now(self, batch: Batch) -> Digested:
         """Return what rows make as hashes only; fit for a thread."""
+        if self.ranked:
+            return digested_and_ranked(self.encoded(batch), self.schema)
         return digested(self.encoded(batch), self.schema, keeps=self.keeps)
 
     def encoded(self, batch: Batch) -> EncodedBatch:

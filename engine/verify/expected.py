@@ -4,16 +4,33 @@ Invariant: each item that a run would have written, deleted or kept as a dead le
 key.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import orjson
 
 from engine.batch import EncodedBatch
-from engine.verify.digests import ABSENT, UNKNOWN, Hashes, KeySchema, content_hashes, key_hashes
+from engine.verify.digests import (
+    ABSENT,
+    UNDECIDED,
+    UNKNOWN,
+    Hashes,
+    KeySchema,
+    content_hashes,
+    digests,
+    key_hashes,
+)
+from engine.verify.ranks import RANK_BYTES, Ranks, ranks_of
+from engine.verify.slices import cut
 from engine.verify.values import Item
 
+CUT_AT_ONCE_BYTES = 2**20
+"""Places take three times the memory of what they are places of."""
 PARSED_AT_ONCE = 1_000
+WRAPPED_DEPTH = 3
+"""How many brackets an item of `{"PutRequest":{"Item":{…}}}` lies in, its own included."""
+_WRAPPED = (b'{"PutRequest":', b'{"DeleteRequest":')
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +64,41 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Digested:
-    """The items of one batch as hashes only, dead letters first, so that an item of the same key wins."""
+    """The items of one batch as hashes only, dead letters first, so that an item of the same key wins.
+
+    Shape: `ranks` are those of the versions, None in other modes than newer.
+    """
 
     keys: Hashes
     contents: Hashes
+    ranks: Ranks | None
     dead: int
 
 
 def digested(encoded: EncodedBatch, schema: KeySchema, *, keeps: bool) -> Digested:
-    """Hash what an encoded batch would send, some items at a time: all of them parsed would take 70 MB."""
-    parts = []
-    for start in range(0, len(encoded), PARSED_AT_ONCE):
-        some = taken_apart(encoded, start, start + PARSED_AT_ONCE)
-        parts.append((some.hashes(schema), some.contents(keeps=keeps)))
+    """Hash what an encoded batch would send, some items at a time: all at once would take too much memory."""
     dead = _dead_keys(encoded, schema)
-    parts.insert(0, (key_hashes(dead, schema), np.full(len(dead), UNKNOWN, np.uint64)))
+    parts = [(key_hashes(dead, schema), np.full(len(dead), UNKNOWN, np.uint64))]
+    for start, end in _portions(encoded):
+        parts.append(_hashed(encoded, start, end, schema, keeps=keeps))
     keys, contents = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return Digested(keys, contents, len(encoded.dead_letters))
+    return Digested(keys, contents, None, len(encoded.dead_letters))
+
+
+def digested_and_ranked(encoded: EncodedBatch, schema: KeySchema) -> Digested:
+    """Hash what a batch of mode newer would send, and rank it; what can't be ranked is looked at again."""
+    dead = _dead_keys(encoded, schema)
+    keys = [key_hashes(dead, schema)]
+    contents = [np.full(len(dead), UNKNOWN, np.uint64)]
+    ranks = [np.zeros(len(dead), f"S{RANK_BYTES}")]
+    for first in range(0, len(encoded), PARSED_AT_ONCE):
+        some = taken_apart(encoded, first, first + PARSED_AT_ONCE)
+        ranked, whole = ranks_of(some.versions)
+        keys.append(some.hashes(schema))
+        contents.append(np.where(whole, some.contents(keeps=False), np.uint64(UNDECIDED)))
+        ranks.append(ranked)
+    dead_count = len(encoded.dead_letters)
+    return Digested(np.concatenate(keys), np.concatenate(contents), np.concatenate(ranks), dead_count)
 
 
 def taken_apart(encoded: EncodedBatch, first: int = 0, behind: int | None = None) -> Expected:
@@ -89,6 +124,39 @@ def taken_apart(encoded: EncodedBatch, first: int = 0, behind: int | None = None
             keys.append(item)
         items.append(item)
     return Expected(keys, items, versions)
+
+
+def _portions(encoded: EncodedBatch) -> Iterator[tuple[int, int]]:
+    """Cut a batch into ranges of items of about CUT_AT_ONCE_BYTES."""
+    start = 0
+    while start < len(encoded):
+        until = encoded.offsets[start] + CUT_AT_ONCE_BYTES
+        end = max(start + 1, int(np.searchsorted(encoded.offsets, until, "right")) - 1)
+        yield start, end
+        start = end
+
+
+def _hashed(
+    encoded: EncodedBatch, start: int, end: int, schema: KeySchema, *, keeps: bool
+) -> tuple[Hashes, Hashes]:
+    """Hash some items as text; the requests of mode newer, which hold more than an item, are parsed."""
+    text = encoded.text[int(encoded.offsets[start]) : int(encoded.offsets[end])]
+    wrapped = cut(text, WRAPPED_DEPTH) if bytes(text[:20]).startswith(_WRAPPED) else None
+    if wrapped is None or len(wrapped) != end - start:
+        return _parsed_and_hashed(encoded, start, end, schema, keeps=keeps)
+    found = digests(wrapped, schema)
+    return found.keys, np.where(encoded.deletes[start:end], UNKNOWN if keeps else ABSENT, found.contents)
+
+
+def _parsed_and_hashed(
+    encoded: EncodedBatch, start: int, end: int, schema: KeySchema, *, keeps: bool
+) -> tuple[Hashes, Hashes]:
+    parts = []
+    for first in range(start, end, PARSED_AT_ONCE):
+        some = taken_apart(encoded, first, min(end, first + PARSED_AT_ONCE))
+        parts.append((some.hashes(schema), some.contents(keeps=keeps)))
+    keys, contents = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return keys, contents
 
 
 def _dead_keys(encoded: EncodedBatch, schema: KeySchema) -> list[Item]:

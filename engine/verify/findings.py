@@ -14,6 +14,9 @@ from engine.wire.versions import is_lower
 Kind: TypeAlias = Literal["missing", "mismatched", "extra"]
 Verdict: TypeAlias = Literal["matched", "newer_in_target", "kept", "missing", "mismatched", "extra"]
 
+RIGHT: tuple[Verdict, ...] = ("matched", "newer_in_target", "kept")
+"""What is no difference, plain or explained by the job's mode."""
+
 DIFFERENCES_SHOWN_MAX = 100
 _PERCENT_DIGITS = 10_000
 

@@ -1,7 +1,7 @@
 """All that the source says, as sorted hashes on disk: 20 bytes an item, whatever the size of the table.
 
-Invariant: of equal keys the one added last counts; what `flush` has returned from is durable. Memory holds
-one unsorted part and what the system maps.
+Invariant: of equal keys the one added last counts, or with ranks the first one that has the highest; what
+`flush` has returned from is durable. Memory holds one unsorted part and what the system maps.
 """
 
 import os
@@ -13,31 +13,44 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.verify.digests import Hashes
+from engine.verify.ranks import Ranks
 
 PART_RECORDS = 1_000_000
-RECORD_BYTES = 8 + 8 + 4
 
 Places = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Items as hashes. `places`: where in the source each comes from, by number."""
+    """Items as hashes. `places`: where in the source each comes from, by number.
+
+    Shape: `ranks` is None where of equal keys the last one counts.
+    """
 
     keys: Hashes
     contents: Hashes
     places: Places
+    ranks: Ranks | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def slice(self, start: int, end: int) -> "Records":
         """Return some of them, in their order."""
-        return Records(self.keys[start:end], self.contents[start:end], self.places[start:end])
+        ranks = None if self.ranks is None else self.ranks[start:end]
+        return Records(self.keys[start:end], self.contents[start:end], self.places[start:end], ranks)
 
     def gather(self, order: npt.NDArray[np.int64]) -> "Records":
         """Return them in another order."""
-        return Records(self.keys[order], self.contents[order], self.places[order])
+        ranks = None if self.ranks is None else self.ranks[order]
+        return Records(self.keys[order], self.contents[order], self.places[order], ranks)
+
+    @property
+    def ordered(self) -> "Records":
+        """Return them by key, and by rank where they have one; equal ones as they were."""
+        if self.ranks is None:
+            return self.gather(np.argsort(self.keys, kind="stable"))
+        return self.gather(np.lexsort((self.ranks, self.keys)))
 
 
 def joined(parts: list[Records]) -> Records:
@@ -49,14 +62,16 @@ def joined(parts: list[Records]) -> Records:
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.contents for part in parts]),
         np.concatenate([part.places for part in parts]),
+        None if parts[0].ranks is None else np.concatenate([part.ranks for part in parts]),
     )
 
 
 class Parts:
-    """Takes records in as they come and keeps them in sorted files `part-N`."""
+    """Takes records in as they come and keeps them in sorted files `part-N`. Units: bytes of a rank, or 0."""
 
-    def __init__(self, directory: Path, lengths: list[int]) -> None:
+    def __init__(self, directory: Path, lengths: list[int], rank_bytes: int = 0) -> None:
         self._directory = directory
+        self._rank_bytes = rank_bytes
         self.lengths = lengths
         self._held: list[Records] = []
         self._count = 0
@@ -76,14 +91,16 @@ class Parts:
         records = joined(self._held)
         self._held, self._count = [], 0
         if len(records):
-            ordered = records.gather(np.argsort(records.keys, kind="stable"))
-            _write(self._path(len(self.lengths)), ordered)
+            _write(self._path(len(self.lengths)), records.ordered)
             self.lengths.append(len(records))
         return len(records)
 
     def merge(self) -> int:
         """Write the files `keys`, `contents`, `places` and `seen` of all parts; return their length."""
-        parts = [_mapped(self._path(number), length) for number, length in enumerate(self.lengths)]
+        parts = [
+            _mapped(self._path(number), length, self._rank_bytes)
+            for number, length in enumerate(self.lengths)
+        ]
         ranges = max(1, -(-sum(self.lengths) // PART_RECORDS))
         bounds = np.array([2**64 * each // ranges for each in range(1, ranges)], np.uint64)
         cuts = [[0, *np.searchsorted(part.keys, bounds).tolist(), len(part)] for part in parts]
@@ -95,7 +112,7 @@ class Parts:
                 together = joined(
                     [part.slice(cut[each], cut[each + 1]) for part, cut in zip(parts, cuts, strict=True)]
                 )
-                left = _last_of_each(together)
+                left = _one_of_each(together)
                 total += len(left)
                 for name, file in zip(names, files, strict=True):
                     file.write(np.ascontiguousarray(getattr(left, name)).tobytes())
@@ -156,27 +173,31 @@ class Index:
                 yield self.at(positions)
 
 
-def _last_of_each(records: Records) -> Records:
-    ordered = records.gather(np.argsort(records.keys, kind="stable"))
+def _one_of_each(records: Records) -> Records:
+    if records.ranks is not None:  # of equal ranks the first one counts: turned round, it is the last
+        records = records.gather(np.arange(len(records) - 1, -1, -1))
+    ordered = records.ordered
     last = np.ones(len(ordered), np.bool_)
     last[:-1] = ordered.keys[1:] != ordered.keys[:-1]
-    return Records(ordered.keys[last], ordered.contents[last], ordered.places[last])
+    return ordered.gather(np.flatnonzero(last))
 
 
 def _write(path: Path, records: Records) -> None:
     with path.open("wb") as file:
-        for array in (records.keys, records.contents, records.places):
-            file.write(array.tobytes())
+        for array in (records.keys, records.contents, records.places, records.ranks):
+            if array is not None:
+                file.write(array.tobytes())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _mapped(path: Path, length: int) -> Records:
+def _mapped(path: Path, length: int, rank_bytes: int) -> Records:
     size = 8 * length
     return Records(
         np.memmap(path, np.uint64, "r", 0, (length,)),
         np.memmap(path, np.uint64, "r", size, (length,)),
         np.memmap(path, np.uint32, "r", 2 * size, (length,)),
+        np.memmap(path, f"S{rank_bytes}", "r", 2 * size + size // 2, (length,)) if rank_bytes else None,
     )
 
 

@@ -5,7 +5,7 @@ several rounds; each suspect is counted once.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from engine.verify.repair import Repairs
 from engine.verify.target_pass import TargetReader
 from engine.verify.values import Item
 from engine.verify.whence import whence
+from engine.wire.versions import is_lower
 
 PAUSES_S = (0.5, 1.0, 2.0)
 """Before each round. A change that is being written to both ends is through after so long, mostly."""
@@ -95,36 +96,74 @@ async def _compare_all(
 ) -> list[Suspect]:
     """Compare the suspects that rows give, and take them out of `wanted`.
 
-    Where several rows may give one key, the last of them counts: all are read once more to know which it is.
+    Where several rows may give one key, one of them counts, and all are read once more to know which it is;
+    with insert it is the first one, so that it is met first.
     """
-    again: list[Suspect] = []
-    winners: dict[int, int] | None = None
-    if desk.ordered:
-        winners = {}
-        hashes = np.fromiter(wanted, np.uint64, len(wanted))
-        async with aclosing(rows()) as batches:
-            number = 0
-            async for batch in batches:
-                given = (await desk.look(batch)).expected.hashes(looks.schema)
-                winners.update(dict.fromkeys(given[np.isin(given, hashes)].tolist(), number))
-                number += 1
-    async with aclosing(rows()) as batches:
-        number = 0
-        async for batch in batches:
-            part = wanted
-            if winners is not None:
-                part = {each: wanted[each] for each, winner in winners.items() if winner == number}
-            if part:
-                remaining = dict(part)
-                again += await _compare(looks, desk, await desk.look(batch), remaining, last=last)
-                for settled in part.keys() - remaining.keys():
-                    del wanted[settled]
-            number += 1
+    compare = partial(_compare_given, looks, desk, rows, wanted, last=last)
+    if not desk.ordered or desk.keeps:
+        return await compare(None)
+    winners = await _winners(looks, desk, rows, wanted)
+    again = await compare(winners)
+    if wanted.keys() & winners.keys():  # a source without a key gives its rows in any order
+        again += await compare(None)
     return again
 
 
+async def _compare_given(
+    looks: Looks,
+    desk: Desk,
+    rows: Callable[[], Rows],
+    wanted: dict[int, Suspect],
+    winners: Mapping[int, int] | None,
+    *,
+    last: bool,
+) -> list[Suspect]:
+    """Compare the suspects that rows give, with `winners` only by the rows of these contents."""
+    again: list[Suspect] = []
+    async with aclosing(rows()) as batches:
+        async for batch in batches:
+            if not wanted:
+                break
+            again += await _compare(looks, desk, await desk.look(batch), wanted, winners, last=last)
+    return again
+
+
+async def _winners(
+    looks: Looks, desk: Desk, rows: Callable[[], Rows], wanted: Collection[int]
+) -> dict[int, int]:
+    """Return by key the content of the row that counts: what a run, which writes one by one, leaves there.
+
+    That is the last row, with newer the first that has the highest version. Told by its content, since
+    batches may end elsewhere when the rows are read again.
+    """
+    winners: dict[int, int] = {}
+    versions: dict[int, Item] = {}
+    hashes = np.fromiter(wanted, np.uint64, len(wanted))
+    async with aclosing(rows()) as batches:
+        async for batch in batches:
+            expected = (await desk.look(batch)).expected
+            given = expected.hashes(looks.schema)
+            chosen = np.flatnonzero(np.isin(given, hashes)).tolist()
+            contents = expected.contents(keeps=desk.keeps) if chosen else given
+            for at in chosen:
+                key_hash = int(given[at])
+                if desk.version is not None:
+                    held = versions.get(key_hash)
+                    if held is not None and not is_lower(held, expected.versions[at]):
+                        continue
+                    versions[key_hash] = expected.versions[at]
+                winners[key_hash] = int(contents[at])
+    return winners
+
+
 async def _compare(
-    looks: Looks, desk: Desk, looked: Looked, wanted: dict[int, Suspect], *, last: bool
+    looks: Looks,
+    desk: Desk,
+    looked: Looked,
+    wanted: dict[int, Suspect],
+    winners: Mapping[int, int] | None,
+    *,
+    last: bool,
 ) -> list[Suspect]:
     """Compare the suspects among a batch's items, and take them out of `wanted`."""
     expected, schema = looked.expected, desk.schema
@@ -132,9 +171,11 @@ async def _compare(
         return []
     hashes = expected.hashes(schema)
     chosen = np.flatnonzero(np.isin(hashes, np.fromiter(wanted, np.uint64, len(wanted)))).tolist()
+    contents = expected.contents(keeps=desk.keeps) if chosen else hashes
+    if winners is not None:
+        chosen = [at for at in chosen if winners.get(int(hashes[at])) == int(contents[at])]
     if not chosen:
         return []
-    contents = expected.contents(keeps=desk.keeps)
     keys = [schema.of(expected.keys[at]) for at in chosen]
     found = await _found(looks, keys)
     again, differing = [], []

@@ -14,7 +14,7 @@ import pyarrow as pa
 from engine.batch import Batch, EncodedBatch
 from engine.verify.desk import Desk, Looked
 from engine.verify.digests import key_hashes
-from engine.verify.findings import Findings, judged
+from engine.verify.findings import RIGHT, Findings, judged
 from engine.verify.target_pass import TargetReader
 from engine.verify.values import Item
 
@@ -49,12 +49,15 @@ class Repairs:
         items = await self.reader.get(keys)
         found = dict(zip(key_hashes(items, schema).tolist(), items, strict=True))
         for at, key_hash in zip(chosen, key_hashes(keys, schema).tolist(), strict=True):
-            verdict = judged(expected.items[at], found.get(key_hash), keeps=False, version=None, at=None)
-            if verdict == "matched":
-                if expected.items[at] is None:
-                    self.findings.deleted += 1
-                else:
-                    self.findings.repaired += 1
+            actual = found.get(key_hash)
+            version = expected.versions[at] if expected.versions else None
+            verdict = judged(expected.items[at], actual, keeps=desk.keeps, version=desk.version, at=version)
+            if verdict not in RIGHT:
+                continue
+            if actual is None:
+                self.findings.deleted += 1
+            else:
+                self.findings.repaired += 1
 
     async def delete(self, desk: Desk, keys: Sequence[Item]) -> None:
         """Delete items that the source doesn't give."""

@@ -16,6 +16,7 @@ from engine.tasks import together
 from engine.verify.book import Book, Place
 from engine.verify.desk import Desk
 from engine.verify.index import Parts, Records
+from engine.verify.ranks import RANK_BYTES
 
 SEGMENT_ROWS = 50_000
 SEGMENTS_MAX = 64
@@ -31,7 +32,8 @@ class SourcePass:
         self._book = book
         self._desks = desks
         self._told = told
-        self._parts = Parts(book.directory, book.parts())
+        self._ranked = any(desk.ranked for desk in desks)
+        self._parts = Parts(book.directory, book.parts(), RANK_BYTES if self._ranked else 0)
         self._next_place = book.places_count()
         self._places: list[tuple[int, Place]] = []
         self._whole: dict[int, int] = {}
@@ -77,7 +79,11 @@ class SourcePass:
                     Place(desk.number) if desk.ordered else Place(desk.number, after, batch.end)
                 )
                 at = batch.end
-                self._parts.add(Records(made.keys, made.contents, np.full(len(made.keys), number, np.uint32)))
+                places = np.full(len(made.keys), number, np.uint32)
+                ranks = made.ranks
+                if self._ranked and ranks is None:
+                    ranks = np.zeros(len(places), f"S{RANK_BYTES}")
+                self._parts.add(Records(made.keys, made.contents, places, ranks))
                 self._positions[desk.number, segment.number] = (at, False)
                 self._tallies["rows"] += batch.rows.num_rows
                 self._tallies["dead_lettered"] += made.dead

@@ -10,15 +10,18 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
+from engine.errors import PermanentError
 from engine.tasks import together
 from engine.verify.book import Book, Suspect
-from engine.verify.digests import ABSENT, UNKNOWN, KeySchema, content_hashes, key_hashes
+from engine.verify.digests import ABSENT, UNKNOWN, KeySchema, digests, sliced
 from engine.verify.index import Index
 from engine.verify.scope import Scope
 from engine.verify.values import Item
@@ -32,8 +35,16 @@ class ScannedPage(Protocol):
     """What a scan hands out."""
 
     @property
+    def text(self) -> bytes:
+        """The items as a JSON array, as the target wrote them."""
+
+    @property
+    def count(self) -> int:
+        """How many items these are."""
+
+    @property
     def items(self) -> list[dict[str, Any]]:
-        """The items."""
+        """The items, parsed."""
 
     @property
     def next(self) -> dict[str, Any] | None:
@@ -65,37 +76,47 @@ class Sifted:
     tallies: Counter[str]
 
 
-def sift(items: list[dict[str, Any]], index: Index, schema: KeySchema, scope: Scope) -> Sifted:
-    """Hold items of the target against the index."""
+def sift(page: ScannedPage, index: Index, schema: KeySchema, scope: Scope, *, keeps: bool = False) -> Sifted:
+    """Hold a page's items against the index; only those that don't match are parsed.
+
+    With `keeps`, whatever is there under an expected key is right: the job's mode leaves it.
+    Raises: ValueError when they aren't JSON.
+    """
     tallies: Counter[str] = Counter()
-    if not items:
+    if not page.count:
         return Sifted(np.empty(0, np.int64), [], tallies)
-    keys, contents = key_hashes(items, schema), content_hashes(items)
-    at = index.find(keys)
+    items = sliced(page.text, page.count)
+    hashes = digests(items, schema)
+    at = index.find(hashes.keys)
     known = at >= 0
     seen = at[known]
     records = index.at(seen)
-    equal = records.contents == contents[known]
+    contents = hashes.contents[known]
+    equal = records.contents == contents
     unknown = records.contents == UNKNOWN
     tallies["matched"] = int(equal.sum())
     tallies["unknown"] = int(unknown.sum())
     suspects = []
     rows = np.flatnonzero(known)
-    for which in np.flatnonzero(~equal & ~unknown).tolist():
+    other = np.flatnonzero(~equal & ~unknown)
+    if keeps:
+        tallies["kept"], other = len(other), other[:0]
+    for which in other.tolist():
         row = int(rows[which])
         suspects.append(
             Suspect(
                 int(records.places[which]),
-                int(keys[row]),
+                int(hashes.keys[row]),
                 int(records.contents[which]),
-                int(contents[row]),
-                dict(schema.of(items[row])),
+                int(contents[which]),
+                dict(schema.of(orjson.loads(items.item(row)))),
             )
         )
     for row in np.flatnonzero(~known).tolist():
-        if scope.holds(items[row]):
-            key = dict(schema.of(items[row]))
-            suspects.append(Suspect(None, int(keys[row]), ABSENT, int(contents[row]), key))
+        item = orjson.loads(items.item(row))
+        if scope.holds(item):
+            key, content = int(hashes.keys[row]), int(hashes.contents[row])
+            suspects.append(Suspect(None, key, ABSENT, content, dict(schema.of(item))))
         else:
             tallies["not_ours"] += 1
     return Sifted(seen, suspects, tallies)
@@ -113,14 +134,15 @@ class TargetPass:
         scope: Scope,
         told: Callable[[int], None],
         threads: Executor | None = None,
+        *,
+        keeps: bool = False,
     ) -> None:
         self._book = book
         self._threads = threads
         self._index = index
         self._reader = reader
-        self._schema = schema
-        self._scope = scope
         self._told = told
+        self._sift = partial(sift, index=index, schema=schema, scope=scope, keeps=keeps)
         self._suspects: list[Suspect] = []
         self._tallies: Counter[str] = Counter()
         self._positions: dict[int, dict[str, Any] | None] = {}
@@ -147,16 +169,23 @@ class TargetPass:
     async def _scan(self, segment: int, start: dict[str, Any] | None, total: int) -> None:
         async with aclosing(self._reader.scan(segment, total, start)) as pages:
             async for page in pages:
-                sifted = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, sift, page.items, self._index, self._schema, self._scope
-                )
+                sifted = await self._sifted(page)
                 self._index.mark(sifted.seen)
                 self._suspects += sifted.suspects
                 self._tallies.update(sifted.tallies)
                 self._positions[segment] = page.next
-                self._told(len(page.items))
+                self._told(page.count)
                 if monotonic() - self._committed_at > COMMIT_S:
                     self._commit()
+
+    async def _sifted(self, page: ScannedPage) -> Sifted:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._sift, page)
+        except ValueError as error:
+            raise PermanentError(
+                f"the target answered a scan with items that aren't JSON ({error}); start verify again, which"
+                " goes on where it was"
+            ) from error
 
     def _commit(self) -> None:
         self._index.sync()
