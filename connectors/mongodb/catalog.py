@@ -6,7 +6,7 @@ way is taken and said.
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo.errors import OperationFailure
@@ -38,7 +38,8 @@ class Found:
     """A collection as the server describes it.
 
     Shape: `keyed` says that it can be read from an `_id`; `unique` that no `_id` can be there twice; `why` is
-    a sentence for the user where it can't. Units: `document_bytes` on average.
+    a sentence for the user where it can't; `capped` that new documents push old ones out. Units:
+    `document_bytes` on average, `size_bytes` of all documents, None when unknown.
     """
 
     identity: Mapping[str, str]
@@ -47,6 +48,8 @@ class Found:
     why: str | None
     documents: int
     document_bytes: int
+    size_bytes: int | None = None
+    capped: bool = False
 
 
 async def look_up(client: Any, database: str, collection: str, place: str) -> Found:
@@ -70,20 +73,21 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Fo
         )
         return Found(identity, False, False, why, 0, DOCUMENT_BYTES_GUESS)
     documents = int(await db[collection].estimated_document_count())
-    size = await _document_bytes(db[collection])
+    size, each = await _sizes(db[collection])
+    found = Found(identity, True, True, None, documents, each, size, bool(options.get("capped")))
     if "clusteredIndex" not in options and not await _has_id_index(db[collection]):
         why = (
             f"{collection} has no index on _id, so it is read in one segment, and an interrupted run starts"
             " it over; create the index {_id: 1} to change that."
         )
-        return Found(identity, False, False, why, documents, size)
+        return replace(found, keyed=False, unique=False, why=why)
     if hello.get("msg") == "isdbgrid" and not await _unique_over_shards(client, f"{database}.{collection}"):
         why = (
             f"{collection} is sharded by another field than _id, so shards may have documents of equal _id:"
             " it is read in order, and after an interruption the last document is read once more."
         )
-        return Found(identity, True, False, why, documents, size)
-    return Found(identity, True, True, None, documents, size)
+        return replace(found, unique=False, why=why)
+    return found
 
 
 async def proved_id(collection: Any, session: Any) -> tuple[Kind, frozenset[int]]:
@@ -131,13 +135,16 @@ async def _has_id_index(collection: Any) -> bool:
     return any([dict(index["key"]) == {ID: 1} async for index in cursor])
 
 
-async def _document_bytes(collection: Any) -> int:
+async def _sizes(collection: Any) -> tuple[int | None, int]:
+    """Return what all documents take, None where the role may not see it, and what one does on average."""
     try:
         cursor = await awaited(collection.aggregate([{"$collStats": {"storageStats": {}}}]))
-        sizes = [stats["storageStats"].get("avgObjSize", 0) async for stats in cursor]
+        stats = [shard["storageStats"] async for shard in cursor]
     except OperationFailure:  # the role may not see it: a guess does
-        sizes = []
-    return max(1, int(max(sizes, default=0))) if any(sizes) else DOCUMENT_BYTES_GUESS
+        return None, DOCUMENT_BYTES_GUESS
+    each = max((shard.get("avgObjSize", 0) for shard in stats), default=0)
+    size = sum(int(shard.get("size", 0)) for shard in stats)
+    return size, max(1, int(each)) if each else DOCUMENT_BYTES_GUESS
 
 
 async def _unique_over_shards(client: Any, namespace: str) -> bool:

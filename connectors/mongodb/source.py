@@ -7,7 +7,6 @@ connections are lost; positions are `_id`s as the server sent them.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,39 +15,26 @@ import pyarrow.compute as pc
 from pymongo.errors import ExecutionTimeout
 
 from connectors.mongodb import segments as cutting
-from connectors.mongodb.catalog import Found, look_up, proved_id
 from connectors.mongodb.chunks import Chunk, chunks
 from connectors.mongodb.draw import draw
+from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
 from connectors.mongodb.keys import ids_of, key_text
-from connectors.mongodb.layout import FIELD, layout_of, schema_of
+from connectors.mongodb.layout import layout_of
+from connectors.mongodb.opening import Opened, look
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, in_commands, projection_of, query_of
-from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
-from connectors.mongodb.snapshot import NONE, Sessions, reading_at, take
-from connectors.mongodb.watermark import next_watermark, server_time
+from connectors.mongodb.snapshot import Sessions
 from connectors.patience import PATIENCE_S, Patience
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.job.source import MongoDBSource as Section
-from engine.kinds import Kind
 from engine.rules.fields import Fields
 
 LOST = "A cursor or connection to the source was lost; reading went on behind the last _id."
 CHUNK_BYTES = 2_000_000
 """How much of a collection becomes one batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What opening found out; all but the ticket and the client is None or empty in a worker."""
-
-    client: Any
-    ticket: SourceTicket
-    found: Found | None
-    watermark: str | None
-    notices: tuple[str, ...]
 
 
 async def open_source(
@@ -68,69 +54,26 @@ async def open_source(
     client = connect(url, section.driver)
     try:
         if ticket is None:
-            opened = await _open(client, section, fields, since)
+            opened = await look(client, section, fields, since)
         else:
-            opened = _Opened(client, ticket, None, None, ())
+            opened = Opened(client, ticket, None, None, ())
     except BaseException:
         await closed(client)
         raise
     return MongoDBSource(section, fields, opened, patience_s)
 
 
-async def _open(client: Any, section: Section, fields: Fields, since: str | None) -> _Opened:
-    place = where(section.url.get_secret_value())
-    collection = client[section.database][section.collection]
-    notices: list[str] = []
-    async with speaking("source", place):
-        found = await look_up(client, section.database, section.collection, place)
-        now = None if section.watermark is None else await server_time(client)
-        await _check_query(client, section, since)
-        at = await take(client, collection)
-        watermark = None if now is None else await next_watermark(client, now, at)
-        kind: Kind = FIELD
-        types = frozenset[int]()
-        if found.unique:
-            async with reading_at(client, at) as session:
-                kind, types = await proved_id(collection, session)
-        schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
-        unseen = None
-        if not fields.hooked:  # a hook makes columns of its own
-            layout = layout_of(fields, schema)
-            unseen = await unseen_fields(collection, projection_of(section), fields, layout)
-    notices += [] if found.why is None else [found.why]
-    notices += [] if at is not None else [NONE]
-    notices += [] if unseen is None else [unseen]
-    details = {
-        "at": at,
-        "types": types,
-        "document_bytes": found.document_bytes,
-    }
-    return _Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
-
-
-async def _check_query(client: Any, section: Section, since: str | None) -> None:
-    """Let the server plan the query without running it. Raises: JobError when it can't."""
-    find: dict[str, Any] = {"find": section.collection, "filter": query_of(section, since)}
-    projection = projection_of(section)
-    if projection is not None:
-        find["projection"] = projection
-    place = "source.filter" if section.filter else "source.projection" if projection else "source"
-    try:
-        async with speaking(place, where(section.url.get_secret_value())):
-            await client[section.database].command("explain", find, verbosity="queryPlanner")
-    except PermanentError as error:
-        raise JobError(str(error)) from error
-
-
 class MongoDBSource:
     """A collection or view of a MongoDB server; see contracts.Source."""
 
-    def __init__(self, section: Section, fields: Fields, opened: _Opened, patience_s: float) -> None:
+    def __init__(self, section: Section, fields: Fields, opened: Opened, patience_s: float) -> None:
         self._place = where(section.url.get_secret_value())
         self._opened = opened
         self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
+        self._section = section
         details = opened.ticket.details
+        self._at: str | None = details["at"]
         self._query = Query(
             query_of(section, opened.ticket.since),
             projection_of(section),
@@ -140,7 +83,7 @@ class MongoDBSource:
         self._types: frozenset[int] = details["types"]
         self._batch_rows = section.batch_rows
         self._notices = list(opened.notices)
-        self._sessions = Sessions(opened.client, details["at"], self._notices.append)
+        self._sessions = Sessions(opened.client, self._at, self._notices.append)
         self._patience_s = patience_s
 
     @property
@@ -179,6 +122,22 @@ class MongoDBSource:
             if isinstance(error.__cause__, ExecutionTimeout):
                 return None
             raise
+
+    async def inspect(self) -> tuple[int | None, Sequence[str]]:
+        """Return the documents' size in bytes, None when unknown, and what may surprise."""
+        found = self._opened.found
+        assert found is not None, "only the process that opened the source looks at it"
+        async with speaking("source", self._place):
+            known = await facts(self._client, self._section, found.documents, self._at, capped=found.capped)
+        return found.size_bytes, warnings(known)
+
+    async def lasting(self, load_s: float, load: str) -> Sequence[str]:
+        """Say what a load that takes so long has to expect; `load` is that in words."""
+        if self._at is None:
+            return ()
+        async with speaking("source", self._place):
+            kept_s = await snapshot_kept_s(self._client)
+        return (outlasts(kept_s, load),) if load_s > kept_s else ()
 
     async def segments(self, wanted: int) -> Sequence[Segment]:
         """Cut the collection into about `wanted` segments."""

@@ -9,6 +9,9 @@ from typing import Any
 from connectors.postgres import catalog
 from engine.job.model import PostgresSource as Section
 
+SNAPSHOT_LONG_S = 3_600.0
+"""From how long on it is told that a snapshot is held."""
+
 _SIZE = """
 SELECT CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_table_size(relid)), 0)
                                        FROM pg_partition_tree(c.oid) WHERE isleaf)
@@ -46,3 +49,8 @@ async def facts(connection: Any, section: Section) -> Facts:
             " create one, or choose columns that have one."
         )
     return Facts(await connection.fetchval(_SIZE, relation.oid), tuple(warnings))
+
+
+def outlasts(load: str) -> str:
+    """Say what a long load means for the server. `load`: how long it takes, in words."""
+    return f"The load reads one snapshot for about {load}, which holds back vacuum in the source for as long."

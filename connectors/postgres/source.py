@@ -17,7 +17,7 @@ from connectors.postgres import segments as cutting
 from connectors.postgres.address import where
 from connectors.postgres.blame import bad_text_column, is_bad_text
 from connectors.postgres.copy import Rows, copy
-from connectors.postgres.facts import facts
+from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.layout import check_keys, layout
 from connectors.postgres.session import abandon, begin, checking, connect, speaking
 from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
@@ -167,6 +167,10 @@ class PostgresSource:
         async with speaking("source"):
             found = await facts(self._opened.keeper, self._section)
         return found.size_bytes, found.warnings
+
+    async def lasting(self, load_s: float, load: str) -> Sequence[str]:
+        """Say what a load that takes so long has to expect; `load` is that in words."""
+        return (outlasts(load),) if load_s > SNAPSHOT_LONG_S else ()
 
     async def sample(self, rows: int, of: int | None) -> AsyncGenerator[Batch, None]:
         """Read about `rows` rows from random places all over the source; it has `of`, if that is known."""

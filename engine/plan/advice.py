@@ -16,7 +16,6 @@ from engine.show.summary import counted, duration, number
 WORTH_WARMING = 1.5
 """How many times longer the load must take cold before warming is worth a sentence."""
 WARMING_S_MIN = 120.0
-SNAPSHOT_LONG_S = 3_600.0
 HOT_SHARE = 0.5
 """Share of the time at the present limits from which on a hot key is named as the bound."""
 HOT_S_MIN = 10.0
@@ -77,15 +76,14 @@ def advise(found: Findings) -> list[str]:
     return said
 
 
-def warn(found: Findings, *, is_snapshot: bool) -> list[str]:
+def expected_s(now: Pace, capped: Pace | None) -> float:
+    """Return how long the load takes, in seconds, as far as the table sets the pace."""
+    return now.seconds if capped is None else max(now.seconds, capped.seconds)
+
+
+def warn(found: Findings) -> list[str]:
     """Say what may surprise during the load."""
     said = []
-    expected = found.now if found.capped is None else max(found.now, found.capped, key=lambda p: p.seconds)
-    if is_snapshot and expected.seconds > SNAPSHOT_LONG_S:
-        said.append(
-            f"The load reads one snapshot for about {duration(expected.seconds)}, which holds back vacuum in"
-            " the source for as long."
-        )
     if found.table.item_count:
         said.append(
             f"Table {found.table.name} holds {counted(found.table.item_count, 'item')} already (by its own,"

@@ -18,7 +18,7 @@ from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job
 from engine.plan import estimate, sampling
-from engine.plan.advice import Findings, advise, warn
+from engine.plan.advice import Findings, advise, expected_s, warn
 from engine.plan.collisions import Collisions, Keys, Spill
 from engine.plan.heat import Heat
 from engine.plan.plan import Plan, Scope, SourceFacts
@@ -28,6 +28,7 @@ from engine.rules.transform import compile_rules
 from engine.rules.uniqueness import ordered_reason
 from engine.run import connect
 from engine.run.runner import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
+from engine.show.summary import duration
 
 SAMPLE_ROWS = 30_000
 """About one row in a thousand is seen 30 times in it, and it is measured within a second or two."""
@@ -143,7 +144,9 @@ async def _plan(
     )  # fmt: skip
     if rows_are == "unknown":
         slow = (*slow, UNKNOWN_ROWS)
-    warnings = [*source.notices, *slow, *([] if reason is None else [_sentence(reason)])]
+    load_s = expected_s(now, capped)
+    lasting = await sampling.lasting(source, load_s, duration(load_s))
+    warnings = [*source.notices, *slow, *([] if reason is None else [_sentence(reason)]), *lasting]
     return Plan(
         job=job.name,
         source=SourceFacts(job.source.reads, rows, rows_are, size_bytes, len(segments), reason),  # type: ignore[arg-type]
@@ -161,7 +164,7 @@ async def _plan(
         hot=hot,
         collisions=collisions,
         scope=scope,
-        warnings=[*warnings, *warn(findings, is_snapshot=job.source.type == "postgres")],
+        warnings=[*warnings, *warn(findings)],
         advice=advise(findings),
     )
 

@@ -38,6 +38,14 @@ class Inspecting(Protocol):
         """Return the source's size in bytes, None when unknown, and what will make reading it slow."""
 
 
+@runtime_checkable
+class Lasting(Protocol):
+    """A source to which it matters how long it is read."""
+
+    async def lasting(self, load_s: float, load: str) -> Sequence[str]:
+        """Say what a load that takes so long has to expect; `load` is that in words."""
+
+
 async def sampled(source: Source, rows: int, of: int | None) -> AsyncIterator[Batch]:
     """Read about `rows` rows from all over the source, all of a small one; it has `of`, if that is known."""
     if isinstance(source, Sampling):
@@ -68,3 +76,8 @@ async def counted(source: Source, within_s: float) -> int | None:
 async def inspected(source: Source) -> tuple[int | None, Sequence[str]]:
     """Return what a source knows about itself; nothing where it knows nothing."""
     return await source.inspect() if isinstance(source, Inspecting) else (None, ())
+
+
+async def lasting(source: Source, load_s: float, load: str) -> Sequence[str]:
+    """Say what a load that takes so long has to expect of the source."""
+    return await source.lasting(load_s, load) if isinstance(source, Lasting) else ()

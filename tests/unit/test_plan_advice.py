@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from engine.plan.advice import Findings, advise, warn
+from engine.plan.advice import Findings, advise, expected_s, warn
 from engine.plan.collisions import NO_COLLISIONS, Collisions
 from engine.plan.estimate import Cost, Pace
 from engine.plan.heat import HotKey
@@ -37,7 +37,7 @@ def test_nothing_in_the_way_is_said_in_one_sentence() -> None:
     assert advise(findings(exists=False)) == [
         "Nothing stands in the way: `backfill table create`, then `backfill run`."
     ]
-    assert warn(findings(), is_snapshot=True) == []
+    assert warn(findings()) == []
 
 
 def test_losses_come_first_with_their_ways_out() -> None:
@@ -63,13 +63,18 @@ def test_warming_is_advised_where_it_helps() -> None:
     assert "Nothing" in advise(findings(now=slow, warm=fast, warmed=True))[0]
 
 
-def test_a_hot_key_and_a_long_snapshot_are_warned_of() -> None:
+def test_a_hot_key_is_warned_of() -> None:
     hot = HotKey("ByEmail", "ALL", 0.9, 9_000.0)
     now = Pace(9_000.0, 4_000, "ByEmail", "ALL")
-    said = warn(findings(hot=(hot,), now=now), is_snapshot=True)
-    assert "holds back vacuum" in said[0]
-    assert "90 % of the writes of index ByEmail have the partition key ALL" in said[1]
+    (said,) = warn(findings(hot=(hot,), now=now))
+    assert "90 % of the writes of index ByEmail have the partition key ALL" in said
     assert "no capacity helps" in advise(findings(hot=(hot,), now=now, warm=now))[0]
+
+
+def test_how_long_a_snapshot_is_read_follows_the_slower_of_table_and_cap() -> None:
+    quick, slow = Pace(10.0, 4_000, ""), Pace(9_000.0, 5, "")
+    assert expected_s(quick, None) == expected_s(quick, Pace(1.0, 40_000, "")) == 10
+    assert expected_s(quick, slow) == 9_000
 
 
 def test_a_cap_that_makes_it_much_slower_is_named() -> None:

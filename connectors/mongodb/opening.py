@@ -1,0 +1,80 @@
+"""What opening a collection finds out, once per run: what it is, its watermark, its snapshot, what to tell.
+
+Invariant: the watermark is taken before the snapshot; nothing but a bounded sample of documents is read.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.mongodb.catalog import Found, look_up, proved_id
+from connectors.mongodb.layout import FIELD, layout_of, schema_of
+from connectors.mongodb.query import projection_of, query_of
+from connectors.mongodb.sample import unseen_fields
+from connectors.mongodb.session import speaking, where
+from connectors.mongodb.snapshot import NONE, reading_at, take
+from connectors.mongodb.watermark import next_watermark, server_time
+from engine.contracts import SourceTicket
+from engine.errors import JobError, PermanentError
+from engine.job.source import MongoDBSource as Section
+from engine.kinds import Kind
+from engine.rules.fields import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What opening found out; all but the ticket and the client is None or empty in a worker."""
+
+    client: Any
+    ticket: SourceTicket
+    found: Found | None
+    watermark: str | None
+    notices: tuple[str, ...]
+
+
+async def look(client: Any, section: Section, fields: Fields, since: str | None) -> Opened:
+    """Check the job against the server, take the watermark, then a snapshot.
+
+    Raises: JobError, PermanentError, TransientError.
+    """
+    place = where(section.url.get_secret_value())
+    collection = client[section.database][section.collection]
+    notices: list[str] = []
+    async with speaking("source", place):
+        found = await look_up(client, section.database, section.collection, place)
+        now = None if section.watermark is None else await server_time(client)
+        await _check_query(client, section, since)
+        at = await take(client, collection)
+        watermark = None if now is None else await next_watermark(client, now, at)
+        kind: Kind = FIELD
+        types = frozenset[int]()
+        if found.unique:
+            async with reading_at(client, at) as session:
+                kind, types = await proved_id(collection, session)
+        schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
+        unseen = None
+        if not fields.hooked:  # a hook makes columns of its own
+            layout = layout_of(fields, schema)
+            unseen = await unseen_fields(collection, projection_of(section), fields, layout)
+    notices += [] if found.why is None else [found.why]
+    notices += [] if at is not None else [NONE]
+    notices += [] if unseen is None else [unseen]
+    details = {
+        "at": at,
+        "types": types,
+        "document_bytes": found.document_bytes,
+    }
+    return Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
+
+
+async def _check_query(client: Any, section: Section, since: str | None) -> None:
+    """Let the server plan the query without running it. Raises: JobError when it can't."""
+    find: dict[str, Any] = {"find": section.collection, "filter": query_of(section, since)}
+    projection = projection_of(section)
+    if projection is not None:
+        find["projection"] = projection
+    place = "source.filter" if section.filter else "source.projection" if projection else "source"
+    try:
+        async with speaking(place, where(section.url.get_secret_value())):
+            await client[section.database].command("explain", find, verbosity="queryPlanner")
+    except PermanentError as error:
+        raise JobError(str(error)) from error
