@@ -103,7 +103,7 @@ class Measurer:
 
         Then `sizes` are empty, and so are the entries. Raises: JobError when the rule doesn't fit the table.
         """
-        plan = plan_rule(self._layout, items.name, items.attributes)
+        plan = plan_rule(self._layout, items.rule, items.attributes)
         source_rows = items.frame[ROW].to_numpy()
         # Items are known by their place, because several may come from one row.
         places = pl.int_range(len(items.frame), dtype=pl.UInt32, eager=True).alias(ROW)

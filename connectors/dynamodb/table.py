@@ -81,10 +81,10 @@ def check_keys(info: TableInfo, job: Job) -> None:
     Raises: JobError.
     """
     wanted = [key.name for key in info.keys]
-    for rule in job.items:
+    for number, rule in enumerate(job.items):
         if set(rule.key) != set(wanted):
             raise JobError(
-                f"items[{rule.name}].key gives {' and '.join(rule.key) or 'nothing'}, but the key of table "
+                f"items[{number}].key gives {' and '.join(rule.key) or 'nothing'}, but the key of table "
                 f"{info.name} is {' and '.join(wanted)}: name exactly these"
             )
     if info.status not in WRITABLE:

@@ -92,7 +92,7 @@ def wanted_fields(job: Job) -> Fields:
     rests: dict[str, frozenset[str]] = {}
     hooked = job.transform is not None
     for number, rule in enumerate(job.items):
-        place = f"items[{number}] ({rule.name})"
+        place = f"items[{number}]"
         for path in _named(rule):
             _add(paths, path, place)
         rest = rest_of(job, rule)

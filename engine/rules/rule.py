@@ -112,7 +112,7 @@ def compiled_rule(
     `rest` is what `include: all` means where the source has no schema.
     Raises: JobError naming the rule and what is at fault in it.
     """
-    at = f"items[{number}] ({rule.name})"
+    at = f"items[{number}]"
     extracts = Extracts()
     scope, each = Scope(kinds, extracts), None
     path = rule.for_each_path()

@@ -6,8 +6,6 @@ what a run ends with is what its checkpoint says.
 
 import asyncio
 import logging
-import os
-import signal
 import uuid
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -17,13 +15,12 @@ from typing import Any
 
 from engine.batch import Counts, Effort
 from engine.contracts import CheckpointStore, RunState, SegmentState, Source
-from engine.errors import BackfillError, PermanentError
+from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
 from engine.report import (
     COMPLETE,
     COMPLETE_WITH_DEAD_LETTERS,
-    EXIT_CODES,
     FAILED,
     INTERRUPTED,
     Report,
@@ -36,6 +33,7 @@ from engine.run.coordinator import Coordinator
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import RunnerEnd, queue_link
 from engine.run.pipeline import Line
+from engine.run.stopping import stop_on_signals
 from engine.run.worker import Usage, work
 from engine.state.checkpoint import utc_now
 from engine.state.fingerprint import compare, fingerprint
@@ -66,11 +64,23 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     """
     reports: list[Report] = []
     for job in jobs:
-        report = await _run_job(job, options, observers)
+        with _job_named(job, among=len(jobs)):
+            report = await _run_job(job, options, observers)
         reports.append(report)
         if report.outcome in (FAILED, INTERRUPTED):
             break
     return reports
+
+
+@contextmanager
+def _job_named(job: Job, *, among: int) -> Generator[None, None, None]:
+    """Say which of several jobs doesn't fit: each has an `items[0]`."""
+    try:
+        yield
+    except JobError as error:
+        if among == 1:
+            raise
+        raise JobError(f"{job.name}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +259,7 @@ async def _carry(prepared: _Prepared, state: RunState, voice: _Voice) -> Report:
     coordinator = Coordinator(
         prepared.store, state, [voice], max_wcu=prepared.job.target.max_wcu, own_usage=processes.usage
     )
-    with _stop_on_signals(coordinator, voice) as interrupted:
+    with stop_on_signals(coordinator.stop, voice.note) as interrupted:
         async with _workers(prepared, workers) as links:
             await coordinator.run(links)
     return await _conclude(prepared, coordinator, interrupted.is_set(), voice)
@@ -308,27 +318,3 @@ async def _workers(prepared: _Prepared, count: int) -> AsyncGenerator[Sequence[R
 
 def _counted_by_runner() -> Usage:
     return Usage(0.0, 0)
-
-
-@contextmanager
-def _stop_on_signals(coordinator: Coordinator, voice: _Voice) -> Generator[asyncio.Event, None, None]:
-    """Turn the first SIGINT or SIGTERM into a stop with a checkpoint, the second into an exit at once."""
-    interrupted = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if interrupted.is_set():
-            os._exit(EXIT_CODES[INTERRUPTED])  # what isn't checkpointed is done again; workers end with us
-        interrupted.set()
-        voice.note("stopping: finishing what is in flight; once more stops at once")
-        coordinator.stop()
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)

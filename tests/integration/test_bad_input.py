@@ -104,21 +104,21 @@ def rig(postgres_url: str, dynoxide: str, table_name: str, tmp_path: Path) -> Ri
         ("source.watermark", "status", ("source.watermark", "status", "text")),
         ("source.embed", {"l": {"table": "lost", "on": {"order_id": "id"}}}, ("source.embed.l", "lost")),
         ("source.embed", {"l": {"table": "order_lines", "on": {"oid": "id"}}}, ("source.embed.l", "oid")),
-        ("items.0.key", {"PK": "USER#{usr_id}", "SK": "x"}, ("Order", "usr_id", "user_id")),
-        ("items.0.attributes", {"T": "{totl}"}, ("Order", "totl", "total")),
-        ("items.0.attributes", {"T": {"sql": "lower(statsu)"}}, ("Order", "statsu")),
-        ("items.0.attributes", {"T": {"sql": "lower(status"}}, ("Order",)),
+        ("items.0.key", {"PK": "USER#{usr_id}", "SK": "x"}, ("items[0].key.PK", "usr_id", "user_id")),
+        ("items.0.attributes", {"T": "{totl}"}, ("items[0].attributes.T", "totl", "total")),
+        ("items.0.attributes", {"T": {"sql": "lower(statsu)"}}, ("items[0].attributes.T", "statsu")),
+        ("items.0.attributes", {"T": {"sql": "lower(status"}}, ("items[0].attributes.T",)),
         ("items.0.attributes", {"T": "{at:%Q}"}, ("%Q",)),
-        ("items.0.attributes", {"T": "x{lines}"}, ("Order", "lines")),
-        ("items.0.when", "nothing > 1", ("Order", "nothing")),
-        ("items.0.for_each", "liens", ("Order", "liens", "lines")),
-        ("items.0.include", ["stauts"], ("stauts", "status")),
+        ("items.0.attributes", {"T": "x{lines}"}, ("items[0].attributes.T", "lines")),
+        ("items.0.when", "nothing > 1", ("items[0].when", "nothing")),
+        ("items.0.for_each", "liens", ("items[0].for_each", "liens", "lines")),
+        ("items.0.include", ["stauts"], ("items[0].include", "stauts", "status")),
         ("transform", "no_such_module:f", ("transform", "no_such_module")),
         # against the target
         ("target.table", "absent", ("target.table", "absent", "backfill table create")),
-        ("items.0.key", {"PK": "USER#{user_id}"}, ("SK",)),
-        ("items.0.key", {"pk": "USER#{user_id}", "sk": "x"}, ("PK", "SK")),
-        ("items.0.key", {"PK": "{id}", "SK": "x"}, ("PK", "type N")),
+        ("items.0.key", {"PK": "USER#{user_id}"}, ("items[0].key", "SK")),
+        ("items.0.key", {"pk": "USER#{user_id}", "sk": "x"}, ("items[0].key", "PK", "SK")),
+        ("items.0.key", {"PK": "{id}", "SK": "x"}, ("items[0]: PK", "type N")),
     ],
 )  # fmt: skip
 def test_a_job_that_doesnt_fit_is_refused(rig: Rig, path: str, value: Any, said: tuple[str, ...]) -> None:
@@ -235,3 +235,13 @@ def test_no_such_profile(bare: Rig) -> None:
 def test_a_state_directory_that_cant_be(rig: Rig) -> None:
     (rig.command.folder / ".backfill").write_text("a file")
     rig.refused(2, ".backfill", "--state")
+
+
+def test_of_several_jobs_the_one_that_doesnt_fit_is_named(rig: Rig) -> None:
+    whole = dict(rig.command.job)
+    entry = {key: whole.pop(key) for key in ("name", "source", "items")}
+    bad = [{**entry["items"][0], "when": "nothing > 1"}]
+    jobs = [{**entry, "name": "first", "items": bad}, {**entry, "name": "second"}]
+    rig.command.job.clear()
+    rig.command.job.update(whole, jobs=jobs)
+    rig.refused(2, "first: items[0].when", "nothing")

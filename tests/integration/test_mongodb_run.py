@@ -158,7 +158,7 @@ def test_include_all_is_not_promised_behind_a_hook(case, tmp_path):
     case.job["transform"] = "hooks_none:same"
     ended = case.command.here("run", "--json")
     assert ended.code == 2
-    assert "items[0] (Doc).include: `all` can't be promised behind transform" in ended.stderr
+    assert "items[0].include: `all` can't be promised behind transform" in ended.stderr
 
 
 def test_two_documents_of_one_key_coalesce_to_the_later(case):

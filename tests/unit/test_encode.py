@@ -78,7 +78,7 @@ def test_write_units_are_those_of_the_exact_size():
 
 
 def test_fail_stops_at_the_first_bad_item_and_says_which():
-    with pytest.raises(PermanentError, match=r"items.Order: number_not_finite: v: .*id=100.*on_invalid"):
+    with pytest.raises(PermanentError, match=r"items\[0\]: number_not_finite: v: .*id=100.*on_invalid"):
         encoded(rule_items(KEY | {"v": N}, [row(v="NaN")]), on_invalid="fail")
 
 

@@ -74,15 +74,15 @@ def test_an_item_without_an_index_key_is_written_but_null_is_no_key():
 
 def test_a_rule_that_can_never_fit_is_refused_before_anything_is_read():
     with pytest.raises(
-        JobError, match=r"items.Order: SK is of type N, but the table has it as a key of type S"
+        JobError, match=r"items\[0\]: SK is of type N, but the table has it as a key of type S"
     ):
         encoded(rule_items({"PK": S, "SK": INT}, []))
-    with pytest.raises(JobError, match=r"items.Order: G is of type M, but index g"):
+    with pytest.raises(JobError, match=r"items\[0\]: G is of type M, but index g"):
         encoded(
             rule_items(KEY | {"G": StructOf((("a", S),))}, []),
             info=table_info(indexes=[index("g", ("G", "S"))]),
         )
-    with pytest.raises(JobError, match=r"items.Order.key: app-data has SK in its key"):
+    with pytest.raises(JobError, match=r"items\[0\].key: app-data has SK in its key"):
         encoded(rule_items({"PK": S}, []))
     with pytest.raises(JobError, match=r"1 to 65535 bytes"):
         encoded(rule_items(KEY | {"x" * 65536: S}, []))

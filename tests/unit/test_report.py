@@ -97,7 +97,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PermanentError, match="No space left on device; .* report on stdout"):
+    with pytest.raises(PermanentError, match=r"No space left on device; .* report on stdout"):
         reports.write(run_report(), path)
     assert path.read_text() == "an old one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]

@@ -183,32 +183,31 @@ class TestRefusedBeforeReading:
         [
             (
                 {"key": {"PK": "U#{emial}"}},
-                "items[0] (Rule0).key.PK: there is no column 'emial'; did you mean 'email'?",
+                "items[0].key.PK: there is no column 'emial'; did you mean 'email'?",
             ),
             (
                 {"key": {"PK": "{id}"}, "attributes": {"a": "{id.x}"}},
-                "items[0] (Rule0).attributes.a: id is of type int, so there is no 'x' in it",
+                "items[0].attributes.a: id is of type int, so there is no 'x' in it",
             ),
             (
                 {"key": {"PK": "{id}"}, "include": ["nott"]},
-                "items[0] (Rule0).include: there is no column 'nott'; did you mean 'note'?",
+                "items[0].include: there is no column 'nott'; did you mean 'note'?",
             ),
             (
                 {"key": {"PK": "{id}"}, "include": "all", "exclude": ["Note"]},
-                "items[0] (Rule0).exclude: there is no column 'Note'; did you mean 'note'?",
+                "items[0].exclude: there is no column 'Note'; did you mean 'note'?",
             ),
             (
                 {"key": {"PK": "{id}"}, "when": "emil = 'x'"},
-                "items[0] (Rule0).when: \"emil = 'x'\" names no known column: 'emil'; did you mean 'email'?",
+                "items[0].when: \"emil = 'x'\" names no known column: 'emil'; did you mean 'email'?",
             ),
             (
                 {"key": {"PK": "{id}"}, "for_each": "id"},
-                "items[0] (Rule0).for_each: for_each needs a list, and id is of type int",
+                "items[0].for_each: for_each needs a list, and id is of type int",
             ),
             (
                 {"key": {"PK": "{id}"}, "attributes": {"a": {"value": "{active}", "as": "N"}}},
-                "items[0] (Rule0).attributes.a: a's value is of type bool, which can't become N; "
-                "change or drop `as`",
+                "items[0].attributes.a: a's value is of type bool, which can't become N; change or drop `as`",
             ),
         ],
     )

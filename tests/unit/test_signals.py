@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine.cli import signals
-from engine.run.runner import _stop_on_signals, _Voice
+from engine.run.stopping import stop_on_signals
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +70,11 @@ def test_both_cancel_an_event_loop_instead_of_tearing_it(number: int) -> None:
 
 
 async def test_a_run_hands_back_the_handlers_that_it_found() -> None:
-    class Stopped:
-        def stop(self) -> None: ...
-
+    told: list[str] = []
     signals.take()
     found = [signal.getsignal(number) for number in signals.BOTH]
-    with _stop_on_signals(Stopped(), _Voice([])) as interrupted:  # type: ignore[arg-type]
+    with stop_on_signals(lambda: told.append("stop"), told.append) as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(interrupted.wait(), 5)
+    assert told[1:] == ["stop"]
     assert [signal.getsignal(number) for number in signals.BOTH] == found

@@ -198,7 +198,7 @@ def test_rules_whose_keys_fit_pass_in_any_order() -> None:
 
 @pytest.mark.parametrize("key", [{"PK": "a"}, {"PK": "a", "SK": "b", "X": "c"}, {"pk": "a", "SK": "b"}, {}])
 def test_a_rule_whose_key_does_not_fit_is_named(key: dict[str, str]) -> None:
-    with pytest.raises(JobError, match=r"items\[B\]\.key gives .* the key of table app-data is PK and SK"):
+    with pytest.raises(JobError, match=r"items\[1\]\.key gives .* the key of table app-data is PK and SK"):
         check_keys(described(), job_with_keys(A={"PK": "a", "SK": "b"}, B=key))
 
 

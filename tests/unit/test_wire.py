@@ -79,9 +79,9 @@ def test_a_version_that_cannot_be_compared_is_refused():
     def newer(kind, value):
         return encoded(rule_items(KEY | {"v": kind}, [row(v=value)]), mode="newer", version="v")
 
-    with pytest.raises(JobError, match=r"target.version: v of rule Order"):
+    with pytest.raises(JobError, match=r"target.version: v of items\[0\]"):
         newer(Scalar.BOOL, "true")
-    with pytest.raises(JobError, match=r"target.version: rule Order has no attribute v"):
+    with pytest.raises(JobError, match=r"target.version: items\[0\] has no attribute v"):
         encoded(rule_items(KEY, []), mode="newer", version="v")
     assert len(newer(Document(), document("5"))) == 1
     assert newer(Document(), document("[5]")).dead_letters[0].reason == "value_unsupported"

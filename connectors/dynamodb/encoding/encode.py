@@ -69,13 +69,14 @@ class Encoder:
             self._letter(batch, rule.name, flawed) for rule, part in texts for flawed in part.flawed
         )
         if self._fails and letters:
-            raise PermanentError(_sentence(letters[0]))
+            number = next(rule.rule for rule, part in texts if part.flawed)
+            raise PermanentError(_sentence(number, letters[0]))
         return _assembled(batch, texts, letters, self._layout.mode)
 
     def _plan(self, rule: RuleItems) -> RulePlan:
         plan = self._plans.get(rule.rule)
         if plan is None or plan.attributes != rule.attributes:
-            plan = self._plans[rule.rule] = plan_rule(self._layout, rule.name, rule.attributes)
+            plan = self._plans[rule.rule] = plan_rule(self._layout, rule.rule, rule.attributes)
         return plan
 
     def _letter(self, batch: Batch, rule: str, flawed: Flawed) -> DeadLetter:
@@ -89,10 +90,10 @@ def source_key_of(batch: Batch, key_columns: Sequence[str], row: int) -> Mapping
     return {name: batch.rows.column(name)[row].as_py() for name in key_columns}
 
 
-def _sentence(letter: DeadLetter) -> str:
+def _sentence(rule: int, letter: DeadLetter) -> str:
     key = ", ".join(f"{name}={value}" for name, value in letter.source_key.items()) or "a row without a key"
     return (
-        f"items.{letter.rule}: {letter.reason}: {letter.detail} (source row {key}); mend the row or the rule,"
+        f"items[{rule}]: {letter.reason}: {letter.detail} (source row {key}); mend the row or the rule,"
         " or set options.on_invalid to dead_letter to go on without such items"
     )
 

@@ -72,13 +72,13 @@ def type_letters(kind: Kind) -> str | None:
             return "M"
 
 
-def check_key_kind(rule: str, attribute: Attribute, roles: Iterable[KeyRole]) -> None:
+def check_key_kind(rule: int, attribute: Attribute, roles: Iterable[KeyRole]) -> None:
     """Refuse an attribute whose values can never be what its key asks for. Raises: JobError."""
     letters = type_letters(attribute.kind)
     for role in roles:
         if letters is not None and letters != role.type:
             raise JobError(
-                f"items.{rule}: {attribute.name} is of type {letters}, but {role.of} has it as a key of type"
+                f"items[{rule}]: {attribute.name} is of type {letters}, but {role.of} has it as a key of type"
                 f" {role.type}; {_way_out(role)}"
             )
 

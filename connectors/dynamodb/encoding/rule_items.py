@@ -94,19 +94,19 @@ class Flawed:
     item_json: str | None
 
 
-def plan_rule(layout: Layout, rule: str, attributes: tuple[Attribute, ...]) -> RulePlan:
-    """Check what can be checked without values. Raises: JobError."""
+def plan_rule(layout: Layout, rule: int, attributes: tuple[Attribute, ...]) -> RulePlan:
+    """Check what can be checked without values. Raises: JobError that names the rule by its number."""
     positions = {attribute.name: position for position, attribute in enumerate(attributes)}
     assert len(positions) == len(attributes), f"rule {rule} has an attribute twice"
     for name in layout.key:
         if name not in positions:
-            raise JobError(f"items.{rule}.key: {layout.table} has {name} in its key; add it")
+            raise JobError(f"items[{rule}].key: {layout.table} has {name} in its key; add it")
     for name, position in positions.items():
         if isinstance(attributes[position].kind, Members):
             continue
         if not 0 < len(name.encode()) <= ATTRIBUTE_NAME_BYTES_MAX:
             raise JobError(
-                f"items.{rule}: an attribute's name must have 1 to {ATTRIBUTE_NAME_BYTES_MAX} bytes, not"
+                f"items[{rule}]: an attribute's name must have 1 to {ATTRIBUTE_NAME_BYTES_MAX} bytes, not"
                 f" {len(name.encode())}; rename {name[:40]!r}"
             )
         check_key_kind(rule, attributes[position], layout.roles.get(name, ()))
@@ -120,14 +120,14 @@ def plan_rule(layout: Layout, rule: str, attributes: tuple[Attribute, ...]) -> R
     return RulePlan(layout, attributes, (*key, *rest), long_statement)
 
 
-def _check_version(layout: Layout, rule: str, attributes: Sequence[Attribute]) -> None:
+def _check_version(layout: Layout, rule: int, attributes: Sequence[Attribute]) -> None:
     version = next((each for each in attributes if each.name == layout.version), None)
     if version is None:
         raise JobError(
-            f"target.version: rule {rule} has no attribute {layout.version}; add it to `attributes`"
+            f"target.version: items[{rule}] has no attribute {layout.version}; add it to `attributes`"
         )
     if type_letters(version.kind) not in ("S", "N", "B", None):
-        raise JobError(f"target.version: {layout.version} of rule {rule} must be S, N or B to be compared")
+        raise JobError(f"target.version: {layout.version} of items[{rule}] must be S, N or B to be compared")
 
 
 def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:

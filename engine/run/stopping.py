@@ -1,0 +1,41 @@
+"""How a run takes SIGINT and SIGTERM while there is something to checkpoint.
+
+Invariant: whoever handled them before does so again afterwards.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from engine.report import EXIT_CODES, INTERRUPTED
+
+
+@contextmanager
+def stop_on_signals(
+    stop: Callable[[], None], note: Callable[[str], None]
+) -> Generator[asyncio.Event, None, None]:
+    """Turn the first signal into a stop with a checkpoint, the second into an exit at once.
+
+    Yields an event that is set once the first has come.
+    """
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if interrupted.is_set():
+            os._exit(EXIT_CODES[INTERRUPTED])  # what isn't checkpointed is done again; workers end with us
+        interrupted.set()
+        note("stopping: finishing what is in flight; once more stops at once")
+        stop()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
