@@ -14,6 +14,7 @@ import polars as pl
 
 from engine.errors import JobError
 from engine.kinds import Kind
+from engine.rules.comparisons import unlike
 from engine.rules.paths import nearest
 from engine.rules.typed import canonical
 
@@ -105,6 +106,8 @@ def _checked(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl
     unknown = sorted(roots - set(columns))
     if unknown:
         raise JobError(f"{text!r} names no known column: {unknown[0]!r}{nearest(unknown[0], columns)}")
+    if (kinds := unlike(node, columns)) is not None:
+        raise JobError(f"{text!r} can't be computed: it compares {kinds}{_hint(roots, columns)}")
     frame = pl.DataFrame(schema=dict(columns))
     try:
         result = frame.select(expr.alias(_RESULT))

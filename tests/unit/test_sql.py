@@ -60,6 +60,10 @@ FRAME = pl.DataFrame(
         ("STRPTIME(s, '%Y')", S.TIMESTAMP, None),
         ("DATE '2024-01-15'", S.DATE, ["2024-01-15"] * 3),
         ("CAST(d AS TIMESTAMP)", S.TIMESTAMP, [None] * 3),
+        ("TRY_CAST(s AS DOUBLE) > 6.5", S.BOOL, [None, "true", None]),
+        ("p > 1.25 AND p <> a AND p > 0.5e0", S.BOOL, ["true", None, "false"]),
+        ("s = NULL OR s IN ('7') OR s = lower(s)", S.BOOL, ["true", "true", None]),
+        ("d < at", S.BOOL, [None] * 3),
     ],
 )
 def test_expressions_by_row(text, kind, values):
@@ -106,6 +110,16 @@ def test_what_looks_at_other_rows_is_refused(text, culprit):
         ("nosuch(a)", "isn't an SQL expression that Polars knows"),
         ("aa + 1", "names no known column: 'aa'; did you mean 'a'"),
         ("s > 5", r"can't be computed.*CAST\(s AS DOUBLE\)"),
+        ("s > 6.7", r"compares text with a number; .*CAST\(s AS DOUBLE\)"),  # Polars: '10' is less than '6.7'
+        ("s <> 1.50", "compares text with a number"),
+        ("NOT (s IS DISTINCT FROM p)", "compares text with a number"),
+        ("s BETWEEN 1.0 AND 2.0", "compares text with a number"),
+        ("nullif(s, 0.0)", "compares text with a number"),
+        ("CASE s WHEN 1.5 THEN 'a' END", "compares text with a number"),
+        ("a > 1 AND p > '5'", "compares text with a number"),
+        ("coalesce(s, 'x') = p", "compares text with a number"),
+        ("at > 1700000000", "compares a moment with a number"),
+        ("greatest(d, a)", "compares a moment with a number"),
         ("at > '2024-01-01'", "can't be computed.*is written TIMESTAMPTZ '2024-01-15T10:00:00Z'"),
         ("d > '2024-01-01'", "can't be computed.*is written DATE '2024-01-15'"),
         ("r.g", "can't be computed"),
