@@ -10,10 +10,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import yaml
 
@@ -46,18 +48,29 @@ class _Used:
 
 def engine(source: str, rows: int, *, workers: int = 1, settings: Mapping[str, str] = {}) -> Sample:
     """Run `backfill run` over the whole table, start-up and all, and return what it took."""
+    return load(partial(orders.job, source), rows, workers=workers, settings=settings)
+
+
+def load(
+    job_for: Callable[[str], Mapping[str, Any]],
+    items: int,
+    *,
+    workers: int = 1,
+    settings: Mapping[str, str] = {},
+) -> Sample:
+    """Run `backfill run` of a job that gives so many items; `job_for` takes the null target's endpoint."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder, servers.null_target() as endpoint:
         job_file = Path(folder) / "job.yaml"
-        job_file.write_text(yaml.safe_dump(orders.job(source, endpoint), sort_keys=False), encoding="utf-8")
+        job_file.write_text(yaml.safe_dump(job_for(endpoint), sort_keys=False), encoding="utf-8")
         command = [sys.executable, "-m", "engine", "run", str(job_file), "--json", "--workers", str(workers)]
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         used = _run(command, {**environment, **settings}, folder)
         report = json.loads(used.output)
-        if report["items_written"] != rows:
-            raise PermanentError(f"the engine wrote {report['items_written']} of {rows} items")
+        if report["items_written"] != items:
+            raise PermanentError(f"the engine wrote {report['items_written']} of {items} items")
         # With several workers the runner's own account of its children is the report's.
         cpu_s = used.cpu_s if workers == 1 else report["cpu_s"]
-        return _sample(endpoint, rows, used, cpu_s, start_s=0.0)
+        return _sample(endpoint, items, used, cpu_s, start_s=0.0)
 
 
 def peer(who: contenders.Peer, source: str, rows: int) -> Sample:

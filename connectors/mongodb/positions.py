@@ -10,6 +10,7 @@ import bson
 import orjson
 from bson import json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.decimal128 import Decimal128
 from bson.raw_bson import RawBSONDocument
 
 from connectors.mongodb.bson_values import (
@@ -17,6 +18,7 @@ from connectors.mongodb.bson_values import (
     BINARY,
     BOOL,
     DATE,
+    DECIMAL128,
     DOCUMENT,
     DOUBLE,
     DOUBLE_AT,
@@ -92,6 +94,9 @@ def _faithful(kind: int, data: bytes, at: int) -> bool:
         return bool(value == value)
     if kind == BINARY:
         return data[at + 4] != OLD_BINARY
+    if kind == DECIMAL128:
+        raw = data[at : at + 16]
+        return bool(Decimal128(str(Decimal128.from_bid(raw))).bid == raw)
     if kind not in (DOCUMENT, ARRAY):
         return False
     at += 4
