@@ -1,0 +1,94 @@
+"""A disk that is full, a checkpoint that is damaged: the run waits or stops resumable, and ends whole."""
+
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support import loads, wire_scan
+from tests.support.command import Ended
+from tests.support.paced_load import BAD_EVERY, ROWS, Load
+
+pytestmark = pytest.mark.fault
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Let processes that start in here write no larger files: as good as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(("size", "workers"), [(20_000, "1"), (60_000, "2")])
+def test_a_full_disk_stops_the_run_and_nothing_counts_that_isnt_safe(
+    load: Load, size: int, workers: str
+) -> None:
+    load.command.job["items"].append(
+        {"name": "Large", "key": {"PK": "{v}", "SK": "{none}"}, "when": "id % 20 = 0", "include": ["v"]}
+    )
+    load.command.job["source"] |= {"query": "SELECT *, NULL::text AS none FROM t", "key": ["id"]}
+    del load.command.job["source"]["table"]
+    load.command.write_job()
+    with files_no_larger_than(size):
+        process = load.command.start("run", "--json", "--workers", workers)
+    ended = load.end(process)
+    assert ended.code == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "can't be written" in ended.stderr.splitlines()[-1], ended.stderr
+    now = load.status()
+    if now["outcome"] is not None:  # the disk may have been full before the first row
+        loads.assert_balanced(now)
+    large = ROWS // 20
+    ended = load.resume()
+    assert ended.code == 3, ended.stderr
+    report = ended.report
+    assert (report["rows_read"], report["items_dead_lettered"]) == (ROWS, ROWS // BAD_EVERY + large)
+    loads.assert_balanced(report)
+    letters = sorted(
+        (letter["rule"], int(letter["source_key"]["id"])) for letter in load.command.dead_letters()
+    )
+    assert letters == sorted(
+        [("Row", n) for n in range(BAD_EVERY, ROWS + 1, BAD_EVERY)]
+        + [("Large", n) for n in range(20, ROWS + 1, 20)]
+    )
+    target = load.command.job["target"]
+    assert len(wire_scan.scan(target["endpoint_url"], target["table"])) == ROWS - ROWS // BAD_EVERY
+
+
+def test_a_damaged_checkpoint_is_refused_and_told_what_to_do(load: Load) -> None:
+    process = load.begin("--workers", "1")
+    process.send_signal(signal.SIGINT)
+    assert load.end(process).code == 130
+    folder = load.command.state / "load"
+    path = folder / "state.sqlite"
+    for name in ("state.sqlite-wal", "state.sqlite-shm"):
+        (folder / name).unlink(missing_ok=True)
+    whole = path.read_bytes()
+    letters = folder / "dead-letters.jsonl"
+    letters.rename(letters.with_suffix(".aside"))
+    assert_refused(load.command.here("run"), "dead-letters.jsonl")
+    letters.with_suffix(".aside").rename(letters)
+    for damaged in (
+        whole[: len(whole) // 2],
+        whole[:4096] + bytes(byte ^ 0x5A for byte in whole[4096:]),
+        b"",
+        b'{"a": 1}' * 500,
+    ):
+        path.write_bytes(damaged)
+        assert_refused(load.command.here("run"), "state.sqlite")
+        assert_refused(load.command.here("status"), "state.sqlite")
+    load.command.job["target"].pop("max_wcu")
+    load.assert_whole(load.command.here("run", "--json", "--workers", "1", "--fresh"), resumed=False)
+
+
+def assert_refused(ended: Ended, what: str) -> None:
+    assert ended.code == 2, ended.stderr
+    assert what in ended.stderr
+    assert "--fresh" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,73 @@
+"""A run that is stopped, or loses a worker: the run waits or stops resumable, and ends whole."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import loads, wire_scan
+from tests.support.paced_load import ROWS, TABLE, Load, OwnTarget, load_of
+from tests.support.pg import execute
+
+pytestmark = pytest.mark.fault
+MUCH_BYTES, MUCH_WCU = 25_000, 15_000
+"""So large are rows that don't all fit into two processes' memory, and so fast a run of five seconds."""
+
+
+def test_ctrl_c_leaves_a_clean_checkpoint(load: Load) -> None:
+    url = load.command.job["source"]["url"]
+    asyncio.run(execute(url, f"UPDATE t SET v = repeat('x', {MUCH_BYTES})"))
+    load.command.job["target"]["max_wcu"] = MUCH_WCU
+    process = load.begin("--workers", "2")
+    process.send_signal(signal.SIGINT)
+    ended = load.end(process)
+    assert ended.code == 130, ended.stderr
+    loads.assert_balanced(ended.report)
+    assert ended.report["outcome"] == "interrupted"
+    written = ended.report["items_written"]
+    target = load.command.job["target"]
+    assert len(wire_scan.scan(target["endpoint_url"], target["table"])) == written < ROWS
+    load.assert_whole(load.resume(), resumed=True)
+
+
+def test_ctrl_c_twice_ends_at_once(
+    postgres_url: str, own_target: OwnTarget, table_name: str, tmp_path: Path
+) -> None:
+    asyncio.run(execute(postgres_url, *TABLE))
+    load = load_of(tmp_path, postgres_url, own_target.endpoint, table_name)
+    process = load.begin("--workers", "2")
+    own_target.kill()  # so that there is something to wait for
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    ended = load.end(process, timeout_s=5)
+    assert ended.code == 130
+    assert "once more stops at once" in ended.stderr
+    own_target.start()
+    load.assert_whole(load.resume(), resumed=True)
+
+
+def test_a_worker_that_is_killed_ends_the_run_resumable(load: Load) -> None:
+    process = load.begin("--workers", "2")
+    workers = children(process.pid)
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    ended = load.end(process)
+    assert ended.code == 1, ended.stderr
+    assert "a worker process died" in ended.stderr.splitlines()[-1]
+    loads.assert_balanced(ended.report)
+    load.assert_whole(load.resume(), resumed=True)
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True
+    )
+    return [int(line) for line in found.stdout.split()]

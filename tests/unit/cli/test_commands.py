@@ -1,0 +1,59 @@
+"""The small commands, the help, the entry point."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import engine
+from engine import cli
+from tests.unit.cli.conftest import Answer
+
+
+def test_status_of_a_job_that_never_ran(
+    backfill: Callable[..., Answer], job_file: Path, tmp_path: Path
+) -> None:
+    code, out, _ = backfill("status", job_file, "--state", tmp_path)
+    assert (code, out) == (0, f"orders: never run with this state ({tmp_path})\n")
+    code, out, _ = backfill("status", job_file, "--state", tmp_path, "--json")
+    assert (code, json.loads(out)) == (0, {"job": "orders", "outcome": None, "alive": False})
+
+
+def test_the_schema_knows_the_jobs_keys(backfill: Callable[..., Answer]) -> None:
+    code, out, _ = backfill("schema")
+    assert code == 0
+    assert "delete_when" in json.dumps(json.loads(out))
+
+
+def test_the_version_is_the_packages(backfill: Callable[..., Answer]) -> None:
+    assert backfill("--version")[:2] == (0, f"backfill, version {engine.__version__}\n")
+
+
+def test_the_demo_says_what_it_lacks(
+    backfill: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bench.demo", None)
+    monkeypatch.delattr("bench.demo", raising=False)
+    code, _, err = backfill("demo")
+    assert code == 2
+    assert "pip install 'backfill[demo]'" in err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom engine import cli\ntry: cli.main(['run', '--help'])\nfinally: print(*sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(ended.stdout.splitlines()[-1].split())
+    heavy = {"polars", "pyarrow", "numpy", "pydantic", "yaml", "botocore", "aiobotocore", "asyncpg", "rich"}
+    heavy |= {"prometheus_client", "uvloop", "sqlite3", "connectors", "bench"}
+    assert loaded & heavy == set()
+    assert "--fresh" in ended.stdout
+
+
+def test_the_entry_point_is_this_main() -> None:
+    assert importlib.metadata.entry_points(group="console_scripts")["backfill"].load() is cli.main

@@ -1,0 +1,84 @@
+"""`backfill run`: options in, exit codes of the contract and nothing but results on stdout out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.environment import cores
+from tests.support.runs import run_report
+from tests.unit.cli.conftest import Answer
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [("complete", 0), ("failed", 1), ("complete_with_dead_letters", 3), ("interrupted", 130)],
+)
+def test_the_outcome_is_the_exit_code(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path, outcome: str, code: int
+) -> None:
+    runner.outcomes = [outcome]
+    assert backfill("run", job_file)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        (["complete", "complete_with_dead_letters"], 3),
+        (["complete_with_dead_letters", "failed"], 1),
+        (["complete_with_dead_letters", "interrupted"], 130),
+    ],
+)
+def test_the_worst_of_several_jobs_is_the_exit_code(
+    backfill: Callable[..., Answer], runner: Any, several: Path, outcomes: list[str], code: int
+) -> None:
+    runner.outcomes = outcomes
+    assert backfill("run", several)[0] == code
+
+
+def test_a_run_shows_its_result_on_stdout_and_its_progress_on_stderr(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path
+) -> None:
+    _, out, err = backfill("run", job_file)
+    assert out.startswith("orders: full run complete")
+    assert "a new snapshot" in err
+    assert "a new snapshot" not in out
+
+
+def test_json_is_one_object_and_alone_on_stdout(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path, several: Path
+) -> None:
+    _, out, _ = backfill("run", job_file, "--json")
+    assert json.loads(out) == run_report().as_json()
+    runner.outcomes = ["complete", "complete"]
+    _, out, _ = backfill("run", several, "--json")
+    assert [report["job"] for report in json.loads(out)["jobs"]] == ["orders", "orders"]
+    runner.outcomes = ["complete"]
+    _, out, _ = backfill("run", several, "--json", "--only", "users")
+    assert json.loads(out)["job"] == "orders"
+    assert [job.name for job in runner.jobs] == ["users"]
+
+
+def test_options_reach_the_run(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path, tmp_path: Path
+) -> None:
+    options = ("--state", tmp_path / "s", "--workers", 3, "--fresh", "--set", "target.max_wcu=500")
+    assert backfill("run", job_file, *options, "--metrics-port", "127.0.0.1:0")[0] == 0
+    assert vars(runner.options) == {"state_dir": tmp_path / "s", "workers": 3, "fresh": True}
+    assert runner.jobs[0].target.max_wcu == 500
+
+
+def test_without_options_there_is_a_worker_per_core(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path
+) -> None:
+    backfill("run", job_file)
+    assert vars(runner.options) == {"state_dir": Path(".backfill"), "workers": cores(), "fresh": False}
+
+
+def test_metrics_are_served_while_the_run_lasts(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path
+) -> None:
+    _, _, err = backfill("run", job_file, "--metrics-port", "127.0.0.1:0")
+    assert "backfill: metrics on http://127.0.0.1:" in err
