@@ -112,6 +112,25 @@ def arrow_type(kind: Kind) -> pa.DataType:
             return pa.struct([(name, arrow_type(field)) for name, field in fields])
 
 
+def type_name(kind: Kind) -> str:
+    """Return what a kind is called, the same for kinds whose values look the same in an item."""
+    match kind:
+        case Scalar():
+            return kind.value
+        case Decimal():
+            return Scalar.NUMBER.value
+        case Document():
+            return "document"
+        case Members():
+            return "members"
+        case ListOf(element):
+            return f"list of {type_name(element)}"
+        case SetOf(element):
+            return f"set of {type_name(element)}"
+        case StructOf(fields):
+            return f"map of ({', '.join(f'{name} {type_name(field)}' for name, field in fields)})"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One source column. A hidden one travels only because it is part of the key or the watermark."""

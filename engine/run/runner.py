@@ -36,7 +36,7 @@ from engine.run.pipeline import Line
 from engine.run.stopping import stop_on_signals
 from engine.run.worker import Usage, work
 from engine.state.checkpoint import utc_now
-from engine.state.fingerprint import compare, fingerprint
+from engine.state.fingerprint import attributes, compare, fingerprint
 from engine.state.resume import GoOn, NothingToDo, Start, decide
 
 SEGMENT_ROWS = 50_000
@@ -174,7 +174,7 @@ async def _prepare(
     prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
     before = await _before(store, decision, fresh=options.fresh)
     goes_on = isinstance(decision, GoOn)
-    if before is not None and (misfit := compare(before.fingerprint, prints, positions=goes_on)):
+    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
         raise misfit
     why_ordered = ordered_reason(job, source.ticket.schema)
     if why_ordered is not None:
@@ -190,6 +190,9 @@ async def _prepare(
             letters_bytes=LETTERS_WINDOW_BYTES,
         )
     )
+    prints |= attributes(line.transform.rules)
+    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
+        raise misfit
     return _Prepared(job, options, store, source, table, line, ordered, prints)
 
 

@@ -4,13 +4,22 @@ Invariant: a checkpoint is gone on with only when source, mapping and target are
 Pure; nothing in a fingerprint is secret.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
+from engine.contracts import RuleShape
 from engine.errors import JobError
+from engine.kinds import type_name
 
 _PARTS = ("source", "mapping", "target")
 POSITIONS = "source.key"
 """The columns that cursors are values of: under others, a stored cursor is a position somewhere else."""
+
+ATTRIBUTES = "mapping.attributes"
+"""What items are made of: the same mapping gives others once columns of the source are others."""
+
+NAMED_MAX = 5
+"""How many differing attributes a message names."""
 
 
 def fingerprint(
@@ -29,14 +38,23 @@ def fingerprint(
     }
 
 
-def compare(stored: Mapping[str, str], now: Mapping[str, str], *, positions: bool = True) -> JobError | None:
+def attributes(rules: Sequence[RuleShape]) -> dict[str, str]:
+    """Return what a fingerprint says of the attributes that the rules give."""
+    kinds = {f"{rule.name}.{each.name}": type_name(each.kind) for rule in rules for each in rule.attributes}
+    return {ATTRIBUTES: json.dumps(kinds)}
+
+
+def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool = True) -> JobError | None:
     """Return why a checkpoint with one fingerprint can't serve a job with the other; None when it can.
 
-    `positions`: its cursors are to be gone on from, which a catch-up run after a whole one doesn't do.
+    `goes_on`: the run is gone on with from its cursors, into items that must look alike; a catch-up run after
+    a whole one has neither need. Attributes that one side doesn't know aren't compared.
     """
     differing = {name for name in (*stored, *now) if stored.get(name) != now.get(name)}
-    if not positions:
+    if not goes_on:
         differing.discard(POSITIONS)
+    if not goes_on or ATTRIBUTES not in stored or ATTRIBUTES not in now:
+        differing.discard(ATTRIBUTES)
     if not differing:
         return None
     said = [_say(part, differing, stored, now) for part in _PARTS]
@@ -50,12 +68,28 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, positions: boo
 
 def _say(part: str, differing: set[str], stored: Mapping[str, str], now: Mapping[str, str]) -> str | None:
     """Name what changed in one part: its identity with both values, its section without (it is a hash)."""
-    details = sorted(name for name in differing if name.startswith(f"{part}."))
+    details = sorted(name for name in differing if name.startswith(f"{part}.") and name != ATTRIBUTES)
     unknown = "not known"
     said = [
         f"{name.removeprefix(f'{part}.')} was {stored.get(name, unknown)}, is {now.get(name, unknown)}"
         for name in details
     ]
+    if ATTRIBUTES in differing and part == ATTRIBUTES.partition(".")[0]:
+        said.append(_say_attributes(json.loads(stored[ATTRIBUTES]), json.loads(now[ATTRIBUTES])))
     if not said and part not in differing:
         return None
     return f"the {part} changed" + (f" ({', '.join(said)})" if said else "")
+
+
+def _say_attributes(stored: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say in what the items to come would differ from those written already."""
+    names = [name for name in {**stored, **now} if stored.get(name) != now.get(name)]
+    said = ", ".join(_change(name, stored.get(name), now.get(name)) for name in names[:NAMED_MAX])
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return f"the source's columns make other attributes: {said}{more}"
+
+
+def _change(name: str, before: str | None, now: str | None) -> str:
+    if before is None:
+        return f"{name} is new"
+    return f"{name} is gone" if now is None else f"{name} was {before}, is {now}"

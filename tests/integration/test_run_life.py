@@ -143,6 +143,29 @@ def test_a_changed_job_is_refused_until_it_starts_afresh(
     assert (ended.report["resumed"], ended.report["rows_read"]) == (False, ROWS)
 
 
+def test_a_run_does_not_go_on_into_items_of_another_shape(
+    command: Command, slow: "subprocess.Popen[str]"
+) -> None:
+    """`include: all` takes what columns there are: the second part would differ from the first."""
+    slow.send_signal(signal.SIGINT)
+    slow.communicate(timeout=60)
+    assert slow.returncode == 130
+    del command.job["target"]["max_wcu"]
+    url = command.job["source"]["url"]
+    asyncio.run(execute(url, "ALTER TABLE t ADD note text DEFAULT 'x'"))
+    written = ids(command)
+    ended = command.here("run")
+    assert ended.code == 2
+    assert "Row.note is new" in ended.stderr
+    assert "--fresh" in ended.stderr
+    assert ids(command) == written
+    asyncio.run(execute(url, "ALTER TABLE t DROP note"))
+    ended = command.here("run", "--json")
+    assert ended.code == 0, ended.stderr
+    assert (ended.report["resumed"], ended.report["rows_read"]) == (True, ROWS)
+    assert ids(command) == set(range(1, ROWS + 1))
+
+
 def test_a_target_made_anew_is_another_target(command: Command, slow: "subprocess.Popen[str]") -> None:
     slow.send_signal(signal.SIGINT)
     slow.communicate(timeout=60)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from engine.state.fingerprint import compare, fingerprint
+from engine.contracts import Attribute, RuleShape
+from engine.kinds import Decimal, Kind, ListOf, Scalar
+from engine.state.fingerprint import attributes, compare, fingerprint
 
 NOW = fingerprint(
     {"source": "aa", "mapping": "bb", "target": "cc"},
@@ -41,11 +43,37 @@ def test_several_changes_are_all_named():
 def test_another_key_makes_cursors_other_positions_but_concerns_no_catch_up():
     stored, now = {**NOW, "source.key": "id integer"}, {**NOW, "source.key": "other integer"}
     assert "source changed (key was id integer, is other integer)" in str(compare(stored, now))
-    assert compare(stored, now, positions=False) is None
-    assert compare({**stored, "mapping": "b0"}, now, positions=False) is not None
+    assert compare(stored, now, goes_on=False) is None
+    assert compare({**stored, "mapping": "b0"}, now, goes_on=False) is not None
 
 
 def test_a_part_that_only_one_side_knows_is_a_change():
     assert "other changed" in str(compare({**NOW, "other": "x"}, NOW))
     stored = {name: value for name, value in NOW.items() if name != "target.arn"}
     assert "arn was not known" in str(compare(stored, NOW))
+
+
+def shape(**kinds: Kind) -> dict[str, str]:
+    named = tuple(Attribute(name, kind) for name, kind in kinds.items())
+    return {**NOW, **attributes([RuleShape("Order", named)])}
+
+
+def test_columns_that_make_other_items_end_a_run_but_no_catch_up():
+    stored = shape(a=Scalar.INT, b=Scalar.STRING, c=Decimal(10, 2))
+    now = shape(a=Scalar.NUMBER, c=Decimal(12, 2), d=ListOf(Scalar.STRING))
+    said = str(compare(stored, now))
+    assert (
+        "the mapping changed (the source's columns make other attributes:"
+        " Order.a was int, is number, Order.b is gone, Order.d is new)" in said
+    )
+    assert compare(stored, now, goes_on=False) is None
+
+
+def test_columns_that_make_the_same_items_change_nothing():
+    assert compare(shape(c=Decimal(10, 2)), shape(c=Scalar.NUMBER)) is None
+    assert compare(NOW, shape(a=Scalar.INT)) is None, "attributes that one side doesn't know aren't compared"
+
+
+def test_a_message_about_many_columns_stays_short():
+    now = shape(**{f"column{n}": Scalar.INT for n in range(40)})
+    assert "Order.column4 is new and 35 more" in str(compare(shape(), now))
