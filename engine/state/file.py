@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.contracts import RunState
-from engine.errors import JobError
+from engine.errors import JobError, PermanentError
 from engine.state import records
 from engine.state.dead_letters import sync_directory
 from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
@@ -136,13 +136,20 @@ def write_new(connection: sqlite3.Connection, run: RunRecord, segments: Mapping[
 def write_change(
     connection: sqlite3.Connection, run: RunRecord, changed: Mapping[int, SegmentRecord]
 ) -> None:
-    """Put the unfinished run as it is now, and the segments that changed."""
+    """Put the unfinished run as it is now, and the segments that changed.
+
+    Raises: PermanentError when it isn't there any more.
+    """
     with _transaction(connection):
         updated = connection.execute(
             "UPDATE runs SET closed = ?, record = ? WHERE run_id = ? AND closed = 0",
             (int(run.run.closed), records.run_text(run), run.run.run_id),
         )
-        assert updated.rowcount == 1, f"run {run.run.run_id} isn't in the state file"
+        if updated.rowcount != 1:
+            raise PermanentError(
+                f"run {run.run.run_id} is no longer open in its checkpoint: another run of this job took its"
+                " place, which only a deleted lock file allows; see `status`, then run again"
+            )
         _put_segments(connection, changed)
 
 

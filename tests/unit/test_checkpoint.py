@@ -238,3 +238,18 @@ async def test_a_directory_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PermanentError, match="--state"):
         open_store(tmp_path / "file" / "state", "orders")
+
+
+async def test_a_second_runner_past_a_deleted_lock_ends_the_first_with_a_sentence(interrupted):
+    directory = interrupted.parent.parent
+    first = open_store(directory, "orders")
+    await first.load()
+    await first.resume()
+    (interrupted.parent / "lock").unlink()
+    second = open_store(directory, "orders")
+    await second.begin(a_run(run_id="another", segments=3))
+    with pytest.raises(PermanentError, match="another run of this job took its place"):
+        await first.advance([a_mark(2, "210", 1)], Effort())
+    assert (await second.load()).run_id == "another"
+    await first.close()
+    await second.close()
