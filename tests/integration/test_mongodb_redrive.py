@@ -33,7 +33,7 @@ def loaded(request, mongodb_url, database, dynoxide, table_name, tmp_path):
 
 every_type = pytest.mark.parametrize(
     "loaded",
-    [*((name, "_id") for name in BARE), *((name, "n") for name in (*ID_TYPES, "mixed"))],
+    [*((name, "_id") for name in BARE), *((name, "n") for name in ("document", "timestamp", "mixed"))],
     indirect=True,
     ids=lambda given: f"{given[0]} by {given[1]}",
 )
