@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 NOT_MEASURED = "not measured"
+PLANNED_ROWS = 10_000_000
+PLANNED_WHOLE = ("--full, no collisions", "--full, most keys repeat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,32 @@ def _grown(results: Mapping[str, Any]) -> float:
 
 def _peak(results: Mapping[str, Any]) -> float:
     return max(float(each["median"]["peak_rss_mb"]) for each in results["growth"])
+
+
+def _verified(figure: str) -> Callable[[Mapping[str, Any]], float]:
+    return lambda results: float(results["trust"]["verify"][figure])
+
+
+def _found(results: Mapping[str, Any]) -> float:
+    """Return how much planted damage was found, less what was told and wasn't planted."""
+    return _verified("found")(results) - _verified("told_wrongly")(results)
+
+
+def _plan_off(results: Mapping[str, Any]) -> float:
+    """Return the error of the worst plan. Units: percent."""
+    return max(abs(float(each["off_percent"])) for each in results["trust"]["plan"].values())
+
+
+def _planned(cases: Sequence[str], figure: str) -> Callable[[Mapping[str, Any]], float]:
+    """Find the highest figure of plans of ten million rows, where so many were planned."""
+
+    def find(results: Mapping[str, Any]) -> float:
+        found = results["trust"]["plan_at_size"]
+        if found["rows"] != PLANNED_ROWS:
+            raise LookupError("another size was planned")
+        return max(float(found[case][figure]) for case in cases)
+
+    return find
 
 
 def _scenario(name: str, figure: str) -> Callable[[Mapping[str, Any]], float]:
@@ -150,6 +178,42 @@ GOALS: Sequence[Goal] = (
         _scenario("cap", "most_over_percent"),
         lambda figure: figure <= 2,
         "{:+.2f} %",
+    ),
+    Goal(
+        "CPU per item, verify --full",
+        "at most 25 µs",
+        _verified("cpu_us_per_item"),
+        lambda figure: figure <= 25,
+        "{:.1f} µs",
+    ),
+    Goal(
+        "planted damage that verify finds; another form of a number is none",
+        "3 of 3",
+        _found,
+        lambda found: found == 3,
+        "{:.0f} of 3",
+    ),
+    Goal("differences after --repair", "0", _verified("left"), lambda left: left == 0, "{:.0f}"),
+    Goal(
+        "write units planned against used, worst of three jobs",
+        "at most 5 % off",
+        _plan_off,
+        lambda figure: figure <= 5,
+        "{:.1f} %",
+    ),
+    Goal(
+        "plan of 10 million rows from a sample",
+        "below 30 s",
+        _planned(["sample"], "elapsed_s"),
+        lambda seconds: seconds < 30,
+        "{:.1f} s",
+    ),
+    Goal(
+        "peak memory of plan --full, 10 million rows",
+        "at most 500 MB",
+        _planned(PLANNED_WHOLE, "peak_rss_mb"),
+        lambda mb: mb <= 500,
+        "{:.0f} MB",
     ),
 )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import compare, goals, machine, plots, servers, throttling, write_stage
+from bench import compare, goals, machine, plots, servers, throttling, trust, write_stage
 from engine.environment import tune
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -26,6 +26,7 @@ PARTS: Mapping[str, Part] = {
     "growth": compare.growth,
     "write": write_stage.requests,
     "throttle": throttling.run,
+    "trust": trust.run,
 }
 
 

@@ -42,7 +42,8 @@ from engine.verify.target_pass import DONE as TARGET_DONE
 from engine.verify.target_pass import TargetPass, TargetReader
 from engine.verify.whence import Inverse
 
-SCAN_SEGMENT_BYTES = 256 * 2**20
+SCAN_SEGMENT_BYTES, SCAN_SEGMENT_ITEMS = 16 * 2**20, 20_000
+"""Short segments keep all scanners busy to the end. A table tells its size only some hours later."""
 SCAN_SEGMENTS_MIN, SCAN_SEGMENTS_MAX = 8, 4_096
 RCU_BYTES = 4_096
 """What one read unit pays for. Source: Developer Guide, "Read and write capacity units"."""
@@ -199,7 +200,8 @@ class Session:
         if book.get(TARGET_DONE) is None:
             index = Index(book.directory, length)
             size = self._desks[0].table.size_bytes
-            segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, size // SCAN_SEGMENT_BYTES))
+            wanted = max(size // SCAN_SEGMENT_BYTES, length // SCAN_SEGMENT_ITEMS)
+            segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, wanted))
             told, threads = self._told("items read back"), self._desks[0].line.threads
             keeps = all(desk.keeps for desk in self._desks)
             await TargetPass(
