@@ -126,7 +126,7 @@ def _next(report: Report, directory: Path) -> list[str]:
         case "complete_with_dead_letters":
             return [
                 f"Next: look at {directory / 'dead-letters.jsonl'}: a line and a reason per item.",
-                "Mend the rows or the job, then load again with `backfill run --fresh`.",
+                "Mend the rows or the job, then `backfill redrive` tries these items again.",
                 *follow_up,
             ]
         case "failed":
@@ -152,7 +152,7 @@ def status(job: str, state: RunState, *, alive: bool, directory: Path) -> str:
         f"{job}: {KINDS[report.kind]} {report.run_id}, {PASSED[report.outcome]}",
         f"  started       {report.started_at}"
         + (f", finished {report.finished_at}" if report.finished_at else ""),
-        f"  interrupted   {counted(state.interruptions, 'time')}",
+        f"  resumed       {counted(state.interruptions, 'time')}",
         "",
         f"  {verdict(report)}",
         "",

@@ -47,7 +47,7 @@ def test_dead_letters_are_named_with_their_file_and_reasons() -> None:
     assert "2 dead letters: every row was read, but dead letters are not in the target" in text
     assert "dead letters  key_null: 2" in text
     assert ".backfill/orders/dead-letters.jsonl" in text
-    assert "--fresh" in text
+    assert "`backfill redrive` tries these items again" in text, "a whole load would be done for two items"
 
 
 def test_a_failed_run_says_why_and_how_to_go_on() -> None:
