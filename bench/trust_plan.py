@@ -33,7 +33,7 @@ INSERT INTO phones SELECT g, n, repeat('7', g % 900)
 FROM generate_series(1, 50000) AS g, generate_series(1, 1 + g % 4) AS n;
 ANALYZE
 """
-"""Items of 100 bytes to 5 KB, so that units aren't simply items; a third of the people is in one index only."""
+"""Items of 100 bytes to 5 KB, so that units aren't simply items; a third has no email."""
 
 _KEY = {"PK": "P#{id}", "SK": "P"}
 _PHONES = {"table": "phones", "on": {"person_id": "id"}, "order_by": ["line_no"]}

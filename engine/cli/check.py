@@ -17,7 +17,7 @@ from engine.verify.choices import REDRIVE, VERIFY
 def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choices: Any) -> int:
     """Compare the target with what the source gives, a sample of it or everything.
 
-    Exit code 4: items differ, and not all were repaired.
+    One process does it all; there are no workers. Exit code 4: items differ, and not all were repaired.
     """
     jobs = load_jobs(job_file, overrides, only)
     with held():

@@ -2,6 +2,17 @@
 
 import click
 
+
+def _no_workers(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        raise click.BadParameter(
+            "verify does everything in one process, which keeps up with what tables let through:"
+            " leave --workers out; --max-rcu holds it back",
+            context,
+            parameter,
+        )
+
+
 VERIFY = (
     click.option(
         "--sample",
@@ -29,6 +40,7 @@ VERIFY = (
         help="With --repair: delete the items of this job's keys that no source row gives.",
     ),
     click.option("--fresh", is_flag=True, help="Begin --full anew instead of going on."),
+    click.option("--workers", type=int, hidden=True, expose_value=False, callback=_no_workers),
 )
 
 REDRIVE = (

@@ -23,6 +23,7 @@ import orjson
 import polars as pl
 
 from engine.contracts import Lookup
+from engine.errors import JobError
 from engine.job.model import Job
 from engine.run import connect
 from engine.state.dead_letters import FILE_NAME, read
@@ -214,10 +215,16 @@ class Session:
 
         A scan pays for the table's bytes, reads by key for each item that is expected, in whole units.
         """
+        repeat = any(desk.ordered for desk in self._desks)
         if self._options.read != "auto":
+            if repeat and self._options.read == "get":
+                raise JobError(
+                    "--read get compares each row by itself, and here several rows may give one key:"
+                    " leave it out, and the table is scanned"
+                )
             return self._options.read
         table = self._desks[0].table
-        if not table.item_count or any(desk.ordered for desk in self._desks):
+        if not table.item_count or repeat:
             return "scan"
         rows = [await desk.source.rows_expected() for desk in self._desks]
         per_row = [len(desk.job.items) for desk in self._desks]

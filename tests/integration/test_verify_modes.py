@@ -118,3 +118,16 @@ def test_put_the_last_row_counts(load):
     item.put(total={"N": str(FIRST)})
     report = loaded.verify("--full", "--repair")
     assert (report["mismatched"], report["repaired"], item.total) == (1, 1, str(THIRD))
+
+
+def test_rows_that_share_a_key_are_not_compared_one_by_one(load):
+    loaded = load("int", "1")
+    ended = loaded.command.here("verify", "--full", "--read", "get")
+    assert ended.code == 2
+    assert "several rows may give one key" in ended.stderr
+
+
+def test_workers_are_refused_with_a_reason(load):
+    ended = load("int", "1").command.here("verify", "--workers", "2")
+    assert ended.code == 2
+    assert "one process" in ended.stderr

@@ -50,6 +50,37 @@ def test_what_was_not_measured_is_claimed_by_nobody() -> None:
     ] == (goals.NOT_MEASURED, "")
 
 
+def trusted(**changes: Any) -> dict[str, Any]:
+    verify = {"cpu_us_per_item": 13.0, "found": 3, "told_wrongly": 0, "left": 0}
+    case = {"elapsed_s": 12.0, "peak_rss_mb": 400.0}
+    names = ("sample", "--full, no collisions", "--full, most keys repeat")
+    known = {
+        "verify": verify,
+        "plan": {"flat": {"off_percent": -6.0}, "embedded": {"off_percent": 1.0}},
+        "plan_at_size": {"rows": 10_000_000, **dict.fromkeys(names, case)},
+    }
+    return {"trust": {**known, **changes}}
+
+
+def test_trust_counts_what_was_found_less_what_was_told_wrongly() -> None:
+    found = "planted damage that verify finds; another form of a number is none"
+    assert verdicts(trusted())[found] == ("3 of 3", "met")
+    wrong = {"cpu_us_per_item": 26.0, "found": 3, "told_wrongly": 1, "left": 1}
+    told = verdicts(trusted(verify=wrong))
+    assert told[found] == ("2 of 3", "NOT met")
+    assert told["CPU per item, verify --full"] == ("26.0 µs", "NOT met")
+    assert told["differences after --repair"] == ("1", "NOT met")
+
+
+def test_a_plan_is_as_good_as_its_worst_job_and_of_ten_million_rows_only_when_so_many_were_planned() -> None:
+    told = verdicts(trusted())
+    assert told["write units planned against used, worst of three jobs"] == ("6.0 %", "NOT met")
+    assert told["plan of 10 million rows from a sample"] == ("12.0 s", "met")
+    fewer = verdicts(trusted(plan_at_size={"rows": 1_000_000, "sample": {"elapsed_s": 2.0}}))
+    assert fewer["plan of 10 million rows from a sample"] == (goals.NOT_MEASURED, "")
+    assert fewer["peak memory of plan --full, 10 million rows"] == (goals.NOT_MEASURED, "")
+
+
 def seconds(used: list[float], offered: float = 100.0, **more: float) -> list[Second]:
     plain = Second(0, offered, 0.0, 0.0, 10, 0, 0.0)
     return [replace(plain, second=at, used=units, **more) for at, units in enumerate(used, 1)]

@@ -1,5 +1,6 @@
 """Reads come back whole whatever the server does, and no faster than allowed."""
 
+import json
 from random import Random
 
 import orjson
@@ -9,6 +10,7 @@ from connectors.dynamodb.http.connection import Answer, TransportError
 from connectors.dynamodb.reading import reader as readers
 from connectors.dynamodb.reading.budget import Budget
 from connectors.dynamodb.reading.reader import Reader
+from connectors.dynamodb.reading.requests import page
 from engine.errors import PermanentError, RetriesExhausted
 
 
@@ -110,6 +112,40 @@ async def test_a_scan_goes_on_behind_its_last_key_also_over_empty_pages():
     assert [len(page.items) for page in pages] == [1, 0, 1]
     assert [body["ExclusiveStartKey"] for _, body in sender.sent] == [key(0), key(1), key(2)]
     assert {(body["Segment"], body["TotalSegments"]) for _, body in sender.sent} == {(3, 8)}
+
+
+SCANNED = [
+    {"PK": {"S": 'a}}],"'}, "n": {"L": [{"M": {"x": {"S": "y"}}}]}},
+    {"PK": {"S": "b"}, "Items": {"L": [{"N": "1"}]}},
+]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Items": SCANNED, "Count": 2, "ScannedCount": 2, "LastEvaluatedKey": key(1)},
+        {"ConsumedCapacity": {"CapacityUnits": 1.5}, "Count": 2, "Items": SCANNED, "ScannedCount": 2},
+        {"Count": 2, "Items": SCANNED, "LastEvaluatedKey": {"PK": {"S": '}}],"Count":1'}}, "ScannedCount": 2},
+        {"Count": 2, "Items": SCANNED, "LastEvaluatedKey": {"PK": {"S": "x}}],"}}, "ScannedCount": 2},
+        {"Count": 2, "Items": SCANNED},
+        {"Items": [], "Count": 0, "LastEvaluatedKey": key(1)},
+        {"Count": 0},
+    ],
+)
+@pytest.mark.parametrize("spaced", [False, True])
+def test_a_page_is_what_the_answer_says_however_it_is_written(body, spaced):
+    text = json.dumps(body).encode() if spaced else orjson.dumps(body)
+    read = page(text)
+    assert (read.items, read.count) == (body.get("Items", []), body["Count"])
+    assert read.next == body.get("LastEvaluatedKey")
+    assert read.consumed == (1.5 if "ConsumedCapacity" in body else 0.0)
+
+
+async def test_a_scan_that_is_cut_off_is_asked_again():
+    body = orjson.dumps({"Items": SCANNED, "Count": 2})
+    sender = Scripted(*(Answer(200, text, None, 0.0) for text in (body[:-40], b"<html>", b"", body)))
+    pages = [each async for each in reader(sender).scan(0, 1)]
+    assert [each.items for each in pages] == [SCANNED]
 
 
 def test_a_budget_is_kept_over_time():

@@ -1,0 +1,120 @@
+"""From items' keys to the rules and rows behind them: what a rule makes is in scope and leads to its row."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from engine.batch import Cursor
+from engine.kinds import ListOf, Scalar, StructOf
+from engine.verify.digests import KeySchema
+from engine.verify.scope import scope_of
+from engine.verify.whence import Inverse
+from tests.support.rules import job, schema
+
+S = Scalar
+SCHEMA = KeySchema(("PK", "SK"), ("S", "S"))
+KINDS = {
+    "id": S.INT,
+    "shop": S.STRING,
+    "at": S.TIMESTAMPTZ,
+    "lines": ListOf(StructOf((("sku", S.STRING),))),
+}
+
+
+def key(pk, sk="#"):
+    return {"PK": {"S": pk}, "SK": {"S": sk}}
+
+
+def scope(*rules, transform=None):
+    return scope_of([(job(*rules, transform=transform), schema(KINDS, [frozenset({"id"})]))], SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("made", "not_made"),
+    [
+        ({"PK": "ORDER#{id}", "SK": "#"}, [key("ORDER#x7"), key("ORDER7"), key("ORDER#7", "#1"), key("7")]),
+        ({"PK": "USER#{shop}", "SK": "#"}, [key("USR#a"), key("USER#a", "")]),
+        ({"PK": "D#{at:%Y-%m-%d}#{id}", "SK": "#"}, [key("D#2024-1x#1")]),
+    ],
+)
+def test_other_keys_are_none_of_its_business(made, not_made):
+    held = scope({"key": made})
+    text = (
+        made["PK"].replace("{id}", "-7").replace("{shop}", "a}{\n.*").replace("{at:%Y-%m-%d}", "2024-01-31")
+    )
+    assert held.holds(key(text))
+    assert not any(held.holds(other) for other in not_made)
+
+
+def test_one_rule_has_to_fit_the_whole_key():
+    held = scope({"key": {"PK": "A#{id}", "SK": "a"}}, {"key": {"PK": "B#{id}", "SK": "b"}})
+    assert held.holds(key("A#1", "a"))
+    assert held.holds(key("B#1", "b"))
+    assert not held.holds(key("A#1", "b"))
+
+
+def test_literal_signs_of_a_template_are_no_pattern():
+    held = scope({"key": {"PK": "A.*[{id}]", "SK": "#"}})
+    assert held.holds(key("A.*[7]"))
+    assert not held.holds(key("Axx[7]"))
+
+
+def test_a_hook_may_make_any_text_of_a_column():
+    rule = {"key": {"PK": "ORDER#{id}", "SK": "#"}}
+    assert not scope(rule).holds(key("ORDER#abc"))
+    assert scope(rule, transform="hooks.py:change").holds(key("ORDER#abc"))
+
+
+class Source:
+    """A source that can look rows up."""
+
+    def __init__(self, key_columns, identities):
+        self.ticket = SimpleNamespace(schema=replace(schema(KINDS, identities), key=key_columns))
+
+    async def sample_keys(self, count, seed):
+        raise NotImplementedError
+
+    def rows_by_key(self, keys):
+        raise NotImplementedError
+
+
+def inverse(*rules, key_columns=("id",), transform=None):
+    made = job(*rules, transform=transform)
+    source = Source(key_columns, [frozenset(key_columns)])
+    return Inverse(SimpleNamespace(source=source, job=made, schema=SCHEMA))  # type: ignore[arg-type]
+
+
+def test_a_key_leads_back_to_its_row():
+    found = inverse({"key": {"PK": "ORDER#{id}", "SK": "AT#{at}"}})
+    assert found.complete
+    assert found.cursors(key("ORDER#17", "AT#2024-01-31T00:00:00Z")) == [Cursor(("17",))]
+    assert found.cursors(key("ORDER#x", "AT#")) == []
+
+
+def test_the_source_key_comes_in_its_own_order_from_both_attributes():
+    found = inverse({"key": {"PK": "O#{id}", "SK": "S#{shop}"}}, key_columns=("shop", "id"))
+    assert found.cursors(key("O#17", "S#a#b")) == [Cursor(("a#b", "17"))]
+
+
+def test_every_rule_that_fits_has_its_say():
+    found = inverse({"key": {"PK": "{id}", "SK": "#"}}, {"key": {"PK": "{id}", "SK": "{shop}"}})
+    assert found.cursors(key("17", "#")) == [Cursor(("17",)), Cursor(("17",))]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"key": {"PK": "USER#{shop}", "SK": "#"}},
+        {"key": {"PK": "ORDER#{id:05d}", "SK": "#"}},
+        {"key": {"PK": "{id}{id}", "SK": "#"}},
+    ],
+)
+def test_a_key_that_does_not_tell_its_row_is_not_read_backwards(rule):
+    found = inverse(rule)
+    assert not found.complete
+    assert found.cursors(key("USER#a")) == []
+
+
+def test_nothing_is_read_backwards_behind_a_hook():
+    assert not inverse({"key": {"PK": "{id}", "SK": "#"}}, transform="hooks.py:change").complete
