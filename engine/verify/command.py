@@ -23,7 +23,6 @@ import orjson
 import polars as pl
 
 from engine.contracts import Lookup
-from engine.errors import JobError
 from engine.job.model import Job
 from engine.run import connect
 from engine.state.dead_letters import FILE_NAME, read
@@ -218,9 +217,9 @@ class Session:
         repeat = any(desk.ordered for desk in self._desks)
         if self._options.read != "auto":
             if repeat and self._options.read == "get":
-                raise JobError(
-                    "--read get compares each row by itself, and here several rows may give one key:"
-                    " leave it out, and the table is scanned"
+                self._voice.notice(
+                    "several rows may give one key, and --read get compares each row: such an item is"
+                    " counted once for each (--read scan counts items)"
                 )
             return self._options.read
         table = self._desks[0].table
