@@ -25,9 +25,9 @@ from engine.run.pipeline import Line, Window
 CURSORS = 2
 """Segments that one process reads side by side: while one waits for its server, the other has rows."""
 
-WINDOW_BYTES = 8 * 2**20
-"""Rows that are between being read and being acked, per process: about four batches of 2 MB. Twice that was
-no faster and took 50 MB more."""
+WINDOW_BYTES = 6 * 2**20
+"""Rows that are between being read and being acked, per process: about three batches of 2 MB. Eight and
+sixteen MB were no faster and took 7 and 57 MB more."""
 
 ENCODE_THREADS = 1
 """Threads that transform and encode, per process: they take 2 µs an item, so that a second one only costs
