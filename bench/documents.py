@@ -64,9 +64,9 @@ def order(n: int) -> Mapping[str, Any]:
     }
 
 
-def of_eight_types(n: int) -> Mapping[str, Any]:
-    """Return a small document with an `_id` of one of eight types."""
-    kinds = (
+def ids_of_eight_types(n: int) -> tuple[Any, ...]:
+    """Return an `_id` of each of eight types."""
+    return (
         n,
         f"text {n}",
         ObjectId(n.to_bytes(12, "big")),
@@ -76,6 +76,11 @@ def of_eight_types(n: int) -> Mapping[str, Any]:
         Timestamp(n + 1, 1),
         Decimal128(f"{n}.5"),
     )
+
+
+def of_eight_types(n: int) -> Mapping[str, Any]:
+    """Return a small document with an `_id` of one of eight types."""
+    kinds = ids_of_eight_types(n)
     return {"_id": kinds[n % len(kinds)], "n": n}
 
 

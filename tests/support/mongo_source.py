@@ -3,9 +3,10 @@
 from typing import Any
 
 import bson
-from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
+from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey
 from pymongo import AsyncMongoClient
 
+from bench.documents import ids_of_eight_types
 from connectors.mongodb import open_source
 from engine.batch import Cursor, Segment
 from engine.job.model import Job
@@ -55,19 +56,7 @@ async def numbers(
 
 def of_eight_types(count: int) -> list[Any]:
     """Return ids of eight types, in no order."""
-    ids: list[Any] = []
-    for number in range(1, count + 1):
-        ids += [
-            number,
-            f"text {number}",
-            ObjectId(number.to_bytes(12, "big")),
-            Binary(number.to_bytes(16, "big"), 4),
-            {"a": number, "b": {"c": f"{number}"}},
-            DatetimeMS(number * 1000),
-            Timestamp(number + 1, 1),
-            Decimal128(f"{number}.5"),
-        ]
-    return ids
+    return [each for number in range(1, count + 1) for each in ids_of_eight_types(number)]
 
 
 HOSTILE_IDS: list[Any] = [
