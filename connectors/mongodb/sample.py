@@ -59,11 +59,11 @@ def _missing(column: str, rows: pa.RecordBatch, fields: Fields) -> list[str]:
     filled = lists.filter(lists.list.len() > 0)
     if filled.is_empty():
         return [name] if lists.null_count() == len(lists) else []
-    elements = filled.explode()
+    elements = filled.explode().struct.unnest()  # by place: names may be patterns to Polars
     return [
         f"{name}.{field}"
-        for field in found.fields
-        if elements.struct.field(field).null_count() == len(elements)
+        for field, values in zip(found.fields, elements, strict=True)
+        if values.null_count() == len(elements)
     ]
 
 

@@ -15,6 +15,7 @@ from engine.job.items import EACH, Filled, ItemRule, Sql
 from engine.job.model import Job
 from engine.job.source import MongoDBSource
 from engine.job.template import Placeholder, placeholders
+from engine.rules.names import parsed, source_name
 
 Path = tuple[str, ...]
 _LIST, _REST = "\0list:", "\0rest:"
@@ -159,7 +160,7 @@ def _named(rule: ItemRule) -> Iterator[Path]:
 def _roots(text: str) -> list[str]:
     """Return the columns that SQL names; none when it doesn't parse, which compiling it will tell."""
     try:
-        return list(pl.sql_expr(text).meta.root_names())
+        return [source_name(root) for root in parsed(text).meta.root_names()]
     except pl.exceptions.PolarsError:
         return []
 

@@ -12,6 +12,8 @@ import polars as pl
 from engine.batch import Batch
 from engine.errors import JobError, PermanentError
 from engine.kinds import Kind
+from engine.rules.names import column as column_of
+from engine.rules.names import frame_name, framed, unframed
 from engine.rules.rows import FAULT, ROW_NUMBER, Rows, read, with_types
 from engine.rules.typed import canonical, typed_dtype
 from engine.rules.values import UNSUPPORTED
@@ -68,12 +70,12 @@ class Hooked:
             before = source.get(column)
             same = before is not None and typed_dtype(before) == dtype
             text, kind = canonical(
-                pl.col(column), dtype, f"transform {name}: {column}", before if same else None
+                column_of(column), dtype, f"transform {name}: {column}", before if same else None
             )
             if before is not None and kind == before:
                 kept.add(column)
             kinds[column] = kind
-            texts[column] = text.alias(column)
+            texts[column] = text.alias(frame_name(column))
         return cls(hook, name, source, kinds, types, texts, frozenset(kept))
 
     def __call__(self, batch: Batch) -> tuple[Rows, pl.DataFrame]:
@@ -92,9 +94,9 @@ class Hooked:
         ]
         faults = rows.typed.select(ROW_NUMBER, pl.coalesce(*lossy, pl.lit(None, pl.String)).alias(FAULT))
         bypassed = faults.filter(pl.col(FAULT).is_not_null())
-        typed = rows.typed.select(pl.col(ROW_NUMBER).alias(TRACE), *self.source)
+        typed = rows.typed.select(pl.col(ROW_NUMBER).alias(TRACE), *map(column_of, self.source))
         given = typed if bypassed.is_empty() else typed.filter(faults.get_column(FAULT).is_null())
-        result = self._called(given)
+        result = framed(self._called(unframed(given, self.source)), self.types)
         origin = result.get_column(TRACE)
         if not origin.equals(frame.get_column(ROW_NUMBER)):
             frame, typed = frame[origin], typed[origin]
@@ -128,17 +130,15 @@ class Hooked:
         self, column: str, before: pl.DataFrame, typed_before: pl.DataFrame, result: pl.DataFrame
     ) -> pl.Series:
         """Return a column as it travels: the source's own text wherever the hook has left its value alone."""
-        text = self.texts[column]
+        text, place = self.texts[column], frame_name(column)
         if column not in self.kept:
             return result.select(text).to_series()
-        now, unchanged = result.get_column(column), before.get_column(column)
-        same = now.eq_missing(typed_before.get_column(column))
+        now, unchanged = result.get_column(place), before.get_column(place)
+        same = now.eq_missing(typed_before.get_column(place))
         if same.all():
             return unchanged
-        changed = result.select(pl.when(~same).then(pl.col(column)).alias(column)).select(text)
-        return changed.select(
-            pl.when(same).then(unchanged).otherwise(pl.col(column)).alias(column)
-        ).to_series()
+        changed = result.select(pl.when(~same).then(pl.col(place)).alias(place)).select(text)
+        return changed.select(pl.when(same).then(unchanged).otherwise(pl.col(place)).alias(place)).to_series()
 
 
 def _one_line(error: Exception) -> str:

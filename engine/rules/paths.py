@@ -15,6 +15,8 @@ from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
 from engine.rules.extracts import Extracts
 from engine.rules.fields import FLAW_FIELD, LIST_FIELD, is_inner, list_column
 from engine.rules.formats import formatted
+from engine.rules.names import column as column_of
+from engine.rules.names import field as field_of
 from engine.rules.values import UNSUPPORTED, Value, by_python, checked, described, representation, text, wire
 from engine.wire.fragments import elements
 
@@ -54,7 +56,7 @@ def resolved(path: tuple[str, ...], scope: Scope) -> Value:
     for length in range(len(path), 0, -1):
         name = ".".join(path[:length])
         if name in scope.columns:
-            return _below(Value(pl.col(name), scope.columns[name]), path[length:], name, scope)
+            return _below(Value(column_of(name), scope.columns[name]), path[length:], name, scope)
     raise JobError(f"there is no column {'.'.join(path)!r}{nearest('.'.join(path), scope.columns)}")
 
 
@@ -127,7 +129,7 @@ def _below(value: Value, path: tuple[str, ...], name: str, scope: Scope) -> Valu
             for length in range(len(path), 0, -1):
                 field = ".".join(path[:length])
                 if field in kinds:
-                    inner = Value(value.expr.struct.field(field), kinds[field], value.flaw)
+                    inner = Value(field_of(value.expr, field, list(kinds)), kinds[field], value.flaw)
                     return _below(inner, path[length:], f"{name}.{field}", scope)
             raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
         case Document():

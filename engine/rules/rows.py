@@ -10,6 +10,7 @@ import polars as pl
 
 from engine.batch import Batch
 from engine.kinds import Decimal, Kind, Scalar
+from engine.rules.names import column, frame_name
 from engine.rules.sql import Sql, evaluated
 from engine.rules.typed import lost, typed
 from engine.rules.values import UNSUPPORTED
@@ -51,9 +52,9 @@ class Rows:
             if wrapped.any():
                 what = f"{UNSUPPORTED}: {name} goes beyond what a 64-bit integer can hold"
                 faults.append(pl.select(pl.when(wrapped).then(pl.lit(what))).to_series())
-        for column in sorted(sql.columns & self.lossy):
-            what = f"{UNSUPPORTED}: {name} needs {column}, which holds a value that SQL can't compute with"
-            faults.append(self.typed.select(pl.when(self.lost(column)).then(pl.lit(what))).to_series())
+        for lossy in sorted(sql.columns & self.lossy):
+            what = f"{UNSUPPORTED}: {name} needs {lossy}, which holds a value that SQL can't compute with"
+            faults.append(self.typed.select(pl.when(self.lost(lossy)).then(pl.lit(what))).to_series())
         return values, self.faulty(faults) if faults else self
 
     def faulty(self, faults: Iterable[pl.Series]) -> "Rows":
@@ -62,9 +63,9 @@ class Rows:
         return replace(self, frame=self.frame.with_columns(pl.coalesce(*before, *faults).alias(FAULT)))
 
     @staticmethod
-    def lost(column: str) -> pl.Expr:
+    def lost(name: str) -> pl.Expr:
         """Return the mask of a lossy column, over `typed`."""
-        return pl.col(_LOST + column)
+        return pl.col(_LOST + name)
 
     @property
     def faults(self) -> pl.Series | None:
@@ -75,26 +76,31 @@ class Rows:
 def read(batch: Batch, columns: Iterable[str]) -> pl.DataFrame:
     """Return columns of a batch as they travel, and ROW_NUMBER."""
     numbers = pl.int_range(batch.rows.num_rows, dtype=pl.UInt32, eager=True).alias(ROW_NUMBER)
-    series = [pl.Series(name, batch.rows.column(name)) for name in columns]
+    series = [pl.Series(frame_name(name), batch.rows.column(name)) for name in columns]
     return pl.DataFrame([numbers, *series])
 
 
 def with_types(frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Rows:
     """Add the typed form of some columns."""
-    casts = [typed(pl.col(name), kind).alias(name) for name, kind in kinds.items()]
+    casts = [typed(column(name), kind).alias(frame_name(name)) for name, kind in kinds.items()]
     typed_frame = frame.select(ROW_NUMBER, *casts)
     masks: list[pl.Expr] = []
     for name, kind in kinds.items():
-        losses = lost(pl.col(name), kind)
+        losses = lost(column(name), kind)
         if losses is None:
             continue
-        same = typed_frame.get_column(name).null_count() == frame.get_column(name).null_count()
+        travelling, typed_column = (
+            frame.get_column(frame_name(name)),
+            typed_frame.get_column(frame_name(name)),
+        )
+        same = travelling.null_count() == typed_column.null_count()
         if same and isinstance(kind, Scalar | Decimal):
             continue
-        masks.append(losses.alias(name))
+        masks.append(losses.alias(_LOST + name))
     if not masks:
         return Rows(frame, typed_frame)
     found = frame.select(masks)
     lossy = [mask for mask in found if mask.any()]
-    typed_frame = typed_frame.with_columns(mask.rename(_LOST + mask.name) for mask in lossy)
-    return Rows(frame, typed_frame, frozenset(mask.name for mask in lossy))
+    return Rows(
+        frame, typed_frame.with_columns(lossy), frozenset(mask.name.removeprefix(_LOST) for mask in lossy)
+    )

@@ -18,6 +18,7 @@ from engine.kinds import Document, Kind, ListOf, Members, Scalar
 from engine.rules.conversions import converted
 from engine.rules.extracts import Extracts
 from engine.rules.fields import Rest, is_inner, is_list
+from engine.rules.names import column, frame_name, source_name
 from engine.rules.paths import EACH, INDEX, Scope, elements_at, nearest, placed, templated
 from engine.rules.rows import FAULT, ROW_NUMBER, Rows
 from engine.rules.sql import Sql, compiled, condition
@@ -83,7 +84,7 @@ class Rule:
             faulty = pl.col(FAULT).is_not_null()
             frame = frame.with_columns(pl.when(faulty).then(nothing).otherwise(pl.col(EACH)).alias(EACH))
         added = [name for name in frame.columns if name.startswith("\0") and not is_inner(name)]
-        frame = frame.select(*added, *(name for name in self.columns if not is_list(name)))
+        frame = frame.select(*added, *(frame_name(name) for name in self.columns if not is_list(name)))
         length = pl.col(EACH).list.len()
         frame = frame.filter(length > 0).with_columns(pl.int_ranges(0, length).alias(INDEX))
         return frame.explode(EACH, INDEX).with_columns(self.each_extracts)
@@ -130,7 +131,7 @@ def compiled_rule(
         with _naming(f"{at}.key.{name}"):
             named[name] = _key(name, template, scope)
     for name in _included(rule, kinds, at) if rest is None else rest.apart:
-        named.setdefault(name, Value(pl.col(name), kinds[name]))
+        named.setdefault(name, Value(column(name), kinds[name]))
     computed: dict[str, Sql] = {}
     for name, attribute in rule.attribute_rules():
         with _naming(f"{at}.attributes.{name}"):
@@ -139,7 +140,7 @@ def compiled_rule(
         named[rest.column] = Value(pl.col(rest.column), Members())
     of_row, of_each = extracts.columns(EACH, otherwise=True), extracts.columns(EACH)
     wanted = [value.expr for value in named.values()] + ([] if each is None else [each.expr])
-    columns = {root for expr in (*wanted, *of_row) for root in expr.meta.root_names() if root in kinds}
+    roots = {source_name(root) for expr in (*wanted, *of_row) for root in expr.meta.root_names()}
     conditions = [sql for sql in (when, delete_when, *computed.values()) if sql is not None]
     return Rule(
         number=number,
@@ -154,7 +155,7 @@ def compiled_rule(
         each=each,
         extracts=of_row,
         each_extracts=of_each,
-        columns=frozenset(columns),
+        columns=frozenset(roots & kinds.keys()),
         sql_columns=frozenset().union(*(sql.columns for sql in conditions)),
     )
 

@@ -5,7 +5,6 @@ Invariant: the result for a row doesn't depend on which other rows are in its ba
 
 import io
 import json
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import polars as pl
 from engine.errors import JobError
 from engine.kinds import Kind
 from engine.rules.comparisons import unlike
+from engine.rules.names import frame_name, parsed, source_name, tree
 from engine.rules.paths import nearest
 from engine.rules.typed import canonical
 
@@ -56,19 +56,21 @@ def compiled(text: str, columns: Mapping[str, pl.DataType], name: str) -> Sql:
 
     Raises: JobError when it doesn't parse, names an unknown column, mixes rows, or gives what has no text.
     """
-    expr, dtype = _checked(text, columns)
+    types = _framed(columns)
+    expr, dtype = _checked(text, types)
     canonical_expr, kind = canonical(expr, dtype, name)
-    return Sql(canonical_expr, dtype, kind, frozenset(expr.meta.root_names()), _wraps(expr, columns))
+    return Sql(canonical_expr, dtype, kind, _sources(expr), _wraps(expr, types))
 
 
 def condition(text: str, columns: Mapping[str, pl.DataType]) -> Sql:
     """Compile an expression that must be true or false."""
-    expr, dtype = _checked(text, columns)
+    types = _framed(columns)
+    expr, dtype = _checked(text, types)
     if not isinstance(dtype, pl.Boolean | pl.Null):
         raise JobError(f"{text!r} gives values of type {dtype}, not true or false; make it a comparison")
     _, kind = canonical(expr, pl.Boolean(), text)
     boolean = expr.cast(pl.Boolean)
-    return Sql(boolean, pl.Boolean(), kind, frozenset(expr.meta.root_names()), _wraps(boolean, columns))
+    return Sql(boolean, pl.Boolean(), kind, _sources(expr), _wraps(boolean, types))
 
 
 def evaluated(frame: pl.DataFrame, expr: pl.Expr) -> tuple[pl.Series, dict[int, str]]:
@@ -90,11 +92,20 @@ def evaluated(frame: pl.DataFrame, expr: pl.Expr) -> tuple[pl.Series, dict[int, 
     }
 
 
+def _framed(columns: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Return types by what their columns are called in frames."""
+    return {frame_name(name): dtype for name, dtype in columns.items()}
+
+
+def _sources(expr: pl.Expr) -> frozenset[str]:
+    return frozenset(map(source_name, expr.meta.root_names()))
+
+
 def _checked(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl.DataType]:
     try:
-        expr = pl.sql_expr(text)
+        expr = parsed(text)
         roots = set(expr.meta.root_names())
-        node = _tree(expr)
+        node = tree(expr)
     except pl.exceptions.PolarsError as error:
         raise JobError(f"{text!r} isn't an SQL expression that Polars knows: {_first_line(error)}") from error
     culprit = _across_rows(node, columns)
@@ -103,9 +114,10 @@ def _checked(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl
             f"{text!r} uses {culprit}, whose result can depend on other rows of a batch; "
             "rules look at one row at a time, so compute it in the source's query"
         )
-    unknown = sorted(roots - set(columns))
+    unknown = sorted(map(source_name, roots - set(columns)))
     if unknown:
-        raise JobError(f"{text!r} names no known column: {unknown[0]!r}{nearest(unknown[0], columns)}")
+        known = map(source_name, columns)
+        raise JobError(f"{text!r} names no known column: {unknown[0]!r}{nearest(unknown[0], known)}")
     if (kinds := unlike(node, columns)) is not None:
         raise JobError(f"{text!r} can't be computed: it compares {kinds}{_hint(roots, columns)}")
     frame = pl.DataFrame(schema=dict(columns))
@@ -116,14 +128,6 @@ def _checked(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl
     if result.width != 1:
         raise JobError(f"{text!r} gives {result.width} values; an expression gives one")
     return expr, result.dtypes[0]
-
-
-def _tree(expr: pl.Expr) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the form may change between Polars versions: unknown nodes are refused
-        return json.loads(expr.meta.serialize(format="json"))
 
 
 def _across_rows(node: Any, columns: Mapping[str, pl.DataType]) -> str | None:
@@ -182,7 +186,7 @@ def _guessed_cast(inner: Any, wanted: Any, columns: Mapping[str, pl.DataType]) -
 
 def _wraps(expr: pl.Expr, columns: Mapping[str, pl.DataType]) -> pl.Expr | None:
     """Compare an expression with itself over integers of 128 bits, if it adds, subtracts or multiplies."""
-    text = json.dumps(_tree(expr))
+    text = json.dumps(tree(expr))
     if not any(operation in text for operation in _ARITHMETIC):
         return None
     wide = pl.Expr.deserialize(io.StringIO(json.dumps(_widened(json.loads(text), columns))), format="json")
@@ -219,8 +223,9 @@ def _wide(node: Any) -> Any:
 def _hint(roots: Iterable[str], columns: Mapping[str, pl.DataType]) -> str:
     """Say how literals are written for the types at hand: Polars compares nothing with a mere text."""
     hints = set[str]()
-    for name in roots:
-        match columns[name]:
+    for root in roots:
+        name = source_name(root)
+        match columns[root]:
             case pl.Datetime() as moment:
                 zone = "" if moment.time_zone is None else "Z"
                 word = "TIMESTAMP" if moment.time_zone is None else "TIMESTAMPTZ"

@@ -7,6 +7,7 @@ import polars as pl
 
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
+from engine.rules.names import field as field_of
 from engine.rules.values import by_python, parsed_json, text_documents
 from engine.wire.fragments import plain_json, plain_texts
 
@@ -53,7 +54,7 @@ def typed(expr: pl.Expr, kind: Kind) -> pl.Expr:
         case ListOf(element) | SetOf(element):
             return expr.list.eval(typed(pl.element(), element))
         case StructOf(fields):
-            inner = [typed(expr.struct.field(name), field).alias(name) for name, field in fields]
+            inner = [typed(_field(expr, name, fields), field).alias(name) for name, field in fields]
             return pl.when(expr.is_not_null()).then(pl.struct(inner))
 
 
@@ -70,9 +71,13 @@ def lost(expr: pl.Expr, kind: Kind) -> pl.Expr | None:
             inner = lost(pl.element(), element)
             return None if inner is None else expr.list.eval(inner).list.any().fill_null(value=False)
         case StructOf(fields):
-            losses = [lost(expr.struct.field(name), field) for name, field in fields]
+            losses = [lost(_field(expr, name, fields), field) for name, field in fields]
             found = [loss for loss in losses if loss is not None]
             return pl.any_horizontal(found) if found else None
+
+
+def _field(expr: pl.Expr, name: str, fields: tuple[tuple[str, Kind], ...]) -> pl.Expr:
+    return field_of(expr, name, [other for other, _ in fields])
 
 
 def typed_dtype(kind: Kind) -> pl.DataType:
@@ -157,8 +162,9 @@ def _struct_text(expr: pl.Expr, dtype: pl.Struct, name: str, was: Kind | None) -
     before = dict(was.fields) if isinstance(was, StructOf) else {}
     texts: list[pl.Expr] = []
     kinds: list[tuple[str, Kind]] = []
+    names = [field.name for field in dtype.fields]
     for field in dtype.fields:
-        value = expr.struct.field(field.name)
+        value = field_of(expr, field.name, names)
         text, kind = canonical(value, _instance(field.dtype), name, before.get(field.name))
         texts.append(text.alias(field.name))
         kinds.append((field.name, kind))
