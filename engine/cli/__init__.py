@@ -7,18 +7,19 @@ rich), so that `--help` answers at once; each command imports what it needs. std
 import sys
 from collections.abc import Sequence
 
-from engine.cli import signals
+from engine.cli import signals, streams
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that argv names and leave with its exit code."""
     signals.take()  # before anything else: even the imports take a tenth of a second
-    try:
-        with signals.held():
-            from engine.cli.program import start
+    with streams.standard() as standard:
+        try:
+            with signals.held():
+                from engine.cli.program import start
 
-        code = start(arguments)
-    except KeyboardInterrupt:
-        code = signals.interrupted()
-    signals.hurry(code)
+            code = standard.ended(start(arguments))
+        except KeyboardInterrupt:
+            code = signals.interrupted()
+        signals.hurry(code)
     sys.exit(code)

@@ -5,7 +5,6 @@ function in the module of its kind, and a name in COMMANDS.
 """
 
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 
@@ -50,14 +49,22 @@ for command in COMMANDS:
     backfill.add_command(command)
 
 
-def start(arguments: Sequence[str] | None) -> int:
-    """Set logs up and answer, in a process that does nothing else."""
+def start(arguments: Sequence[str] | None) -> int | None:
+    """Set logs up and run the command, in a process that does nothing else; see `outcome`."""
     logs.setup(verbose=False)
-    return answer(arguments, Invocation())
+    return outcome(arguments, Invocation())
 
 
 def answer(arguments: Sequence[str] | None, invocation: Invocation) -> int:
     """Run the command that the arguments name (None: argv) and return its exit code."""
+    return outcome(arguments, invocation) or 0
+
+
+def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | None:
+    """Run the command that the arguments name (None: argv) and return its exit code.
+
+    Shape: None for one whose output is all that it does, when it has done it.
+    """
     try:
         code = backfill.main(arguments, prog_name="backfill", standalone_mode=False, obj=invocation)
     except click.exceptions.Exit as leave:
@@ -68,16 +75,12 @@ def answer(arguments: Sequence[str] | None, invocation: Invocation) -> int:
         return interrupted()
     except BackfillError as error:
         return _complain(str(error), error, invocation, error.exit_code)
-    except BrokenPipeError:
-        # Nobody reads stdout any more: without this the interpreter complains again while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
     except SystemExit:
         raise
     except BaseException as error:  # the last resort: a bug, or a panic of Polars, ends as a sentence too
         what = f"internal error: {type(error).__name__}: {error}; please report this; -v shows the traceback"
         return _complain(what, error, invocation, EXIT_FAILED)
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else None
 
 
 def _complain(sentence: str, error: BaseException, invocation: Invocation, code: int) -> int:

@@ -1,7 +1,7 @@
-"""SIGTERM as Ctrl-C: whatever a command is doing, it unwinds and leaves with 130 and a sentence.
+"""SIGTERM and SIGHUP as Ctrl-C: whatever a command is doing, it unwinds and leaves with 130 and a sentence.
 
-Invariant: while a command runs, neither signal ends the process without its word. A run has handlers of its
-own for as long as there is something to checkpoint, and puts these back afterwards.
+Invariant: while a command runs, none of these signals ends the process without its word. A run has handlers
+of its own for as long as there is something to checkpoint, and puts these back afterwards.
 """
 
 import atexit
@@ -13,15 +13,25 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
-BOTH = (signal.SIGINT, signal.SIGTERM)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a command to end: Ctrl-C, a supervisor, a terminal that is closed."""
 
 EXIT_INTERRUPTED = 130
 
 
 def take() -> None:
-    """Have SIGTERM do what SIGINT does at that moment: KeyboardInterrupt, or a cancelled event loop."""
+    """Have the others do what SIGINT does at that moment: KeyboardInterrupt, or a cancelled event loop.
+
+    A SIGHUP that is ignored stays so: that is what nohup asks for.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _as_interrupt)
     signal.signal(signal.SIGTERM, _as_interrupt)
+
+
+def _heard() -> tuple[signal.Signals, ...]:
+    return tuple(number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN)
 
 
 def _as_interrupt(_: int, frame: FrameType | None) -> None:
@@ -32,7 +42,7 @@ def _as_interrupt(_: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def held() -> Generator[None, None, None]:
-    """Hold both back while modules are imported, and raise KeyboardInterrupt behind it if one came.
+    """Hold them back while modules are imported, and raise KeyboardInterrupt behind it if one came.
 
     Raised into an import it may come out as another error, or not at all.
     """
@@ -40,7 +50,7 @@ def held() -> Generator[None, None, None]:
         yield  # signals go to the main thread only
         return
     came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in BOTH}
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _heard()}
     try:
         yield
     finally:
@@ -57,7 +67,7 @@ def interrupted() -> int:
 
 
 def hurry(code: int) -> None:
-    """Have both end the process at once with the exit code that it would leave with anyway.
+    """Have them end the process at once with the exit code that it would leave with anyway.
 
     At its very end Python puts the default back, which would make up another code: there they change nothing.
     """
@@ -66,9 +76,9 @@ def hurry(code: int) -> None:
         os._exit(code)
 
     def ignore() -> None:
-        for number in BOTH:
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
 
-    for number in BOTH:
+    for number in _heard():
         signal.signal(number, leave)
     atexit.register(ignore)

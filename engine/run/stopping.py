@@ -1,4 +1,4 @@
-"""How a run takes SIGINT and SIGTERM while there is something to checkpoint.
+"""How a run takes SIGINT, SIGTERM and SIGHUP while there is something to checkpoint.
 
 Invariant: whoever handled them before does so again afterwards.
 """
@@ -30,7 +30,8 @@ def stop_on_signals(
         note("stopping: finishing what is in flight; once more stops at once")
         stop()
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in handled.items() if handler != signal.SIG_IGN}
     for number in before:
         loop.add_signal_handler(number, on_signal)
     try:

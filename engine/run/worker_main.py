@@ -1,7 +1,7 @@
 """The main of a worker process: `python -m engine.run.worker_main FD`, started by the runner only.
 
-Invariant: from its first line on it leaves Ctrl-C and SIGTERM to the runner, which turns them into Drain; so
-what takes a second to import is imported behind that.
+Invariant: from its first line on it leaves Ctrl-C, SIGTERM and SIGHUP to the runner, which turns them into
+Drain; so what takes a second to import is imported behind that.
 """
 
 import signal
@@ -10,7 +10,7 @@ import sys
 
 def main() -> None:
     """Run with the signals left to the runner."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     from engine.run import worker_process
 

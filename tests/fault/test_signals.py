@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 SENTENCE = "backfill: interrupted; run the same command again"
-BOTH = [signal.SIGINT, signal.SIGTERM]
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 END_S = 60.0
 
 
@@ -74,7 +74,7 @@ def assert_interrupted(process: "subprocess.Popen[str]") -> None:
     assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 0.6])
 def test_at_its_start_a_run_is_interrupted(stuck: Command, number: signal.Signals, delay_s: float) -> None:
     """Between its first line and the first question to the target lies half a second of imports."""
@@ -85,7 +85,7 @@ def test_at_its_start_a_run_is_interrupted(stuck: Command, number: signal.Signal
     assert_interrupted(process)
 
 
-@pytest.mark.parametrize("number", BOTH, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 @pytest.mark.parametrize("command", ["run", "plan", "table create", "verify --full"])
 def test_while_it_waits_for_a_server_a_command_is_interrupted(
     stuck: Command, silent_server: socket.socket, command: str, number: signal.Signals

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine import cli
-from engine.cli.signals import BOTH
+from engine.cli.signals import ENDING
 from engine.events import Notice, RunEnded
 from engine.job.model import Job
 from engine.report import Report
@@ -44,7 +44,7 @@ def logging_and_signals_as_they_were() -> Iterator[None]:
     """Each call sets both up for a process of its own; the tests share one."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    handled = {number: signal.getsignal(number) for number in BOTH}
+    handled = {number: signal.getsignal(number) for number in ENDING}
     yield
     for number, handler in handled.items():
         signal.signal(number, handler)

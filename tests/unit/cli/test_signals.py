@@ -13,13 +13,13 @@ from engine.run.stopping import stop_on_signals
 
 @pytest.fixture(autouse=True)
 def handlers_as_they_were() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in signals.BOTH}
+    before = {number: signal.getsignal(number) for number in signals.ENDING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", signals.BOTH)
+@pytest.mark.parametrize("number", signals.ENDING)
 def test_a_signal_during_imports_waits_for_their_end(number: int) -> None:
     reached: list[int] = []
 
@@ -45,14 +45,14 @@ def test_a_fault_during_imports_is_told_rather_than_the_signal_behind_it() -> No
         load()
 
 
-@pytest.mark.parametrize("number", signals.BOTH)
+@pytest.mark.parametrize("number", signals.ENDING)
 def test_outside_imports_it_is_an_interrupt(number: int) -> None:
     signals.take()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", signals.BOTH)
+@pytest.mark.parametrize("number", signals.ENDING)
 def test_both_cancel_an_event_loop_instead_of_tearing_it(number: int) -> None:
     cleaned_up: list[bool] = []
 
@@ -72,9 +72,9 @@ def test_both_cancel_an_event_loop_instead_of_tearing_it(number: int) -> None:
 async def test_a_run_hands_back_the_handlers_that_it_found() -> None:
     told: list[str] = []
     signals.take()
-    found = [signal.getsignal(number) for number in signals.BOTH]
+    found = [signal.getsignal(number) for number in signals.ENDING]
     with stop_on_signals(lambda: told.append("stop"), told.append) as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(interrupted.wait(), 5)
     assert told[1:] == ["stop"]
-    assert [signal.getsignal(number) for number in signals.BOTH] == found
+    assert [signal.getsignal(number) for number in signals.ENDING] == found
