@@ -52,3 +52,6 @@ PARTITION_WCU_PER_S = 1_000
 """What one partition takes. Source: Developer Guide, "Best practices for partition keys"."""
 PARTITION_RCU_PER_S = 3_000
 """What one partition gives. Source: as PARTITION_WCU_PER_S."""
+
+CAPACITY_WANTED = b',"ReturnConsumedCapacity":"INDEXES"'
+"""How a request asks what it cost, index by index. Source: API reference, BatchWriteItem."""

@@ -59,6 +59,7 @@ class ModelTable:
         self.requests = self.throttled = 0
         self.sizes: list[int] = []
         self.before: Callable[[list[dict]], Answer | None] = lambda entries: None
+        self.before_body: Callable[[dict], Answer | None] = lambda body: None
         self.after: Callable[[list[dict]], Answer | None] = lambda entries: None
         self.random = Random(1)
 
@@ -70,7 +71,8 @@ class ModelTable:
 
     async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
         assert operation == "BatchWriteItem"
-        (entries,) = json.loads(b"".join(parts))["RequestItems"].values()
+        body = json.loads(b"".join(parts))
+        (entries,) = body["RequestItems"].values()
         keys = {key_of(entry) for entry in entries}
         assert len(keys) == len(entries) <= 25, "one key twice in a request, or too many items"
         assert not keys & self.in_flight, "two writes of one key in flight"
@@ -79,7 +81,7 @@ class ModelTable:
             await asyncio.sleep(self.latency_s / 2)
             self.requests += 1
             self.sizes.append(len(entries))
-            answer = self.before(entries) or self._apply(entries)
+            answer = self.before_body(body) or self.before(entries) or self._apply(entries)
             answer = self.after(entries) or answer
             await asyncio.sleep(self.latency_s / 2)
             return answer

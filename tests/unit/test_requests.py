@@ -57,3 +57,29 @@ def test_newer_sends_the_items_own_text(part, operation):
 def test_a_dead_letter_holds_the_item_and_nothing_around_it(mode, entry):
     batch = encoded([entry], keys=[("a", "")])
     assert json.loads(Envelope(mode, "orders").item_json(batch, 0)) == ITEM
+
+
+def test_a_server_that_knows_less_is_asked_less():
+    envelope = Envelope("put", "orders")
+    asked = []
+    for _ in range(3):
+        queue = Queue(envelope.items_max, envelope.bytes_max)
+        queue.add(Load(encoded([put("a")])))
+        request = envelope.request(queue.take(0.0, float("inf")))
+        asked.append(json.loads(b"".join(request.parts)).get("ReturnConsumedCapacity"))
+        if envelope.counted:
+            envelope.ask_less()
+    assert asked == ["INDEXES", "TOTAL", None]
+
+
+@pytest.mark.parametrize(("steps", "asked"), [(0, "INDEXES"), (1, "TOTAL"), (2, None)])
+def test_an_item_that_asks_by_itself_asks_less_too(steps, asked):
+    entry = {"TableName": "orders", "Item": ITEM, "ReturnConsumedCapacity": "INDEXES"}
+    envelope = Envelope("newer", "orders")
+    for _ in range(steps):
+        envelope.ask_less()
+    queue = Queue(envelope.items_max, envelope.bytes_max)
+    queue.add(Load(encoded([entry], keys=[("a", "")])))
+    body = json.loads(b"".join(envelope.request(queue.take(0.0, float("inf"))).parts))
+    assert body.pop("ReturnConsumedCapacity", None) == asked
+    assert body == {"TableName": "orders", "Item": ITEM}

@@ -338,3 +338,33 @@ async def test_a_bug_is_not_swallowed():
     with pytest.raises(ZeroDivisionError):
         await scene.writer.write(encoded(puts(100)))
     await scene.writer.close()
+
+
+@pytest.mark.parametrize("knows", ["TOTAL", None])
+@on_virtual_time
+async def test_a_server_that_tells_no_capacity_by_index_is_written_to_all_the_same(knows):
+    table, asked = ModelTable(), []
+
+    def alternator(body):
+        asked.append(body.get("ReturnConsumedCapacity"))
+        if asked[-1] in ("INDEXES", "TOTAL") and asked[-1] != knows:
+            said = f"{asked[-1]} consumed capacity is not supported."
+            return fault(400, "ValidationException", said)
+        return None
+
+    def answer_of(entries):
+        units = {"TableName": "t", "CapacityUnits": float(len(entries))}
+        body = {"UnprocessedItems": {}, **({"ConsumedCapacity": [units]} if knows else {})}
+        return Answer(200, json.dumps(body).encode(), None, 0.005)
+
+    table.before_body = alternator
+    table.before = lambda entries: table._apply(entries) and answer_of(entries)
+    scene = Scene(table)
+    report = await scene.writer.write(encoded(puts(500)))
+    assert report.items_written == 500
+    assert not report.dead_letters
+    assert set(asked[-10:]) == {knows}
+    assert set(table.writes.values()) == {1}
+    assert scene.meter.consumed == {"": 500.0}
+    assert len(scene.notices) == 1
+    await scene.writer.close()

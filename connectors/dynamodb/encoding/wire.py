@@ -11,6 +11,7 @@ import orjson
 import polars as pl
 
 from connectors.dynamodb.encoding.values import NULL_WIRE, json_name
+from connectors.dynamodb.limits import CAPACITY_WANTED
 
 Piece: TypeAlias = str | pl.Expr
 
@@ -120,7 +121,7 @@ def _condition(items: Items) -> list[Piece]:
         '"ConditionExpression":"attribute_not_exists(#k) OR #v < :v",'
         f'"ExpressionAttributeNames":{names},"ExpressionAttributeValues":{{":v":',
         *items.version.value(),
-        '},"ReturnConsumedCapacity":"INDEXES"},',
+        "}" + CAPACITY_WANTED.decode() + "},",
     ]
 
 

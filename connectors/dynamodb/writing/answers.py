@@ -4,6 +4,7 @@ Invariant: an item counts as applied only when the server said so. An answer tha
 Unavailable, which means that nobody knows, and everything is sent again.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -44,6 +45,9 @@ EXPIRIES = frozenset({"ExpiredToken", "RequestExpired", "RequestTimeTooSkewed"})
 OUTAGES = frozenset({"InternalServerError", "InternalServer", "InternalFailure", "ServiceUnavailable"})
 HOPELESS = frozenset({"ResourceNotFound", "AccessDenied"})
 """What a single statement may answer and what all others would answer too."""
+CAPACITY_UNKNOWN = re.compile(r"consumed ?capacity", re.IGNORECASE)
+"""In a refusal that is about what the request asks, not about its items: `INDEXES consumed capacity is not
+supported`. Source: scylladb/scylladb#29138."""
 DUPLICATES = frozenset({"DuplicateItem", "ConditionalCheckFailed"})
 
 

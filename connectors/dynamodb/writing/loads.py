@@ -128,13 +128,14 @@ class Share(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Lot:
-    """The items of one request; `exact` when it must stay as it is."""
+    """The items of one request; `exact` when it must stay as it is, `asked` what it asks about capacity."""
 
     runs: list[Run]
     items: int
     units: int
     shares: tuple[Share, ...] = ()
     exact: bool = False
+    asked: int = 0
 
     def __iter__(self) -> Iterator[Run]:
         """Go through the items one by one, in the order of the request."""

@@ -21,12 +21,12 @@ class Outage:
     __slots__ = (
         "_failures",
         "_give_up_after_s",
-        "_notice",
         "_probes",
         "_random",
         "_since",
         "_table",
         "away",
+        "notice",
         "probe_at",
     )
 
@@ -35,7 +35,7 @@ class Outage:
     ) -> None:
         self._table = table
         self._give_up_after_s = give_up_after_s
-        self._notice = notice
+        self.notice = notice
         self._random = random
         self._failures = self._probes = 0
         self._since: float | None = None
@@ -57,7 +57,7 @@ class Outage:
         if self._failures >= FAILURES_MIN and now >= self.probe_at:
             if not self.away:
                 self.away = True
-                self._notice(f"table {self._table} can't be reached ({detail}): waiting for it")
+                self.notice(f"table {self._table} can't be reached ({detail}): waiting for it")
             self._probes += 1
             pause_s = jittered(self._probes, PROBE_BASE_S, PROBE_CAP_S, self._random)
             self.probe_at = min(now + pause_s, self._since + self._give_up_after_s)
@@ -67,7 +67,7 @@ class Outage:
         if self._since is None:
             return
         if self.away:
-            self._notice(f"table {self._table} is back")
+            self.notice(f"table {self._table} is back")
         self._since = None
         self._failures = self._probes = 0
         self.away = False

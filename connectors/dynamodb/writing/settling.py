@@ -20,7 +20,7 @@ from connectors.dynamodb.writing.requests import Envelope
 from engine.batch import DeadLetter
 from engine.errors import PermanentError, RetriesExhausted
 from engine.job.target import Mode
-from engine.meter import Meter
+from engine.meter import TABLE, Meter
 from engine.throttle.gate import Gate
 from engine.throttle.pace import Pace
 from engine.throttle.pauses import jittered
@@ -99,6 +99,9 @@ class Settling:
             case answers.Conflict():
                 self._answered("error", answer, now)
                 self._sort_out(lot, epoch, [Fate.FAILED] * lot.items, Consumed(), "unknown", now)
+            case answers.Refused(detail) if lot.asked < self.envelope.asked or self._asks_too_much(detail):
+                self._answered("refused", answer, now)
+                self._ask_less(lot, detail, now)
             case answers.Refused(detail):
                 self._answered("refused", answer, now)
                 self._account(lot, epoch, Consumed({}, 0.0), (), "unknown", now)
@@ -115,6 +118,20 @@ class Settling:
             case answers.Expired():
                 self._meter.answered("error", answer.seconds)
                 self.queue.again(lot.runs, now)
+
+    def _asks_too_much(self, detail: str) -> bool:
+        return self.envelope.counted and answers.CAPACITY_UNKNOWN.search(detail) is not None
+
+    def _ask_less(self, lot: Lot, detail: str, now: float) -> None:
+        """Send again what was refused for its question about capacity, with a smaller one or none."""
+        if lot.asked == self.envelope.asked:
+            self.envelope.ask_less()
+            if lot.asked == 0:
+                self.outage.notice(
+                    f"table {self.terms.table}'s server doesn't tell capacity index by index ({detail}):"
+                    " what it tells is counted, and what it doesn't is estimated from the items' sizes"
+                )
+        self.queue.again(lot.runs, now)
 
     def _matched(self, lot: Lot, verdict: answers.Unprocessed) -> answers.Each | answers.Unavailable:
         texts = [item.load.encoded.item(item.start) for item in lot]
@@ -198,6 +215,8 @@ class Settling:
         for index, units in consumed.units.items():
             self._meter.consumed[index] += units
         lost = sum(item.units for item in rejected)
+        if not self.envelope.counted and consumed.drawn is None:
+            self._meter.consumed[TABLE] += lot.units - lost
         spent = lot.units - lost if consumed.drawn is None else consumed.drawn
         lanes = self.queue.lanes
         cool = [item for item in rejected if item.partition not in lanes] if lanes else rejected
