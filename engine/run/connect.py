@@ -118,6 +118,20 @@ async def open_line(
         await target.close()
 
 
+async def credentials() -> Any:
+    """Return what this process has found of the target's credentials, for its workers; picklable, secret."""
+    from connectors.dynamodb.http.credentials import to_hand_over
+
+    return await to_hand_over()
+
+
+def take_over(found: Any) -> None:
+    """Use the credentials that the runner has found."""
+    from connectors.dynamodb.http.credentials import take_over as take
+
+    take(found)
+
+
 def table_identity(table: Any) -> dict[str, str]:
     """Return what makes a table the same one tomorrow."""
     return {"arn": table.arn, "created_at": table.created_at}

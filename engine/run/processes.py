@@ -31,6 +31,8 @@ class Boot:
     table: Any
     ordered: bool
     cursors: int
+    credentials: Any
+    """What the runner has found of the target's credentials; see connect.credentials."""
 
 
 @dataclass(slots=True)

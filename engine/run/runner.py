@@ -308,7 +308,12 @@ async def _workers(prepared: _Prepared, count: int) -> AsyncGenerator[Sequence[R
             await asyncio.gather(task, return_exceptions=True)
         return
     boot = processes.Boot(
-        prepared.job, prepared.source.ticket, prepared.table, ordered=prepared.ordered, cursors=cursors
+        prepared.job,
+        prepared.source.ticket,
+        prepared.table,
+        ordered=prepared.ordered,
+        cursors=cursors,
+        credentials=await connect.credentials(),
     )
     workers: list[processes.WorkerProcess] = []
     try:

@@ -40,6 +40,7 @@ async def serve(descriptor: int) -> None:
     link = await RunnerLink.open(socket.socket(fileno=descriptor))
     boot = await link.boot()
     try:
+        connect.take_over(boot.credentials)
         source = await connect.open_source(boot.job, since=boot.ticket.since, ticket=boot.ticket)
         try:
             async with connect.open_line(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from connectors.dynamodb.http.credentials import find, find_anew, frozen, new_session
 from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
 from connectors.dynamodb.http.sigv4 import Keys, Signer
 from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Transport
@@ -28,9 +29,6 @@ FORCE_EVERY_S = 5.0
 
 CONTROL_TRIES = 4
 CONTROL_TIMEOUT_S = 30.0
-
-LOCAL_KEYS = Keys("local", "local")
-"""Emulators take any credentials, but want some."""
 
 REGION = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -70,7 +68,7 @@ class Session:
         if now >= self._check_at:
             self._check_at = now + CHECK_EVERY_S
             try:
-                self._adopt(await _freeze(self._credentials))
+                self._adopt(await frozen(self._credentials))
             except PermanentError:
                 # What is there may live on for minutes, and the next check tries again. When it does end, the
                 # target says so and refresh() tells why it can't be renewed.
@@ -85,12 +83,11 @@ class Session:
         async with self._forcing:
             if self._clock() - self._forced_at >= FORCE_EVERY_S:
                 try:
-                    aio_session = _aio_session(self._section)
-                    credentials, keys = await _find_credentials(aio_session, self.endpoint)
+                    found = await find_anew(self._section.profile, self.endpoint)
                 except JobError as error:
                     raise PermanentError(f"credentials have expired and can't be renewed: {error}") from error
-                self._aio_session, self._credentials = aio_session, credentials
-                self._changed = self._adopt(keys)
+                self._aio_session, self._credentials = found.aio_session, found.credentials
+                self._changed = self._adopt(found.keys)
                 self._forced_at = self._clock()
             return self._changed
 
@@ -133,7 +130,7 @@ async def open_session(section: DynamoDBTarget) -> Session:
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
     try:
-        aio_session = _aio_session(section)
+        aio_session = new_session(section.profile)
         # botocore knows AWS_DEFAULT_REGION only; the other SDKs, Lambda and ECS speak of AWS_REGION.
         region = section.region or os.environ.get("AWS_REGION") or aio_session.get_config_variable("region")
         if not region:
@@ -152,11 +149,11 @@ async def open_session(section: DynamoDBTarget) -> Session:
         raise JobError(f"the AWS configuration for target doesn't fit: {error}") from error
     except ValueError:  # its text may hold a URL with a password, so it isn't passed on
         raise JobError("AWS_ENDPOINT_URL, or the profile's endpoint_url, isn't a URL that fits") from None
-    credentials, keys = await _find_credentials(aio_session, endpoint)
+    found = await find(section.profile, endpoint)
     notices: tuple[str, ...] = ()
-    if keys == LOCAL_KEYS and credentials.method == "explicit":
+    if found.made_up:
         notices = (f"no AWS credentials were found: {endpoint.authority} on this machine gets made-up ones",)
-    return Session(section, aio_session, credentials, keys, endpoint, notices)
+    return Session(section, found.aio_session, found.credentials, found.keys, endpoint, notices)
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
@@ -179,13 +176,6 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     return context
 
 
-def _aio_session(section: DynamoDBTarget) -> Any:
-    """Return a session that has read nothing yet, so that it will see what has changed on disk."""
-    from aiobotocore.session import AioSession
-
-    return AioSession(profile=section.profile)
-
-
 async def _default_url(aio_session: Any, region: str) -> str:
     """Return what the environment or the profile says, else AWS's own endpoint for the region."""
     from aiobotocore.config import AioConfig
@@ -194,45 +184,3 @@ async def _default_url(aio_session: Any, region: str) -> str:
     config = AioConfig(signature_version=UNSIGNED)  # credentials are looked for later, and once
     async with aio_session.create_client("dynamodb", region_name=region, config=config) as client:
         return str(client.meta.endpoint_url)
-
-
-async def _find_credentials(aio_session: Any, endpoint: Endpoint) -> tuple[Any, Keys]:
-    """Walk botocore's chain of credential providers.
-
-    Raises: JobError.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    if endpoint.loopback:  # an emulator has no use for an instance's role, and asking for it takes seconds
-        aio_session.get_component("credential_provider").remove("iam-role")
-    try:
-        credentials = await aio_session.get_credentials()
-        if credentials is None and endpoint.loopback:
-            aio_session.set_credentials(LOCAL_KEYS.access_key, LOCAL_KEYS.secret_key)
-            credentials = await aio_session.get_credentials()
-            credentials.method = "explicit"
-        if credentials is None:
-            raise JobError(
-                f"no AWS credentials for {endpoint.host}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-                "or target.profile, or run where a role is attached"
-            )
-        return credentials, await _freeze(credentials)
-    except (BotoCoreError, ClientError, ValueError) as error:
-        raise JobError(f"AWS credentials can't be read: {error}") from error
-    except PermanentError as error:
-        raise JobError(str(error)) from error
-
-
-async def _freeze(credentials: Any) -> Keys:
-    """Return the credentials as they are now, renewed where botocore says so.
-
-    Raises: PermanentError.
-    """
-    try:
-        frozen = await credentials.get_frozen_credentials()
-    except Exception as error:  # a provider may raise anything: it runs other programs and reads files
-        raise PermanentError(f"AWS credentials can't be renewed: {type(error).__name__}: {error}") from error
-    keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
-    if any(sign.isspace() for sign in keys.access_key + keys.secret_key):
-        raise PermanentError("the AWS access key or its secret holds white space: look for a stray line end")
-    return keys
