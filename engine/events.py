@@ -75,13 +75,20 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenOff:
+    """The process ends now, in the middle of the run: give back what you hold, and say why."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The run is over, or this process's part of it."""
 
     report: Report
 
 
-Event: TypeAlias = RunStarted | SegmentsPlanned | Tick | Notice | RunEnded
+Event: TypeAlias = RunStarted | SegmentsPlanned | Tick | Notice | BrokenOff | RunEnded
 
 
 class Observer(Protocol):
@@ -90,6 +97,6 @@ class Observer(Protocol):
     def on(self, event: Event) -> None:
         """Take note of one event.
 
-        Ordering: RunStarted, SegmentsPlanned, then Ticks and Notices, then RunEnded; a file's jobs follow
-        one another.
+        Ordering: RunStarted, SegmentsPlanned, then Ticks and Notices, then RunEnded or BrokenOff; a file's
+        jobs follow one another.
         """

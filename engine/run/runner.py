@@ -16,7 +16,7 @@ from typing import Any
 from engine.batch import Counts, Effort
 from engine.contracts import CheckpointStore, RunState, SegmentState, Source
 from engine.errors import BackfillError, JobError, PermanentError
-from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned
+from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
 from engine.report import (
     COMPLETE,
@@ -111,6 +111,14 @@ class _Voice:
             observer.on(event)
 
     on = tell
+
+    def say(self, text: str) -> None:
+        """Tell what is true only now: the report doesn't keep it."""
+        for observer in self.observers:
+            observer.on(Notice(text))
+
+    def break_off(self, text: str) -> None:
+        self.tell(BrokenOff(text))
 
     def note(self, text: str) -> None:
         self.tell(Notice(text))
@@ -262,7 +270,7 @@ async def _carry(prepared: _Prepared, state: RunState, voice: _Voice) -> Report:
     coordinator = Coordinator(
         prepared.store, state, [voice], max_wcu=prepared.job.target.max_wcu, own_usage=processes.usage
     )
-    with stop_on_signals(coordinator.stop, voice.note) as interrupted:
+    with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
         async with _workers(prepared, workers) as links:
             await coordinator.run(links)
     return await _conclude(prepared, coordinator, interrupted.is_set(), voice)

@@ -37,11 +37,15 @@ Labelled = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class JobFigures:
-    """What one job's metrics show. `ended`: the run is over and its ages no longer grow."""
+    """What one job's metrics show. `ended`: the run is over and its ages no longer grow.
+
+    `rows_before`: acked before this process took the run up.
+    """
 
     tick: Tick
     rows_expected: int | None = None
     ended: bool = False
+    rows_before: int = 0
 
 
 NOTHING_YET = Tick(0.0, MeterTotals(), Counts(), SegmentTally(), 0.0, 0.0)
@@ -50,8 +54,9 @@ NOTHING_YET = Tick(0.0, MeterTotals(), Counts(), SegmentTally(), 0.0, 0.0)
 def after(figures: JobFigures | None, event: Event, now_s: float) -> JobFigures | None:
     """Return what a job's metrics show after an event. Pure."""
     match event:
-        case RunStarted(rows_expected=expected):
-            return JobFigures(replace(NOTHING_YET, at_s=now_s), expected)
+        case RunStarted(rows_expected=expected, counts=counts):
+            nothing_new = replace(NOTHING_YET, at_s=now_s, counts=counts)
+            return JobFigures(nothing_new, expected, rows_before=counts.rows_read)
         case SegmentsPlanned(total, complete) if figures:
             tally = SegmentTally(total, total - complete, 0, complete)
             return replace(figures, tick=replace(figures.tick, segments=tally))
@@ -85,7 +90,7 @@ class Metrics(Collector):
         jobs = self._jobs
         now_s = self._clock()
         for name, words, read in COUNTERS:
-            yield _counter(name, words, (), ((job, {"": read(f.tick.meter)}) for job, f in jobs.items()))
+            yield _counter(name, words, (), ((job, {"": read(f)}) for job, f in jobs.items()))
         for name, words, label, read_labelled in LABELLED_COUNTERS:
             yield _counter(
                 name, words, (label,), ((job, read_labelled(f.tick.meter)) for job, f in jobs.items())
@@ -151,15 +156,24 @@ def _checkpoint_age_s(figures: JobFigures, now_s: float) -> Value:
     return None if figures.ended else figures.tick.checkpoint_age_s + max(0.0, now_s - figures.tick.at_s)
 
 
-COUNTERS: tuple[tuple[str, str, Callable[[MeterTotals], float]], ...] = (
-    ("backfill_rows_read_total", "Rows read from the source.", lambda m: m.rows_read),
-    ("backfill_items_written_total", "Items written.", lambda m: m.items_written),
-    ("backfill_items_deleted_total", "Items deleted.", lambda m: m.items_deleted),
-    ("backfill_items_skipped_total", "Items rightly left as they were.", lambda m: m.items_skipped),
+COUNTERS: tuple[tuple[str, str, Callable[[JobFigures], float]], ...] = (
+    ("backfill_rows_read_total", "Rows read from the source.", lambda f: f.tick.meter.rows_read),
+    (
+        "backfill_rows_acked_total",
+        "Rows of which every item is accounted for in the checkpoint.",
+        lambda f: f.tick.counts.rows_read - f.rows_before,
+    ),
+    ("backfill_items_written_total", "Items written.", lambda f: f.tick.meter.items_written),
+    ("backfill_items_deleted_total", "Items deleted.", lambda f: f.tick.meter.items_deleted),
+    (
+        "backfill_items_skipped_total",
+        "Items rightly left as they were.",
+        lambda f: f.tick.meter.items_skipped,
+    ),
     (
         "backfill_items_unprocessed_total",
         "Items that the target handed back to be sent again.",
-        lambda m: m.items_unprocessed,
+        lambda f: f.tick.meter.items_unprocessed,
     ),
 )
 LABELLED_COUNTERS: tuple[tuple[str, str, str, Callable[[MeterTotals], Labelled]], ...] = (

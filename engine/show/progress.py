@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from engine.batch import Counts
-from engine.events import Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
+from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
 from engine.meter import TABLE, quantile
 from engine.show.summary import KINDS, PASSED, counted, duration, number
 
@@ -46,7 +46,7 @@ def observer(stream: TextIO | None = None) -> Progress:
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """What changed per second between two ticks, and what follows from it."""
+    """What changed per second between two ticks, and what follows from it. `rows_per_s` counts acked rows."""
 
     rows_per_s: float
     items_per_s: float
@@ -59,7 +59,7 @@ def speeds(before: Tick, now: Tick, rows_expected: int | None) -> Speeds:
     passed_s = now.at_s - before.at_s
     if passed_s <= 0:
         return Speeds(0.0, 0.0, 0.0, None)
-    rows = (now.meter.rows_read - before.meter.rows_read) / passed_s
+    rows = (now.counts.rows_read - before.counts.rows_read) / passed_s
     items = (_answered(now) - _answered(before)) / passed_s
     wcu = (now.meter.consumed.get(TABLE, 0.0) - before.meter.consumed.get(TABLE, 0.0)) / passed_s
     return Speeds(rows, items, wcu, _eta_s(now.counts, rows, items, rows_expected))
@@ -68,7 +68,7 @@ def speeds(before: Tick, now: Tick, rows_expected: int | None) -> Speeds:
 def _eta_s(counts: Counts, rows_per_s: float, items_per_s: float, rows_expected: int | None) -> float | None:
     """Estimate what is left: by the target's pace once it is known how many items a row makes.
 
-    Reading comes in bursts, the window full or empty; the target's pace is even.
+    What is read and not acked says nothing: a slow target is minutes behind.
     """
     if rows_expected is None:
         return None
@@ -160,6 +160,8 @@ class PlainProgress:
                 self._say(f"{self._job}: {text}" if level == "info" else f"{self._job}: {level}: {text}")
             case Tick():
                 self._tick(event)
+            case BrokenOff(text):
+                self._say(f"{self._job}: {text}")
             case RunEnded(report):
                 self._say(
                     f"{report.job}: {PASSED[report.outcome]}: {number(report.rows_read)} rows read, "
@@ -228,6 +230,11 @@ class LiveProgress:
             case Tick() if self._live is not None and self._started is not None:
                 pace = self._pace.take(event, self._started.rows_expected)
                 self._live.update(_picture(self._started, event, pace), refresh=True)
+            case BrokenOff(text):
+                self._stop()
+                job = self._started.job if self._started else "backfill"
+                self._stream.write(f"{job}: {text}\n")
+                self._stream.flush()
             case RunEnded():
                 self._stop()
             case _:

@@ -28,6 +28,7 @@ def test_ctrl_c_leaves_a_clean_checkpoint(load: Load) -> None:
     assert ended.code == 130, ended.stderr
     loads.assert_balanced(ended.report)
     assert ended.report["outcome"] == "interrupted"
+    assert not any("stopping" in notice for notice in ended.report["notices"])
     written = ended.report["items_written"]
     target = load.command.job["target"]
     assert len(wire_scan.scan(target["endpoint_url"], target["table"])) == written < ROWS
@@ -49,6 +50,7 @@ def test_ctrl_c_twice_ends_at_once(
     ended = load.end(process, timeout_s=5)
     assert ended.code == 130
     assert "once more stops at once" in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "load: stopped at once; run again to go on from the checkpoint"
     own_target.start()
     load.assert_whole(load.resume(), resumed=True)
 

@@ -30,8 +30,9 @@ requests_throttled retries consumed_wcu elapsed_s items_per_s cpu_s cpu_us_per_i
 write_latency_ms segments watermark error"""
 
 METRICS = {
-    "rows_read_total": "", "items_written_total": "", "items_deleted_total": "", "items_skipped_total": "",
-    "items_unprocessed_total": "", "items_dead_lettered_total": "reason", "requests_total": "outcome",
+    "rows_read_total": "", "rows_acked_total": "", "items_written_total": "", "items_deleted_total": "",
+    "items_skipped_total": "", "items_unprocessed_total": "", "items_dead_lettered_total": "reason",
+    "requests_total": "outcome",
     "requests_throttled_total": "cause", "request_duration_seconds_bucket": "le",
     "request_duration_seconds_sum": "", "request_duration_seconds_count": "",
     "consumed_write_units_total": "index", "write_rate_limit_units": "", "requests_in_flight": "",

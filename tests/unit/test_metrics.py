@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.batch import Counts
 from engine.errors import JobError
 from engine.events import RunEnded, SegmentsPlanned, SegmentTally
 from engine.meter import LATENCY_BOUNDS_S
@@ -15,6 +16,7 @@ from tests.support.runs import run_report, run_started, tick, totals
 
 CONTRACT = {
     "backfill_rows_read_total": set(),
+    "backfill_rows_acked_total": set(),
     "backfill_items_written_total": set(),
     "backfill_items_deleted_total": set(),
     "backfill_items_skipped_total": set(),
@@ -202,3 +204,13 @@ def test_a_scrape_over_http(metrics: Metrics) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_acked_rows_are_what_this_process_has_added_to_the_checkpoint(metrics: Metrics) -> None:
+    metrics.on(run_started(resumed=True, counts=Counts(rows_read=600)))
+    assert value(metrics, "backfill_rows_acked_total") == 0
+    metrics.on(tick(100.0, meter=totals(), counts=Counts(rows_read=640)))
+    assert (value(metrics, "backfill_rows_read_total"), value(metrics, "backfill_rows_acked_total")) == (
+        101,
+        40,
+    )

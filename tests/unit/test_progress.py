@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from engine.batch import Counts
-from engine.events import Event, Notice, RunEnded, SegmentsPlanned
+from engine.events import BrokenOff, Event, Notice, RunEnded, SegmentsPlanned
 from engine.meter import MeterTotals
 from engine.show import progress
 from tests.support.runs import run_report, run_started, tick, totals
@@ -166,3 +166,33 @@ def test_the_time_left_follows_the_targets_pace_not_the_bursts_of_reading() -> N
     now = tick(at_s=20.0, counts=counts, meter=MeterTotals(rows_read=5000, items_written=4000))
     left = progress.speeds(before, now, rows_expected=11_000).eta_s
     assert left == 10_000 * 2 / 200
+
+
+def test_what_is_read_and_not_acked_makes_no_time_left() -> None:
+    """A target at 50 units a second: the window was filled at once, and then all waited for the table."""
+    before = tick(at_s=0.0)
+    now = tick(at_s=10.0, meter=MeterTotals(rows_read=20_000, items_written=500))
+    assert progress.speeds(before, now, rows_expected=21_000).eta_s is None
+    acked = tick(
+        at_s=20.0,
+        meter=MeterTotals(rows_read=20_000, items_written=1_000),
+        counts=Counts(rows_read=1_000, items_emitted=1_000, items_written=1_000),
+    )
+    assert progress.speeds(before, acked, rows_expected=21_000).eta_s == 20_000 / 50
+
+
+@pytest.mark.parametrize("kind", [progress.PlainProgress, progress.LiveProgress])
+def test_a_run_that_is_broken_off_says_so_on_a_line_of_its_own(
+    kind: type[progress.PlainProgress | progress.LiveProgress], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    shown = kind(stream)
+    shown.on(run_started())
+    shown.on(tick(1.0, meter=totals()))
+    shown.on(BrokenOff("stopped at once"))
+    shown.on(tick(2.0, meter=totals()))
+    assert re.sub(r"\x1b\[[\d;]*[A-Za-z]", "\n", stream.getvalue()).splitlines()[-1] == (
+        "orders: stopped at once"
+    )
+    assert stream.getvalue().endswith("\n"), "the prompt begins on a line of its own"
