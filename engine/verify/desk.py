@@ -73,13 +73,18 @@ class Desk:
     async def fresh_source(self) -> Source:
         """Open the source once more, which sees what is committed now; the old one is closed.
 
-        Raises: JobError when its columns have changed.
+        Raises: JobError when its columns have changed, or it is another one.
         """
         await self.source.close()
         source = await connect.open_source(self.job, since=None)
         self._stack.push_async_callback(source.close)
         if source.ticket.schema != self.line.source.ticket.schema:
             raise JobError(f"{self.job.source.reads} has changed its columns meanwhile: start verify again")
+        if source.identity != self.source.identity:
+            raise JobError(
+                f"{self.job.source.reads} is another one than when verify began: look at what was renamed,"
+                " created again or moved, then start verify again"
+            )
         self.source = source
         return source
 

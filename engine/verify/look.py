@@ -22,7 +22,7 @@ from engine.verify.findings import Findings, difference, judged
 from engine.verify.repair import Repairs
 from engine.verify.target_pass import TargetReader
 from engine.verify.values import Item
-from engine.verify.whence import whence
+from engine.verify.whence import Whence
 from engine.wire.versions import is_lower
 
 PAUSES_S = (0.5, 1.0, 2.0)
@@ -209,16 +209,22 @@ async def _origins(looks: Looks, suspects: list[Suspect], *, last: bool) -> list
     """Find out where items come from that the target has and the source didn't give; compare or tell."""
     wanted = {suspect.key_hash: suspect for suspect in suspects}
     again: list[Suspect] = []
+    asked: set[int] = set()
     for desk in looks.desks:
-        keys = [suspect.key or {} for suspect in wanted.values()]
-        again += await _compare_all(looks, desk, partial(whence, desk, keys), wanted, last=last)
+        here = list(wanted.values())
+        search = Whence(desk, [suspect.key or {} for suspect in here])
+        again += await _compare_all(looks, desk, search.rows, wanted, last=last)
+        asked |= {here[at].key_hash for at in search.asked}
     left = list(wanted.values())
     for start in range(0, len(left), KEYS_AT_ONCE):
-        again += await _extras(looks, left[start : start + KEYS_AT_ONCE], last=last)
+        again += await _extras(looks, left[start : start + KEYS_AT_ONCE], asked, last=last)
     return again
 
 
-async def _extras(looks: Looks, suspects: list[Suspect], *, last: bool) -> list[Suspect]:
+async def _extras(
+    looks: Looks, suspects: list[Suspect], asked: AbstractSet[int], *, last: bool
+) -> list[Suspect]:
+    """Tell of items that no row gives; those are deleted of which the source, `asked`, has said so."""
     found = await _found(looks, [suspect.key or {} for suspect in suspects])
     again, extra = [], []
     for suspect in suspects:
@@ -230,7 +236,8 @@ async def _extras(looks: Looks, suspects: list[Suspect], *, last: bool) -> list[
             again.append(now)
             continue
         looks.findings.differs(difference(looks.schema.of(actual), "extra", None, actual))
-        extra.append(looks.schema.of(actual))
+        if suspect.key_hash in asked:
+            extra.append(looks.schema.of(actual))
     if extra:
         await looks.repairs.delete(looks.desks[0], extra)
     return again

@@ -1,7 +1,8 @@
 """Makes the target what the source says, for items that were found to differ.
 
 Invariant: what is written went through the job's own encoder and writer, in the job's own mode; nothing is
-deleted unless that was asked for and the source gave rows.
+deleted unless that was asked for, the source gave rows, and it has said of that very item's row that it isn't
+there.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Repairs:
                 self.findings.repaired += 1
 
     async def delete(self, desk: Desk, keys: Sequence[Item]) -> None:
-        """Delete items that the source doesn't give."""
+        """Delete items whose rows the source, asked for them, hasn't got."""
         if not (self.rewrites and self.deletes and self.source_gave_rows):
             return
         target = await desk.target("put")

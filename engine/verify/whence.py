@@ -1,12 +1,12 @@
 """From an item's key back to the source rows that could have made it.
 
-Invariant: a row that makes the item is among those found; where a key doesn't tell its row, all rows are
-read.
+Invariant: a row that makes the item is among those found; where a key doesn't tell its row, or a lookup
+fails, all rows are read.
 """
 
 import re
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from engine.batch import Batch, Cursor
@@ -25,19 +25,37 @@ LOOKUPS_MAX = 100_000
 """Beyond so many keys, reading the whole source costs less than looking rows up."""
 
 
-async def whence(desk: Desk, keys: Sequence[Item]) -> AsyncGenerator[Batch, None]:
-    """Read the rows that could have made the items of these keys, and maybe others."""
-    inverse = Inverse(desk)
-    if inverse.complete and len(keys) <= LOOKUPS_MAX and not desk.ordered:
-        found = {cursor for key in keys for cursor in inverse.cursors(key)}
-        with suppress(PermanentError):  # a text that can't be such a key at all
-            async with aclosing(desk.rows_of(Place(desk.number, keys=tuple(found)))) as batches:
-                async for batch in batches:
-                    yield batch
-            return
-    async with aclosing(desk.rows_of(Place(desk.number))) as batches:
-        async for batch in batches:
-            yield batch
+class Whence:
+    """The search for the rows that could have made the items of some keys.
+
+    Shape: `asked` are the positions of the keys whose rows `rows` looks for: when it has come to its end, the
+    source has said of each of them what it has. Of the others it says nothing.
+    """
+
+    def __init__(self, desk: Desk, keys: Sequence[Item]) -> None:
+        self._desk = desk
+        self._cursors: tuple[Cursor, ...] | None = None
+        self.asked: frozenset[int] = frozenset(range(len(keys)))
+        inverse = Inverse(desk)
+        if inverse.complete and len(keys) <= LOOKUPS_MAX and not desk.ordered:
+            cursors = [inverse.cursors(key) for key in keys]
+            self._cursors = tuple({cursor for found in cursors for cursor in found})
+            self.asked = frozenset(at for at, found in enumerate(cursors) if found)
+
+    async def rows(self) -> AsyncGenerator[Batch, None]:
+        """Read the rows that could have made the items, and maybe others."""
+        if self._cursors is not None:
+            try:
+                async with aclosing(self._desk.rows_of(Place(self._desk.number, keys=self._cursors))) as rows:
+                    async for batch in rows:
+                        yield batch
+            except PermanentError:
+                pass  # a text among them can't be such a key, which leaves open what became of the others
+            else:
+                return
+        async with aclosing(self._desk.rows_of(Place(self._desk.number))) as rows:
+            async for batch in rows:
+                yield batch
 
 
 class Inverse:
@@ -59,25 +77,32 @@ class Inverse:
 
     def cursors(self, key: Item) -> list[Cursor]:
         """Return the source keys that an item's key tells of, one for each rule that fits."""
-        text = _text(key, self._schema)
-        found = []
-        for rule in self._rules:
-            match = rule.pattern.fullmatch(text) if rule is not None else None
-            if match is not None and rule is not None:
-                found.append(Cursor(tuple(match[group] for group in rule.groups)))
-        return found
+        texts = [
+            key[name][letter] for name, letter in zip(self._schema.names, self._schema.types, strict=True)
+        ]
+        found = [None if rule is None else rule.values(texts) for rule in self._rules]
+        return [Cursor(values) for values in found if values is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Backwards:
-    """One rule read backwards: the groups of the pattern that are the source's key, in its order."""
+    """One rule read backwards: a pattern for each key attribute, and the groups that are the source's key.
 
-    pattern: re.Pattern[str]
+    Each attribute is matched by itself: a text may hold any sign, so that none could stand between two.
+    """
+
+    patterns: tuple[re.Pattern[str], ...]
     groups: tuple[str, ...]
 
-
-_BETWEEN = "\0"
-"""Stands between the partition and the sort key; no text of PostgreSQL has it."""
+    def values(self, texts: Sequence[str]) -> tuple[str, ...] | None:
+        """Return the source's key that the texts of an item's key tell; None when they aren't this rule's."""
+        told: dict[str, str] = {}
+        for pattern, text in zip(self.patterns, texts, strict=True):
+            match = pattern.fullmatch(text)
+            if match is None:
+                return None
+            told |= match.groupdict()
+        return tuple(told[group] for group in self.groups)
 
 
 def _inverted(
@@ -87,7 +112,7 @@ def _inverted(
     each = rule.for_each is not None
     templates = dict(rule.key_templates())
     captured: dict[str, str] = {}
-    texts = []
+    patterns = []
     for name in schema.names:
         readable = recovered(templates[name], kinds, each)
         text = ""
@@ -97,18 +122,13 @@ def _inverted(
                 continue
             column = ".".join(part.path)
             signs = alphabet(part, kinds, each)
-            body = "[^\0]*" if signs is None else f"[{re.escape(''.join(sorted(signs)))}]*"
+            body = ".*" if signs is None else f"[{re.escape(''.join(sorted(signs)))}]*"
             named = column in readable and column in source_key and column not in captured
             if named and part.format is None:
                 captured[column] = f"c{len(captured)}"
                 body = f"(?P<{captured[column]}>{body})"
             text += body
-        texts.append(text)
+        patterns.append(re.compile(text, re.DOTALL))
     if len(captured) != len(source_key):
         return None
-    pattern = re.compile(_BETWEEN.join(texts), re.DOTALL)
-    return _Backwards(pattern, tuple(captured[name] for name in source_key))
-
-
-def _text(key: Item, schema: KeySchema) -> str:
-    return _BETWEEN.join(key[name][letter] for name, letter in zip(schema.names, schema.types, strict=True))
+    return _Backwards(tuple(patterns), tuple(captured[name] for name in source_key))

@@ -1,10 +1,12 @@
 """The watermark where nothing can be promised: it stays where it was."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from connectors.postgres import snapshot
+from connectors.postgres.settings import LOSSY
 from engine.errors import JobError
 
 pytestmark = pytest.mark.asyncio
@@ -30,12 +32,23 @@ class Server:
         }
         self._seen = {"oldest": OLDEST, "hidden": hidden}
 
+    def get_server_version(self) -> Any:
+        return SimpleNamespace(major=18)
+
+    def is_closed(self) -> bool:
+        return False
+
+    async def execute(self, _: str) -> None:
+        pass
+
     async def fetchval(self, sql: str, *_: Any) -> Any:
         name = next(part for part in self._answers if part in sql)
         self.asked.append(name)
         return self._answers[name]
 
-    async def fetchrow(self, sql: str, clock: str) -> Any:
+    async def fetchrow(self, sql: str, clock: str | None = None) -> Any:
+        if clock is None:
+            return dict.fromkeys(LOSSY, "off")
         assert clock == CLOCK
         self.asked.append("pg_stat_activity")
         return self._seen
