@@ -11,12 +11,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 _LIBPQ_ONLY: Mapping[str, frozenset[str] | None] = {
     **dict.fromkeys(
-        ("connect_timeout", "fallback_application_name", "keepalives", "keepalives_count", "keepalives_idle",
-         "keepalives_interval", "sslcompression", "tcp_user_timeout")
+        ("client_encoding", "connect_timeout", "fallback_application_name", "keepalives", "keepalives_count",
+         "keepalives_idle", "keepalives_interval", "sslcompression", "tcp_user_timeout")
     ),
     **dict.fromkeys(("channel_binding", "gssencmode"), frozenset({"disable", "prefer"})),
 }  # fmt: skip
 """Parameters that asyncpg would hand to the server, which knows none of them; None: whatever their value.
+
+Or to itself: an encoding that Python doesn't know; settings.py says which one is read by.
 
 Source: PostgreSQL documentation, section 34.1.2, "Parameter Key Words".
 """

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from connectors.postgres.settings import by_catalogs
 from connectors.postgres.types import TypeRow
 from engine.errors import JobError
 
@@ -66,13 +67,16 @@ def find_column(relation: Relation, name: str, key: str) -> CatalogColumn:
     return column
 
 
+# By the role's own search_path, so nothing else in it may be found by that.
+_OID = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid::pg_catalog.int8"
+
 _RELATION = """
 SELECT c.oid::int8, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
        (c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhparent = c.oid)) AS inherited,
        CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_relation_size(relid)), 0)
                                        FROM pg_partition_tree(c.oid) WHERE isleaf)
             WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END::int8 / 8192 AS pages
-FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = $1::int8::oid
 """
 
 # PostgreSQL 18 knows NOT NULL constraints that aren't validated: they prove nothing about older rows.
@@ -118,7 +122,15 @@ FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace WHERE t.oid =
 
 async def relation(connection: Any, name: str) -> Relation | None:
     """Look a relation up by the name that a user writes, which is folded as SQL folds names."""
-    row = await connection.fetchrow(_RELATION, name)
+    oid = await connection.fetchval(_OID, name)
+    if oid is None:
+        return None
+    async with by_catalogs(connection):
+        return await _relation(connection, oid)
+
+
+async def _relation(connection: Any, oid: int) -> Relation | None:
+    row = await connection.fetchrow(_RELATION, oid)
     if row is None:
         return None
     columns = tuple(CatalogColumn(*found) for found in await connection.fetch(_COLUMNS, row["oid"]))
@@ -155,6 +167,11 @@ class Types:
 
 async def types(connection: Any, oids: Iterable[int]) -> Types:
     """Load types with their elements, base types and attributes, to any depth."""
+    async with by_catalogs(connection):
+        return await _types(connection, oids)
+
+
+async def _types(connection: Any, oids: Iterable[int]) -> Types:
     rows: dict[int, TypeRow] = {}
     cast_names: dict[int, str] = {}
     ordered: set[int] = set()

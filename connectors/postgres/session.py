@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 
 from connectors.postgres.address import certificate_fault, for_driver, where
+from connectors.postgres.settings import settle
 from engine.errors import JobError, PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 15.0
@@ -22,18 +23,6 @@ KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 10),
 
 Units: seconds. TCP_KEEPALIVE is what macOS calls TCP_KEEPIDLE. Source: tcp(7).
 """
-
-# SET LOCAL, not startup parameters, which poolers refuse. extra_float_digits > 0: shortest exact floats.
-# row_security off turns rows that a policy would hide into an error. array_nulls: arrays are split by a cast
-# to text[], in which NULL would otherwise be a text.
-SETTINGS = """
-SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
-SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL array_nulls = on;
-SET LOCAL row_security = off;
-SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
-SET LOCAL lock_timeout = 0; SET LOCAL tcp_keepalives_idle = 60; SET LOCAL jit = off;
-"""
-TRANSACTION_TIMEOUT_SINCE = 17
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING_CLASSES = ("08", "40", "53", "57", "58")
@@ -124,7 +113,7 @@ def reason(error: BaseException) -> str:
 async def begin(connection: Any, snapshot: str | None) -> bool:
     """Begin a read-only transaction, on an exported snapshot if one is given.
 
-    Shape: False when that snapshot is gone; then the transaction has a snapshot of its own.
+    Shape: False when that snapshot is gone; then the transaction has a snapshot of its own. Raises: JobError.
     """
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     imported = True
@@ -136,10 +125,7 @@ async def begin(connection: Any, snapshot: str | None) -> bool:
                 raise
             imported = False
             await connection.execute("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    settings = SETTINGS
-    if connection.get_server_version().major >= TRANSACTION_TIMEOUT_SINCE:
-        settings += "SET LOCAL transaction_timeout = 0;"
-    await connection.execute(settings)
+    await settle(connection)
     return imported
 
 

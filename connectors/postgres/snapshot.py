@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from connectors.postgres.session import begin
+from connectors.postgres.settings import looking
 from engine.errors import JobError
 
 SETTLE_S = 0.2
@@ -51,6 +52,11 @@ async def next_watermark(connection: Any, since: str | None) -> Watermark:
     Where no such time can be known, it is `since`: this run's own lower bound still holds.
     Raises: JobError when the role may not see other sessions' transactions.
     """
+    async with looking(connection):
+        return await _next(connection, since)
+
+
+async def _next(connection: Any, since: str | None) -> Watermark:
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         return Watermark(
             since,
@@ -95,7 +101,9 @@ async def export(connection: Any) -> str | None:
 async def server_identity(connection: Any, place: str) -> dict[str, str]:
     """Return what tells this server and database from every other. Call outside a transaction."""
     try:
-        server = str(await connection.fetchval("SELECT system_identifier FROM pg_control_system()"))
+        async with looking(connection):
+            server = str(await connection.fetchval("SELECT system_identifier FROM pg_control_system()"))
     except asyncpg.PostgresError:
         server = place
-    return {"server": server, "database": str(await connection.fetchval("SELECT current_database()"))}
+    async with looking(connection):
+        return {"server": server, "database": str(await connection.fetchval("SELECT current_database()"))}
