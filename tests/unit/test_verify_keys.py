@@ -4,6 +4,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.batch import Cursor
 from engine.kinds import ListOf, Scalar, StructOf
@@ -118,3 +120,11 @@ def test_a_key_that_does_not_tell_its_row_is_not_read_backwards(rule):
 
 def test_nothing_is_read_backwards_behind_a_hook():
     assert not inverse({"key": {"PK": "{id}", "SK": "#"}}, transform="hooks.py:change").complete
+
+
+@given(shop=st.text(), ident=st.integers())
+def test_any_text_leads_back_to_its_row(shop, ident):
+    found = inverse({"key": {"PK": "O#{shop}", "SK": "S#{id}#"}}, key_columns=("shop", "id"))
+    assert found.cursors(key(f"O#{shop}", f"S#{ident}#")) == [Cursor((shop, str(ident)))]
+    found = inverse({"key": {"PK": "O#{id}#{shop}", "SK": "{shop}"}}, key_columns=("id", "shop"))
+    assert found.cursors(key(f"O#{ident}#{shop}", shop)) == [Cursor((str(ident), shop))]
