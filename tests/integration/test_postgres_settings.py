@@ -40,6 +40,7 @@ HOSTILE = {
     "plan_cache_mode": "force_generic_plan",
     "constraint_exclusion": "on",
     "default_text_search_config": "simple",
+    "enable_seqscan": "off",
 }
 """What may change what a value prints or what a statement gives, set to what it is least expected to be."""
 
