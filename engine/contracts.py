@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.batch import Batch, Counts, Cursor, Effort, EncodedBatch, Mark, Segment, WriteReport
 from engine.kinds import Kind, RowSchema
+from engine.tenure import Tenure
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,10 @@ class CheckpointStore(Protocol):
     @property
     def lease_fd(self) -> int:
         """The descriptor of the local lease: workers inherit it, so that an orphan keeps the lease."""
+
+    @property
+    def tenure(self) -> Tenure:
+        """Until when whoever writes under this lease may send, kept up to date while it is held."""
 
     @property
     def dead_letters(self) -> Path:

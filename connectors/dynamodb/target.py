@@ -18,6 +18,7 @@ from engine.contracts import RuleItems, RuleShape
 from engine.job.model import Job
 from engine.kinds import RowSchema
 from engine.meter import Meter
+from engine.tenure import Tenure
 from engine.throttle.gate import FLIGHT_MAX
 
 
@@ -60,15 +61,18 @@ async def open_target(
     meter: Meter,
     notice: Callable[[str], None],
     random: Random | None = None,
+    *,
+    tenure: Tenure | None = None,
 ) -> TableTarget:
-    """Open the job's table for writing. Nothing is sent before the first batch.
+    """Open the job's table for writing. Nothing is sent before the first batch, nor behind `tenure`'s end.
 
     `notice` is told when the table goes away and when it is back.
     Raises: JobError when region, endpoint or credentials are missing.
     """
     section = job.target
     session = await open_session(section)
-    transport = session.transport(connections_max=FLIGHT_MAX)
+    tenure = tenure or Tenure()
+    transport = session.transport(connections_max=FLIGHT_MAX, tenure=tenure)
     encoder = Encoder(
         table,
         table=section.table,
@@ -87,7 +91,7 @@ async def open_target(
         fail_on_refusal=job.options.on_invalid == "fail",
         wcu_start=NEVER if session.endpoint.loopback else _capacity(table),
     )
-    writer = Writer(transport, terms, meter, session.refresh, notice, random or SystemRandom())
+    writer = Writer(transport, terms, meter, session.refresh, notice, random or SystemRandom(), tenure)
     # The runner tells every process its share; before that, no one may take more than all.
     writer.limit(section.max_wcu)
     return TableTarget(encoder, writer, transport)

@@ -19,6 +19,8 @@ TAGS_MAX = 50
 """Source: Amazon DynamoDB Developer Guide, "Tagging restrictions"."""
 ATTRIBUTE_NAME_MAX = 255
 """Of a key attribute. Source: API_KeySchemaElement, AttributeName."""
+LEASE_S_MIN, LEASE_S_MAX = 2.0, 3_600.0
+"""Below, one slow answer of the state table would stop a run; above, nobody waits for a takeover."""
 KMS_KEY = re.compile(
     r"default|kms|arn:\S+|alias/\S+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}"
 )
@@ -185,3 +187,5 @@ class DynamoDBState(Section):
     """The AWS region; by default from the environment or the profile."""
     endpoint_url: EndpointUrl | None = None
     """Another endpoint than the region's, such as a local server's."""
+    lease_s: Annotated[float, Field(ge=LEASE_S_MIN, le=LEASE_S_MAX)] = 60.0
+    """Seconds after which another machine may take over from a runner that is gone, or stopped."""

@@ -26,6 +26,7 @@ from engine.run.pipeline import Line
 from engine.state.dead_letters import Line as Letter
 from engine.state.dead_letters import lines, read
 from engine.state.fingerprint import POSITIONS, compare, fingerprint
+from engine.tenure import Tenure
 from engine.verify.repair import subset
 from engine.verify.values import differing
 
@@ -104,7 +105,7 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
         some = list(islice(letters, LETTERS_AT_ONCE))
         if not some:
             return report
-        desk = await _open(stack, job, before, note)
+        desk = await _open(stack, job, before, note, store.tenure)
         with tempfile.TemporaryFile(dir=store.dead_letters.parent) as kept:
             while some:
                 await _Portion(desk, some, options, report).settle(kept)
@@ -126,7 +127,11 @@ class _Desk:
 
 
 async def _open(
-    stack: AsyncExitStack, job: Job, before: RunState | None, note: Callable[[str], None]
+    stack: AsyncExitStack,
+    job: Job,
+    before: RunState | None,
+    note: Callable[[str], None],
+    tenure: Tenure,
 ) -> _Desk:
     table = await connect.describe_table(job)
     source = await connect.open_source(job, since=None)
@@ -144,7 +149,9 @@ async def _open(
             f"{job.source.reads} has no key by which rows can be looked up, so its dead letters can't be"
             " tried again one by one: load again with `backfill run --fresh`"
         )
-    line = await stack.enter_async_context(connect.open_line(job, source, table, ordered=False, notice=note))
+    line = await stack.enter_async_context(
+        connect.open_line(job, source, table, ordered=False, notice=note, tenure=tenure)
+    )
     reader = None
     if ordered_reason(job, source.ticket.schema) is not None:
         from connectors.dynamodb.reading.reader import open_reader

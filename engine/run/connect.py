@@ -21,6 +21,7 @@ from engine.meter import Meter
 from engine.run.key_gate import KeyGate
 from engine.run.letters import LetterWindow
 from engine.run.pipeline import Line, Window
+from engine.tenure import Tenure
 
 CURSORS = 2
 """Segments that one process reads side by side: while one waits for its server, the other has rows."""
@@ -86,20 +87,24 @@ async def open_line(
     ordered: bool,
     notice: Callable[[str], None],
     letters_bytes: float = math.inf,
+    tenure: Tenure | None = None,
 ) -> AsyncIterator[Line]:
     """Put the stages of this process together, and take them apart again.
 
+    `tenure` is the lease's, where one is held: nothing is sent behind its end.
     `letters_bytes` bounds the dead letters that nobody has kept yet, where somebody tells what was.
     Raises: JobError when the rules don't fit the source's columns or the table's keys.
     """
     from connectors.dynamodb.target import open_target
     from engine.rules.transform import compile_rules
 
-    meter = Meter()
+    meter, tenure = Meter(), tenure or Tenure()
     transform = compile_rules(
         job, source.ticket.schema, load_hook(job.transform, job.directory) if job.transform else None
     )
-    target = await open_target(job, table, source.ticket.schema, transform.rules, meter, notice)
+    target = await open_target(
+        job, table, source.ticket.schema, transform.rules, meter, notice, tenure=tenure
+    )
     empty = Batch(0, 0, pa.RecordBatch.from_pylist([], source.ticket.schema.arrow()), None)
     try:
         target.encode(empty, transform(empty))  # finds rules that no item could pass, before anything is read
@@ -113,6 +118,7 @@ async def open_line(
                 threads=threads,
                 meter=meter,
                 letters=LetterWindow(letters_bytes),
+                tenure=tenure,
             )
     finally:
         await target.close()

@@ -19,6 +19,7 @@ from engine.contracts import CheckpointStore, RunState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Observer, SegmentTally, Tick
 from engine.meter import MeterTotals
+from engine.run.lease_watch import LeaseWatch
 from engine.run.letters import LETTERS_WINDOW_BYTES, weight
 from engine.run.link import (
     Advanced,
@@ -31,6 +32,7 @@ from engine.run.link import (
     Noted,
     RunnerEnd,
     Ticked,
+    ToWorker,
     Want,
 )
 from engine.run.worker import Usage, describe
@@ -92,6 +94,7 @@ class Coordinator:
         self._fault: Finished | None = None
         self._stop_asked = asyncio.Event()
         self._over = False
+        self._lease_watch = LeaseWatch(store.tenure, self._send_all, self.tell)
         self._checkpoint_due = asyncio.Event()
 
     @property
@@ -131,8 +134,7 @@ class Coordinator:
         """Have the workers finish what is in flight and read no further."""
         if not self._stopping:
             self._stopping = True
-            for peer in self._peers:
-                peer.link.send(Drain())
+            self._send_all(Drain())
             self._stop_asked.set()
 
     async def _until_over(self, conversations: "Sequence[asyncio.Task[None]]") -> None:
@@ -198,6 +200,10 @@ class Coordinator:
         why = "a worker process died; nothing acked is lost: run the same command to go on"
         self._fail(Finished(PermanentError(why)))
 
+    def _send_all(self, message: ToWorker) -> None:
+        for peer in self._peers:
+            peer.link.send(message)
+
     def _fail(self, finished: Finished) -> None:
         if self._fault is None:
             self._fault = finished
@@ -259,6 +265,8 @@ class Coordinator:
     async def _ticks(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            if (lost := self._lease_watch.look()) is not None:
+                self._fail(Finished(lost))
             self._tick()
 
     def _tick(self) -> None:

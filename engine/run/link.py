@@ -43,6 +43,14 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Until:
+    """Runner → worker: the lease lasts until then, or is lost for this reason. Units: as in Tenure."""
+
+    end_s: float
+    lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Runner → worker: read no further, finish what is in flight."""
 
@@ -83,7 +91,7 @@ class Finished:
     traceback: str | None = None
 
 
-ToWorker: TypeAlias = Assign | NoMore | Limit | Kept | Drain
+ToWorker: TypeAlias = Assign | NoMore | Limit | Kept | Until | Drain
 ToRunner: TypeAlias = Want | Advanced | Ticked | Noted | Finished
 
 

@@ -20,6 +20,7 @@ from engine.meter import Meter
 from engine.run.key_gate import KeyGate, Place
 from engine.run.letters import LetterWindow
 from engine.state.ledger import Ledger, Ticket
+from engine.tenure import Tenure
 
 
 class Window:
@@ -65,7 +66,8 @@ class Window:
 class Line:
     """The stages that every batch of this process passes.
 
-    `gate` is set where item keys may repeat, `letters` bounded where somebody gives back what was kept.
+    `gate` is set where item keys may repeat, `letters` bounded where somebody gives back what was kept;
+    `tenure` is what the target sends under.
     """
 
     source: Source
@@ -76,6 +78,7 @@ class Line:
     threads: Executor
     meter: Meter
     letters: LetterWindow = field(default_factory=LetterWindow)
+    tenure: Tenure = field(default_factory=Tenure)
 
 
 async def run_segment(

@@ -33,6 +33,7 @@ class Boot:
     cursors: int
     credentials: Any
     """What the runner has found of the target's credentials; see connect.credentials."""
+    lease_end_s: float
 
 
 @dataclass(slots=True)

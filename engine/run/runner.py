@@ -196,6 +196,7 @@ async def _prepare(
             ordered=ordered,
             notice=voice.warn,
             letters_bytes=LETTERS_WINDOW_BYTES,
+            tenure=store.tenure,
         )
     )
     prints |= attributes(line.transform.rules)
@@ -322,6 +323,7 @@ async def _workers(prepared: _Prepared, count: int) -> AsyncGenerator[Sequence[R
         ordered=prepared.ordered,
         cursors=cursors,
         credentials=await connect.credentials(),
+        lease_end_s=prepared.store.tenure.end_s,
     )
     workers: list[processes.WorkerProcess] = []
     try:

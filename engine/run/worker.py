@@ -20,6 +20,7 @@ from engine.run.link import (
     NoMore,
     Noted,
     Ticked,
+    Until,
     Want,
     WorkerEnd,
 )
@@ -101,6 +102,10 @@ async def _listen(
                 line.target.limit(wcu_per_s)
             case Kept(letters_bytes):
                 line.letters.give_back(letters_bytes)
+            case Until(end_s, lost):
+                if lost is not None:
+                    line.tenure.lose(lost)
+                line.tenure.until(end_s)
             case Drain() | None:
                 stopping.set()
                 for _ in range(cursors):

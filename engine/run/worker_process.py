@@ -15,6 +15,7 @@ from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
 from engine.run.processes import Boot, usage
 from engine.run.worker import describe, work
 from engine.show import logs
+from engine.tenure import Tenure
 
 ORPHANED = 70
 """Exit code of a worker whose runner is gone (EX_SOFTWARE of sysexits.h); nobody is left to read it."""
@@ -50,6 +51,7 @@ async def serve(descriptor: int) -> None:
                 ordered=boot.ordered,
                 notice=lambda text: link.send(Noted(text)),
                 letters_bytes=LETTERS_WINDOW_BYTES,
+                tenure=Tenure(boot.lease_end_s),
             ) as line:
                 await work(line, link, boot.cursors, usage)
         finally:

@@ -24,6 +24,7 @@ from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines, sync_directory
 from engine.state.file import STATE_NAME, read_state
 from engine.state.records import RunRecord, SegmentRecord
+from engine.tenure import Tenure
 
 __all__ = ["SqliteStore", "open_store", "read_state", "utc_now"]
 
@@ -45,6 +46,7 @@ class SqliteStore:
         self._path = directory / STATE_NAME
         self._letters = DeadLetterFile(directory / FILE_NAME)
         self._lease = lease
+        self._tenure = Tenure()
         self._now = now
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         # From here on touched only in that thread:
@@ -58,6 +60,11 @@ class SqliteStore:
     def lease_fd(self) -> int:
         """The lease's descriptor, for workers to inherit."""
         return self._lease.fd
+
+    @property
+    def tenure(self) -> Tenure:
+        """Without an end: a stopped process goes on holding its lock."""
+        return self._tenure
 
     @property
     def dead_letters(self) -> Path:

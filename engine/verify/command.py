@@ -26,6 +26,7 @@ from engine.contracts import Lookup
 from engine.job.model import Job
 from engine.run import connect
 from engine.state.dead_letters import FILE_NAME, read
+from engine.tenure import Tenure
 from engine.verify.book import Book, Suspect, discard, open_book
 from engine.verify.desk import Desk, open_desk
 from engine.verify.digests import ABSENT, content_hashes, key_hashes
@@ -102,11 +103,16 @@ async def verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> l
 async def _verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> VerifyReport:
     began, cpu_began = monotonic(), _cpu_s()
     async with AsyncExitStack() as stack:
+        tenures = [Tenure() for _ in jobs]
         if options.repair:
-            for job in jobs:
+            for number, job in enumerate(jobs):
                 store = await connect.open_store(job, options.state_dir)
                 stack.push_async_callback(store.close)
-        desks = [await open_desk(stack, number, job, voice.notice) for number, job in enumerate(jobs)]
+                tenures[number] = store.tenure
+        desks = [
+            await open_desk(stack, number, job, voice.notice, tenures[number])
+            for number, job in enumerate(jobs)
+        ]
         from connectors.dynamodb.reading.reader import open_reader
 
         reader = await open_reader(jobs[0].target, options.max_rcu)

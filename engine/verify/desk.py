@@ -17,6 +17,7 @@ from engine.meter import Meter
 from engine.rules.uniqueness import ordered_reason
 from engine.run import connect
 from engine.run.pipeline import Line
+from engine.tenure import Tenure
 from engine.verify.book import Place
 from engine.verify.digests import KeySchema
 from engine.verify.expected import Digested, Expected, digested, digested_and_ranked, taken_apart
@@ -130,6 +131,7 @@ class Desk:
                 self.line.transform.rules,
                 Meter(),
                 self._notice,
+                tenure=self.line.tenure,
             )
             self._stack.push_async_callback(target.close)
             self._targets[mode] = target
@@ -149,8 +151,12 @@ def in_mode(job: Job, mode: str) -> Job:
     return job.model_copy(update={"target": job.target.model_copy(update={"mode": mode, "version": version})})
 
 
-async def open_desk(stack: AsyncExitStack, number: int, job: Job, notice: Callable[[str], None]) -> Desk:
+async def open_desk(
+    stack: AsyncExitStack, number: int, job: Job, notice: Callable[[str], None], tenure: Tenure
+) -> Desk:
     """Open both ends of a job and check it against them; nothing is written.
+
+    `tenure` is that of the job's lease, where repairs hold one.
 
     Raises: JobError, PermanentError, TransientError.
     """
@@ -160,6 +166,8 @@ async def open_desk(stack: AsyncExitStack, number: int, job: Job, notice: Callab
     for text in source.notices:
         notice(text)
     line = await stack.enter_async_context(
-        connect.open_line(in_mode(job, line_mode(job)), source, table, ordered=False, notice=notice)
+        connect.open_line(
+            in_mode(job, line_mode(job)), source, table, ordered=False, notice=notice, tenure=tenure
+        )
     )
     return Desk(number, job, table, source, line, stack, notice)

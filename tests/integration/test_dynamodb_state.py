@@ -2,18 +2,21 @@
 
 import json
 import os
+import shutil
 
 import boto3
 import pytest
 
 from connectors.dynamodb.state import lease as state_lease
-from connectors.dynamodb.state.store import open_store, read_state
+from connectors.dynamodb.state.store import _as_target, open_store, read_state
+from connectors.dynamodb.table import create
 from engine.batch import Effort
 from engine.errors import JobError, PermanentError
 from engine.job.model import DynamoDBState
 from tests.support.states import a_letter, a_mark, a_run
 
 NOW = 1_767_000_000.0
+LEASE_S, APART_S = 60.0, 10.0
 LATER = "2026-01-02T04:00:00.000Z"
 
 
@@ -58,7 +61,7 @@ async def test_a_run_goes_on_from_another_machine_with_its_dead_letters(place):
 async def test_another_machine_is_refused_while_the_lease_lives(place):
     store = await place.open("one")
     holder = rf"already being run by pid {os.getpid()} on .* since 2025-12-29T09:20:00.000Z"
-    with pytest.raises(JobError, match=holder + r".*runs out in 50 s"):
+    with pytest.raises(JobError, match=holder + r".*runs out in 60 s"):
         await place.open("two", NOW + 10)
     assert await store._lease.renew()
     await store.close()
@@ -79,7 +82,8 @@ async def test_a_runner_that_stalled_is_fenced_off(place):
     stalled = await place.open("one")
     await stalled.begin(a_run())
     await stalled.advance([a_mark(0, "10", 3)], Effort())
-    heir = await place.open("two", NOW + state_lease.LEASE_S + 1)
+    assert stalled.tenure.held
+    heir = await place.open("two", NOW + LEASE_S + APART_S + 1)
     await heir.load()
     await heir.resume()
     with pytest.raises(PermanentError, match="another runner has taken it over"):
@@ -88,6 +92,8 @@ async def test_a_runner_that_stalled_is_fenced_off(place):
         await stalled.advance([a_mark(0, "20", 3)], Effort())
     with pytest.raises(PermanentError, match="another runner"):
         await stalled.finish("failed", LATER, Effort(), None)
+    assert not stalled.tenure.held
+    assert "another runner has taken it over" in stalled.tenure.lost
     assert not await stalled._lease.renew()
     await heir.advance([a_mark(0, "15", 1, [a_letter("4")])], Effort())
     await stalled.close()
@@ -104,6 +110,71 @@ async def test_a_runner_that_was_killed_is_followed_at_once_on_its_machine(place
     assert (await store.load()).run_id == "run-1"
     await store.close()
     await killed.close()
+
+
+async def test_a_lease_that_another_one_had_meanwhile_is_lost_even_when_it_was_given_back(place):
+    stalled = await place.open("one")
+    await stalled.begin(a_run())
+    heir = await place.open("two", NOW + LEASE_S + APART_S + 1)
+    await heir.close()
+    assert not await stalled._lease.renew()
+    with pytest.raises(PermanentError, match="another runner has had it meanwhile"):
+        await stalled.advance([a_mark(0, "10", 3)], Effort())
+    assert not stalled.tenure.held
+    await stalled.close()
+
+
+async def test_a_lease_that_ended_goes_on_where_nobody_had_it(place):
+    store = await place.open("one")
+    await store.begin(a_run())
+    store.tenure.until(store.tenure.clock() - 1)
+    assert not store.tenure.held
+    await store.advance([a_mark(0, "10", 3, [a_letter("1")])], Effort())
+    assert store.tenure.held
+    await store.close()
+
+
+async def test_a_tenure_is_counted_from_before_the_lease_was_asked_for(place, monkeypatch):
+    store = await place.open("one")
+    asked_s = store.tenure.clock()
+
+    async def slow(*_, **__):
+        monkeypatch.setattr(state_lease, "boot_s", lambda: asked_s + 30)
+
+    monkeypatch.setattr(state_lease, "boot_s", lambda: asked_s)
+    monkeypatch.setattr(store._table.client, "update_item", slow)
+    assert await store._lease.renew()
+    assert store.tenure.end_s == asked_s + LEASE_S
+    monkeypatch.undo()
+    await store.close()
+
+
+@pytest.mark.parametrize("away", ["a copy of its directory", "a lock file made anew"])
+async def test_a_copy_of_the_state_directory_is_another_owner(place, away):
+    store = await place.open("one")
+    await store.begin(a_run())
+    if away == "a lock file made anew":
+        (place.tmp_path / "one" / "orders" / "lock").unlink()
+        machine = "one"
+    else:
+        shutil.copytree(place.tmp_path / "one", place.tmp_path / "copy")
+        machine = "copy"
+    with pytest.raises(JobError, match="already being run"):
+        await place.open(machine)
+    await store.advance([a_mark(0, "10", 3)], Effort())
+    await store.close()
+
+
+async def test_a_state_table_that_is_made_anew_ends_what_runs_on_it(place):
+    store = await place.open("one")
+    await store.begin(a_run())
+    client = place.table.meta.client
+    client.delete_table(TableName=place.section.table)
+    await create(_as_target(place.section), print)
+    with pytest.raises(PermanentError, match="the table was made anew"):
+        await store.advance([a_mark(0, "10", 3)], Effort())
+    assert not store.tenure.held
+    await store.close()
 
 
 async def test_dead_letters_that_no_checkpoint_counts_vanish(place, monkeypatch):

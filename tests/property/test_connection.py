@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.dynamodb.http.connection import Answer, Connection, TransportError
+from engine.tenure import Tenure
 from tests.support.stub_server import http
 
 
@@ -33,7 +34,7 @@ class Wire:
 async def exchange(packets: list[bytes]) -> tuple[Answer | TransportError, bool]:
     """Return what a request gets from these packets and the end, and whether it was usable before that."""
     wire: Any = Wire()
-    connection = Connection("stub", lambda _: None)
+    connection = Connection("stub", lambda _: None, Tenure())
     connection.connection_made(wire)
     request = asyncio.ensure_future(connection.exchange(b"", [b"{}"], 2, 60))
     await asyncio.sleep(0)

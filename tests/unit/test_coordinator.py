@@ -12,6 +12,7 @@ from engine.events import Event, Notice, Tick
 from engine.run.coordinator import Coordinator, lag_s
 from engine.run.link import Want, queue_link
 from engine.run.worker import Usage, work
+from engine.tenure import Tenure
 from tests.support.fakes import FakeSource, FakeTarget, line
 
 
@@ -20,6 +21,7 @@ class RememberingStore:
 
     def __init__(self) -> None:
         self.marks: list[Mark] = []
+        self.tenure = Tenure()
         self.effort = Effort()
         self.fails: Exception | None = None
         self.fails_once = False

@@ -12,6 +12,7 @@ from engine.run.coordinator import Coordinator
 from engine.run.letters import LetterWindow, weight
 from engine.run.link import Kept, queue_link
 from engine.run.worker import Usage, work
+from engine.tenure import Tenure
 from tests.support.fakes import FakeSource, FakeTarget, batch, encode, line
 from tests.unit.test_coordinator import Ear, run_state
 
@@ -33,6 +34,7 @@ class HeldStore:
 
     def __init__(self) -> None:
         self.marks: list[Mark] = []
+        self.tenure = Tenure()
         self.asked = 0
         self.go_on = asyncio.Event()
 

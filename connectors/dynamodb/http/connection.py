@@ -14,6 +14,7 @@ from typing import cast
 import httptools
 
 from engine.errors import TransientError
+from engine.tenure import Tenure
 
 WRITE_CHUNK_BYTES = 256 * 1024
 """A request up to this size is handed to the socket at once, a larger one in chunks as the socket drains."""
@@ -54,7 +55,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         *("_answer", "_body", "_chunks", "_complete", "_crc", "_deadline", "_drained", "_encoded", "_name"),
         *("_on_lost", "_parser", "_paused", "_received", "_request_id", "_reusable", "_started", "_status"),
-        *("_transport", "_whole", "idle_since"),
+        *("_tenure", "_transport", "_whole", "idle_since"),
     )
 
     _transport: asyncio.Transport
@@ -71,8 +72,9 @@ class Connection(asyncio.Protocol):
     _encoded: bool
     _complete: bool
 
-    def __init__(self, name: str, on_lost: Callable[["Connection"], None]) -> None:
+    def __init__(self, name: str, on_lost: Callable[["Connection"], None], tenure: Tenure) -> None:
         self._name = name
+        self._tenure = tenure
         self._on_lost = on_lost
         self._parser = httptools.HttpResponseParser(self)
         self._answer = None
@@ -94,7 +96,7 @@ class Connection(asyncio.Protocol):
         """Write one request and return its answer.
 
         Units: `length` bytes of all parts together.
-        Raises: TransportError; the connection is lost then.
+        Raises: TransportError, LeaseOver; the connection is lost then.
         """
         assert self._answer is None, "one request at a time"
         if not self.usable:
@@ -106,8 +108,10 @@ class Connection(asyncio.Protocol):
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answer = answer
         if length <= WRITE_CHUNK_BYTES:
+            request = b"".join((head, *parts))
+            self._tenure.prove()
             self._whole = True
-            self._transport.write(b"".join((head, *parts)))
+            self._transport.write(request)
         else:
             self._whole = False
             await self._write_slowly(head, parts)
@@ -262,6 +266,7 @@ class Connection(asyncio.Protocol):
 
     async def _write_slowly(self, head: bytes, parts: Sequence[bytes | memoryview]) -> None:
         """Write chunk by chunk; stop when the answer, or the end, comes first."""
+        self._tenure.prove()
         self._transport.write(head)
         for part in parts:
             view = memoryview(part)
@@ -271,6 +276,7 @@ class Connection(asyncio.Protocol):
                     await self._drained
                 if self._answer is None:
                     return
+                self._tenure.prove()
                 self._transport.write(view[offset : offset + WRITE_CHUNK_BYTES])
         self._whole = True
 

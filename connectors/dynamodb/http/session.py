@@ -20,6 +20,7 @@ from connectors.dynamodb.http.sigv4 import Keys, Signer
 from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Transport
 from engine.errors import JobError, PermanentError
 from engine.job.model import DynamoDBTarget
+from engine.tenure import Tenure
 
 CHECK_EVERY_S = 10.0
 """How often botocore is asked whether credentials must be renewed: 10-15 minutes before they end."""
@@ -109,10 +110,13 @@ class Session:
         )
         return client
 
-    def transport(self, *, connections_max: int) -> Transport:
-        """Return a new transport to the endpoint, signed with this session's credentials."""
+    def transport(self, *, connections_max: int, tenure: Tenure | None = None) -> Transport:
+        """Return a new transport to the endpoint, signed with this session's credentials.
+
+        `tenure` is set where what is sent changes something: then nothing leaves behind its end.
+        """
         tls = tls_context(self._aio_session.get_config_variable("ca_bundle")) if self.endpoint.tls else None
-        return Transport(self.endpoint, self, connections_max=connections_max, tls=tls)
+        return Transport(self.endpoint, self, connections_max=connections_max, tls=tls, tenure=tenure)
 
     def _adopt(self, keys: Keys) -> bool:
         """Sign with these keys from now on; True if they are others than before."""

@@ -16,6 +16,7 @@ from connectors.dynamodb.http.connection import Answer, Connection, TransportErr
 from connectors.dynamodb.http.endpoint import Endpoint
 from connectors.dynamodb.http.sigv4 import Signer
 from engine.errors import PermanentError
+from engine.tenure import Tenure
 
 __all__ = ["Answer", "SignerSource", "Transport", "TransportError"]
 
@@ -50,6 +51,7 @@ class Transport:
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
+        tenure: Tenure | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._signers = signers
@@ -58,6 +60,7 @@ class Transport:
         self._answer_timeout_s = answer_timeout_s
         self._tls = tls or ssl.create_default_context() if endpoint.tls else None
         self._clock = clock
+        self._tenure = tenure or Tenure()
         self._connections: set[Connection] = set()
         self._opening = 0
         self._idle: list[Connection] = []
@@ -72,7 +75,8 @@ class Transport:
 
         Shape: `parts` make the body, in order; memoryviews of bytes.
         Ordering: none between requests in flight; who waits longest for a connection gets it first.
-        Raises: TransportError; PermanentError when the server's certificate isn't trusted.
+        Raises: TransportError; LeaseOver when the job's lease has ended, and nothing was sent whole;
+        PermanentError when it is lost, or the server's certificate isn't trusted.
         """
         connection = await self._acquire()
         try:
@@ -140,7 +144,7 @@ class Transport:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(where.authority, self._forget),
+                    lambda: Connection(where.authority, self._forget, self._tenure),
                     where.host,
                     where.port,
                     ssl=self._tls,

@@ -31,6 +31,7 @@ from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile
 from engine.state.lease import Lease, take
 from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
+from engine.tenure import Tenure
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ async def open_store(
             client = await stack.enter_async_context((await open_session(target)).client())
         directory = state_dir / job_name
         table = StateTable(client, section.table, job_name)
-        lease = TableLease(table, owner_of(directory), clock)
+        lease = TableLease(table, owner_of(directory, local.fd), clock, section.lease_s)
         await lease.take()
         stack.push_async_callback(lease.release)
         resources = stack.pop_all()
@@ -98,6 +99,11 @@ class DynamoDBStore:
         return self._local.fd
 
     @property
+    def tenure(self) -> Tenure:
+        """Until when may be sent under the lease in the table."""
+        return self._lease.tenure
+
+    @property
     def dead_letters(self) -> Path:
         """Where this machine's copy of the dead letters is."""
         return self._letters.path
@@ -120,6 +126,7 @@ class DynamoDBStore:
 
     async def begin(self, run: RunState) -> None:
         """Start a run and forget the one before it; what of it is damaged stays in the table, unread."""
+        await self._lease.ensure()
         try:
             await self.load()
         except JobError:
@@ -148,6 +155,7 @@ class DynamoDBStore:
 
     async def resume(self) -> RunState:
         """Go on with the unfinished run, maybe on another machine than before."""
+        await self._lease.ensure()
         if self._run is None:
             await self.load()
         assert self._run is not None, "no run to go on with"
@@ -171,6 +179,7 @@ class DynamoDBStore:
         run = self._current()
         if self._failed:
             raise PermanentError("a checkpoint failed before, and the state can't be known: run again")
+        await self._lease.ensure()
         changed = records.advanced(self._segments, marks)
         texts = letter_items.texts(run.run.run_id, marks)
         versions = {number: segment.version for number, segment in changed.items()}
@@ -204,6 +213,7 @@ class DynamoDBStore:
 
         Stopped between the two, both are there; what was settled is then only tried once more.
         """
+        await self._lease.ensure()
         if self._run is not None:
             assert self._run.run.closed, "an unfinished run counts on its dead letters"
             old = [
@@ -231,7 +241,7 @@ class DynamoDBStore:
         actions = [self._table.put_run("RUN", text, STATE_VERSION)]
         if run.run.closed:
             actions.append(self._table.put_run("CLOSED", text, STATE_VERSION))
-        await self._table.commit(self._lease.owner, actions)
+        await self._table.commit(actions)
         self._run = run
 
     async def _commit_segments(self, changed: Mapping[int, SegmentRecord]) -> None:
@@ -244,7 +254,7 @@ class DynamoDBStore:
                 self._table.put_segment(run_id, changed[number], self._segments[number].version)
                 for number in part
             ]
-            await self._table.commit(self._lease.owner, actions)
+            await self._table.commit(actions)
             self._segments.update({number: changed[number] for number in part})
 
     async def _rebuild(self, run: RunRecord, segments: Mapping[int, SegmentRecord]) -> None:

@@ -8,12 +8,14 @@ Invariant: what counts is written only while the lease is held, checked in the s
 
 import asyncio
 import random
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias
 
 from engine.errors import BackfillError, PermanentError, TransientError
 from engine.state.records import SegmentRecord, segment_text
+from engine.tenure import Tenure
 
 Item: TypeAlias = dict[str, Any]
 
@@ -29,6 +31,8 @@ CONFLICT_PAUSE_S = 0.05
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _REFUSED = "ConditionalCheckFailed"
 
+NEVER = float("inf")
+
 
 class LeaseLost(PermanentError):
     """Another runner has taken the job over."""
@@ -41,6 +45,9 @@ class StateTable:
         self.client = client
         self.table = table
         self.job = job_name
+        self.term = uuid.uuid4().hex
+        """What tells this holder's lease from any taken before or after."""
+        self.tenure = Tenure(-NEVER)
         self.writing = asyncio.Lock()
         """Held while the lease item is touched: a heartbeat would make a transaction conflict."""
 
@@ -76,10 +83,31 @@ class StateTable:
             [{"DeleteRequest": {"Key": {name: item[name] for name in ("PK", "SK")}}} for item in items]
         )
 
+    async def loss(self) -> str:
+        """Say why the lease isn't held any more."""
+        holder = await self.get("LEASE")
+        lost = f"job {self.job} lost its lease in the state table {self.table}: "
+        if holder is None:
+            return (
+                f"{lost}another runner has had it meanwhile, or the table was made anew or restored;"
+                " nothing more is sent: run again to go on from what is checkpointed there"
+            )
+        if holder.get("term", {}).get("S") == self.term:
+            return (
+                f"the checkpoint of job {self.job} in the state table {self.table} isn't the one that was"
+                " written last: the table was restored, or somebody has changed it; run again to go on from"
+                " what is there"
+            )
+        return (
+            f"{lost}another runner has taken it over ({holder['holder']['S']} since {holder['since']['S']});"
+            " what isn't checkpointed is loaded by that one"
+        )
+
     async def _batch(self, requests: list[Item]) -> None:
         for start in range(0, len(requests), BATCH_ITEMS_MAX):
             left = {self.table: requests[start : start + BATCH_ITEMS_MAX]}
             for attempt in range(CONFLICT_TRIES):
+                self.tenure.prove()  # no condition guards these, and another runner may use the same keys
                 with told(self.table):
                     answer = await self.client.batch_write_item(RequestItems=left)
                 left = answer.get("UnprocessedItems") or {}
@@ -91,8 +119,8 @@ class StateTable:
                     f"the state table {self.table} is throttled for too long: give it more capacity"
                 )
 
-    async def commit(self, owner: str, actions: Sequence[Item]) -> None:
-        """Do all actions or none, only while `owner` holds the lease.
+    async def commit(self, actions: Sequence[Item]) -> None:
+        """Do all actions or none, only while the lease is held under this term.
 
         Raises: LeaseLost; PermanentError, TransientError.
         """
@@ -101,9 +129,9 @@ class StateTable:
                 "ConditionCheck": {
                     "TableName": self.table,
                     "Key": key(self.job, "LEASE"),
-                    "ConditionExpression": "#owner = :owner",
-                    "ExpressionAttributeNames": {"#owner": "owner"},
-                    "ExpressionAttributeValues": {":owner": {"S": owner}},
+                    "ConditionExpression": "#term = :term",
+                    "ExpressionAttributeNames": {"#term": "term"},
+                    "ExpressionAttributeValues": {":term": {"S": self.term}},
                 }
             },
             *actions,
@@ -115,7 +143,7 @@ class StateTable:
                 if not codes:
                     return
                 if not codes <= _PASSING:
-                    self._refuse(codes)
+                    await self._refuse(codes)
                 await asyncio.sleep(_pause_s(attempt))
         raise TransientError(
             f"the state table {self.table} doesn't take a transaction ({', '.join(sorted(codes))}):"
@@ -132,12 +160,11 @@ class StateTable:
                 return {each["Code"] for each in reasons if each.get("Code", "None") != "None"} or {_REFUSED}
         return set()
 
-    def _refuse(self, codes: set[str]) -> NoReturn:
+    async def _refuse(self, codes: set[str]) -> NoReturn:
         if _REFUSED in codes:
-            raise LeaseLost(
-                f"job {self.job} lost its lease in the state table {self.table}: another runner has taken it"
-                " over; what isn't checkpointed is loaded by that one"
-            )
+            self.tenure.lose(await self.loss())
+            assert self.tenure.lost is not None
+            raise LeaseLost(self.tenure.lost)
         raise PermanentError(f"the state table {self.table} refuses a checkpoint: {', '.join(sorted(codes))}")
 
     def put_run(self, sort_key: str, record: str, version: int) -> Item:

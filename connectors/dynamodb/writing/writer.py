@@ -17,9 +17,13 @@ from connectors.dynamodb.writing.settling import Settling, Terms
 from engine.batch import EncodedBatch, WriteReport
 from engine.errors import PermanentError
 from engine.meter import Meter
+from engine.tenure import LeaseOver, Tenure
 from engine.throttle.pauses import jittered
 
 RENEWAL_BASE_S, RENEWAL_CAP_S = 1.0, 10.0
+LEASE_LOOK_S = 0.1
+"""How often is looked whether a lease that has ended goes on."""
+
 RENEWALS_MAX = 5
 """So often in a row may the target call the credentials expired before that is final."""
 
@@ -28,7 +32,7 @@ class Sender(Protocol):
     """What carries requests."""
 
     async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
-        """Send one request and return its answer. Raises: TransportError, PermanentError."""
+        """Send one request and return its answer. Raises: TransportError, LeaseOver, PermanentError."""
 
 
 class Writer:
@@ -42,7 +46,9 @@ class Writer:
         renew: Callable[[], Awaitable[object]],
         notice: Callable[[str], None],
         random: Random,
+        tenure: Tenure | None = None,
     ) -> None:
+        self._tenure = tenure or Tenure()
         self._loop = asyncio.get_running_loop()
         self._sender = sender
         self._terms = terms
@@ -104,6 +110,9 @@ class Writer:
         """Start every request that may start now, and be called again when the next one may."""
         if self._closed or self._error is not None or self._renewal is not None:
             return
+        if not self._tenure.held:
+            self._await_lease()
+            return
         now = self._loop.time()
         wake_at = NEVER
         while True:
@@ -127,6 +136,14 @@ class Writer:
         self._stop_timer()
         if wake_at != NEVER:
             self._timer = self._loop.call_at(wake_at, self._pump)
+
+    def _await_lease(self) -> None:
+        """Hold everything until the lease goes on, or is known to be lost."""
+        self._stop_timer()
+        if self._tenure.lost is not None:
+            self._fail(PermanentError(self._tenure.lost))
+        else:
+            self._timer = self._loop.call_later(LEASE_LOOK_S, self._pump)
 
     def _start(self, lot: Lot, epoch: int) -> None:
         self._in_flight += 1
@@ -155,6 +172,8 @@ class Writer:
                 self._vain_renewals = 0
             elif renewals == self._renewals:
                 self._begin_renewal(verdict.detail)
+        except LeaseOver:
+            self._queue.again(lot.runs, self._loop.time())
         except TransportError as error:
             self._lost(lot, str(error))
         except Exception as error:  # told to everyone who waits in write()

@@ -1,0 +1,138 @@
+"""Nothing is sent behind a lease's end: not by the transport, not by the writer, not by a worker."""
+
+import asyncio
+
+import pytest
+
+from connectors.dynamodb.writing.writer import Writer
+from engine.errors import PermanentError
+from engine.events import Notice
+from engine.run.lease_watch import LeaseWatch
+from engine.run.link import Until, queue_link
+from engine.run.worker import Usage, work
+from engine.tenure import NEVER, LeaseOver, Tenure
+from tests.support import fakes
+from tests.support.encoded import encoded
+from tests.support.model_table import ModelTable
+from tests.support.stub_server import stub_server
+from tests.support.transport import Run, send, transport_to
+from tests.support.writing import Scene, on_virtual_time, puts
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_without_an_end_it_lasts() -> None:
+    Tenure().prove()
+    assert Tenure().held
+
+
+def test_what_is_lost_stays_lost() -> None:
+    clock = Clock()
+    tenure = Tenure(110.0, clock)
+    tenure.prove()
+    clock.now_s = 110.0
+    with pytest.raises(LeaseOver):
+        tenure.prove()
+    tenure.until(120.0)
+    tenure.prove()
+    tenure.lose("another runner has it")
+    tenure.until(NEVER)
+    with pytest.raises(PermanentError, match="another runner has it"):
+        tenure.prove()
+
+
+@pytest.mark.parametrize("length", [100, 2**20])
+def test_a_request_that_would_start_behind_the_end_never_leaves(run: Run, length: int) -> None:
+    async def main() -> None:
+        clock = Clock()
+        tenure = Tenure(110.0, clock)
+        async with stub_server() as stub:
+            transport = transport_to(stub, tenure=tenure)
+            await send(transport, b"x" * length)
+            clock.now_s = 111.0
+            with pytest.raises(LeaseOver):
+                await send(transport, b"x" * length)
+            tenure.until(120.0)
+            await send(transport, b"y" * length)
+            assert stub.bodies == [b"x" * length, b"y" * length]
+            await transport.close()
+
+    run(main())
+
+
+def writer_under(tenure: Tenure, scene: Scene) -> Writer:
+    scene.writer._tenure = tenure
+    return scene.writer
+
+
+@on_virtual_time
+async def test_the_writer_holds_still_until_the_lease_is_renewed() -> None:
+    loop = asyncio.get_running_loop()
+    tenure = Tenure(loop.time() + 0.02, loop.time)
+    scene = Scene(ModelTable())
+    writing = asyncio.ensure_future(writer_under(tenure, scene).write(encoded(puts(5_000))))
+    await asyncio.sleep(30)
+    sent = scene.table.requests
+    assert sent < 200
+    await asyncio.sleep(30)
+    assert scene.table.requests == sent
+    tenure.until(NEVER)
+    assert (await writing).items_written == 5_000
+    assert set(scene.table.writes.values()) == {1}
+    assert not scene.notices, "a lease that ended isn't the table's outage"
+    await scene.writer.close()
+
+
+@on_virtual_time
+async def test_a_lost_lease_ends_every_write() -> None:
+    loop = asyncio.get_running_loop()
+    tenure = Tenure(loop.time() + 0.02, loop.time)
+    scene = Scene(ModelTable())
+    writing = asyncio.ensure_future(writer_under(tenure, scene).write(encoded(puts(5_000))))
+    await asyncio.sleep(30)
+    tenure.lose("the lease is lost")
+    with pytest.raises(PermanentError, match="the lease is lost"):
+        await writing
+    await scene.writer.close()
+
+
+async def test_a_worker_takes_its_end_from_the_runner() -> None:
+    hold = asyncio.Event()
+    target = fakes.FakeTarget(during=lambda _: asyncio.ensure_future(hold.wait()))
+    line = fakes.line(fakes.FakeSource({0: [[1]]}), target)
+    ours, theirs = queue_link()
+    working = asyncio.create_task(work(line, theirs, 1, lambda: Usage(0.0, 0)))
+    ours.send(Until(5.0))
+    while line.tenure.end_s != 5.0:
+        await asyncio.sleep(0)
+    ours.send(Until(-NEVER, "it is lost"))
+    while line.tenure.lost is None:
+        await asyncio.sleep(0)
+    assert line.tenure.lost == "it is lost"
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+def test_the_watch_tells_workers_every_renewal_and_the_user_every_end() -> None:
+    clock, sent, told = Clock(), [], []
+    tenure = Tenure(110.0, clock)
+    watch = LeaseWatch(tenure, sent.append, told.append)
+    assert watch.look() is None
+    tenure.until(120.0)
+    assert watch.look() is None
+    clock.now_s = 121.0
+    for _ in range(2):
+        assert watch.look() is None
+    tenure.until(130.0)
+    assert watch.look() is None
+    assert sent == [Until(120.0), Until(130.0)]
+    assert [type(each) for each in told] == [Notice, Notice]
+    tenure.lose("it is lost")
+    assert str(watch.look()) == "it is lost"
+    assert sent[-1] == Until(-NEVER, "it is lost")
