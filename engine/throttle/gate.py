@@ -4,26 +4,35 @@ Invariant: the limit stays between FLIGHT_MIN and FLIGHT_MAX.
 """
 
 FLIGHT_MIN, FLIGHT_START, FLIGHT_MAX = 4, 16, 128
-FAILURES_MIN = 3
-"""Fewer failures in a round are no sign, however short the round."""
+FAILURES_ROUND = 32
+FAILING_SHARE, FAILING_MOST = 0.1, 0.5
+FAILING_STILL = 0.7
+"""Failures are judged over so many requests at least. Where more than FAILING_SHARE fail, fewer are sent;
+where that leaves at least FAILING_STILL of the share, it was chance, which being fewer doesn't mend: then it
+is taken back, and that share is expected, up to FAILING_MOST."""
 SLOW_S = 0.020
 """Latency that is never held against the target: the event loop's own delays look like that."""
+LATE = 8
+"""An answer counts as at most so many times the best: one that is late says nothing of the others."""
 
 
 class Gate:
     """How many requests may be in flight: more while that helps, fewer when the target slows down or fails.
 
-    A round is as many answers or failures as the limit. After each, the limit shrinks by a quarter if more
-    than a tenth failed; grows by an eighth if requests waited for it and the mean latency stayed near the
-    best one; and shrinks a little if that went far above.
+    A round is as many answers as the limit. After each, the limit grows by an eighth if requests waited for
+    it and the mean latency stayed near the best one; and shrinks a little if that went far above. It shrinks
+    by a quarter where many fail, unless that turns out not to depend on how many are sent.
     """
 
     __slots__ = (
         "_answers",
         "_best_s",
         "_best_until",
+        "_expected",
         "_failures",
         "_next_best_s",
+        "_requests",
+        "_shrunk",
         "_sum_s",
         "_wanted",
         "limit",
@@ -35,7 +44,10 @@ class Gate:
     def __init__(self, now: float, limit: int = FLIGHT_START) -> None:
         self.limit = limit
         self._wanted = False
-        self._answers = self._failures = 0
+        self._answers = self._requests = self._failures = 0
+        self._expected = FAILING_SHARE
+        self._shrunk: tuple[int, float] | None = None
+        """The limit before it shrank because of failures, and the share of them."""
         self._sum_s = 0.0
         self._best_s = self._next_best_s = float("inf")
         self._best_until = now + self.BEST_FOR_S
@@ -51,25 +63,45 @@ class Gate:
             self._best_until = now + self.BEST_FOR_S
         self._best_s = min(self._best_s, seconds)
         self._next_best_s = min(self._next_best_s, seconds)
-        self._sum_s += seconds
+        self._sum_s += min(seconds, LATE * self._best_s + SLOW_S)
         self._answers += 1
-        self._end_round()
+        self._requests += 1
+        if self._requests >= FAILURES_ROUND:
+            self._judge_failures()
+        if self._answers >= self.limit:
+            self._end_round()
 
     def failed(self) -> None:
         """Learn from a request that got no answer, or that of a server in trouble."""
         self._failures += 1
-        self._end_round()
+        self._requests += 1
+        if self._requests >= FAILURES_ROUND:
+            self._judge_failures()
 
     def _end_round(self) -> None:
-        if self._answers + self._failures < self.limit:
-            return
-        mean_s = self._sum_s / self._answers if self._answers else 0.0
-        if self._failures >= FAILURES_MIN and self._failures * 10 > self._answers + self._failures:
-            self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
-        elif self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
+        mean_s = self._sum_s / self._answers
+        if self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
             self.limit = min(FLIGHT_MAX, self.limit + max(1, self.limit // 8))
         elif mean_s > 4 * self._best_s + SLOW_S:
             self.limit = max(FLIGHT_MIN, self.limit - max(1, self.limit // 16))
-        self._answers = self._failures = 0
+        self._answers = 0
         self._sum_s = 0.0
+        self._wanted = False
+
+    def _judge_failures(self) -> None:
+        if self._requests < self.limit:
+            return
+        failing = self._failures / self._requests
+        self._requests = self._failures = 0
+        if failing <= self._expected:
+            self._shrunk = None
+            self._expected = max(FAILING_SHARE, min(self._expected, 2 * failing))
+            return
+        if self._shrunk is not None and FAILING_STILL * self._shrunk[1] <= failing <= FAILING_MOST:
+            self.limit = max(self.limit, self._shrunk[0])
+            self._expected = min(2 * failing, FAILING_MOST)
+            self._shrunk = None
+            return
+        self._shrunk = self.limit, failing
+        self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
         self._wanted = False

@@ -1,5 +1,9 @@
 """The gate widens and narrows with what the answers tell."""
 
+from random import Random
+
+import pytest
+
 from engine.throttle.gate import FLIGHT_MAX, FLIGHT_MIN, FLIGHT_START, Gate
 
 
@@ -48,4 +52,40 @@ def test_the_gate_forgets_a_best_latency_that_is_long_gone():
     for step in range(4000):
         gate.wanted()
         gate.answered(0.2, 1.0 + step * 0.01)
+    assert gate.limit == FLIGHT_MAX
+
+
+@pytest.mark.parametrize("share", [0.2, 0.33, 0.4])
+def test_failures_that_do_not_depend_on_the_width_leave_it(share):
+    gate, random = Gate(0.0), Random(2)
+    limits = []
+    for step in range(20_000):
+        gate.wanted()
+        if random.random() < share:
+            gate.failed()
+        else:
+            gate.answered(0.005, step * 0.001)
+        limits.append(gate.limit)
+    assert sum(limits[5_000:]) / len(limits[5_000:]) > FLIGHT_MAX / 2
+
+
+def test_failures_that_come_of_the_width_narrow_it():
+    """The target serves forty at a time and turns the others away."""
+    gate, random = Gate(0.0, FLIGHT_MAX), Random(2)
+    limits = []
+    for step in range(20_000):
+        gate.wanted()
+        if random.random() * gate.limit > 40:
+            gate.failed()
+        else:
+            gate.answered(0.005, step * 0.001)
+        limits.append(gate.limit)
+    assert 30 < sum(limits[5_000:]) / len(limits[5_000:]) < 60
+
+
+def test_a_late_answer_now_and_then_does_not_narrow_the_gate():
+    gate = Gate(0.0)
+    for step in range(5_000):
+        gate.wanted()
+        gate.answered(0.005 if step % 12 else 4.0, step * 0.001)
     assert gate.limit == FLIGHT_MAX

@@ -4,7 +4,14 @@ from random import Random
 
 import pytest
 
-from connectors.dynamodb.writing.outage import FAILURES_MIN, PROBE_CAP_S, Outage
+from connectors.dynamodb.writing.outage import (
+    AWAY_S,
+    AWAY_SOON_S,
+    FAILURES_MANY,
+    FAILURES_MIN,
+    PROBE_CAP_S,
+    Outage,
+)
 from engine.errors import RetriesExhausted
 
 
@@ -63,3 +70,23 @@ def test_a_success_renews_the_patience(outage):
     fail_until(outage, 50.0)
     outage.succeeded()
     outage.failed("refused", 70.0)
+
+
+def test_a_row_of_failures_by_chance_is_no_outage(outage, notices):
+    """Where a third fails, ten in a row are seen every hour, and failing may be quicker than writing."""
+    for number in range(FAILURES_MANY - 1):
+        outage.failed("refused", number * AWAY_S / FAILURES_MANY)
+    outage.succeeded()
+    for _ in range(10 * FAILURES_MANY):
+        outage.failed("refused", 2.0)
+    assert not outage.away
+    assert notices == []
+    outage.failed("refused", 2.0 + AWAY_SOON_S)
+    assert outage.away
+
+
+def test_a_few_failures_that_go_on_are_an_outage(outage, notices):
+    for number in range(FAILURES_MIN):
+        outage.failed("refused", number * AWAY_S)
+    assert outage.away
+    assert len(notices) == 1

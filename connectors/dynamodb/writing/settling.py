@@ -29,7 +29,9 @@ THROTTLE_BASE_S, THROTTLE_CAP_S = 0.02, 2.0
 """Pauses of rejected items. Short, because the pace is what spares the table."""
 
 FAILURE_BASE_S, FAILURE_CAP_S = 0.05, 5.0
-"""Pauses of items whose request failed."""
+CHANCE_CAP_S, CHANCE_S = 0.2, 1.0
+"""Pauses of items whose request failed: short ones while others have succeeded within the last CHANCE_S, for
+it was chance then, and a batch waits for the last of its items."""
 
 FEW_PARTITIONS = 2
 """A request rejected for a hot partition tells which one only if it holds so few partition keys."""
@@ -272,7 +274,8 @@ class Settling:
     def _send_failed_again(self, runs: Sequence[Run], now: float) -> None:
         if not runs:
             return
-        at = now + jittered(runs[0].attempts + 1, FAILURE_BASE_S, FAILURE_CAP_S, self._random)
+        cap_s = FAILURE_CAP_S if self.outage.lasts_s(now) > CHANCE_S else CHANCE_CAP_S
+        at = now + jittered(runs[0].attempts + 1, FAILURE_BASE_S, cap_s, self._random)
         again = [
             run._replace(attempts=run.attempts + 1, failing_since=min(run.failing_since, now)) for run in runs
         ]

@@ -6,11 +6,13 @@ everybody nothing more is sent.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Protocol
 
 from connectors.dynamodb.http.connection import Answer, TransportError
 from connectors.dynamodb.writing import answers
+from connectors.dynamodb.writing.flight import Flight
 from connectors.dynamodb.writing.loads import NEVER, Load, Lot
 from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.settling import Settling, Terms
@@ -18,6 +20,7 @@ from engine.batch import EncodedBatch, WriteReport
 from engine.errors import PermanentError
 from engine.meter import Meter
 from engine.tenure import LeaseOver, Tenure
+from engine.throttle.gate import FLIGHT_MAX
 from engine.throttle.pauses import jittered
 
 RENEWAL_BASE_S, RENEWAL_CAP_S = 1.0, 10.0
@@ -60,7 +63,7 @@ class Writer:
         self._queue, self._pace, self._gate = self._settling.queue, self._settling.pace, self._settling.gate
         self._waiting: dict[Load, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight = 0
+        self._flight = Flight()
         self._held: Lot | None = None
         """A lot that waits for the pace."""
         self._timer: asyncio.TimerHandle | None = None
@@ -116,7 +119,8 @@ class Writer:
         now = self._loop.time()
         wake_at = NEVER
         while True:
-            if self._in_flight >= (1 if self._outage.away else self._gate.limit):
+            limit = 1 if self._outage.away else self._gate.limit
+            if len(self._tasks) >= limit and (self._flight.full(limit) or len(self._tasks) >= FLIGHT_MAX):
                 self._gate.wanted()
                 break
             if now < self._outage.probe_at:
@@ -146,18 +150,17 @@ class Writer:
             self._timer = self._loop.call_later(LEASE_LOOK_S, self._pump)
 
     def _start(self, lot: Lot, epoch: int) -> None:
-        self._in_flight += 1
         self._meter.requests_in_flight += 1
         if any(run.attempts for run in lot.runs):
             self._meter.retries += 1
         task = self._loop.create_task(self._send(lot, epoch, self._renewals))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, self._flight.sent()))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
         """Go on after a request, one that was cancelled before it began included."""
         self._tasks.discard(task)
-        self._in_flight -= 1
+        self._flight.ended(number)
         self._meter.requests_in_flight -= 1
         self._tell_finished()
         self._pump()
@@ -181,8 +184,11 @@ class Writer:
 
     def _lost(self, lot: Lot, detail: str) -> None:
         self._meter.requests["error"] += 1
+        away = self._outage.away
         try:
             self._settling.failed(lot, detail, self._loop.time())
+            if self._outage.away and not away:
+                self._flight.give_up()
         except Exception as error:  # told to everyone who waits in write()
             self._fail(error)
 
