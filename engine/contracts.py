@@ -4,10 +4,10 @@ Invariant: calls go one way, read → transform → encode → write → acknowl
 target, a target knows no checkpoint.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import polars as pl
 
@@ -133,6 +133,11 @@ class Transform(Protocol):
 
     def __call__(self, batch: Batch) -> Sequence[RuleItems]:
         """Turn a batch of rows into the items of every rule, in the rules' order."""
+
+
+Look: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Looks whether the target is still the one that the run began with: None when it is, a sentence when that
+can't be told now. Raises: PermanentError when it isn't."""
 
 
 class Target(Protocol):

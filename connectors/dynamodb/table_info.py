@@ -43,7 +43,8 @@ class Index:
 class TableInfo:
     """A table as it was when it was described.
 
-    Shape: `created_at` ISO 8601 in UTC; with `arn` it tells this table from one made anew under its name.
+    Shape: `created_at` ISO 8601 in UTC; with `arn` and `table_id` (empty where an emulator has none) it tells
+    this table from one made anew under its name.
     `indexes` the global ones first, by name.
     `pitr` None: not known (no permission, or an emulator without it). `stream` is the view type.
     Units: capacities in units per second, None where the setting isn't made; `item_count` and `size_bytes`
@@ -52,6 +53,7 @@ class TableInfo:
 
     name: str
     arn: str
+    table_id: str
     created_at: str
     status: str
     partition_key: KeyAttribute
@@ -91,6 +93,7 @@ def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
     return TableInfo(
         name=table["TableName"],
         arn=table.get("TableArn", ""),
+        table_id=table.get("TableId", ""),
         created_at=_iso(table.get("CreationDateTime")),
         status=table["TableStatus"],
         partition_key=partition_key,

@@ -9,6 +9,7 @@ from random import Random, SystemRandom
 from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.http.transport import Transport
+from connectors.dynamodb.lookout import Lookout
 from connectors.dynamodb.table_info import TableInfo
 from connectors.dynamodb.writing.loads import NEVER
 from connectors.dynamodb.writing.settling import Terms
@@ -72,7 +73,9 @@ async def open_target(
     section = job.target
     session = await open_session(section)
     tenure = tenure or Tenure()
-    transport = session.transport(connections_max=FLIGHT_MAX, tenure=tenure)
+    transport = session.transport(
+        connections_max=FLIGHT_MAX, tenure=tenure, greeting=Lookout(table, section.table)
+    )
     encoder = Encoder(
         table,
         table=section.table,

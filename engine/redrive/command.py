@@ -17,7 +17,7 @@ import orjson
 
 from engine.batch import Batch, Cursor, DeadLetter
 from engine.clock import utc_now
-from engine.contracts import Lookup, RunState, Source
+from engine.contracts import Look, Lookup, RunState, Source
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.rules.uniqueness import ordered_reason
@@ -110,6 +110,7 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
             while some:
                 await _Portion(desk, some, options, report).settle(kept)
                 some = list(islice(letters, LETTERS_AT_ONCE))
+            await desk.look()
             kept.seek(0)
             await store.replace_dead_letters(kept)
     return report
@@ -117,11 +118,12 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """What a redrive works with. `reader` is set where keys may repeat: then what is there is kept."""
+    """What a redrive works with. `look` tells a target that was replaced meanwhile. `reader` is set where keys may repeat: then what is there is kept."""
 
     job: Job
     source: Source
     line: Line
+    look: Look
     key_names: tuple[str, ...]
     reader: Any | None
 
@@ -159,7 +161,8 @@ async def _open(
         note("several rows may give one key here, so items whose key is taken are not written over")
         reader = await open_reader(job.target, None)
         stack.push_async_callback(reader.close)
-    return _Desk(job, source, line, tuple(key.name for key in table.keys), reader)
+    look = await stack.enter_async_context(connect.watch_table(job, table))
+    return _Desk(job, source, line, look, tuple(key.name for key in table.keys), reader)
 
 
 _RowAndRule = tuple[Cursor, str]

@@ -6,14 +6,14 @@ Invariant: connectors and their drivers are loaded only when a job names them.
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from engine.batch import Batch
-from engine.contracts import CheckpointStore, Source, SourceTicket
+from engine.contracts import CheckpointStore, Look, Source, SourceTicket
 from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job, MongoDBSource, PostgresSource
@@ -136,6 +136,13 @@ def take_over(found: Any) -> None:
     from connectors.dynamodb.http.credentials import take_over as take
 
     take(found)
+
+
+def watch_table(job: Job, table: Any) -> AbstractAsyncContextManager[Look]:
+    """Return what looks, whenever asked, whether the job's table is still the one that was described."""
+    from connectors.dynamodb.lookout import watched
+
+    return watched(job.target, table)
 
 
 def table_identity(table: Any) -> dict[str, str]:

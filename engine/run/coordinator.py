@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.batch import Counts, Effort, Mark
-from engine.contracts import CheckpointStore, RunState
+from engine.contracts import CheckpointStore, Look, RunState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Observer, SegmentTally, Tick
 from engine.meter import MeterTotals
@@ -35,6 +35,7 @@ from engine.run.link import (
     ToWorker,
     Want,
 )
+from engine.run.target_watch import TargetWatch
 from engine.run.worker import Usage, describe
 
 CHECKPOINT_S = 1.0
@@ -74,6 +75,8 @@ class Coordinator:
         *,
         max_wcu: float | None,
         own_usage: Callable[[], Usage],
+        look: Look | None = None,
+        patience_s: float = 0.0,
     ) -> None:
         self._store = store
         self._observers = observers
@@ -94,6 +97,7 @@ class Coordinator:
         self._fault: Finished | None = None
         self._stop_asked = asyncio.Event()
         self._over = False
+        self._target_watch = TargetWatch(look, patience_s)
         self._lease_watch = LeaseWatch(store.tenure, self._send_all, self.tell)
         self._checkpoint_due = asyncio.Event()
 
@@ -104,7 +108,11 @@ class Coordinator:
 
     @property
     def complete(self) -> bool:
-        """Whether every segment is done and durable, and every item accounted for."""
+        """Whether every segment is done and durable, every item accounted for, the target the same."""
+        return self._all_done and self._target_watch.confirmed
+
+    @property
+    def _all_done(self) -> bool:
         return all(state.done for state in self._states.values()) and self._counts.balanced
 
     @property
@@ -128,6 +136,8 @@ class Coordinator:
                 task.cancel()
             await asyncio.gather(checkpoints, ticks, *conversations, return_exceptions=True)
         await self._checkpoint(force=True)
+        if self._all_done and (why := await self._target_watch.confirm(self._stop_asked)) is not None:
+            self._fail(Finished(why))
         self._tick()
 
     def stop(self) -> None:
@@ -224,6 +234,10 @@ class Coordinator:
         for peer in self._peers:
             peer.letters_bytes = 0
         if self._store_failed or not (marks or force):
+            if self._target_watch.due:
+                await self._look()
+            return
+        if not await self._look():
             return
         try:
             await self._store.advance(marks, self.effort())
@@ -241,6 +255,14 @@ class Coordinator:
         for peer, nbytes in zip(self._peers, letters_bytes, strict=True):
             if nbytes and not peer.finished:
                 peer.link.send(Kept(nbytes))
+
+    async def _look(self) -> bool:
+        """Look whether the target is the same, after marks were taken: acks of another are worth nothing."""
+        if not await self._target_watch.same():
+            assert self._target_watch.moved is not None
+            self._fail(Finished(self._target_watch.moved))
+            return False
+        return True
 
     def effort(self) -> Effort:
         """Add up what the run has cost since this process took it up, over its workers."""

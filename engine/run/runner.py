@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.batch import Counts, Effort
-from engine.contracts import CheckpointStore, RunState, SegmentState, Source
+from engine.contracts import CheckpointStore, Look, RunState, SegmentState, Source
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
@@ -93,6 +93,7 @@ class _Prepared:
     source: Source
     table: Any
     line: Line
+    look: Look
     ordered: bool
     prints: Mapping[str, str]
 
@@ -202,7 +203,8 @@ async def _prepare(
     prints |= attributes(line.transform.rules)
     if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
         raise misfit
-    return _Prepared(job, options, store, source, table, line, ordered, prints)
+    look = await stack.enter_async_context(connect.watch_table(job, table))
+    return _Prepared(job, options, store, source, table, line, look, ordered, prints)
 
 
 async def _before(store: CheckpointStore, decision: Start | GoOn, *, fresh: bool) -> RunState | None:
@@ -269,7 +271,13 @@ async def _carry(prepared: _Prepared, state: RunState, voice: _Voice) -> Report:
     )
     voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
     coordinator = Coordinator(
-        prepared.store, state, [voice], max_wcu=prepared.job.target.max_wcu, own_usage=processes.usage
+        prepared.store,
+        state,
+        [voice],
+        max_wcu=prepared.job.target.max_wcu,
+        own_usage=processes.usage,
+        look=prepared.look,
+        patience_s=prepared.job.target.give_up_after_s,
     )
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
         async with _workers(prepared, workers) as links:

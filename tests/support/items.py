@@ -21,6 +21,7 @@ def table_info(
     indexes: Sequence[Index] = (),
 ) -> TableInfo:
     return TableInfo(
+        table_id="",
         name="app-data",
         arn="arn:aws:dynamodb:us-east-1:000000000000:table/app-data",
         created_at="2024-01-01T00:00:00Z",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
-from engine.contracts import RunState, SegmentState
+from engine.contracts import Look, RunState, SegmentState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Tick
 from engine.run.coordinator import Coordinator, lag_s
@@ -72,9 +72,19 @@ async def carry(
     *,
     max_wcu: float | None = None,
     stop_after_marks: int | None = None,
+    look: Look | None = None,
+    patience_s: float = 10.0,
 ) -> tuple[Coordinator, Ear]:
     ear = Ear()
-    coordinator = Coordinator(store, state, [ear], max_wcu=max_wcu, own_usage=lambda: Usage(1.0, 100))  # type: ignore[arg-type]
+    coordinator = Coordinator(
+        store,  # type: ignore[arg-type]
+        state,
+        [ear],
+        max_wcu=max_wcu,
+        own_usage=lambda: Usage(1.0, 100),
+        look=look,
+        patience_s=patience_s,
+    )
     links, tasks, lines = [], [], []
     for source, target in workers:
         ours, theirs = queue_link()
@@ -232,3 +242,60 @@ async def test_a_worker_that_dies_of_the_signal_that_stops_all_is_no_fault() -> 
     assert coordinator.fault is None, "an interruption would be called a failure"
     assert not coordinator.complete
     assert any("ended while stopping" in event.text for event in ear.events if isinstance(event, Notice))
+
+
+def looks(*answers: str | Exception | None) -> Look:
+    """Answer looks in turn, the last answer for ever."""
+    left = list(answers)
+
+    async def look() -> str | None:
+        said = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    return look
+
+
+async def test_what_was_acked_before_another_target_was_found_does_not_count() -> None:
+    store = RememberingStore()
+    moved = PermanentError("table t was replaced")
+    workers = [(FakeSource({0: [[1], [2]]}), FakeTarget())]
+    coordinator, _ = await carry(run_state([0]), workers, store, look=looks(moved))
+    assert not coordinator.complete
+    assert coordinator.fault is not None
+    assert coordinator.fault.error is moved
+    assert store.marks == []
+    assert coordinator.counts == Counts()
+
+
+async def test_the_last_look_finds_a_target_that_was_replaced_after_the_last_ack() -> None:
+    store = RememberingStore()
+    moved = PermanentError("table t was replaced")
+    state = run_state([0], done=[0])
+    coordinator, _ = await carry(state, [(FakeSource({}), FakeTarget())], store, look=looks(None, moved))
+    assert not coordinator.complete
+    assert coordinator.fault is not None
+    assert coordinator.fault.error is moved
+
+
+async def test_a_target_that_is_too_busy_to_be_looked_at_holds_nothing_up() -> None:
+    store = RememberingStore()
+    look = looks("Throttling: slow down", "Throttling: slow down", None)
+    coordinator, _ = await carry(
+        run_state([0]), [(FakeSource({0: [[1], [2]]}), FakeTarget())], store, look=look
+    )
+    assert coordinator.complete
+    assert store.marks
+
+
+@pytest.mark.parametrize("said", ["AccessDenied: no", "HTTP 500 without a readable answer"])
+async def test_a_run_whose_target_can_not_be_looked_at_is_not_called_complete(said: str) -> None:
+    workers = [(FakeSource({0: [[1], [2]]}), FakeTarget())]
+    coordinator, _ = await carry(
+        run_state([0]), workers, RememberingStore(), look=looks(said), patience_s=0.0
+    )
+    assert not coordinator.complete
+    assert coordinator.fault is not None
+    assert said in str(coordinator.fault.error)
+    assert coordinator.counts.items_written == 2, "it is written and kept, and only has to be looked at"

@@ -17,7 +17,7 @@ from typing import Any
 from connectors.dynamodb.http.credentials import find, find_anew, frozen, new_session
 from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
 from connectors.dynamodb.http.sigv4 import Keys, Signer
-from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Transport
+from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Greeting, Transport
 from engine.errors import JobError, PermanentError
 from engine.job.model import DynamoDBTarget
 from engine.tenure import Tenure
@@ -110,13 +110,18 @@ class Session:
         )
         return client
 
-    def transport(self, *, connections_max: int, tenure: Tenure | None = None) -> Transport:
+    def transport(
+        self, *, connections_max: int, tenure: Tenure | None = None, greeting: Greeting | None = None
+    ) -> Transport:
         """Return a new transport to the endpoint, signed with this session's credentials.
 
-        `tenure` is set where what is sent changes something: then nothing leaves behind its end.
+        `tenure` and `greeting` are set where what is sent changes something: then nothing leaves behind the
+        end of the one, nor over a connection that doesn't answer the other.
         """
         tls = tls_context(self._aio_session.get_config_variable("ca_bundle")) if self.endpoint.tls else None
-        return Transport(self.endpoint, self, connections_max=connections_max, tls=tls, tenure=tenure)
+        return Transport(
+            self.endpoint, self, connections_max=connections_max, tls=tls, tenure=tenure, greeting=greeting
+        )
 
     def _adopt(self, keys: Keys) -> bool:
         """Sign with these keys from now on; True if they are others than before."""

@@ -27,6 +27,9 @@ ANSWER_TIMEOUT_S = 15.0
 IDLE_S_MAX = 30.0
 """Servers and NAT gateways drop idle connections silently after a minute or more: close them before."""
 
+GREETING_PAUSES_S = (0.1, 0.4)
+"""Between the tries of a new connection's first question, when the server is too busy to answer it."""
+
 SWEEPS_PER_TIMEOUT = 10
 SWEEP_S_MAX = 1.0
 
@@ -36,6 +39,16 @@ class SignerSource(Protocol):
 
     async def signer(self) -> Signer:
         """Return the signer to use now; doesn't wait unless credentials have to be fetched."""
+
+
+class Greeting(Protocol):
+    """What a new connection has to answer before anything else is sent over it."""
+
+    operation: str
+    body: bytes
+
+    def judge(self, answer: Answer) -> str | None:
+        """Return None when the answer is right, else why it tells nothing. Raises: PermanentError."""
 
 
 class Transport:
@@ -52,6 +65,7 @@ class Transport:
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
         tenure: Tenure | None = None,
+        greeting: Greeting | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._signers = signers
@@ -61,6 +75,7 @@ class Transport:
         self._tls = tls or ssl.create_default_context() if endpoint.tls else None
         self._clock = clock
         self._tenure = tenure or Tenure()
+        self._greeting = greeting
         self._connections: set[Connection] = set()
         self._opening = 0
         self._idle: list[Connection] = []
@@ -114,10 +129,10 @@ class Transport:
                     return connection
             if len(self._connections) + self._opening < self._connections_max:
                 self._opening += 1
-                return await self._open()
+                return await self._open_greeted()
             granted = await self._wait()
             if granted is None:
-                return await self._open()
+                return await self._open_greeted()
             if granted.usable:
                 return granted
         raise TransportError("the transport is closed", sent=False)
@@ -137,6 +152,35 @@ class Transport:
             else:
                 self._release(granted)
             raise
+
+    async def _open_greeted(self) -> Connection:
+        """Open a connection on a slot that is counted in `_opening`, and see where it leads.
+
+        A server that closes behind each answer closes this one too; the next one is taken as it is.
+        """
+        connection = await self._open()
+        if self._greeting is None:
+            return connection
+        try:
+            await self._greet(connection, self._greeting)
+        except BaseException:
+            connection.abandon()
+            raise
+        if connection.usable:
+            return connection
+        self._opening += 1
+        return await self._open()
+
+    async def _greet(self, connection: Connection, greeting: Greeting) -> None:
+        """Have the greeting answered. What can't tell after some tries is let through."""
+        for pause_s in (*GREETING_PAUSES_S, None):
+            signer = await self._signers.signer()
+            parts, length = (greeting.body,), len(greeting.body)
+            head = signer.head(greeting.operation, parts, length, self._clock())
+            answer = await connection.exchange(head, parts, length, self._answer_timeout_s)
+            if greeting.judge(answer) is None or pause_s is None or not connection.usable:
+                return
+            await asyncio.sleep(pause_s)
 
     async def _open(self) -> Connection:
         """Open a connection on a slot that is counted in `_opening`."""

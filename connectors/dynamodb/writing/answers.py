@@ -231,7 +231,7 @@ def _unreadable(answer: Answer) -> Verdict:
 
 
 def _fault(status: int, body: Mapping[str, Any]) -> Verdict:
-    code = _code(body.get("__type") or body.get("code") or "")
+    code = code_of(body)
     message = body.get("message") or body.get("Message") or ""
     detail = f"{code}: {message}" if message else code or f"HTTP {status}"
     if code in THROTTLES:
@@ -250,6 +250,11 @@ def _fault(status: int, body: Mapping[str, Any]) -> Verdict:
         # Its message repeats what was signed, the session token among it.
         return Expired(f"{code}: the clock is off") if _time_is_off(message) else Fatal(code)
     return Expired(detail) if code in EXPIRIES else Fatal(detail)
+
+
+def code_of(body: Mapping[str, Any]) -> str:
+    """Return the name of the fault that a server's answer tells, without what surrounds it."""
+    return _code(body.get("__type") or body.get("code") or "")
 
 
 def _code(text: str) -> str:
