@@ -118,7 +118,11 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """What a redrive works with. `look` tells a target that was replaced meanwhile. `reader` is set where keys may repeat: then what is there is kept."""
+    """What a redrive works with.
+
+    `look` tells whether the target was replaced. `reader` is set where keys may repeat: then what is there
+    is kept.
+    """
 
     job: Job
     source: Source
