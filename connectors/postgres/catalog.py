@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from connectors.postgres.settings import by_catalogs
+from connectors.postgres.sql import Operators
 from connectors.postgres.types import TypeRow
 from engine.errors import JobError
 
@@ -113,9 +114,14 @@ SELECT t.oid::int8, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE
        coalesce((SELECT e.oid FROM pg_type AS e WHERE e.oid = t.typelem AND e.typarray = t.oid), 0)::int8
            AS element,
        t.typbasetype::int8 AS base, t.typtypmod AS base_typmod, t.typrelid::int8 AS relation,
-       format_type(t.oid, -1) AS cast_name,
-       EXISTS (SELECT FROM pg_opclass AS o JOIN pg_am AS m ON m.oid = o.opcmethod
-               WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = t.oid) AS has_order
+       format_type(t.oid, -1) AS written, format('%I.%I', n.nspname, t.typname) AS qualified,
+       ARRAY(SELECT format('OPERATOR(%I.%s)', s.nspname, f.oprname)
+             FROM pg_opclass AS o JOIN pg_am AS m ON m.oid = o.opcmethod
+             JOIN pg_amop AS a ON a.amopfamily = o.opcfamily AND a.amoplefttype = o.opcintype
+                 AND a.amoprighttype = o.opcintype AND a.amoppurpose = 's'
+             JOIN pg_operator AS f ON f.oid = a.amopopr JOIN pg_namespace AS s ON s.oid = f.oprnamespace
+             WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = t.oid
+             ORDER BY a.amopstrategy) AS operators
 FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace WHERE t.oid = ANY ($1::int8[]::oid[])
 """
 
@@ -150,11 +156,12 @@ async def _relation(connection: Any, oid: int) -> Relation | None:
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """Types and all that they are made of. `cast_names`: how each is written in a cast."""
+    """Types and all that they are made of. `names`: as PostgreSQL writes them; `casts`: as SQL finds them."""
 
     rows: Mapping[int, TypeRow]
-    cast_names: Mapping[int, str]
-    ordered: frozenset[int]
+    names: Mapping[int, str]
+    casts: Mapping[int, str]
+    ordered: Mapping[int, Operators]
     """Types with a default btree operator class of their own."""
 
     def base(self, oid: int) -> TypeRow:
@@ -163,6 +170,17 @@ class Types:
         while row.typtype == "d":
             row = self.rows[row.base]
         return row
+
+    def operators(self, oid: int) -> Operators:
+        """Return what compares a type's values; pg_catalog's where it has no class of its own."""
+        return self.ordered.get(self.base(oid).oid, Operators())
+
+    def equality(self, oid: int, other: int) -> str:
+        """Return the operator that joins values of two types, the role's own where no catalog tells."""
+        left, right = self.base(oid), self.base(other)
+        if left.oid == right.oid:
+            return self.operators(oid).equal
+        return Operators().equal if left.name and right.name else "="
 
 
 async def types(connection: Any, oids: Iterable[int]) -> Types:
@@ -173,8 +191,9 @@ async def types(connection: Any, oids: Iterable[int]) -> Types:
 
 async def _types(connection: Any, oids: Iterable[int]) -> Types:
     rows: dict[int, TypeRow] = {}
-    cast_names: dict[int, str] = {}
-    ordered: set[int] = set()
+    names: dict[int, str] = {}
+    casts: dict[int, str] = {}
+    ordered: dict[int, Operators] = {}
     wanted = set(oids)
     while wanted:
         for row in await connection.fetch(_TYPES, sorted(wanted)):
@@ -186,9 +205,9 @@ async def _types(connection: Any, oids: Iterable[int]) -> Types:
                 row["oid"], row["name"], row["typtype"], row["category"], row["delimiter"], row["element"],
                 row["base"], row["base_typmod"], attributes,
             )  # fmt: skip
-            cast_names[row["oid"]] = row["cast_name"]
-            if row["has_order"]:
-                ordered.add(row["oid"])
+            names[row["oid"]], casts[row["oid"]] = row["written"], row["qualified"]
+            if row["operators"]:
+                ordered[row["oid"]] = Operators(*row["operators"])
         reached = {
             part
             for row in rows.values()
@@ -198,4 +217,4 @@ async def _types(connection: Any, oids: Iterable[int]) -> Types:
         missing = reached - rows.keys()
         assert not wanted & missing, f"types {sorted(wanted & missing)} are missing from pg_type"
         wanted = missing
-    return Types(rows, cast_names, frozenset(ordered))
+    return Types(rows, names, casts, ordered)

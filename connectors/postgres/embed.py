@@ -31,7 +31,12 @@ async def embed_column(
     if alias == parent_alias:
         alias = identifier(f"{child.name} embedded")
     columns = _columns(child, embed, key)
-    types = await catalog.types(connection, {column.type_oid for column in columns})
+    joined = [
+        (find_column(child, theirs, f"{key}.on"), find_column(parent, ours, f"{key}.on"))
+        for theirs, ours in embed.on.items()
+    ]
+    wanted = [*columns, *(column for pair in joined for column in pair)]
+    types = await catalog.types(connection, {column.type_oid for column in wanted})
     node = Fields(
         tuple((column.name, node_of(types.rows, column.type_oid, column.typmod)) for column in columns)
     )
@@ -40,9 +45,9 @@ async def embed_column(
         for field_name, field in node.fields
     )
     conditions = [
-        f"{alias}.{identifier(find_column(child, theirs, f'{key}.on').name)}"
-        f" = {parent_alias}.{identifier(find_column(parent, ours, f'{key}.on').name)}"
-        for theirs, ours in embed.on.items()
+        f"{alias}.{identifier(theirs.name)} {types.equality(theirs.type_oid, ours.type_oid)}"
+        f" {parent_alias}.{identifier(ours.name)}"
+        for theirs, ours in joined
     ]
     if embed.where:
         conditions.append(enclosed(embed.where))
@@ -53,9 +58,9 @@ async def embed_column(
     ]
     order = f" ORDER BY {', '.join(ordering)}" if ordering else ""
     sql = (
-        f"coalesce((SELECT json_agg({object_sql(node, fields)}{order})"
+        f"coalesce((SELECT pg_catalog.json_agg({object_sql(node, fields)}{order})"
         f" FROM {identifier(child.schema)}.{identifier(child.name)} AS {alias}"
-        f" WHERE {' AND '.join(conditions)}), '[]'::json)"
+        f" WHERE {' AND '.join(conditions)}), '[]'::pg_catalog.json)"
     )
     slow = None
     if child.kind in ("r", "p", "m") and not child.is_indexed(embed.on):

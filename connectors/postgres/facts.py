@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres import catalog
+from connectors.postgres.settings import by_catalogs
 from engine.job.model import PostgresSource as Section
 
 SNAPSHOT_LONG_S = 3_600.0
@@ -31,7 +32,7 @@ class Facts:
 async def facts(connection: Any, section: Section) -> Facts:
     """Look at the catalogs. The section has been checked before."""
     warnings: list[str] = []
-    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+    if await connection.fetchval("SELECT pg_catalog.pg_is_in_recovery()"):
         warnings.append(
             "The source is a standby: it cancels reads that are in the way of its replay; raise"
             " max_standby_streaming_delay or set hot_standby_feedback = on for the time of the load."
@@ -48,7 +49,9 @@ async def facts(connection: Any, section: Section) -> Facts:
             f"No index begins with source.key ({', '.join(key)}), so each segment scans and sorts the table;"
             " create one, or choose columns that have one."
         )
-    return Facts(await connection.fetchval(_SIZE, relation.oid), tuple(warnings))
+    async with by_catalogs(connection):
+        size = await connection.fetchval(_SIZE, relation.oid)
+    return Facts(size, tuple(warnings))
 
 
 def outlasts(load: str) -> str:

@@ -12,6 +12,7 @@ from connectors.postgres import catalog
 from connectors.postgres.layout import layout
 from connectors.postgres.quoting import identifier
 from connectors.postgres.session import abandon, begin, checking, connect
+from connectors.postgres.settings import by_catalogs
 from engine.errors import JobError
 from engine.job.model import PostgresSource as Section
 from engine.kinds import Kind
@@ -24,11 +25,7 @@ WATERMARK_TYPES = ("timestamp", "date")
 """How the types begin that a watermark may have, as PostgreSQL writes them."""
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
-_COLUMNS = """
-SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null
-FROM pg_attribute AS a WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
+_TYPE = "SELECT format_type($1::int8::oid, $2)"
 _CHILDREN = """
 SELECT k.conrelid::int8 AS child, n.nspname::text AS schema, c.relname::text AS name,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (number, n)
@@ -110,15 +107,18 @@ async def look_at(url: str, table: str) -> TableSeen:
 
 
 async def _seen(connection: Any, relation: catalog.Relation, kinds: dict[str, Kind]) -> TableSeen:
+    async with by_catalogs(connection):
+        types = [await connection.fetchval(_TYPE, each.type_oid, each.typmod) for each in relation.columns]
+        rows = await connection.fetchval(_ROWS, relation.oid)
+        children = await connection.fetch(_CHILDREN, relation.oid)
     columns = tuple(
-        ColumnSeen(row["name"], row["type"], row["not_null"], kinds[row["name"]])
-        for row in await connection.fetch(_COLUMNS, relation.oid)
+        ColumnSeen(column.name, type_, column.not_null, kinds[column.name])
+        for column, type_ in zip(relation.columns, types, strict=True)
     )
     primary = next((index.columns for index in relation.unique_indexes if index.primary), None)
     uniques = tuple(index.columns for index in relation.unique_indexes if not index.primary)
     key = primary or min(uniques, key=len, default=())
     watermark = _watermark(relation, columns)
-    rows = await connection.fetchval(_ROWS, relation.oid)
     return TableSeen(
         table=written(relation.schema, relation.name),
         name=relation.name,
@@ -126,16 +126,16 @@ async def _seen(connection: Any, relation: catalog.Relation, kinds: dict[str, Ki
         key=key,
         primary=primary is not None,
         uniques=uniques,
-        children=await _children(connection, relation),
+        children=await _children(connection, children),
         watermark=watermark,
         watermark_indexed=watermark is not None and relation.is_indexed([watermark]),
         rows=rows if rows >= 0 else None,
     )
 
 
-async def _children(connection: Any, relation: catalog.Relation) -> tuple[ChildSeen, ...]:
+async def _children(connection: Any, rows: Iterable[Any]) -> tuple[ChildSeen, ...]:
     found = []
-    for row in await connection.fetch(_CHILDREN, relation.oid):
+    for row in rows:
         child = await catalog.relation(connection, written(row["schema"], row["name"]))
         if child is None:
             continue

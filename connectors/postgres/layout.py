@@ -12,7 +12,7 @@ from typing import Any
 from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
 from connectors.postgres.embed import embed_column
-from connectors.postgres.quoting import enclosed, identifier, literal
+from connectors.postgres.quoting import enclosed, identifier, literal, operator
 from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
 from connectors.postgres.types import Leaf, Reading, column_sql, has_free_dimensions, kind_of, node_of
@@ -177,7 +177,7 @@ def _key(
         for column in columns:
             if not _sortable(types, column):
                 raise JobError(
-                    f"source.key: column {column.name} is of type {types.cast_names[column.type_oid]}, which"
+                    f"source.key: column {column.name} is of type {types.names[column.type_oid]}, which"
                     " can't serve as a position; choose other columns"
                 )
     elif primary is not None and all(
@@ -197,9 +197,11 @@ def _key(
         KeyColumn(
             column.name,
             f"{alias}.{identifier(column.name)}",
-            types.cast_names[types.base(column.type_oid).oid],
+            types.names[types.base(column.type_oid).oid],
+            types.casts[types.base(column.type_oid).oid],
             nullable=not (column.not_null and relation.kind in ("r", "p") and not relation.inherited)
             and column.name not in proved,
+            operators=types.operators(column.type_oid),
         )
         for column in columns
     )
@@ -218,7 +220,7 @@ def _watermark(relation: Relation, types: Types, name: str) -> tuple[CatalogColu
     column = find_column(relation, name, "source.watermark")
     if types.base(column.type_oid).name not in WATERMARK_LAG:
         raise JobError(
-            f"source.watermark: column {name} is of type {types.cast_names[column.type_oid]}, but only"
+            f"source.watermark: column {name} is of type {types.names[column.type_oid]}, but only"
             " timestamptz, timestamp and date can be compared with when open transactions began"
         )
     if relation.kind in ("r", "p", "m") and not relation.is_indexed([name]):
@@ -230,7 +232,9 @@ def _since(alias: str, column: CatalogColumn, types: Types, since: str) -> str:
     """Keep the rows of a catch-up run; a row without a watermark is always one of them."""
     ref = f"{alias}.{identifier(column.name)}"
     base = types.base(column.type_oid)
-    bound = f"{literal(since)}::timestamptz - interval '{WATERMARK_LAG[base.name]}'"
+    bound = (
+        f"({literal(since)}::pg_catalog.timestamptz {operator('-')} interval '{WATERMARK_LAG[base.name]}')"
+    )
     if base.name != "timestamptz":
-        bound = f"({bound})::{base.name}"
-    return f"({ref} >= {bound} OR {ref} IS NULL)"
+        bound += f"::pg_catalog.{base.name}"
+    return f"({ref} {operator('>=')} {bound} OR {ref} IS NULL)"

@@ -21,3 +21,8 @@ def literal(value: str) -> str:
 def enclosed(sql: str) -> str:
     """Put a user's SQL in parentheses; a comment at its end must not swallow the closing one."""
     return f"({sql}\n)"
+
+
+def operator(sign: str) -> str:
+    """Name an operator of pg_catalog, whatever the search_path has before it."""
+    return f"OPERATOR(pg_catalog.{sign})"

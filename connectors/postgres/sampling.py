@@ -12,8 +12,9 @@ from typing import Any
 import asyncpg
 
 from connectors.postgres.copy import Rows, copy
+from connectors.postgres.quoting import operator
 from connectors.postgres.session import speaking
-from connectors.postgres.sql import Shape, where_sql
+from connectors.postgres.sql import Shape, tablesample, where_sql
 from engine.errors import TransientError
 
 PROBED_PAGES = 200
@@ -37,9 +38,9 @@ async def draw(
         percent = await _percent(connection, shape, rows) if shape.samples else None
     origin, filters = shape.origin, shape.filters
     if percent is not None:
-        origin += _sampled(percent)
+        origin += tablesample(percent, SEED)
     elif not shape.samples and expected and expected > rows:
-        filters = (*filters, f"random() < {rows / expected:.9f}")
+        filters = (*filters, f"pg_catalog.random() {operator('<')} {rows / expected:.9f}")
     drawn = replace(shape, origin=origin, filters=filters, key=())
     sql = f"SELECT {', '.join(column.sql for column in drawn.columns)} FROM {origin}{where_sql(drawn)}"
     taken = 0
@@ -62,7 +63,9 @@ async def count(connection: Any, shape: Shape, within_s: float) -> int | None:
     await connection.execute(f"SET LOCAL statement_timeout = {max(1, round(within_s * 1000))}")
     try:
         async with speaking("source"):
-            counted = await connection.fetchval(f"SELECT count(*) FROM {shape.origin}{where_sql(shape)}")
+            counted = await connection.fetchval(
+                f"SELECT pg_catalog.count(*) FROM {shape.origin}{where_sql(shape)}"
+            )
     except TransientError as error:
         if isinstance(error.__cause__, asyncpg.QueryCanceledError):
             return None
@@ -75,14 +78,10 @@ async def _percent(connection: Any, shape: Shape, rows: int) -> float | None:
     pages = max(1, shape.pages)
     probed = 100.0 * PROBED_PAGES / pages
     while probed < WHOLE_PERCENT:
-        sql = f"SELECT count(*) FROM {shape.origin}{_sampled(probed)}{where_sql(shape)}"
+        sql = f"SELECT pg_catalog.count(*) FROM {shape.origin}{tablesample(probed, SEED)}{where_sql(shape)}"
         found = int(await connection.fetchval(sql))
         if found >= PROBED_ROWS_MIN:
             wanted = probed * rows / found
             return wanted if wanted < WHOLE_PERCENT else None
         probed *= 10
     return None
-
-
-def _sampled(percent: float) -> str:
-    return f" TABLESAMPLE SYSTEM ({percent:.9f}) REPEATABLE ({SEED})"

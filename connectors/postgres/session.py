@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from connectors.postgres.address import certificate_fault, for_driver, where
-from connectors.postgres.settings import settle
+from connectors.postgres.settings import by_catalogs, settle
 from engine.errors import JobError, PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 15.0
@@ -36,6 +36,14 @@ _WRONG_SQL = (*_WRONG_JOB, "0A", "22", "25")
 """Of a statement made from the job also: not supported, no value of that type, writes in a read-only view."""
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection whose driver looks types up as we do; its own query would go by the role's search_path."""
+
+    async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:
+        async with by_catalogs(self):
+            return await super()._introspect_types(typeoids, timeout)
+
+
 async def connect(url: str) -> Any:
     """Open one connection.
 
@@ -46,6 +54,7 @@ async def connect(url: str) -> Any:
             for_driver(url),
             statement_cache_size=0,
             timeout=CONNECT_TIMEOUT_S,
+            connection_class=_Connection,
             server_settings={"application_name": "backfill"},
         )
     except asyncpg.PostgresError as error:

@@ -91,7 +91,7 @@ async def _next(connection: Any, since: str | None) -> Watermark:
 async def export(connection: Any) -> str | None:
     """Export the snapshot of the transaction that is open; None where the server can't."""
     try:
-        return str(await connection.fetchval("SELECT pg_export_snapshot()"))
+        return str(await connection.fetchval("SELECT pg_catalog.pg_export_snapshot()"))
     except asyncpg.PostgresError:
         await connection.execute("ROLLBACK")
         await begin(connection, None)

@@ -105,7 +105,7 @@ async def _open(section: Section, since: str | None) -> _Opened:
 
 def _positions(shape: Shape) -> str:
     """Say what cursors are values of: the key's columns may change between two parts of a run."""
-    return ", ".join(f"{key.name} {key.cast}" for key in shape.key) or "none"
+    return ", ".join(f"{key.name} {key.type}" for key in shape.key) or "none"
 
 
 def _without_size(shape: Shape) -> Shape:

@@ -1,6 +1,8 @@
 """The statements that read one source: pure text from a Shape, a segment and a cursor.
 
-Invariant: key values are compared by the server only, as values of their own types and collations.
+Invariant: key values are compared by the server only, as values of their own types and collations, with the
+operators that sort them. What is written here leaves no name to the role's search_path; the job's own SQL
+means what it means to that role.
 """
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
@@ -8,10 +10,11 @@ Invariant: key values are compared by the server only, as values of their own ty
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from connectors.postgres.quoting import identifier, literal
+from connectors.postgres.quoting import identifier, literal, operator
 from connectors.postgres.types import Node
 from engine.batch import Cursor, Segment
 
+BOUNDARIES_SEED = 20_261
 GROUP_START = "is first"
 """Name of the extra column that tells where a new key begins; only where keys aren't proved unique."""
 
@@ -26,13 +29,26 @@ class ReadColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class Operators:
+    """What sorts the values of a type: the operators of its default btree class, as SQL names them."""
+
+    below: str = operator("<")
+    until: str = operator("<=")
+    equal: str = operator("=")
+    since: str = operator(">=")
+    above: str = operator(">")
+
+
+@dataclass(frozen=True, slots=True)
 class KeyColumn:
-    """A column of the cursor. `cast`: the type of its literals; `nullable`: it may hold nulls."""
+    """A column of the cursor. `cast`: its type as a literal needs it; `nullable`: it may hold nulls."""
 
     name: str
     sql: str
+    type: str
     cast: str
     nullable: bool
+    operators: Operators = Operators()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +81,7 @@ def copy_sql(shape: Shape, segment: Segment, after: Cursor | None) -> str:
 def lookup_sql(shape: Shape, keys: Sequence[Cursor]) -> str:
     """Return the SELECT of the rows that have these keys, in key order."""
     assert shape.key, "rows without a key can't be looked up"
-    wanted = ", ".join(f"({', '.join(_values(shape, key))})" for key in keys)
-    return _rows_sql(shape, (f"{_row([key.sql for key in shape.key])} IN (VALUES {wanted})",))
+    return _rows_sql(shape, (_one_of(shape, [_values(shape, key) for key in keys]),))
 
 
 def sample_sql(shape: Shape, count: int, seed: int, percent: float | None) -> str:
@@ -76,18 +91,27 @@ def sample_sql(shape: Shape, count: int, seed: int, percent: float | None) -> st
     """
     origin = shape.origin
     if percent is not None:
-        origin += f" TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE ({seed})"
-    texts = [f"format('%s', {key.sql})" for key in shape.key]
+        origin += tablesample(percent, seed)
+    texts = [f"pg_catalog.format('%s', {key.sql})" for key in shape.key]
     return (
         f"SELECT {', '.join(texts)} FROM {origin}{where_sql(shape)}"
-        f" ORDER BY md5(concat_ws(chr(31), {', '.join(texts)}, {literal(str(seed))})) LIMIT {count}"
+        f" ORDER BY pg_catalog.md5(pg_catalog.concat_ws(pg_catalog.chr(31), {', '.join(texts)},"
+        f" {literal(str(seed))})) LIMIT {count}"
     )
+
+
+def tablesample(percent: float, seed: int) -> str:
+    """Return the clause for a share of the pages, the same ones for the same seed."""
+    return f" TABLESAMPLE pg_catalog.system ({percent:.9f}) REPEATABLE ({seed})"
 
 
 def _rows_sql(shape: Shape, conditions: Sequence[str]) -> str:
     selected = [column.sql for column in shape.columns]
     if shape.marks_groups:
-        starts = " OR ".join(f"lag({key.sql}) OVER w IS DISTINCT FROM {key.sql}" for key in shape.key)
+        starts = " OR ".join(
+            f"(pg_catalog.lag({key.sql}) OVER w {key.operators.equal} {key.sql}) IS NOT TRUE"
+            for key in shape.key
+        )
         selected.append(f"({starts}) AS {identifier(GROUP_START)}")
     sql = f"SELECT {', '.join(selected)} FROM {shape.origin}{where_sql(shape, conditions)}"
     if shape.marks_groups:
@@ -98,12 +122,48 @@ def _rows_sql(shape: Shape, conditions: Sequence[str]) -> str:
 def range_sql(shape: Shape, segment: Segment, after: Cursor | None) -> tuple[str, ...]:
     """Return the conditions of a segment: after < key <= until."""
     lower = after or segment.after
+    signs = [key.operators for key in shape.key]
     conditions = []
     if lower is not None:
-        conditions.append(f"{_row([key.sql for key in shape.key])} > {_row(_values(shape, lower))}")
+        above = [sign.above for sign in signs]
+        conditions.append(_ordered(shape, _values(shape, lower), above, above, signs[0].since))
     if segment.until is not None:
-        conditions.append(f"{_row([key.sql for key in shape.key])} <= {_row(_values(shape, segment.until))}")
+        until, below = [sign.until for sign in signs], [sign.below for sign in signs]
+        conditions.append(_ordered(shape, _values(shape, segment.until), until, below, signs[0].until))
     return tuple(conditions)
+
+
+def _ordered(
+    shape: Shape, values: Sequence[str], signs: Sequence[str], strict: Sequence[str], reaching: str
+) -> str:
+    """Compare the key with values in the key's order.
+
+    A comparison of rows goes by an index, but takes one operator for all of their columns; without it,
+    `reaching` lets the first column go by one.
+    """
+    columns = [key.sql for key in shape.key]
+    if len(set(signs)) == 1:
+        return f"{_row(columns)} {signs[0]} {_row(values)}"
+    condition = f"{columns[-1]} {signs[-1]} {values[-1]}"
+    for at in reversed(range(len(columns) - 1)):
+        equal = f"{columns[at]} {shape.key[at].operators.equal} {values[at]}"
+        condition = f"({columns[at]} {strict[at]} {values[at]} OR ({equal} AND {condition}))"
+    return f"{columns[0]} {reaching} {values[0]} AND {condition}"
+
+
+def _one_of(shape: Shape, keys: Sequence[Sequence[str]]) -> str:
+    """Return the condition that the key is one of these."""
+    columns, signs = [key.sql for key in shape.key], [key.operators.equal for key in shape.key]
+    if len(set(signs)) == 1:
+        wanted = ", ".join(f"({', '.join(values)})" for values in keys)
+        return f"{_row(columns)} {signs[0]} ANY (VALUES {wanted})"
+    equals = (
+        " AND ".join(
+            f"{part} {sign} {value}" for part, sign, value in zip(columns, signs, values, strict=True)
+        )
+        for values in keys
+    )
+    return f"({' OR '.join(f'({each})' for each in equals)})"
 
 
 def where_sql(shape: Shape, conditions: Sequence[str] = ()) -> str:
@@ -124,7 +184,8 @@ def nulls_sql(shape: Shape, key: KeyColumn) -> str:
 
 def dimensions_sql(shape: Shape, ref: str) -> str:
     """Return a query that tells whether an array column holds an array of several dimensions."""
-    return f"SELECT EXISTS (SELECT FROM {shape.origin}{where_sql(shape, (f'array_ndims({ref}) > 1',))})"
+    several = f"pg_catalog.array_ndims({ref}) {operator('>')} 1"
+    return f"SELECT EXISTS (SELECT FROM {shape.origin}{where_sql(shape, (several,))})"
 
 
 def explain_sql(shape: Shape) -> str:
@@ -139,18 +200,19 @@ def boundaries_sql(shape: Shape, wanted: int, percent: float | None) -> str:
     Shape: a row per boundary: the key's texts as printed, `position`, and `total` in rows looked at.
     `percent`: sample that share of the pages; None: look at every row.
     """
-    origin = shape.origin
-    if percent is not None:
-        origin += f" TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (20261)"
+    origin = shape.origin + ("" if percent is None else tablesample(percent, BOUNDARIES_SEED))
     keys = ", ".join(f"{key.sql} AS k{n}" for n, key in enumerate(shape.key))
     order = ", ".join(f"k{n}" for n in range(len(shape.key)))
-    texts = ", ".join(f"format('%s', k{n}) AS t{n}" for n in range(len(shape.key)))
+    texts = ", ".join(f"pg_catalog.format('%s', k{n}) AS t{n}" for n in range(len(shape.key)))
+    times, by, minus = operator("*"), operator("/"), operator("-")
     return (
         f"SELECT {texts}, position, total"
-        f" FROM (SELECT {order}, row_number() OVER (ORDER BY {order}) AS position,"
-        f" count(*) OVER () AS total FROM (SELECT {keys} FROM {origin}{where_sql(shape)}) AS looked_at)"
-        f" AS numbered WHERE position < total"
-        f" AND position * {wanted} / total <> (position - 1) * {wanted} / total"
+        f" FROM (SELECT {order}, pg_catalog.row_number() OVER (ORDER BY {order}) AS position,"
+        f" pg_catalog.count(*) OVER () AS total"
+        f" FROM (SELECT {keys} FROM {origin}{where_sql(shape)}) AS looked_at)"
+        f" AS numbered WHERE position {operator('<')} total"
+        f" AND ((position {times} {wanted}) {by} total)"
+        f" {operator('<>')} (((position {minus} 1) {times} {wanted}) {by} total)"
         f" ORDER BY position"
     )
 
@@ -162,8 +224,8 @@ def _values(shape: Shape, cursor: Cursor) -> list[str]:
 
 def _value(text: str, key: KeyColumn) -> str:
     """Return a key's literal: as the server prints it, or bytes as the canonical text has them."""
-    if key.cast == "bytea" and not text.startswith("\\x"):
-        return f"decode({literal(text)}, 'base64')"
+    if key.type == "bytea" and not text.startswith("\\x"):
+        return f"pg_catalog.decode({literal(text)}, 'base64')"
     return f"{literal(text)}::{key.cast}"
 
 

@@ -1,7 +1,7 @@
 """From PostgreSQL types to kinds: what a column becomes, and the SQL that hands its values over.
 
 Invariant: the server only ever prints values with their types' own output functions; nothing is rounded, and
-JSON that the server builds has no leaves but strings and null. Pure.
+JSON that the server builds has no leaves but strings and null. No name is left to the search_path. Pure.
 """
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from connectors.postgres.quoting import identifier, literal
+from connectors.postgres.quoting import identifier, literal, operator
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, StructOf
 
 NUMERIC_DIGITS_MAX = 38
@@ -105,7 +105,7 @@ _LEAVES: Mapping[str, Leaf] = {
     },
 }
 """By the name in pg_catalog; every other scalar is a string as PostgreSQL prints it. castable only where it
-is known: `::text` strips char(n) and adds a netmask to inet."""
+is known: `::text` strips char(n), adds a netmask to inet, and takes a cast that somebody made for an enum."""
 
 _TYPMOD_HEADER = 4
 
@@ -132,8 +132,6 @@ def node_of(types: Mapping[int, TypeRow], oid: int, typmod: int, *, flat: bool =
         return _array(row, node_of(types, row.element, typmod), types, flat=flat)
     if row.typtype == "c" and row.attributes:
         return Fields(tuple((name, node_of(types, type_, mod)) for name, type_, mod in row.attributes))
-    if row.typtype == "e":
-        return Leaf(Scalar.STRING, castable=True)
     if row.name == "numeric":
         return numeric(typmod)
     return _LEAVES.get(row.name, _STRING)
@@ -175,16 +173,14 @@ def column_sql(node: Node, ref: str) -> str:
 def json_sql(node: Node, ref: str, depth: int = 0) -> str:
     """Return the SQL of a value inside JSON. A document arrives as its text, so as a string inside JSON."""
     match node:
-        case Leaf(castable=True):
-            return f"{ref}::text"
-        case Leaf():
-            return f"CASE WHEN {ref} IS NOT NULL THEN format('%s', {ref}) END"
-        case Nested():
-            return f"to_json({ref}::text::text[])::text"
+        case Leaf(castable=castable):
+            return _printed(ref, castable=castable)
+        case Nested(leaf=leaf):
+            return f"{_texts(leaf, ref)}::pg_catalog.text"
         case JsonArray():
-            return f"to_json({ref})::text"
-        case Items(splits=True):
-            return f"to_json({ref}::text::text[])"
+            return f"pg_catalog.to_json({ref})::pg_catalog.text"
+        case Items(element=Leaf() as leaf, splits=True):
+            return _texts(leaf, ref)
         case Items(element=element):
             return _elements_sql(element, ref, depth)
         case Fields(fields=fields):
@@ -196,12 +192,24 @@ def json_sql(node: Node, ref: str, depth: int = 0) -> str:
             return f"CASE WHEN {ref} IS DISTINCT FROM NULL THEN {object_sql(node, inner)} END"
 
 
+def _printed(ref: str, *, castable: bool) -> str:
+    """Return the SQL of what a value's output function prints."""
+    if castable:
+        return f"{ref}::pg_catalog.text"
+    return f"CASE WHEN {ref} IS NOT NULL THEN pg_catalog.format('%s', {ref}) END"
+
+
+def _texts(leaf: Leaf, ref: str) -> str:
+    """Return the SQL of an array of leaves as JSON, each as it prints, with the array's own commas."""
+    return f"pg_catalog.to_json(({_printed(ref, castable=leaf.castable)})::pg_catalog.text[])"
+
+
 def object_sql(fields: Fields, selected: str) -> str:
     """Build a JSON object from a select list of the fields."""
     alias = "object"
     while any(name == alias for name, _ in fields.fields):
         alias += "_"  # a field of this name would be taken for the whole row
-    return f'(SELECT row_to_json("{alias}") FROM (SELECT {selected}) AS "{alias}")'
+    return f'(SELECT pg_catalog.row_to_json("{alias}") FROM (SELECT {selected}) AS "{alias}")'
 
 
 def _elements_sql(element: Node, ref: str, depth: int) -> str:
@@ -209,8 +217,9 @@ def _elements_sql(element: Node, ref: str, depth: int) -> str:
     index = f'"index {depth}"'
     refusal = literal("an array of several dimensions whose elements are not plain values")
     return (
-        f"CASE WHEN array_ndims({ref}) > 1 THEN to_json(({refusal} || left({ref}::text, 0))::int)"
-        f" WHEN {ref} IS NOT NULL THEN (SELECT coalesce(json_agg("
-        f"{json_sql(element, f'({ref})[{index}]', depth + 1)} ORDER BY {index}), '[]'::json)"
-        f" FROM generate_subscripts({ref}, 1) AS {index}) END"
+        f"CASE WHEN pg_catalog.array_ndims({ref}) {operator('>')} 1 THEN pg_catalog.to_json("
+        f"pg_catalog.concat({refusal}, pg_catalog.left({ref}::pg_catalog.text, 0))::pg_catalog.int4)"
+        f" WHEN {ref} IS NOT NULL THEN (SELECT coalesce(pg_catalog.json_agg("
+        f"{json_sql(element, f'({ref})[{index}]', depth + 1)} ORDER BY {index}), '[]'::pg_catalog.json)"
+        f" FROM pg_catalog.generate_subscripts({ref}, 1) AS {index}) END"
     )

@@ -4,13 +4,24 @@ import pytest
 
 from connectors.postgres.quoting import enclosed, identifier, literal
 from connectors.postgres.segments import between, sample_percent
-from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, boundaries_sql, copy_sql, nulls_sql
+from connectors.postgres.sql import (
+    KeyColumn,
+    Operators,
+    ReadColumn,
+    Shape,
+    boundaries_sql,
+    copy_sql,
+    lookup_sql,
+    nulls_sql,
+)
 from connectors.postgres.types import Leaf
 from engine.batch import Cursor, Segment
 from engine.kinds import Scalar
 
-A = KeyColumn("a", 't."a"', "bigint", nullable=False)
-B = KeyColumn("b", 't."b"', "text", nullable=False)
+A = KeyColumn("a", 't."a"', "bigint", "pg_catalog.int8", nullable=False)
+B = KeyColumn("b", 't."b"', "text", "pg_catalog.text", nullable=False)
+OF_EXT = Operators(*(f"OPERATOR(ext.{sign})" for sign in ("<", "<=", "=", ">=", ">")))
+C = KeyColumn("c", 't."c"', "ext.citext", "ext.citext", nullable=False, operators=OF_EXT)
 
 
 def shape(
@@ -30,7 +41,8 @@ def test_literals_and_identifiers_cannot_be_left() -> None:
 def test_a_segment_reads_behind_its_lower_and_up_to_its_upper_bound() -> None:
     segment = Segment(0, Cursor(("1",)), Cursor(("9",)), None)
     assert copy_sql(shape(A), segment, None) == (
-        'SELECT t."v" FROM t WHERE t."a" > \'1\'::bigint AND t."a" <= \'9\'::bigint ORDER BY t."a"'
+        'SELECT t."v" FROM t WHERE t."a" OPERATOR(pg_catalog.>) \'1\'::pg_catalog.int8'
+        ' AND t."a" OPERATOR(pg_catalog.<=) \'9\'::pg_catalog.int8 ORDER BY t."a"'
     )
 
 
@@ -38,9 +50,25 @@ def test_a_cursor_inside_the_segment_is_its_lower_bound() -> None:
     segment = Segment(0, Cursor(("1", "x")), None, None)
     sql = copy_sql(shape(A, B, filters=("(z\n)",)), segment, Cursor(("5", "y'")))
     assert sql == (
-        "SELECT t.\"v\" FROM t WHERE (z\n) AND (t.\"a\", t.\"b\") > ('5'::bigint, 'y'''::text)"
+        'SELECT t."v" FROM t WHERE (z\n) AND (t."a", t."b") OPERATOR(pg_catalog.>)'
+        " ('5'::pg_catalog.int8, 'y'''::pg_catalog.text)"
         ' ORDER BY t."a", t."b"'
     )
+
+
+def test_columns_with_operators_of_their_own_are_compared_one_by_one() -> None:
+    key = shape(A, C)
+    low, high = Cursor(("1", "x")), Cursor(("2", "y"))
+    sql = copy_sql(key, Segment(0, low, high, None), None).replace("pg_catalog.", "")
+    assert sql.partition(" WHERE ")[2].partition(" ORDER ")[0].replace('t."a"', "a").replace(
+        't."c"', "c"
+    ) == (
+        "a OPERATOR(>=) '1'::int8 AND (a OPERATOR(>) '1'::int8 OR (a OPERATOR(=) '1'::int8"
+        " AND c OPERATOR(ext.>) 'x'::ext.citext)) AND a OPERATOR(<=) '2'::int8 AND (a OPERATOR(<) '2'::int8"
+        " OR (a OPERATOR(=) '2'::int8 AND c OPERATOR(ext.<=) 'y'::ext.citext))"
+    )
+    assert lookup_sql(key, [low, high]).count("OPERATOR(ext.=)") == 2
+    assert "OPERATOR(ext.=) ANY (VALUES ('x'::ext.citext))" in lookup_sql(shape(C), [Cursor(("x",))])
 
 
 def test_without_a_key_nothing_is_sorted() -> None:
@@ -49,7 +77,7 @@ def test_without_a_key_nothing_is_sorted() -> None:
 
 def test_a_key_that_may_repeat_marks_where_it_changes() -> None:
     sql = copy_sql(shape(A, unique=False), Segment(0, None, None, None), None)
-    assert 'lag(t."a") OVER w IS DISTINCT FROM t."a"' in sql
+    assert '(pg_catalog.lag(t."a") OVER w OPERATOR(pg_catalog.=) t."a") IS NOT TRUE' in sql
     assert 'WINDOW w AS (ORDER BY t."a")' in sql
 
 
@@ -61,7 +89,7 @@ def test_a_cursor_of_another_key_is_a_bug() -> None:
 def test_checks_look_at_the_same_rows() -> None:
     assert nulls_sql(shape(A, filters=("x",)), A).endswith('FROM t WHERE x AND t."a" IS NULL)')
     sql = boundaries_sql(shape(A, B, filters=("x",)), 4, 2.5)
-    assert "TABLESAMPLE SYSTEM (2.500000) REPEATABLE" in sql
+    assert "TABLESAMPLE pg_catalog.system (2.500000000) REPEATABLE" in sql
     assert " WHERE x)" in sql
     assert "TABLESAMPLE" not in boundaries_sql(shape(A), 4, None)
 

@@ -76,8 +76,14 @@ def test_nodes_follow_domains_elements_and_attributes() -> None:
 
 def test_columns_are_printed_by_their_own_output_functions() -> None:
     assert column_sql(Leaf(Scalar.STRING), "t.c") == "t.c"
-    assert json_sql(Leaf(Scalar.STRING), "t.c") == "CASE WHEN t.c IS NOT NULL THEN format('%s', t.c) END"
-    assert column_sql(Items(INT, splits=True), "t.c") == "to_json(t.c::text::text[])"
+    assert (
+        json_sql(Leaf(Scalar.STRING), "t.c")
+        == "CASE WHEN t.c IS NOT NULL THEN pg_catalog.format('%s', t.c) END"
+    )
+    assert (
+        column_sql(Items(INT, splits=True), "t.c")
+        == "pg_catalog.to_json((t.c::pg_catalog.text)::pg_catalog.text[])"
+    )
 
 
 def test_a_field_called_like_the_row_alias_does_not_hide_it() -> None:
