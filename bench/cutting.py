@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.batch import Batch, Counts, Cursor, EncodedBatch, Mark, Segment, WriteReport
+from engine.batch import Batch, Counts, Cursor, EncodedBatch, Fates, Mark, Segment, WriteReport
 from engine.contracts import RuleItems, RuleShape, Source, SourceTicket, Target, Transform
 
 PREPARED_BYTES_MAX = 128 * 2**20
@@ -94,9 +94,17 @@ class Counting:
         self.tally.wcu += int(encoded.wcu.sum())
         return encoded
 
-    async def write(self, encoded: EncodedBatch) -> WriteReport:
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
         """Write."""
         return await self.inner.write(encoded)
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        """Return how the items stand."""
+        return self.inner.progress(encoded)
+
+    def drain(self) -> None:
+        """Begin nothing new."""
+        self.inner.drain()
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Set the cap."""
@@ -144,8 +152,6 @@ class NoEncoding:
             rows=np.zeros(0, np.uint32),
             rules=np.zeros(0, np.uint16),
             emitted=0,
-            coalesced=0,
-            skipped=0,
             dead_letters=(),
         )
 
@@ -153,6 +159,12 @@ class NoEncoding:
         """Write nothing."""
         del encoded
         return WriteReport(0, 0, 0, ())
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        """Return nothing: a write takes no time."""
+
+    def drain(self) -> None:
+        """Nothing waits."""
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Nothing is written, so nothing is limited."""
@@ -181,6 +193,12 @@ class NoWriting:
             self.held_bytes += len(encoded.text)
         deletes = int(encoded.deletes.sum())
         return WriteReport(len(encoded) - deletes, deletes, 0, ())
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        """Return nothing: a write takes no time."""
+
+    def drain(self) -> None:
+        """Nothing waits."""
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Nothing is written, so nothing is limited."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,18 +41,31 @@ class Segment:
     rows_expected: int | None
 
 
+class Cuts(Protocol):
+    """The places inside a batch where reading could begin."""
+
+    def before(self, row: int) -> tuple[int, Cursor] | None:
+        """Return the last such place at or before `row`, and the cursor that stands there.
+
+        The place is the index of the row that would be read first; its cursor is the key of the row before
+        it, since reading goes on behind a cursor. None: there is none but the batch's own beginning.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows of one segment in source order, and the cursor behind the last of them.
 
     Shape: `rows` as the source's RowSchema says. `sequence` counts from 0 within one reading of the segment.
-    `end` is None when the source has no key: such a segment starts over after an interruption.
+    `end` is None when the source has no key: such a segment starts over after an interruption. Without
+    `cuts` the batch is acked whole or not at all.
     """
 
     segment: int
     sequence: int
     rows: pa.RecordBatch
     end: Cursor | None
+    cuts: Cuts | None = field(default=None, repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
@@ -100,6 +113,9 @@ class Counts:
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
 
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(Counts)))
+
     @property
     def items_settled(self) -> int:
         """Items whose fate is known."""
@@ -117,6 +133,9 @@ class Counts:
         return self.items_emitted == self.items_settled
 
 
+NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, np.uint32)
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedBatch:
     """The items of one batch as wire text, in the order in which they are to be sent.
@@ -124,7 +143,9 @@ class EncodedBatch:
     Shape: item i is `text[offsets[i]:offsets[i + 1]]`, ending in a comma, so that any run of items is one
     slice of the body. `wcu` in write units of the table per item; `key_hashes` uint64 of the item's primary
     key; `partition_hashes` uint64 of its partition key alone; `deletes` true where the item is a delete;
-    `rows` the source row's index in `batch.rows`; `rules` the index of the item's rule.
+    `rows` the source row's index in `batch.rows`; `rules` the index of the item's rule. Of the items that
+    aren't in the text, `skipped_rows`, `coalesced_rows` and `letter_rows` (beside `dead_letters`) tell the
+    source rows; `survivor_rows` those of the items that the coalesced ones were left out for.
     """
 
     batch: Batch
@@ -137,9 +158,21 @@ class EncodedBatch:
     rows: npt.NDArray[np.uint32]
     rules: npt.NDArray[np.uint16]
     emitted: int
-    coalesced: int
-    skipped: int
     dead_letters: tuple[DeadLetter, ...]
+    letter_rows: npt.NDArray[np.uint32] = field(default_factory=lambda: NO_ROWS)
+    skipped_rows: npt.NDArray[np.uint32] = field(default_factory=lambda: NO_ROWS)
+    coalesced_rows: npt.NDArray[np.uint32] = field(default_factory=lambda: NO_ROWS)
+    survivor_rows: npt.NDArray[np.uint32] = field(default_factory=lambda: NO_ROWS)
+
+    @property
+    def coalesced(self) -> int:
+        """Items left out for another one with the same key."""
+        return len(self.coalesced_rows)
+
+    @property
+    def skipped(self) -> int:
+        """Items that the target's mode rightly leaves out."""
+        return len(self.skipped_rows)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -147,6 +180,23 @@ class EncodedBatch:
     def item(self, index: int) -> bytes:
         """Return one item's wire text without the comma."""
         return bytes(self.text[self.offsets[index] : self.offsets[index + 1] - 1])
+
+
+OPEN, WRITTEN, DELETED, SKIPPED, REFUSED = range(5)
+"""What has become of an item that is to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """How the items of an EncodedBatch stand before all of them are settled.
+
+    Shape: for each item its source row and its fate (OPEN to REFUSED), in any order; `letters` with their
+    source rows, in the order in which the target refused them.
+    """
+
+    rows: npt.NDArray[np.uint32]
+    fates: npt.NDArray[np.uint8]
+    letters: tuple[tuple[int, DeadLetter], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import polars as pl
 
-from engine.batch import Batch, Counts, Cursor, Effort, EncodedBatch, Mark, Segment, WriteReport
+from engine.batch import Batch, Counts, Cursor, Effort, EncodedBatch, Fates, Mark, Segment, WriteReport
 from engine.kinds import Kind, RowSchema
 from engine.tenure import Tenure
 
@@ -146,11 +146,21 @@ class Target(Protocol):
     def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
         """Turn items into wire text, with every limit checked. Pure and safe to call from several threads."""
 
-    async def write(self, encoded: EncodedBatch) -> WriteReport:
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
         """Write all items and return once each is written, deleted, skipped or refused for good.
 
+        After `drain` it returns as soon as nothing of the batch is in flight, with the items' fates if some
+        are open.
+        Ordering: the target's own, but rows settle from the first to the last by about half a second of work
+        at a time, so that a prefix of them can be acked.
         Raises: PermanentError (no permission, no table), RetriesExhausted (the target was away for too long).
         """
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        """Return how the items of a batch stand that is being written; None: nothing is known yet."""
+
+    def drain(self) -> None:
+        """Begin nothing new, for good: settle only rows that are begun, since others' acks wait for them."""
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Set this process's share of the hard cap; None: no cap."""

@@ -124,7 +124,7 @@ class Measurer:
             hashes=texts.key_hashes,
             json_bytes=found.json_bytes,
             entries=found.entries,
-            skipped=texts.skipped,
+            skipped=len(texts.skipped),
             flaws=tuple(Flaw(int(source_rows[flawed.row]), *_parted(flawed.flaw)) for flawed in texts.flawed),
         )
 

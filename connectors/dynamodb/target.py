@@ -14,7 +14,7 @@ from connectors.dynamodb.table_info import TableInfo
 from connectors.dynamodb.writing.loads import NEVER
 from connectors.dynamodb.writing.settling import Terms
 from connectors.dynamodb.writing.writer import Writer
-from engine.batch import Batch, EncodedBatch, WriteReport
+from engine.batch import Batch, EncodedBatch, Fates, WriteReport
 from engine.contracts import RuleItems, RuleShape
 from engine.job.model import Job
 from engine.kinds import RowSchema
@@ -35,14 +35,24 @@ class TableTarget:
         """Turn items into wire text, with every limit checked. Safe to call from several threads."""
         return self._encoder.encode(batch, items)
 
-    async def write(self, encoded: EncodedBatch) -> WriteReport:
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
         """Write all items and return once each is written, deleted, skipped or refused for good.
+
+        After `drain` it returns what there is once nothing of the batch is in flight.
 
         Ordering: none between batches that are written at the same time; they may share requests, so no two
         of them may hold the same key.
         Raises: PermanentError, RetriesExhausted; then every later call does, too.
         """
         return await self._writer.write(encoded)
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        """Return how the items of a batch stand that is being written."""
+        return self._writer.progress(encoded)
+
+    def drain(self) -> None:
+        """Begin nothing new, for good."""
+        self._writer.drain()
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Set this process's share of the hard cap; None: no cap."""

@@ -14,6 +14,7 @@ from connectors.mongodb.bson_values import INT32_AT
 from connectors.mongodb.columns import read_columns
 from connectors.mongodb.layout import Layout
 from connectors.mongodb.positions import id_element, position_text
+from engine.batch import Cursor
 
 _ID_FIRST = b"_id\0"
 
@@ -28,8 +29,22 @@ class Chunk:
     @property
     def end(self) -> str | None:
         """The position behind the last document."""
-        element = id_element(self.data, int(self.starts[-1]))
+        return self._behind(-1)
+
+    def before(self, row: int) -> tuple[int, Cursor] | None:
+        """Return the place before a document and the cursor there; see engine.batch.Cuts."""
+        position = self._behind(row - 1) if row > 0 else None
+        return None if position is None else (row, Cursor((position,)))
+
+    def _behind(self, row: int) -> str | None:
+        element = id_element(self.data, int(self.starts[row]))
         return None if element is None else position_text(element)
+
+    def alone(self) -> "Chunk":
+        """Return the same documents without what else came with them in the server's reply."""
+        begin, last = int(self.starts[0]), int(self.starts[-1])
+        stop = last + int(INT32_AT(self.data, last)[0])
+        return Chunk(self.data[begin:stop], self.starts - begin)
 
     @property
     def id_types(self) -> npt.NDArray[np.uint8]:

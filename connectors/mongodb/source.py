@@ -157,10 +157,10 @@ class MongoDBSource:
         while True:
             try:
                 async with aclosing(self._pass(segment, after)) as parts:
-                    async for rows, end in parts:
+                    async for rows, end, cuts in parts:
                         sequence, after = sequence + 1, end if keyed else None
                         patience.rewarded()
-                        yield Batch(segment.number, sequence - 1, rows, after)
+                        yield Batch(segment.number, sequence - 1, rows, after, cuts if keyed else None)
             except TransientError as error:
                 if sequence and not keyed:
                     raise PermanentError(
@@ -196,7 +196,7 @@ class MongoDBSource:
                 begun = again = False
                 try:
                     async with aclosing(self._among(some)) as parts:
-                        async for rows, end in parts:
+                        async for rows, end, _ in parts:
                             begun = True
                             # Numbers of another text may be equal, as 0.5 is to a Decimal128 of 0.50.
                             named = rows.filter(pc.is_in(rows.column(name), texts))
@@ -208,7 +208,9 @@ class MongoDBSource:
                     await self._mend(error, patience)
                     again = True
 
-    async def _among(self, ids: Sequence[Any]) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None], None]:
+    async def _among(
+        self, ids: Sequence[Any]
+    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
         """Read the documents that have these `_id`s."""
         async with speaking("source", self._place), self._sessions.session() as session:
             cursor = self._query.among(self._collection, session, ids)
@@ -226,7 +228,7 @@ class MongoDBSource:
 
     async def _pass(
         self, segment: Segment, after: Cursor | None
-    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None], None]:
+    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
         """Read in one session, until the end or until it fails."""
         schema = self._opened.ticket.schema
         passed = None if after is None or not schema.identities else position_element(after.key[0])
@@ -243,7 +245,7 @@ class MongoDBSource:
 
     async def _read(
         self, cursor: Any, passed: bytes | None
-    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None], None]:
+    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
         """Read what a cursor gives; `passed` is the `_id` that is left out if it comes first."""
         async with aclosing(_raw_batches(cursor)) as batches:
             async for data in batches:
@@ -251,14 +253,15 @@ class MongoDBSource:
                     yield await asyncio.to_thread(self._digest, chunk)
                 passed = None if data else passed
 
-    def _digest(self, chunk: Chunk) -> tuple[pa.RecordBatch, Cursor | None]:
+    def _digest(self, chunk: Chunk) -> tuple[pa.RecordBatch, Cursor | None, Chunk]:
         end = chunk.end
         if self._types and not np.isin(chunk.id_types, list(self._types)).all():
             raise PermanentError(
                 "source: an _id of another type has come since the run began, and keys made of both types may"
                 " meet; run with --fresh to read the collection anew"
             )
-        return chunk.rows(self._layout), None if end is None else Cursor((end,))
+        rows = chunk.rows(self._layout)
+        return rows, None if end is None else Cursor((end,)), chunk.alone()
 
     async def close(self) -> None:
         """Close every connection; whatever is being read ends with an error."""

@@ -32,11 +32,36 @@ _FILL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
+class KeyCuts:
+    """Between any two rows reading can go on, but not between rows of one key.
+
+    Shape: `key` the key's columns as the server printed them, since a cursor is made of nothing else;
+    `starts` "t" where the server says that a row's key differs from the one before; None: everywhere.
+    """
+
+    key: tuple[pa.Array, ...]
+    starts: pa.Array | None
+
+    def before(self, row: int) -> tuple[int, Cursor] | None:
+        """Return the last place at or before `row`; see engine.batch.Cuts."""
+        while self.starts is not None and row > 0 and self.starts[row].as_py() != "t":
+            row -= 1
+        return (row, self.behind(row - 1)) if row > 0 else None
+
+    def behind(self, row: int) -> Cursor:
+        """Return the cursor behind a row."""
+        found = Cursor(tuple(column[row].as_py() for column in self.key))
+        assert None not in found.key, "a key column holds a null"
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
-    """Parsed rows and the cursor behind the last of them."""
+    """Parsed rows, the cursor behind the last of them, and those between them."""
 
     rows: pa.RecordBatch
     end: Cursor | None
+    cuts: KeyCuts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +195,16 @@ def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
 
 def finish(shape: Shape, texts: pa.RecordBatch) -> Rows:
     """Turn columns of text into the columns that the schema promises."""
-    end = None
+    cuts = None
     if shape.key:
         places = {column.name: n for n, column in enumerate(shape.columns)}
-        end = Cursor(tuple(texts.column(places[key.name])[-1].as_py() for key in shape.key))
-        assert None not in end.key, "a key column holds a null"
+        starts = texts.column(GROUP_START) if shape.marks_groups else None
+        cuts = KeyCuts(tuple(texts.column(places[key.name]) for key in shape.key), starts)
     columns: Sequence[pa.Array] = [
         canonical.column(column.node, texts.column(n)) for n, column in enumerate(shape.columns)
     ]
-    return Rows(pa.RecordBatch.from_arrays(columns, names=[column.name for column in shape.columns]), end)
+    rows = pa.RecordBatch.from_arrays(columns, names=[column.name for column in shape.columns])
+    return Rows(rows, None if cuts is None else cuts.behind(len(rows) - 1), cuts)
 
 
 def _parts(table: pa.RecordBatch, batch_rows: int) -> list[pa.RecordBatch]:

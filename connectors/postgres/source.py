@@ -205,7 +205,7 @@ class PostgresSource:
                 async for part in self._pass(segment, after):
                     sequence, after = sequence + 1, part.end
                     patience.rewarded()
-                    yield Batch(segment.number, sequence - 1, part.rows, part.end)
+                    yield Batch(segment.number, sequence - 1, part.rows, part.end, part.cuts)
             except PermanentError as error:
                 if not is_bad_text(error):
                     raise

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import orjson
 
-from engine.batch import Batch, Cursor, DeadLetter
+from engine.batch import Batch, Cursor, DeadLetter, WriteReport
 from engine.clock import utc_now
 from engine.contracts import Look, Lookup, RunState, Source
 from engine.errors import JobError
@@ -228,6 +228,7 @@ class _Portion:
                 )
             )
         report = await line.target.write(subset(encoded, [at for at in chosen if at not in taken]))
+        assert isinstance(report, WriteReport), "nobody drains a redrive"
         self._report.items_written += report.items_written
         self._report.items_deleted += report.items_deleted
         self._report.items_skipped += report.items_skipped

@@ -35,6 +35,7 @@ from engine.run.link import (
     ToWorker,
     Want,
 )
+from engine.run.pipeline import SETTLE_S
 from engine.run.target_watch import TargetWatch
 from engine.run.worker import Usage, describe
 
@@ -49,8 +50,9 @@ EFFORT_CHECKPOINT_S = 10.0
 
 TICK_S = 0.5
 
-DRAIN_S = 30.0
-"""How long what is is in flight may take after a stop; the rest is abandoned and done again later."""
+DRAIN_S = SETTLE_S + 1.0
+"""How long workers may take after a stop; one that takes longer is abandoned, what its marks don't cover is
+done again later. With the last checkpoint a stop takes less than five seconds, whatever hangs."""
 
 
 @dataclass(slots=True)

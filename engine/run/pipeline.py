@@ -2,25 +2,33 @@
 
 Invariant: a batch only moves forward, and holds its slot of the window from being read until it is
 acknowledged; so what is in memory is bounded, and a segment is done only when its source has ended and its
-ledger is empty.
+ledger is empty. What a stop costs doesn't hang on how large a batch is: its first rows are marked while the
+rest is still being written.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
 from time import perf_counter
 
-from engine.batch import Batch, Cursor, EncodedBatch, Mark, Segment
+from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Mark, Segment
 from engine.contracts import Source, Target, Transform
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate, Place
 from engine.run.letters import LetterWindow
 from engine.state.ledger import Ledger, Ticket
+from engine.state.prefix import settled_prefix
 from engine.tenure import Tenure
+
+MARK_S = 0.5
+"""How often what is settled of an unfinished batch is marked; a faster target has acked it whole by then."""
+
+SETTLE_S = 2.5
+"""How long rows that are begun may take to be settled after a stop: acks beyond them would be lost."""
 
 
 class Window:
@@ -93,16 +101,127 @@ async def run_segment(
     Every mark goes to `emit`, in source order; the last one says `done` only where the source has ended.
     Raises: what the source and the target raise; nothing of this segment is in flight afterwards.
     """
-    ledger = Ledger(segment.number, after)
-    async with asyncio.TaskGroup() as deliveries, aclosing(_timed(line, segment, after)) as batches:
-        while isinstance(batch := await _next(line, batches, stopping), Batch):
-            await line.window.enter(batch.nbytes)
-            place = line.gate.reserve() if line.gate is not None else None
-            deliveries.create_task(_deliver(line, batch, ledger, ledger.open(batch), place, emit))
-        if batch is _NoBatch.STOPPED:
-            return
-    if (mark := ledger.ended()) is not None:
-        emit(mark)
+    reading = _Reading(line, segment, Ledger(segment.number, after), emit)
+    async with asyncio.TaskGroup() as beside:
+        watches = (
+            beside.create_task(reading.keep_marking()),
+            beside.create_task(reading.end_soon_after(stopping)),
+        )
+        await reading.carry(after, stopping)
+        for watch in watches:
+            watch.cancel()
+
+
+@dataclass(eq=False, slots=True)
+class _Delivery:
+    """A batch on its way. `encoded` once it is; `letters_told` of those that the target gave."""
+
+    batch: Batch
+    ticket: Ticket
+    place: Place | None
+    encoded: EncodedBatch | None = None
+    letters_told: int = 0
+
+
+class _Reading:
+    """One reading of a segment: the batches that are under way, and what marks have told of them."""
+
+    def __init__(self, line: Line, segment: Segment, ledger: Ledger, emit: Callable[[Mark], None]) -> None:
+        self._line = line
+        self._segment = segment
+        self._ledger = ledger
+        self._emit = emit
+        self._under_way: dict[int, _Delivery] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def carry(self, after: Cursor | None, stopping: asyncio.Event) -> None:
+        """Read on and deliver every batch."""
+        line = self._line
+        async with (
+            asyncio.TaskGroup() as deliveries,
+            aclosing(_timed(line, self._segment, after)) as batches,
+        ):
+            while isinstance(batch := await _next(line, batches, stopping), Batch):
+                await line.window.enter(batch.nbytes)
+                place = line.gate.reserve() if line.gate is not None else None
+                delivery = _Delivery(batch, self._ledger.open(batch), place)
+                task = deliveries.create_task(self._deliver(delivery))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        if batch is _NoBatch.ENDED:
+            self._mark(self._ledger.ended())
+
+    async def keep_marking(self) -> None:
+        """Mark what is settled of the batch that all others wait for, however long its rest may take."""
+        while True:
+            await asyncio.sleep(MARK_S)
+            self._mark_progress()
+
+    async def end_soon_after(self, stopping: asyncio.Event) -> None:
+        """After a stop have the target begin nothing new; what isn't settled then is done again later."""
+        await stopping.wait()
+        self._line.target.drain()
+        await asyncio.sleep(SETTLE_S)
+        self._mark_progress()
+        for task in self._tasks:
+            task.cancel()
+
+    def _mark_progress(self) -> None:
+        first = self._ledger.first_open
+        delivery = None if first is None else self._under_way.get(first)
+        if delivery is not None and delivery.encoded is not None:
+            fates = self._line.target.progress(delivery.encoded)
+            if fates is not None:
+                self._reach(delivery, delivery.encoded, fates)
+
+    def _reach(self, delivery: _Delivery, encoded: EncodedBatch, fates: Fates) -> None:
+        """Enter how far a batch has come."""
+        self._tell(delivery, [letter for _, letter in fates.letters])
+        prefix = settled_prefix(encoded, fates)
+        if prefix is not None:
+            self._mark(self._ledger.reach(delivery.ticket, prefix))
+
+    def _mark(self, mark: Mark | None) -> None:
+        if mark is not None:
+            self._emit(mark)
+
+    def _tell(self, delivery: _Delivery, letters: Sequence[DeadLetter]) -> None:
+        """Count the letters that the target has given since the last time."""
+        new = letters[delivery.letters_told :]
+        delivery.letters_told = len(letters)
+        self._line.letters.hold(new)
+        for letter in new:
+            self._line.meter.dead_lettered[letter.reason] += 1
+
+    async def _deliver(self, delivery: _Delivery) -> None:
+        """Bring one batch to its acknowledgement. The slot and the place are given back whatever happens."""
+        line, batch, place = self._line, delivery.batch, delivery.place
+        self._under_way[batch.sequence] = delivery
+        try:
+            prepared = await asyncio.get_running_loop().run_in_executor(line.threads, _prepare, line, batch)
+            encoded = prepared.encoded
+            line.meter.stage_s["transform"] += prepared.transform_s
+            line.meter.stage_s["encode"] += prepared.encode_s
+            line.letters.hold(encoded.dead_letters)
+            if line.gate is not None and place is not None:
+                await line.gate.enter(place, frozenset(encoded.key_hashes.tolist()))
+            delivery.encoded = encoded
+            began = perf_counter()
+            outcome = await line.target.write(encoded)
+            line.meter.stage_s["write"] += perf_counter() - began
+            if isinstance(outcome, Fates):
+                self._reach(delivery, encoded, outcome)
+                return
+            self._tell(delivery, outcome.dead_letters)
+            line.meter.items_coalesced += encoded.coalesced
+            for letter in encoded.dead_letters:
+                line.meter.dead_lettered[letter.reason] += 1
+            self._mark(self._ledger.ack(delivery.ticket, outcome, encoded))
+        finally:
+            del self._under_way[batch.sequence]
+            if line.gate is not None and place is not None:
+                line.gate.leave(place)
+            line.window.leave(batch.nbytes)
 
 
 class _NoBatch(Enum):
@@ -144,38 +263,6 @@ async def _timed(line: Line, segment: Segment, after: Cursor | None) -> AsyncGen
             line.meter.rows_read += batch.rows.num_rows
             yield batch
             began = perf_counter()
-
-
-async def _deliver(
-    line: Line,
-    batch: Batch,
-    ledger: Ledger,
-    ticket: Ticket,
-    place: Place | None,
-    emit: Callable[[Mark], None],
-) -> None:
-    """Bring one batch to its acknowledgement. The slot and the place are given back whatever happens."""
-    try:
-        prepared = await asyncio.get_running_loop().run_in_executor(line.threads, _prepare, line, batch)
-        encoded = prepared.encoded
-        line.meter.stage_s["transform"] += prepared.transform_s
-        line.meter.stage_s["encode"] += prepared.encode_s
-        line.letters.hold(encoded.dead_letters)
-        if line.gate is not None and place is not None:
-            await line.gate.enter(place, frozenset(encoded.key_hashes.tolist()))
-        began = perf_counter()
-        report = await line.target.write(encoded)
-        line.meter.stage_s["write"] += perf_counter() - began
-        line.letters.hold(report.dead_letters)
-        line.meter.items_coalesced += encoded.coalesced
-        for letter in (*encoded.dead_letters, *report.dead_letters):
-            line.meter.dead_lettered[letter.reason] += 1
-        if (mark := ledger.ack(ticket, report, encoded)) is not None:
-            emit(mark)
-    finally:
-        if line.gate is not None and place is not None:
-            line.gate.leave(place)
-        line.window.leave(batch.nbytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Out-of-order acks of one segment's batches, turned into a contiguous cursor and the counts that go with it.
 
-Invariant: a mark's end is the end of the longest prefix of batches that are all acked, never the highest ack;
-every batch's counts and dead letters are in exactly one mark; the mark that says `done` is the last one and
+Invariant: a mark's end is the end of the longest prefix of rows that are all acked, never the highest ack;
+every row's counts and dead letters are in exactly one mark; the mark that says `done` is the last one and
 comes only when the source has ended and no batch is open. Pure: no clock, no IO, no asyncio.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from engine.batch import Batch, Counts, Cursor, DeadLetter, EncodedBatch, Mark, WriteReport
 from engine.errors import PermanentError
+from engine.state.prefix import Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class _Acked:
-    """What one acked batch adds to the mark that will cover it."""
+    """What an acked batch, or the first rows of one, adds to the mark that will cover it."""
 
     counts: Counts
     dead_letters: tuple[DeadLetter, ...]
@@ -33,7 +34,17 @@ class _Acked:
 class Ledger:
     """The book of one reading of one segment."""
 
-    __slots__ = ("_acked", "_end", "_last_opened", "_next", "_open", "_segment", "_source_ended")
+    __slots__ = (
+        "_acked",
+        "_end",
+        "_last_opened",
+        "_marked",
+        "_next",
+        "_open",
+        "_reached",
+        "_segment",
+        "_source_ended",
+    )
 
     def __init__(self, segment: int, after: Cursor | None = None) -> None:
         self._segment = segment
@@ -42,7 +53,15 @@ class Ledger:
         self._next = 0
         self._open: deque[Ticket] = deque()
         self._acked: dict[int, _Acked] = {}
+        self._reached: dict[int, Prefix] = {}
+        self._marked: Prefix | None = None
+        """What marks cover already of the first open batch."""
         self._source_ended = False
+
+    @property
+    def first_open(self) -> int | None:
+        """The number of the batch that all others wait for."""
+        return self._open[0].sequence if self._open else None
 
     def open(self, batch: Batch) -> Ticket:
         """Enter a batch that sets out.
@@ -82,7 +101,20 @@ class Ledger:
         assert (encoded.batch.segment, encoded.batch.sequence) == (ticket.segment, ticket.sequence), (
             f"the items of batch {encoded.batch.sequence} came with the ticket of {ticket.sequence}"
         )
+        self._reached.pop(ticket.sequence, None)
         self._acked[ticket.sequence] = _settle(ticket, report, encoded)
+        return self._mark()
+
+    def reach(self, ticket: Ticket, prefix: Prefix) -> Mark | None:
+        """Enter that the first rows of a batch are settled while others are not.
+
+        Ordering: any; a batch's prefixes only grow, and its ack follows or never comes.
+        Returns a mark when the contiguous acked prefix has grown.
+        """
+        assert ticket.sequence not in self._acked, f"batch {ticket.sequence} was acked before"
+        assert prefix.rows < ticket.rows, f"all rows of batch {ticket.sequence} are settled: that is an ack"
+        assert prefix.counts.balanced, f"a prefix of batch {ticket.sequence} doesn't balance: {prefix.counts}"
+        self._reached[ticket.sequence] = prefix
         return self._mark()
 
     def ended(self) -> Mark | None:
@@ -101,15 +133,32 @@ class Ledger:
         grown = False
         while self._open and self._open[0].sequence in self._acked:
             ticket = self._open.popleft()
-            acked = self._acked.pop(ticket.sequence)
+            acked = self._beyond_marks(self._acked.pop(ticket.sequence))
             counts += acked.counts
             dead_letters += acked.dead_letters
+            self._marked = None
             self._end = ticket.end
+            grown = True
+        reached = self._reached.get(self._open[0].sequence) if self._open else None
+        if reached is not None and (self._marked is None or reached.rows > self._marked.rows):
+            part = self._beyond_marks(_Acked(reached.counts, reached.dead_letters))
+            counts += part.counts
+            dead_letters += part.dead_letters
+            self._marked = reached
+            self._end = reached.end
             grown = True
         done = self._source_ended and not self._open
         if not (grown or done):
             return None
         return Mark(self._segment, self._end, counts, tuple(dead_letters), done)
+
+    def _beyond_marks(self, acked: _Acked) -> _Acked:
+        """Return what of the first open batch no mark has covered yet."""
+        if self._marked is None:
+            return acked
+        told = {id(letter) for letter in self._marked.dead_letters}
+        letters = tuple(letter for letter in acked.dead_letters if id(letter) not in told)
+        return _Acked(acked.counts - self._marked.counts, letters)
 
 
 def _settle(ticket: Ticket, report: WriteReport, encoded: EncodedBatch) -> _Acked:

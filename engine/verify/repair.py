@@ -84,8 +84,6 @@ def subset(encoded: EncodedBatch, chosen: Sequence[int]) -> EncodedBatch:
         rows=encoded.rows[at],
         rules=encoded.rules[at],
         emitted=len(at),
-        coalesced=0,
-        skipped=0,
         dead_letters=(),
     )
 
@@ -108,7 +106,5 @@ def deletes(desk: Desk, keys: Sequence[Item]) -> EncodedBatch:
         rows=np.zeros(count, np.uint32),
         rules=np.zeros(count, np.uint16),
         emitted=count,
-        coalesced=0,
-        skipped=0,
         dead_letters=(),
     )

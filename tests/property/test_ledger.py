@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engine.batch import Counts, Cursor
 from engine.state.ledger import Ledger
+from engine.state.prefix import Prefix
 from tests.support.states import a_batch, a_letter, items_of, written
 
 
@@ -19,6 +20,8 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.open_tickets = []
         self.acked = set()
         self.covered = 0
+        self.reached = {}
+        self.seen = (0, 0)
         self.marked = Counts()
         self.letters = []
         self.end = None
@@ -43,6 +46,16 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.acked.add(ticket.sequence)
         self.take(self.ledger.ack(ticket, written(batch.rows.num_rows, letters), encoded))
 
+    @precondition(lambda self: self.open_tickets)
+    @rule(which=st.integers(0, 1_000), more=st.integers(1, 3))
+    def reach(self, which, more):
+        ticket = self.open_tickets[which % len(self.open_tickets)]
+        rows = min(self.reached.get(ticket.sequence, 0) + more, ticket.rows - 1)
+        if rows > 0:
+            self.reached[ticket.sequence] = rows
+            end = Cursor((f"{ticket.sequence}.{rows}",))
+            self.take(self.ledger.reach(ticket, Prefix(rows, end, Counts(rows, rows, rows), ())))
+
     @precondition(lambda self: not self.source_ended)
     @rule()
     def source_ends(self):
@@ -54,15 +67,16 @@ class AnyInterleaving(RuleBasedStateMachine):
         """A step that is always possible: the invariants look on."""
 
     def take(self, mark):
-        before = self.covered
+        before, self.seen = self.seen, None
         while self.covered in self.acked:
             self.covered += 1
+        self.seen = self.covered, self.partly
         over = self.source_ended and self.covered == len(self.batches)
         if mark is None:
-            assert self.covered == before
+            assert self.seen == before
             assert not over
             return
-        assert self.covered > before or over
+        assert self.seen > before or over
         assert mark.done == over
         assert not self.done
         self.done = mark.done
@@ -70,11 +84,19 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.letters += mark.dead_letters
         self.end = mark.end
 
+    @property
+    def partly(self):
+        """The rows that are settled of the batch behind those that are acked."""
+        return self.reached.get(self.covered, 0) if self.covered < len(self.batches) else 0
+
     @invariant()
     def marks_hold_exactly_the_acked_prefix(self):
         prefix = self.batches[: self.covered]
-        assert self.end == (Cursor((str(self.covered - 1),)) if prefix else None)
-        assert self.marked.rows_read == sum(batch.rows.num_rows for batch in prefix)
+        if self.partly:
+            assert self.end == Cursor((f"{self.covered}.{self.partly}",))
+        else:
+            assert self.end == (Cursor((str(self.covered - 1),)) if prefix else None)
+        assert self.marked.rows_read == sum(batch.rows.num_rows for batch in prefix) + self.partly
         assert self.marked.balanced
         assert len(self.letters) == self.marked.items_dead_lettered
         order = [int(letter.source_key["id"].partition(".")[0]) for letter in self.letters]

@@ -52,7 +52,6 @@ def encoded(
         rows=np.arange(count, dtype=np.uint32),
         rules=np.zeros(count, dtype=np.uint16),
         emitted=count + skipped,
-        coalesced=0,
-        skipped=skipped,
         dead_letters=(),
+        skipped_rows=np.zeros(skipped, dtype=np.uint32),
     )

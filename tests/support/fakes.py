@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Segment, WriteReport
+from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Segment, WriteReport
 from engine.contracts import SourceTicket
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
@@ -83,12 +83,11 @@ def encode(
         key_hashes=np.array([keys(n) for n in good], np.uint64),
         partition_hashes=np.array([keys(n) for n in good], np.uint64),
         deletes=np.zeros(len(good), np.bool_),
-        rows=np.arange(len(good), dtype=np.uint32),
+        rows=np.array([row for row, n in enumerate(ids) if n not in bad], np.uint32),
         rules=np.zeros(len(good), np.uint16),
         emitted=len(ids),
-        coalesced=0,
-        skipped=0,
         dead_letters=letters,
+        letter_rows=np.array([row for row, n in enumerate(ids) if n in bad], np.uint32),
     )
 
 
@@ -119,6 +118,12 @@ class FakeTarget:
         finally:
             self.in_flight -= 1
         return WriteReport(len(encoded), 0, 0, ())
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        return None
+
+    def drain(self) -> None:
+        """What is begun is finished."""
 
     def limit(self, wcu_per_s: float | None) -> None:
         self.limits.append(wcu_per_s)

@@ -66,9 +66,11 @@ def items_of(batch: Batch, emitted: int, *, coalesced: int = 0, skipped: int = 0
         rows=np.zeros(0, dtype=np.uint32),
         rules=np.zeros(0, dtype=np.uint16),
         emitted=emitted,
-        coalesced=coalesced,
-        skipped=skipped,
         dead_letters=tuple(letters),
+        letter_rows=np.zeros(len(letters), dtype=np.uint32),
+        skipped_rows=np.zeros(skipped, dtype=np.uint32),
+        coalesced_rows=np.zeros(coalesced, dtype=np.uint32),
+        survivor_rows=np.zeros(coalesced, dtype=np.uint32),
     )
 
 

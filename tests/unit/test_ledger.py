@@ -5,6 +5,7 @@ import pytest
 from engine.batch import Counts, Cursor, WriteReport
 from engine.errors import PermanentError
 from engine.state.ledger import Ledger
+from engine.state.prefix import Prefix
 from tests.support.states import a_batch, a_letter, items_of, written
 
 
@@ -134,3 +135,36 @@ def test_batches_out_of_order_or_after_the_end_are_bugs():
     ledger.ended()
     with pytest.raises(AssertionError, match="after the end"):
         ledger.open(a_batch(0, "10"))
+
+
+def reached(rows, *letters):
+    counts = Counts(rows, rows, items_written=rows - len(letters), items_dead_lettered=len(letters))
+    return Prefix(rows, Cursor((str(rows),)), counts, letters)
+
+
+def test_the_first_rows_of_a_batch_are_marked_before_its_ack():
+    ledger = Ledger(0)
+    batch = a_batch(0, "30")
+    ticket, letters = ledger.open(batch), (a_letter("1"), a_letter("3"))
+    mark = ledger.reach(ticket, reached(1, letters[0]))
+    assert (mark.end, mark.dead_letters, mark.done) == (Cursor(("1",)), letters[:1], False)
+    assert mark.counts == Counts(1, 1, items_dead_lettered=1)
+    assert ledger.reach(ticket, reached(1, letters[0])) is None
+    mark = ledger.reach(ticket, reached(2, letters[0]))
+    assert (mark.end, mark.counts, mark.dead_letters) == (Cursor(("2",)), Counts(1, 1, items_written=1), ())
+    mark = ack(ledger, ticket, batch, refused=letters)
+    assert (mark.end, mark.dead_letters) == (Cursor(("30",)), letters[1:])
+    assert mark.counts == Counts(1, 1, items_dead_lettered=1)
+
+
+def test_the_first_rows_of_a_later_batch_wait_for_the_batch_before():
+    ledger = Ledger(0)
+    batches = [a_batch(0, "10"), a_batch(1, "20")]
+    tickets = [ledger.open(batch) for batch in batches]
+    assert ledger.first_open == 0
+    assert ledger.reach(tickets[1], reached(2)) is None
+    mark = ack(ledger, tickets[0], batches[0])
+    assert (mark.end, mark.counts.rows_read) == (Cursor(("2",)), 5)
+    assert ledger.first_open == 1
+    assert ack(ledger, tickets[1], batches[1]).counts == Counts(1, 1, items_written=1)
+    assert ledger.ended().done

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from connectors.dynamodb.encoding.keys import key_roles
-from connectors.dynamodb.encoding.order import one_of_each, spread
+from connectors.dynamodb.encoding.order import Indexes, left_out, one_of_each, spread
 from connectors.dynamodb.encoding.rule_items import (
     Flawed,
     Layout,
@@ -21,7 +21,7 @@ from connectors.dynamodb.encoding.rule_items import (
 )
 from connectors.dynamodb.encoding.values import ValueOptions, large_text
 from connectors.dynamodb.table_info import TableInfo
-from engine.batch import Batch, DeadLetter, EncodedBatch
+from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch
 from engine.contracts import RuleItems
 from engine.errors import PermanentError
 from engine.job.model import Options
@@ -106,11 +106,13 @@ def _assembled(
 ) -> EncodedBatch:
     emitted = sum(len(rule.frame) for rule, _ in texts)
     parts = [part for _, part in texts]
+    letter_rows = np.array([flawed.row for part in parts for flawed in part.flawed], np.uint32)
+    skipped_rows = np.concatenate([part.skipped for part in parts]) if parts else NO_ROWS
     rules = np.repeat(
         np.array([rule.rule for rule, _ in texts], np.uint16), [len(part.text) for part in parts]
     )
     if not len(rules):
-        return _empty(batch, emitted, sum(part.skipped for part in parts), letters)
+        return _empty(batch, emitted, letters, letter_rows, skipped_rows)
     text = pl.concat([part.text for part in parts])
     hashes = np.concatenate([part.key_hashes for part in parts])
     partition_hashes = np.concatenate([part.partition_hashes for part in parts])
@@ -126,6 +128,8 @@ def _assembled(
     )
     left = one_of_each(hashes, keys, mode)
     order = spread(partition_hashes) if left is None else left[spread(partition_hashes[left])]
+    gone, survivors = (NO_ROWS, NO_ROWS) if left is None else left_out(hashes, keys, left)
+    assert len(gone) == len(rules) - len(order), "a key is left out and none of its items stays"
     array = large_text(text.gather(pl.Series(order)))
     _, offsets, data = array.buffers()
     return EncodedBatch(
@@ -139,13 +143,17 @@ def _assembled(
         rows=rows[order],
         rules=rules[order],
         emitted=emitted,
-        coalesced=len(rules) - len(order),
-        skipped=sum(part.skipped for part in parts),
         dead_letters=letters,
+        letter_rows=letter_rows,
+        skipped_rows=skipped_rows,
+        coalesced_rows=gone,
+        survivor_rows=survivors,
     )
 
 
-def _empty(batch: Batch, emitted: int, skipped: int, letters: tuple[DeadLetter, ...]) -> EncodedBatch:
+def _empty(
+    batch: Batch, emitted: int, letters: tuple[DeadLetter, ...], letter_rows: Indexes, skipped_rows: Indexes
+) -> EncodedBatch:
     hashes = np.empty(0, np.uint64)
     return EncodedBatch(
         batch=batch,
@@ -155,10 +163,10 @@ def _empty(batch: Batch, emitted: int, skipped: int, letters: tuple[DeadLetter, 
         key_hashes=hashes,
         partition_hashes=hashes,
         deletes=np.empty(0, np.bool_),
-        rows=np.empty(0, np.uint32),
+        rows=NO_ROWS,
         rules=np.empty(0, np.uint16),
         emitted=emitted,
-        coalesced=0,
-        skipped=skipped,
         dead_letters=letters,
+        letter_rows=letter_rows,
+        skipped_rows=skipped_rows,
     )

@@ -50,6 +50,21 @@ def one_of_each(hashes: Hashes, keys: pl.DataFrame, mode: Mode) -> Indexes | Non
     return np.flatnonzero(keep).astype(np.uint32)
 
 
+def left_out(hashes: Hashes, keys: pl.DataFrame, left: Indexes) -> tuple[Indexes, Indexes]:
+    """Return the source rows of the items that coalesced, and the row of the item left for each.
+
+    Shape: as one_of_each, `left` what it returned.
+    """
+    stays = np.zeros(len(hashes), np.bool_)
+    stays[left] = True
+    repeated = keys.select("partition", "sort", "row", stays=pl.Series(stays)).filter(
+        pl.Series(hashes).is_duplicated()
+    )
+    stay = repeated.filter("stays").select("partition", "sort", survivor="row")
+    gone = repeated.filter(~pl.col("stays")).join(stay, on=["partition", "sort"], how="inner")
+    return gone["row"].to_numpy(), gone["survivor"].to_numpy()
+
+
 def _highest_of_each(repeated: pl.DataFrame) -> list[int]:
     """Return of each key the item that no later one would replace. One by one: each is a request anyway."""
     held: dict[tuple[str, str], tuple[Any, int]] = {}

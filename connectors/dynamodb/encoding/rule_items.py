@@ -28,6 +28,7 @@ from connectors.dynamodb.limits import (
     NESTING_LEVELS_MAX,
     STATEMENT_LENGTH_MAX,
 )
+from engine.batch import NO_ROWS
 from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
 from engine.job.target import Mode
@@ -69,7 +70,8 @@ class RulePlan:
 class RuleTexts:
     """The wire texts of one rule's good items with what goes with each, and what became of the others.
 
-    Shape: `version` is what `newer` compares, as wire text; the empty text in other modes.
+    Shape: `version` is what `newer` compares, as wire text; the empty text in other modes. `skipped` the
+    source rows of items that the mode leaves out.
     """
 
     text: pl.Series
@@ -81,7 +83,7 @@ class RuleTexts:
     wcu: npt.NDArray[np.int32]
     deletes: npt.NDArray[np.bool_]
     rows: npt.NDArray[np.uint32]
-    skipped: int
+    skipped: npt.NDArray[np.uint32]
     flawed: tuple["Flawed", ...]
 
 
@@ -133,10 +135,10 @@ def _check_version(layout: Layout, rule: int, attributes: Sequence[Attribute]) -
 def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
     """Turn the items of one rule into wire texts."""
     layout, frame = plan.layout, items.frame
-    skipped = 0
+    skipped = NO_ROWS
     if layout.mode == "insert" and frame[DELETE].any():
+        skipped = frame.filter(pl.col(DELETE))[ROW].to_numpy()
         frame = frame.filter(~pl.col(DELETE))
-        skipped = len(items.frame) - len(frame)
     ordered = plan.ordered
     values = [
         wire_values(frame[str(column)], attribute.kind, layout.options)

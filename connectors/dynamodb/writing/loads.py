@@ -1,6 +1,6 @@
 """The items of encoded batches on their way: which of them go together, and how each ended. Pure.
 
-Invariant: an item is settled once; `unsettled` is 0 when the whole batch is.
+Invariant: an item is settled once; `unsettled` is 0 when the whole batch is. Once begun it keeps its index.
 """
 
 from collections import deque
@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.batch import DeadLetter, EncodedBatch
+from connectors.dynamodb.writing.grouping import begun_first, in_groups
+from engine.batch import DELETED, REFUSED, SKIPPED, WRITTEN, DeadLetter, EncodedBatch, Fates
 from engine.throttle.pace import Pace
 
 NEVER = float("inf")
@@ -19,11 +20,20 @@ LANE_ITEMS = 25
 """How many items of a hot key gather before they go, so that they don't go one by one."""
 
 
+SHRINK, GROW = 0.5, 4.0
+"""The share of their size that groups should have before what isn't begun is grouped anew, which takes a few
+milliseconds for a large batch."""
+
+
 class Load:
-    """One encoded batch on its way, and the tally of its items."""
+    """One encoded batch on its way, and the tally of its items. `stop`: no item from there on is begun."""
 
     __slots__ = (
         "_deletes",
+        "_fates",
+        "_group_rows",
+        "_letter_rows",
+        "_rows",
         "abandoned",
         "dead_letters",
         "deleted",
@@ -32,24 +42,64 @@ class Load:
         "next",
         "offsets",
         "skipped",
+        "stop",
         "units",
         "unsettled",
         "written",
     )
 
     def __init__(self, encoded: EncodedBatch) -> None:
-        self.encoded = encoded
-        self.items = self.unsettled = len(encoded)
-        self.offsets: list[int] = encoded.offsets.tolist()
-        self.units: list[int] = [0, *np.cumsum(encoded.wcu, dtype=np.int64).tolist()]
-        """Write units of all items before an index."""
-        self._deletes: list[int] | None = None
-        if encoded.deletes.any():
-            self._deletes = [0, *np.cumsum(encoded.deletes, dtype=np.int64).tolist()]
+        self.items = self.unsettled = self.stop = len(encoded)
         self.next = 0
         self.written = self.deleted = self.skipped = 0
         self.dead_letters: list[DeadLetter] = []
         self.abandoned = False
+        self._letter_rows: list[int] = []
+        self._fates = bytearray(self.items)
+        self._rows = self._group_rows = float(max(1, encoded.batch.rows.num_rows))
+        self._take(encoded)
+
+    def _take(self, encoded: EncodedBatch) -> None:
+        """Take the items in a certain order."""
+        self.encoded = encoded
+        self.offsets: list[int] = []
+        self.units: list[int] = []
+        """Write units of all items before an index."""
+        # Only now, so that the lists of another order have made room.
+        self.offsets = encoded.offsets.tolist()
+        self.units = [0, *np.cumsum(encoded.wcu, dtype=np.int64).tolist()]
+        self._deletes: list[int] | None = None
+        if encoded.deletes.any():
+            self._deletes = [0, *np.cumsum(encoded.deletes, dtype=np.int64).tolist()]
+
+    def group(self, items: float) -> None:
+        """Put what isn't begun in the order of its rows, in groups of about so many items."""
+        wanted = min(max(1.0, items * self._rows / self.items), self._rows)
+        if self.next >= self.stop or self._group_rows * SHRINK <= wanted <= self._group_rows * GROW:
+            return
+        self._group_rows = wanted
+        self._take(in_groups(self.encoded, self.next, int(wanted)))
+
+    def finish_rows(self) -> None:
+        """Begin no item any more but those of rows up to the last one that is begun."""
+        encoded, left = begun_first(self.encoded, self.next)
+        self._take(encoded)
+        self.stop = self.next + left
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is in flight, waits to be sent again, or is still to be begun."""
+        return self.next >= self.stop and self.items - self.unsettled == self.next
+
+    def fates(self) -> Fates:
+        """Return how the items stand."""
+        fates = np.frombuffer(bytes(self._fates), np.uint8)
+        fates = np.where(self.encoded.deletes & (fates == WRITTEN), np.uint8(DELETED), fates)
+        return Fates(self.encoded.rows, fates, tuple(zip(self._letter_rows, self.dead_letters, strict=True)))
+
+    def row(self, index: int) -> int:
+        """Return an item's source row."""
+        return int(self.encoded.rows[index])
 
     def partitions(self, start: int, stop: int) -> list[int]:
         """Return the partition key hashes of some items."""
@@ -62,17 +112,21 @@ class Load:
         self.deleted += deleted
         self.written += stop - start - deleted
         self.unsettled -= stop - start
+        self._fates[start:stop] = bytes((WRITTEN,)) * (stop - start)
         return deleted
 
-    def skip(self) -> None:
+    def skip(self, index: int) -> None:
         """Settle an item that rightly wasn't written."""
         self.skipped += 1
         self.unsettled -= 1
+        self._fates[index] = SKIPPED
 
-    def bury(self, letter: DeadLetter) -> None:
+    def bury(self, index: int, letter: DeadLetter) -> None:
         """Settle an item that can't be written."""
         self.dead_letters.append(letter)
         self.unsettled -= 1
+        self._fates[index] = REFUSED
+        self._letter_rows.append(self.row(index))
 
 
 class Run(NamedTuple):
@@ -128,13 +182,17 @@ class Share(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Lot:
-    """The items of one request; `exact` when it must stay as it is, `asked` what it asks about capacity."""
+    """The items of one request.
+
+    `exact`: it must stay as it is; `asked`: what it asks about capacity; `again`: some were sent before.
+    """
 
     runs: list[Run]
     items: int
     units: int
     shares: tuple[Share, ...] = ()
     exact: bool = False
+    again: bool = False
     asked: int = 0
 
     def __iter__(self) -> Iterator[Run]:
@@ -151,4 +209,5 @@ class Lot:
 
 
 def _exact(items: list[Run]) -> Lot:
-    return Lot(items, len(items), sum(item.units for item in items), exact=True)
+    again = any(item.attempts for item in items)
+    return Lot(items, len(items), sum(item.units for item in items), exact=True, again=again)

@@ -1,7 +1,8 @@
 """Which items go into the next request. Pure: every call is told the time.
 
-Fresh items go in the order of their batch; leftovers of several batches are packed together and filled up
-with fresh ones. The items of a hot partition key wait in a lane of their own, with its own pace, and ride
+Fresh items go in the order of their batch, which is that of its rows wherever a batch takes longer than a
+moment (see stride.py); leftovers of several batches are packed together, the earliest rows first, and filled
+up with fresh ones. The items of a hot partition key wait in a lane of their own, with its own pace, and ride
 along as that allows.
 
 Invariant: every item of a load is in exactly one place: fresh, waiting to be sent again, in a lane, in a lot
@@ -16,6 +17,7 @@ from math import ceil
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
 from connectors.dynamodb.writing.loads import NEVER, Lane, Load, Lot, Run, Share
+from connectors.dynamodb.writing.stride import ITEMS_START, STRIDE_S
 from engine.throttle.pace import Pace
 
 LANES_MAX = 64
@@ -42,19 +44,27 @@ class Queue:
         self._items_max = items_max
         self._bytes_max = bytes_max
         self._exact: deque[Lot] = deque()
-        self._again: deque[Run] = deque()
+        self._again: list[tuple[int, int, int, Run]] = []
+        """Ripe, as a heap: the earliest batch and row first, for what others' acks wait for."""
         self._later: list[tuple[float, int, Run]] = []
         self._numbers = 0
         self._fresh: dict[int, deque[Load]] = {}
         self._turns: deque[int] = deque()
         self.lanes: dict[int, Lane] = {}
+        self._stride_items = float(ITEMS_START)
+        self._units_per_s = NEVER
+        self._draining = False
 
     def add(self, load: Load) -> None:
         """Take in a batch."""
+        if self._draining:
+            load.finish_rows()
+            return
         segment = load.encoded.batch.segment
         if segment not in self._fresh:
             self._fresh[segment] = deque()
             self._turns.append(segment)
+            self._group(load)
         self._fresh[segment].append(load)
 
     def again(self, runs: Iterable[Run], at: float) -> None:
@@ -63,6 +73,19 @@ class Queue:
         for run in runs:
             self._numbers += 1
             heapq.heappush(self._later, (at, self._numbers, run))
+
+    def stride(self, items: float, units_per_s: float) -> None:
+        """Begin about so many items together, and at most STRIDE_S of work at this rate; see stride.py."""
+        self._stride_items, self._units_per_s = items, units_per_s
+        for loads in self._fresh.values():
+            self._group(loads[0])
+
+    def drain(self) -> None:
+        """Begin no row any more."""
+        self._draining = True
+        for loads in self._fresh.values():
+            for load in loads:
+                load.finish_rows()
 
     def exactly(self, lots: Iterable[Lot]) -> None:
         """Send these next, each as it is."""
@@ -93,13 +116,13 @@ class Queue:
         if self._exact:
             return self._exact.popleft()
         while self._later and self._later[0][0] <= now:
-            self._again.append(heapq.heappop(self._later)[2])
+            self._ripen(heapq.heappop(self._later)[2])
         if self._again or self.lanes:
             return self._pack(now, units_max)
         load = self._next_load()
         if load is None:
             return None
-        stop = self._fit(load, load.next, load.items, self._items_max, self._bytes_max, units_max)
+        stop = self._fit(load, load.next, load.stop, self._items_max, self._bytes_max, units_max)
         run = Run(load, load.next, max(stop, load.next + 1))
         load.next = run.stop
         self._turns.rotate(-1)
@@ -111,7 +134,7 @@ class Queue:
         shares = self._ride_along(packing, now)
         clashing: list[Run] = []
         while self._again and packing.room:
-            run = self._again.popleft()
+            run = heapq.heappop(self._again)[3]
             if run.load.abandoned:
                 continue
             if (lane := self._lane_of(run)) is not None:
@@ -119,9 +142,10 @@ class Queue:
             elif packing.clashes(run):
                 clashing.append(run)
             elif (rest := packing.add(run)) is not None:
-                self._again.appendleft(rest)
+                self._ripen(rest)
                 break
-        self._again.extendleft(reversed(clashing))
+        for run in clashing:
+            self._ripen(run)
         while packing.room and (load := self._next_load()) is not None:
             run = Run(load, load.next, self._cool_until(load))
             if run.start == run.stop:
@@ -136,7 +160,8 @@ class Queue:
             self._turns.rotate(-1)
         if not packing.runs:
             return None
-        return Lot(packing.runs, packing.items, packing.units, tuple(shares))
+        again = any(run.attempts for run in packing.runs)
+        return Lot(packing.runs, packing.items, packing.units, tuple(shares), again=again)
 
     def _ride_along(self, packing: "_Packing", now: float) -> list[Share]:
         """Take of every lane what its pace allows."""
@@ -167,7 +192,7 @@ class Queue:
 
     def _cool_until(self, load: Load) -> int:
         """Return the end of the fresh items from `load.next` on that may go into one lot and aren't hot."""
-        stop = min(load.next + self._items_max, load.items)
+        stop = min(load.next + self._items_max, load.stop)
         if self.lanes:
             for index, partition in enumerate(load.partitions(load.next, stop), load.next):
                 if partition in self.lanes:
@@ -176,7 +201,7 @@ class Queue:
 
     def _divert(self, load: Load) -> None:
         """Move the hot items that are next into their lanes, up to a request's worth."""
-        stop = min(load.next + self._items_max, load.items)
+        stop = min(load.next + self._items_max, load.stop)
         for partition in load.partitions(load.next, stop):
             lane = self.lanes.get(partition)
             if lane is None:
@@ -193,13 +218,27 @@ class Queue:
         while self._turns:
             segment = self._turns[0]
             loads = self._fresh[segment]
-            if loads[0].next < loads[0].items and not loads[0].abandoned:
+            if loads[0].next < loads[0].stop and not loads[0].abandoned:
                 return loads[0]
             loads.popleft()
+            if loads:
+                self._group(loads[0])
             if not loads:
                 del self._fresh[segment]
                 self._turns.popleft()
         return None
+
+    def _group(self, load: Load) -> None:
+        """Have a load begin no more items together than its segment's share of the stride."""
+        if not self._draining:
+            in_pace = self._units_per_s * STRIDE_S * load.items / load.units[-1]
+            load.group(min(self._stride_items, in_pace) / len(self._turns))
+
+    def _ripen(self, run: Run) -> None:
+        """Have a run wait for the next lot."""
+        self._numbers += 1
+        place = (run.load.encoded.batch.sequence, run.load.row(run.start), self._numbers, run)
+        heapq.heappush(self._again, place)
 
     @staticmethod
     def _fit(load: Load, start: int, stop: int, items: int, nbytes: int, units: float) -> int:

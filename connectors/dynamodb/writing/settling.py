@@ -25,7 +25,7 @@ from engine.throttle.gate import Gate
 from engine.throttle.pace import Pace
 from engine.throttle.pauses import jittered
 
-THROTTLE_BASE_S, THROTTLE_CAP_S = 0.02, 2.0
+THROTTLE_BASE_S, THROTTLE_CAP_S = 0.02, 0.5
 """Pauses of rejected items. Short, because the pace is what spares the table."""
 
 FAILURE_BASE_S, FAILURE_CAP_S = 0.05, 5.0
@@ -175,7 +175,7 @@ class Settling:
                 case Fate.SKIPPED:
                     # After a lost answer this may be our own write. To tell would cost a read: it counts as
                     # skipped, and what is in the table is right either way.
-                    item.load.skip()
+                    item.load.skip(item.start)
                     self._meter.items_skipped += 1
                     self._conclude(item.load)
                 case Refusal(detail):
@@ -308,7 +308,7 @@ class Settling:
                 f"an item of rule {letter.rule} is refused by table {self.terms.table} ({detail}): "
                 "mend the rule, or set options.on_invalid to dead_letter"
             )
-        item.load.bury(letter)
+        item.load.bury(index, letter)
         self._conclude(item.load)
 
     def _conclude(self, load: Load) -> None:

@@ -1,7 +1,7 @@
 """Sends encoded batches: one request after another as pace and gate allow, until every item is settled.
 
-Invariant: `write` returns only when each of its items is settled, exactly once; after an error that concerns
-everybody nothing more is sent.
+Invariant: `write` returns only when each of its items is settled, exactly once, or, after a drain, none is in
+flight; after an error that concerns everybody nothing more is sent.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from connectors.dynamodb.writing.flight import Flight
 from connectors.dynamodb.writing.loads import NEVER, Load, Lot
 from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.settling import Settling, Terms
-from engine.batch import EncodedBatch, WriteReport
+from connectors.dynamodb.writing.stride import Stride
+from engine.batch import EncodedBatch, Fates, WriteReport
 from engine.errors import PermanentError
 from engine.meter import Meter
 from engine.tenure import LeaseOver, Tenure
@@ -61,6 +62,7 @@ class Writer:
         self._outage = Outage(terms.table, terms.give_up_after_s, notice, random)
         self._settling = Settling(terms, self._outage, meter, random, self._loop.time())
         self._queue, self._pace, self._gate = self._settling.queue, self._settling.pace, self._settling.gate
+        self._stride = Stride(self._loop.time())
         self._waiting: dict[Load, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flight = Flight()
@@ -71,9 +73,10 @@ class Writer:
         self._renewals = self._vain_renewals = 0
         self._error: Exception | None = None
         self._closed = False
+        self._draining = False
 
-    async def write(self, encoded: EncodedBatch) -> WriteReport:
-        """Write all items; return once each is settled.
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
+        """Write all items; return once each is settled, or, after a drain, nothing of them is in flight.
 
         Raises: PermanentError, RetriesExhausted.
         """
@@ -83,19 +86,40 @@ class Writer:
         load = Load(encoded)
         self._meter.items_skipped += encoded.skipped
         if load.unsettled:
+            if not self._waiting:
+                self._rested(self._loop.time())
             settled = self._waiting[load] = self._loop.create_future()
             self._queue.add(load)
             self._pump()
+            if self._draining:
+                self._tell_rested()
             try:
                 await settled
             finally:
                 load.abandoned = True
                 self._waiting.pop(load, None)
+        if load.unsettled:
+            return load.fates()
         return WriteReport(load.written, load.deleted, load.skipped, tuple(load.dead_letters))
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        """Return how the items of a batch stand that is being written."""
+        for load in self._waiting:
+            if load.encoded.batch is encoded.batch:
+                return load.fates()
+        return None
+
+    def drain(self) -> None:
+        """Begin no row any more; every write ends once what is begun of its batch is settled."""
+        self._draining = True
+        self._queue.drain()
+        self._pump()
+        self._tell_rested()
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Never spend more write units per second than this; None: no cap."""
         self._pace.cap(wcu_per_s, self._loop.time())
+        self._fit()
         self._pump()
 
     async def close(self) -> None:
@@ -118,6 +142,8 @@ class Writer:
             return
         now = self._loop.time()
         wake_at = NEVER
+        if now >= self._stride.due:
+            self._look_at_speed(now)
         while True:
             limit = 1 if self._outage.away else self._gate.limit
             if len(self._tasks) >= limit and (self._flight.full(limit) or len(self._tasks) >= FLIGHT_MAX):
@@ -136,8 +162,8 @@ class Writer:
                 wake_at = now + wait_s
                 break
             self._start(lot, self._pace.take(lot.units, now))
-        self._meter.rate_limit = self._pace.rate
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         if wake_at != NEVER:
             self._timer = self._loop.call_at(wake_at, self._pump)
 
@@ -151,7 +177,7 @@ class Writer:
 
     def _start(self, lot: Lot, epoch: int) -> None:
         self._meter.requests_in_flight += 1
-        if any(run.attempts for run in lot.runs):
+        if lot.again:
             self._meter.retries += 1
         task = self._loop.create_task(self._send(lot, epoch, self._renewals))
         self._tasks.add(task)
@@ -164,6 +190,8 @@ class Writer:
         self._meter.requests_in_flight -= 1
         self._tell_finished()
         self._pump()
+        if self._draining:
+            self._tell_rested()
 
     async def _send(self, lot: Lot, epoch: int, renewals: int) -> None:
         try:
@@ -198,6 +226,32 @@ class Writer:
             if settled is not None and not settled.done():
                 settled.set_result(None)
         self._settling.finished.clear()
+
+    def _rested(self, now: float) -> None:
+        """Take note that nothing was there to be sent."""
+        self._stride.rested(self._settled, now)
+        self._fit()
+
+    def _look_at_speed(self, now: float) -> None:
+        """Take note of how fast items are settled."""
+        self._stride.observe(self._settled, now)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Fit what is begun together to the speed."""
+        self._meter.rate_limit = self._pace.rate
+        self._queue.stride(self._stride.items, self._pace.rate)
+
+    def _tell_rested(self) -> None:
+        """After a drain, tell whose batches nothing is in flight of any more."""
+        for load, settled in self._waiting.items():
+            if load.at_rest and not settled.done():
+                settled.set_result(None)
+
+    @property
+    def _settled(self) -> int:
+        """Items that the target has taken up to now."""
+        return self._meter.items_written + self._meter.items_deleted + self._meter.items_skipped
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

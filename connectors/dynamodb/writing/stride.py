@@ -1,0 +1,40 @@
+"""How much of a batch is begun before its first rows are settled: STRIDE_S of work at the speed seen. Pure.
+
+Invariant: a batch that is larger than that is sent in groups of its rows, one after the other; within a group
+the items stay spread over partition keys.
+"""
+
+STRIDE_S = 0.25
+"""How much work one group is: what is acked out of order inside it is lost with a kill."""
+
+ITEMS_START = 100
+"""The group while nothing is known about the target yet, in items."""
+
+SAMPLE_S = 0.25
+"""How long the speed is measured before it is believed."""
+
+
+class Stride:
+    """The speed at which items are settled, and the group that follows from it.
+
+    A slower speed is believed at once, a faster one by half.
+    """
+
+    __slots__ = ("_settled", "_since", "due", "items")
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self._settled = 0
+        self.due = now + SAMPLE_S
+        """When to observe next."""
+        self.items: float = ITEMS_START
+
+    def observe(self, settled: int, now: float) -> None:
+        """Take in how many items have been settled up to now, in all."""
+        items = (settled - self._settled) / max(now - self._since, SAMPLE_S) * STRIDE_S
+        self.items = items if items < self.items else (self.items + items) / 2
+        self.rested(settled, now)
+
+    def rested(self, settled: int, now: float) -> None:
+        """Start measuring anew: nothing was there to be sent, which says nothing about the target."""
+        self._since, self._settled, self.due = now, settled, now + SAMPLE_S
