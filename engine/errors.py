@@ -21,6 +21,10 @@ class PermanentError(BackfillError):
     """The outside world refused, and trying again won't help; the run is resumable once that is mended."""
 
 
+class TargetUnfit(PermanentError):
+    """The target isn't what the job can be written to: no worker may go on with it."""
+
+
 class TransientError(BackfillError):
     """The outside world failed in a way that may pass: the caller may try again."""
 

@@ -22,7 +22,7 @@ from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.table_info import WRITABLE, TableInfo, table_info
 from connectors.dynamodb.writing.answers import EXPIRIES, code_of
 from engine.contracts import Look
-from engine.errors import PermanentError
+from engine.errors import TargetUnfit
 from engine.job.model import DynamoDBTarget
 
 OPERATION = "DescribeTable"
@@ -48,7 +48,7 @@ class Lookout:
     def judge(self, answer: Answer) -> str | None:
         """Return None when the table is the same, else why that can't be told.
 
-        Raises: PermanentError when it is another one, or doesn't take writes any more; TableGone.
+        Raises: TargetUnfit when it is another one, or doesn't take writes any more; TableGone.
         """
         try:
             said = orjson.loads(answer.body)
@@ -64,14 +64,14 @@ class Lookout:
         except (ValueError, KeyError, TypeError, AttributeError):
             return f"HTTP {answer.status} without a readable answer"
         if (difference := moved(self._table, now)) is not None:
-            raise PermanentError(
+            raise TargetUnfit(
                 f"table {self._name} {difference}: put the one back that the run began with and run again, or"
                 " load everything into this one with --fresh"
             )
         return None
 
 
-class TableGone(PermanentError):
+class TableGone(TargetUnfit):
     """There is no such table, as far as one answer tells."""
 
 

@@ -102,6 +102,7 @@ async def open_target(
         source_key=schema.key,
         give_up_after_s=section.give_up_after_s,
         fail_on_refusal=job.options.on_invalid == "fail",
+        stop_after_refusals=section.stop_after_refusals,
         wcu_start=NEVER if session.endpoint.loopback else _capacity(table),
     )
     writer = Writer(transport, terms, meter, session.refresh, notice, random or SystemRandom(), tenure)

@@ -157,6 +157,8 @@ class DynamoDBTarget(Section):
     """The most write units per second, over all workers; by default the load adapts to throttling."""
     give_up_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
     """Seconds for which an unreachable target is waited for before the run stops, resumable."""
+    stop_after_refusals: PositiveInt | None = 1_000
+    """So many items refused by the target with none written between them end the run; null for never."""
     create: Create | None = None
     """How `backfill table create` makes the table."""
 

@@ -90,6 +90,9 @@ async def redrive(
 
 async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], None]) -> RedriveReport:
     report = RedriveReport(job.name)
+    # Letters that are refused again are no surprise, and good ones may lie behind a thousand of them.
+    target = job.target.model_copy(update={"stop_after_refusals": None})
+    job = job.model_copy(update={"target": target})
 
     def note(text: str) -> None:
         report.notices.append(text)

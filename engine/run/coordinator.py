@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.batch import Counts, Effort, Mark
 from engine.contracts import CheckpointStore, Look, RunState
-from engine.errors import PermanentError
+from engine.errors import PermanentError, TargetUnfit
 from engine.events import Event, Notice, Observer, SegmentTally, Tick
 from engine.meter import MeterTotals
 from engine.run.lease_watch import LeaseWatch
@@ -33,11 +33,13 @@ from engine.run.link import (
     RunnerEnd,
     Ticked,
     ToWorker,
+    Until,
     Want,
 )
 from engine.run.pipeline import SETTLE_S
 from engine.run.target_watch import TargetWatch
 from engine.run.worker import Usage, describe
+from engine.tenure import NEVER
 
 CHECKPOINT_S = 1.0
 """How long marks may wait for their transaction: a second of work is what a crash costs at most."""
@@ -220,6 +222,10 @@ class Coordinator:
         if self._fault is None:
             self._fault = finished
         self.stop()
+        if isinstance(finished.error, TargetUnfit):  # not even what is in flight would be worth anything
+            for peer in self._peers:
+                if not peer.finished:
+                    peer.link.send(Until(-NEVER, str(finished.error)))
 
     async def _checkpoints(self) -> None:
         while not self._over:

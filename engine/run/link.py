@@ -44,7 +44,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Runner → worker: the lease lasts until then, or is lost for this reason. Units: as in Tenure."""
+    """Runner → worker: send until then, or for this reason never again. Units: as in Tenure."""
 
     end_s: float
     lost: str | None = None

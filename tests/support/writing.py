@@ -13,13 +13,27 @@ from tests.support.virtual_time import run_virtual
 
 class Scene:
     def __init__(
-        self, table, mode: str = "put", give_up_after_s: float = 600.0, fail_on_refusal: bool = False
+        self,
+        table,
+        mode: str = "put",
+        give_up_after_s: float = 600.0,
+        fail_on_refusal: bool = False,
+        stop_after_refusals: int | None = None,
     ):
         self.table = table
         self.meter = Meter()
         self.notices: list[str] = []
         self.renewals = 0
-        terms = Terms(mode, "t", ("PK", "SK"), ("Order",), ("id",), give_up_after_s, fail_on_refusal)
+        terms = Terms(
+            mode,
+            "t",
+            ("PK", "SK"),
+            ("Order",),
+            ("id",),
+            give_up_after_s,
+            fail_on_refusal,
+            stop_after_refusals=stop_after_refusals,
+        )
         self.writer = Writer(table, terms, self.meter, self.renew, self.notices.append, Random(1))
 
     async def renew(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
 from engine.contracts import Look, RunState, SegmentState
-from engine.errors import PermanentError
+from engine.errors import PermanentError, TargetUnfit
 from engine.events import Event, Notice, Tick
 from engine.run.coordinator import Coordinator, lag_s
 from engine.run.link import Want, queue_link
@@ -259,7 +259,7 @@ def looks(*answers: str | Exception | None) -> Look:
 
 async def test_what_was_acked_before_another_target_was_found_does_not_count() -> None:
     store = RememberingStore()
-    moved = PermanentError("table t was replaced")
+    moved = TargetUnfit("table t was replaced")
     workers = [(FakeSource({0: [[1], [2]]}), FakeTarget())]
     coordinator, _ = await carry(run_state([0]), workers, store, look=looks(moved))
     assert not coordinator.complete
@@ -299,3 +299,31 @@ async def test_a_run_whose_target_can_not_be_looked_at_is_not_called_complete(sa
     assert coordinator.fault is not None
     assert said in str(coordinator.fault.error)
     assert coordinator.counts.items_written == 2, "it is written and kept, and only has to be looked at"
+
+
+async def test_no_worker_goes_on_with_a_target_that_another_one_has_found_unfit() -> None:
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    failed.set_exception(TargetUnfit("table t refuses everything"))
+    held = asyncio.Event()
+    ours, theirs, lines = [], [], []
+    for during in (lambda _: failed, lambda _: asyncio.ensure_future(held.wait())):
+        runner_end, worker_end = queue_link()
+        ours.append(runner_end)
+        theirs.append(worker_end)
+        lines.append(line(FakeSource(BATCHES), FakeTarget(during=during)))  # type: ignore[arg-type]
+    store = RememberingStore()
+    coordinator = Coordinator(store, run_state(range(2)), [], max_wcu=None, own_usage=lambda: Usage(0.0, 0))  # type: ignore[arg-type]
+    working = [
+        asyncio.create_task(work(each, end, 1, lambda: Usage(0.0, 0)))
+        for each, end in zip(lines, theirs, strict=True)
+    ]
+    running = asyncio.create_task(coordinator.run(ours))
+    while lines[1].tenure.lost is None:
+        await asyncio.sleep(0.01)
+    assert lines[1].tenure.lost == "table t refuses everything"
+    held.set()
+    await running
+    await asyncio.gather(*working)
+    assert "refuses everything" in str(coordinator.fault.error)  # type: ignore[union-attr]
+    for made in lines:
+        made.threads.shutdown()

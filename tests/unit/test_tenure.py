@@ -67,6 +67,14 @@ def test_a_request_that_would_start_behind_the_end_never_leaves(run: Run, length
 
 
 def writer_under(tenure: Tenure, scene: Scene) -> Writer:
+    """A writer whose transport proves the lease at each send, as the real one does."""
+    send = scene.table.send
+
+    async def prove_and_send(operation, parts):
+        tenure.prove()
+        return await send(operation, parts)
+
+    scene.table.send = prove_and_send
     scene.writer._tenure = tenure
     return scene.writer
 

@@ -207,6 +207,11 @@ class Lot:
         middle = len(items) // 2
         return _exact(items[:middle]), _exact(items[middle:])
 
+    def one_and_rest(self, index: int) -> "tuple[Lot, Lot]":
+        """Take one item out, each part to be sent as it is."""
+        items = list(self)
+        return _exact([items.pop(index)]), _exact(items)
+
 
 def _exact(items: list[Run]) -> Lot:
     again = any(item.attempts for item in items)

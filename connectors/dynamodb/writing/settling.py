@@ -16,6 +16,7 @@ from connectors.dynamodb.writing.loads import NEVER, Load, Lot, Run
 from connectors.dynamodb.writing.locality import WINDOW_S, Locality
 from connectors.dynamodb.writing.lots import Queue
 from connectors.dynamodb.writing.outage import Outage
+from connectors.dynamodb.writing.refusals import Refusals
 from connectors.dynamodb.writing.requests import Envelope
 from engine.batch import DeadLetter
 from engine.errors import PermanentError, RetriesExhausted
@@ -53,6 +54,8 @@ class Terms:
     """The source columns that name a row in a dead letter."""
     give_up_after_s: float
     fail_on_refusal: bool = False
+    stop_after_refusals: int | None = None
+    """So many items refused with none written between them end it all."""
     wcu_start: float = NEVER
 
 
@@ -66,6 +69,7 @@ class Settling:
         self.pace = Pace(now, terms.wcu_start)
         self.gate = Gate(now)
         self.outage = outage
+        self._refusals = Refusals(terms.table, terms.stop_after_refusals, random)
         self._heat = Heat(now)
         self._locality = Locality(now)
         self._local = False
@@ -90,6 +94,8 @@ class Settling:
                 self._account(lot, epoch, consumed, (), "unknown", now)
                 for run in lot.runs:
                     self._applied(run)
+                if self._refusals.requests:
+                    self._succeeded()
             case answers.Each(fates, consumed):
                 throttled = Fate.THROTTLED in fates
                 self._answered("partial" if throttled or Fate.FAILED in fates else "ok", answer, now)
@@ -107,10 +113,7 @@ class Settling:
             case answers.Refused(detail):
                 self._answered("refused", answer, now)
                 self._account(lot, epoch, Consumed({}, 0.0), (), "unknown", now)
-                if lot.items == 1:
-                    self._bury(lot.runs[0], detail)
-                else:
-                    self.queue.exactly(lot.halves())
+                self._refused(lot, detail)
             case answers.Unavailable(detail):
                 self._meter.answered("error", answer.seconds)
                 self.failed(lot, detail, now)
@@ -168,6 +171,8 @@ class Settling:
                 self._meter.items_unprocessed += len(rejected)
             self._park(items, rejected, cause, now)
         self._account(lot, epoch, consumed, rejected, cause, now)
+        if self._refusals.requests and (Fate.APPLIED in fates or Fate.SKIPPED in fates):
+            self._succeeded()
         for item, fate in zip(items, fates, strict=True):
             match fate:
                 case Fate.APPLIED:
@@ -179,7 +184,7 @@ class Settling:
                     self._meter.items_skipped += 1
                     self._conclude(item.load)
                 case Refusal(detail):
-                    self._bury(item, detail)
+                    self._refused(Lot([item], 1, item.units, exact=True), detail)
         self._send_again(rejected, now)
         self._send_failed_again(
             [item for item, fate in zip(items, fates, strict=True) if fate is Fate.FAILED], now
@@ -291,6 +296,28 @@ class Settling:
         self._meter.items_deleted += deleted
         self._meter.items_written += run.stop - run.start - deleted
         self._conclude(run.load)
+
+    def _refused(self, lot: Lot, detail: str) -> None:
+        if self.terms.fail_on_refusal and lot.items == 1:
+            self._bury(lot.runs[0], detail)
+        self.queue.exactly(self._refusals.refused(lot, detail))
+
+    def _succeeded(self) -> None:
+        """Take in that something was written: what was refused meanwhile has itself to blame."""
+        self._let_go(self._refusals.succeeded())
+
+    def idle(self) -> bool:
+        """Let go of what waits for a success, as nothing is left that might be one; False if nothing does."""
+        held = self._refusals.idle()
+        self._let_go(held)
+        return bool(held)
+
+    def _let_go(self, held: Sequence[tuple[Lot, str]]) -> None:
+        for lot, detail in held:
+            if lot.items == 1:
+                self._bury(lot.runs[0], detail)
+            else:
+                self.queue.exactly(lot.halves())
 
     def _bury(self, item: Run, detail: str) -> None:
         """Settle an item that the target refuses for good."""

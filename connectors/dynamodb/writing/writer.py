@@ -70,6 +70,7 @@ class Writer:
         """A lot that waits for the pace."""
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
+        """Gets credentials, or waits for the lease: nothing is sent meanwhile."""
         self._renewals = self._vain_renewals = 0
         self._error: Exception | None = None
         self._closed = False
@@ -137,9 +138,6 @@ class Writer:
         """Start every request that may start now, and be called again when the next one may."""
         if self._closed or self._error is not None or self._renewal is not None:
             return
-        if not self._tenure.held:
-            self._await_lease()
-            return
         now = self._loop.time()
         wake_at = NEVER
         if now >= self._stride.due:
@@ -156,6 +154,9 @@ class Writer:
             self._held = None
             if lot is None:
                 wake_at = self._queue.next_at(now)
+                if wake_at == NEVER and not self._tasks and self._settling.idle():
+                    self._tell_finished()
+                    continue
                 break
             if (wait_s := self._pace.wait_s(lot.units, now)) > 0.0:
                 self._held = lot
@@ -166,14 +167,6 @@ class Writer:
             self._stop_timer()
         if wake_at != NEVER:
             self._timer = self._loop.call_at(wake_at, self._pump)
-
-    def _await_lease(self) -> None:
-        """Hold everything until the lease goes on, or is known to be lost."""
-        self._stop_timer()
-        if self._tenure.lost is not None:
-            self._fail(PermanentError(self._tenure.lost))
-        else:
-            self._timer = self._loop.call_later(LEASE_LOOK_S, self._pump)
 
     def _start(self, lot: Lot, epoch: int) -> None:
         self._meter.requests_in_flight += 1
@@ -205,6 +198,8 @@ class Writer:
                 self._begin_renewal(verdict.detail)
         except LeaseOver:
             self._queue.again(lot.runs, self._loop.time())
+            if self._renewal is None:
+                self._renewal = self._loop.create_task(self._await_lease())
         except TransportError as error:
             self._lost(lot, str(error))
         except Exception as error:  # told to everyone who waits in write()
@@ -276,6 +271,17 @@ class Writer:
             await self._renew()
         except Exception as error:  # told to everyone who waits in write()
             self._fail(error)
+        finally:
+            self._renewal = None
+            self._pump()
+
+    async def _await_lease(self) -> None:
+        """Hold everything until the lease goes on, or is known to be lost."""
+        try:
+            while not self._tenure.held and self._tenure.lost is None:  # noqa: ASYNC110 - a clock's doing
+                await asyncio.sleep(LEASE_LOOK_S)
+            if self._tenure.lost is not None:
+                self._fail(PermanentError(self._tenure.lost))
         finally:
             self._renewal = None
             self._pump()
