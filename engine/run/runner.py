@@ -36,8 +36,8 @@ from engine.run.pipeline import Line
 from engine.run.stopping import stop_on_signals
 from engine.run.worker import Usage, work
 from engine.state.checkpoint import utc_now
-from engine.state.fingerprint import attributes, compare, fingerprint
-from engine.state.resume import GoOn, NothingToDo, Start, decide
+from engine.state.fingerprint import attributes, compare, fingerprint, reshaped
+from engine.state.resume import Decision, GoOn, NothingToDo, Start, decide
 
 SEGMENT_ROWS = 50_000
 """Rows below which cutting a segment in two gains nothing: a cursor's start costs more than it reads."""
@@ -135,9 +135,9 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
         stack.push_async_callback(store.close)
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, has_watermark=job.source.watermark is not None)
+        prepared = await _prepare(stack, job, options, store, decision, voice)
         if isinstance(decision, NothingToDo):
             return _nothing_to_do(job, decision.run, voice)
-        prepared = await _prepare(stack, job, options, store, decision, voice)
         state = await _take_up(prepared, decision)
         report = _kept(await _carry(prepared, state, voice), options.state_dir, voice)
         voice.tell(RunEnded(report))
@@ -156,8 +156,8 @@ def _kept(report: Report, state_dir: Path, voice: _Voice) -> Report:
 
 def _nothing_to_do(job: Job, done: RunState, voice: _Voice) -> Report:
     voice.note(
-        f"{job.name} is complete since {done.finished_at}; without source.watermark there is nothing to catch"
-        " up with, and --fresh loads everything again"
+        f"{job.name} is complete since {done.finished_at}, and job, source and table are still the same;"
+        " without source.watermark there is nothing to catch up with, and --fresh loads everything again"
     )
     assert done.outcome is not None
     report = build(job.name, done, outcome=done.outcome, notices=voice.notices)
@@ -170,15 +170,19 @@ async def _prepare(
     job: Job,
     options: RunOptions,
     store: CheckpointStore,
-    decision: Start | GoOn,
+    decision: Decision,
     voice: _Voice,
 ) -> _Prepared:
-    """Open both ends and check the job against them; nothing is written."""
+    """Open both ends and check the job against them; nothing is written.
+
+    A finished run with nothing to catch up with is looked at in the same way: what has changed since is said
+    by refusing, never by leaving it out.
+    """
     table = await connect.describe_table(job)
     since = decision.since if isinstance(decision, Start) else decision.run.since
     source = await connect.open_source(job, since=since)
     stack.push_async_callback(source.close)
-    for text in source.notices:
+    for text in () if isinstance(decision, NothingToDo) else source.notices:
         voice.warn(text)
     prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
     before = await _before(store, decision, fresh=options.fresh)
@@ -203,15 +207,17 @@ async def _prepare(
     prints |= attributes(line.transform.rules)
     if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
         raise misfit
+    if before is not None and not goes_on and (change := reshaped(before.fingerprint, prints)):
+        voice.warn(f"{change}; items written before keep their shape until --fresh")
     look = await stack.enter_async_context(connect.watch_table(job, table))
     return _Prepared(job, options, store, source, table, line, look, ordered, prints)
 
 
-async def _before(store: CheckpointStore, decision: Start | GoOn, *, fresh: bool) -> RunState | None:
+async def _before(store: CheckpointStore, decision: Decision, *, fresh: bool) -> RunState | None:
     """Return the run whose job this one has to be; a fresh start looks at nothing, not even at damage."""
     if fresh:
         return None
-    return decision.run if isinstance(decision, GoOn) else await store.last_complete()
+    return await store.last_complete() if isinstance(decision, Start) else decision.run
 
 
 async def _take_up(prepared: _Prepared, decision: Start | GoOn) -> RunState:

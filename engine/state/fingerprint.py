@@ -60,10 +60,23 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool 
     said = [_say(part, differing, stored, now) for part in _PARTS]
     others = sorted(name for name in differing if name.partition(".")[0] not in _PARTS)
     changes = "; ".join([*filter(None, said), *(f"the {name} changed" for name in others)])
+    if not goes_on:
+        return JobError(
+            f"the job isn't the one that its finished run was made for: {changes}."
+            " Put back what was there to catch up with it, or load everything again with --fresh"
+        )
     return JobError(
         f"the job isn't the one that its checkpoint was made for: {changes}."
         " Put the old job back to go on, or start over with --fresh"
     )
+
+
+def reshaped(stored: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """Return in what the items to come differ in shape from those of a finished run; None when in nothing."""
+    if ATTRIBUTES not in stored:
+        return None
+    before, after = json.loads(stored[ATTRIBUTES]), json.loads(now[ATTRIBUTES])
+    return None if before == after else _say_attributes(before, after)
 
 
 def _say(part: str, differing: set[str], stored: Mapping[str, str], now: Mapping[str, str]) -> str | None:
