@@ -27,7 +27,7 @@ from engine.plan.tally import Tally
 from engine.rules.transform import compile_rules
 from engine.rules.uniqueness import ordered_reason
 from engine.run import connect
-from engine.run.runner import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
+from engine.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
 from engine.show.summary import duration
 
 SAMPLE_ROWS = 30_000

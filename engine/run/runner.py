@@ -6,17 +6,14 @@ what a run ends with is what its checkpoint says.
 
 import asyncio
 import logging
-import uuid
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from engine.batch import Counts, Effort
-from engine.contracts import CheckpointStore, Look, RunState, SegmentState, Source
+from engine.contracts import RunState
 from engine.errors import BackfillError, JobError, PermanentError
-from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned
+from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
 from engine.report import (
     COMPLETE,
@@ -27,34 +24,19 @@ from engine.report import (
     build,
     write,
 )
-from engine.rules.uniqueness import ordered_reason
 from engine.run import connect, processes
 from engine.run.coordinator import Coordinator
-from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import RunnerEnd, queue_link
-from engine.run.pipeline import Line
+from engine.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.run.stopping import stop_on_signals
+from engine.run.voice import Voice
 from engine.run.worker import Usage, work
 from engine.state.checkpoint import utc_now
-from engine.state.fingerprint import attributes, compare, fingerprint, reshaped
-from engine.state.resume import Decision, GoOn, NothingToDo, Start, decide
+from engine.state.resume import NothingToDo, decide
 
-SEGMENT_ROWS = 50_000
-"""Rows below which cutting a segment in two gains nothing: a cursor's start costs more than it reads."""
-
-SEGMENTS_PER_CURSOR = 8
-"""Segments for each cursor that reads: enough that the last ones end at about the same time."""
+__all__ = ["RunOptions", "run"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What the command line says about a run. `workers` is the most processes that may work."""
-
-    state_dir: Path
-    workers: int
-    fresh: bool = False
 
 
 async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> list[Report]:
@@ -83,68 +65,23 @@ def _job_named(job: Job, *, among: int) -> Generator[None, None, None]:
         raise JobError(f"{job.name}: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """Everything that a run needs, opened and checked."""
-
-    job: Job
-    options: RunOptions
-    store: CheckpointStore
-    source: Source
-    table: Any
-    line: Line
-    look: Look
-    ordered: bool
-    prints: Mapping[str, str]
-
-
-class _Voice:
-    """Tells the observers, and keeps the notices for the report."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self.observers = observers
-        self.notices: list[str] = []
-
-    def tell(self, event: Event) -> None:
-        if isinstance(event, Notice):
-            self.notices.append(event.text)
-        for observer in self.observers:
-            observer.on(event)
-
-    on = tell
-
-    def say(self, text: str) -> None:
-        """Tell what is true only now: the report doesn't keep it."""
-        for observer in self.observers:
-            observer.on(Notice(text))
-
-    def break_off(self, text: str) -> None:
-        self.tell(BrokenOff(text))
-
-    def note(self, text: str) -> None:
-        self.tell(Notice(text))
-
-    def warn(self, text: str) -> None:
-        self.tell(Notice(text, "warning"))
-
-
 async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
-    voice = _Voice(observers)
+    voice = Voice(observers)
     async with AsyncExitStack() as stack:
         store = await connect.open_store(job, options.state_dir)
         stack.push_async_callback(store.close)
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, has_watermark=job.source.watermark is not None)
-        prepared = await _prepare(stack, job, options, store, decision, voice)
+        prepared = await prepare(stack, job, options, store, decision, voice)
         if isinstance(decision, NothingToDo):
             return _nothing_to_do(job, decision.run, voice)
-        state = await _take_up(prepared, decision)
+        state = await take_up(prepared, decision)
         report = _kept(await _carry(prepared, state, voice), options.state_dir, voice)
         voice.tell(RunEnded(report))
         return report
 
 
-def _kept(report: Report, state_dir: Path, voice: _Voice) -> Report:
+def _kept(report: Report, state_dir: Path, voice: Voice) -> Report:
     """Write the report beside the checkpoint; a file that can't be written doesn't undo what was loaded."""
     try:
         write(report, state_dir / report.job / "report.json")
@@ -154,7 +91,7 @@ def _kept(report: Report, state_dir: Path, voice: _Voice) -> Report:
     return report
 
 
-def _nothing_to_do(job: Job, done: RunState, voice: _Voice) -> Report:
+def _nothing_to_do(job: Job, done: RunState, voice: Voice) -> Report:
     voice.note(
         f"{job.name} is complete since {done.finished_at}, and job, source and table are still the same;"
         " without source.watermark there is nothing to catch up with, and --fresh loads everything again"
@@ -165,99 +102,7 @@ def _nothing_to_do(job: Job, done: RunState, voice: _Voice) -> Report:
     return report
 
 
-async def _prepare(
-    stack: AsyncExitStack,
-    job: Job,
-    options: RunOptions,
-    store: CheckpointStore,
-    decision: Decision,
-    voice: _Voice,
-) -> _Prepared:
-    """Open both ends and check the job against them; nothing is written.
-
-    A finished run with nothing to catch up with is looked at in the same way: what has changed since is said
-    by refusing, never by leaving it out.
-    """
-    table = await connect.describe_table(job)
-    since = decision.since if isinstance(decision, Start) else decision.run.since
-    source = await connect.open_source(job, since=since)
-    stack.push_async_callback(source.close)
-    for text in () if isinstance(decision, NothingToDo) else source.notices:
-        voice.warn(text)
-    prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
-    before = await _before(store, decision, fresh=options.fresh)
-    goes_on = isinstance(decision, GoOn)
-    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
-        raise misfit
-    why_ordered = ordered_reason(job, source.ticket.schema)
-    if why_ordered is not None:
-        voice.note(why_ordered)
-    ordered = why_ordered is not None
-    line = await stack.enter_async_context(
-        connect.open_line(
-            job,
-            source,
-            table,
-            ordered=ordered,
-            notice=voice.warn,
-            letters_bytes=LETTERS_WINDOW_BYTES,
-            tenure=store.tenure,
-        )
-    )
-    prints |= attributes(line.transform.rules)
-    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
-        raise misfit
-    if before is not None and not goes_on and (change := reshaped(before.fingerprint, prints)):
-        voice.warn(f"{change}; items written before keep their shape until --fresh")
-    look = await stack.enter_async_context(connect.watch_table(job, table))
-    return _Prepared(job, options, store, source, table, line, look, ordered, prints)
-
-
-async def _before(store: CheckpointStore, decision: Decision, *, fresh: bool) -> RunState | None:
-    """Return the run whose job this one has to be; a fresh start looks at nothing, not even at damage."""
-    if fresh:
-        return None
-    return await store.last_complete() if isinstance(decision, Start) else decision.run
-
-
-async def _take_up(prepared: _Prepared, decision: Start | GoOn) -> RunState:
-    """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
-    if isinstance(decision, GoOn):
-        return await prepared.store.resume()
-    rows = await prepared.source.rows_expected()
-    segments = await prepared.source.segments(_segments_wanted(prepared, rows))
-    state = RunState(
-        run_id=uuid.uuid4().hex[:12],
-        kind=decision.kind,
-        started_at=utc_now(),
-        finished_at=None,
-        outcome=None,
-        fingerprint=prepared.prints,
-        since=decision.since,
-        watermark=prepared.source.watermark,
-        interruptions=0,
-        rows_expected=rows,
-        segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
-        counts=Counts(),
-        dead_letters_by_reason={},
-        effort=Effort(),
-        error=None,
-    )
-    await prepared.store.begin(state)
-    return state
-
-
-def _segments_wanted(prepared: _Prepared, rows: int | None) -> int:
-    """Cut for even work over all cursors; in order, only one cursor may read."""
-    if prepared.ordered:
-        return 1
-    if prepared.job.source.segments != "auto":
-        return prepared.job.source.segments
-    most = prepared.options.workers * connect.CURSORS * SEGMENTS_PER_CURSOR
-    return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))
-
-
-async def _carry(prepared: _Prepared, state: RunState, voice: _Voice) -> Report:
+async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
     """Work until the run is complete, interrupted or failed, and record which."""
     open_segments = sum(not segment.done for segment in state.segments)
     workers = 1 if prepared.ordered else max(1, min(prepared.options.workers, open_segments))
@@ -291,9 +136,7 @@ async def _carry(prepared: _Prepared, state: RunState, voice: _Voice) -> Report:
     return await _conclude(prepared, coordinator, interrupted.is_set(), voice)
 
 
-async def _conclude(
-    prepared: _Prepared, coordinator: Coordinator, interrupted: bool, voice: _Voice
-) -> Report:
+async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: bool, voice: Voice) -> Report:
     """Record the outcome; the report is made of what the checkpoint then holds."""
     error = None
     if coordinator.complete:
@@ -317,7 +160,7 @@ async def _conclude(
 
 
 @asynccontextmanager
-async def _workers(prepared: _Prepared, count: int) -> AsyncGenerator[Sequence[RunnerEnd], None]:
+async def _workers(prepared: Prepared, count: int) -> AsyncGenerator[Sequence[RunnerEnd], None]:
     """Run the workers: one in this process, several in processes of their own."""
     cursors = 1 if prepared.ordered else connect.CURSORS
     if count == 1:

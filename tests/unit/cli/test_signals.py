@@ -73,7 +73,7 @@ async def test_a_run_hands_back_the_handlers_that_it_found() -> None:
     told: list[str] = []
     signals.take()
     found = [signal.getsignal(number) for number in signals.ENDING]
-    with stop_on_signals(lambda: told.append("stop"), told.append) as interrupted:
+    with stop_on_signals(lambda: told.append("stop"), told.append, told.append) as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(interrupted.wait(), 5)
     assert told[1:] == ["stop"]

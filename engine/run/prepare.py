@@ -1,0 +1,145 @@
+"""What a run needs before it may begin: both ends opened and checked, its place in the checkpoint.
+
+Invariant: nothing is written before everything that can be checked has been.
+"""
+
+import uuid
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.batch import Counts, Effort
+from engine.clock import utc_now
+from engine.contracts import CheckpointStore, Look, RunState, SegmentState, Source
+from engine.job.model import Job
+from engine.rules.uniqueness import ordered_reason
+from engine.run import connect
+from engine.run.letters import LETTERS_WINDOW_BYTES
+from engine.run.pipeline import Line
+from engine.run.voice import Voice
+from engine.state.fingerprint import attributes, compare, fingerprint, reshaped
+from engine.state.resume import Decision, GoOn, NothingToDo, Start
+
+SEGMENT_ROWS = 50_000
+"""Rows below which cutting a segment in two gains nothing: a cursor's start costs more than it reads."""
+
+SEGMENTS_PER_CURSOR = 8
+"""Segments for each cursor that reads: enough that the last ones end at about the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line says about a run. `workers` is the most processes that may work."""
+
+    state_dir: Path
+    workers: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that a run needs, opened and checked."""
+
+    job: Job
+    options: RunOptions
+    store: CheckpointStore
+    source: Source
+    table: Any
+    line: Line
+    look: Look
+    ordered: bool
+    prints: Mapping[str, str]
+
+
+async def prepare(
+    stack: AsyncExitStack,
+    job: Job,
+    options: RunOptions,
+    store: CheckpointStore,
+    decision: Decision,
+    voice: Voice,
+) -> Prepared:
+    """Open both ends and check the job against them; nothing is written.
+
+    A finished run with nothing to catch up with is looked at in the same way: what has changed since is said
+    by refusing, never by leaving it out.
+    """
+    table = await connect.describe_table(job)
+    since = decision.since if isinstance(decision, Start) else decision.run.since
+    source = await connect.open_source(job, since=since)
+    stack.push_async_callback(source.close)
+    for text in () if isinstance(decision, NothingToDo) else source.notices:
+        voice.warn(text)
+    prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
+    before = await _before(store, decision, fresh=options.fresh)
+    goes_on = isinstance(decision, GoOn)
+    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
+        raise misfit
+    why_ordered = ordered_reason(job, source.ticket.schema)
+    if why_ordered is not None:
+        voice.note(why_ordered)
+    ordered = why_ordered is not None
+    line = await stack.enter_async_context(
+        connect.open_line(
+            job,
+            source,
+            table,
+            ordered=ordered,
+            notice=voice.warn,
+            letters_bytes=LETTERS_WINDOW_BYTES,
+            tenure=store.tenure,
+        )
+    )
+    prints |= attributes(line.transform.rules)
+    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
+        raise misfit
+    if before is not None and not goes_on and (change := reshaped(before.fingerprint, prints)):
+        voice.warn(f"{change}; items written before keep their shape until --fresh")
+    look = await stack.enter_async_context(connect.watch_table(job, table))
+    return Prepared(job, options, store, source, table, line, look, ordered, prints)
+
+
+async def _before(store: CheckpointStore, decision: Decision, *, fresh: bool) -> RunState | None:
+    """Return the run whose job this one has to be; a fresh start looks at nothing, not even at damage."""
+    if fresh:
+        return None
+    return await store.last_complete() if isinstance(decision, Start) else decision.run
+
+
+async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
+    """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
+    if isinstance(decision, GoOn):
+        return await prepared.store.resume()
+    rows = await prepared.source.rows_expected()
+    segments = await prepared.source.segments(_segments_wanted(prepared, rows))
+    state = RunState(
+        run_id=uuid.uuid4().hex[:12],
+        kind=decision.kind,
+        started_at=utc_now(),
+        finished_at=None,
+        outcome=None,
+        fingerprint=prepared.prints,
+        since=decision.since,
+        watermark=prepared.source.watermark,
+        interruptions=0,
+        rows_expected=rows,
+        segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
+        counts=Counts(),
+        dead_letters_by_reason={},
+        effort=Effort(),
+        error=None,
+    )
+    await prepared.store.begin(state)
+    return state
+
+
+def _segments_wanted(prepared: Prepared, rows: int | None) -> int:
+    """Cut for even work over all cursors; in order, only one cursor may read."""
+    if prepared.ordered:
+        return 1
+    if prepared.job.source.segments != "auto":
+        return prepared.job.source.segments
+    most = prepared.options.workers * connect.CURSORS * SEGMENTS_PER_CURSOR
+    return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))

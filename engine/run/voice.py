@@ -1,0 +1,42 @@
+"""What a run tells its observers, and what of it the report keeps.
+
+Invariant: every notice that was told stands in the report, but for what is true only now.
+"""
+
+from collections.abc import Sequence
+
+from engine.events import BrokenOff, Event, Notice, Observer
+
+
+class Voice:
+    """Tells the observers, and keeps the notices for the report."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = observers
+        self.notices: list[str] = []
+
+    def tell(self, event: Event) -> None:
+        """Tell everybody; the report keeps what is a notice."""
+        if isinstance(event, Notice):
+            self.notices.append(event.text)
+        for observer in self.observers:
+            observer.on(event)
+
+    on = tell
+
+    def say(self, text: str) -> None:
+        """Tell what is true only now: the report doesn't keep it."""
+        for observer in self.observers:
+            observer.on(Notice(text))
+
+    def break_off(self, text: str) -> None:
+        """Tell that the process leaves at once."""
+        self.tell(BrokenOff(text))
+
+    def note(self, text: str) -> None:
+        """Tell what is worth knowing."""
+        self.tell(Notice(text))
+
+    def warn(self, text: str) -> None:
+        """Tell what may need doing."""
+        self.tell(Notice(text, "warning"))
