@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import polars as pl
 
 from engine.batch import Batch, Counts, Cursor, Effort, EncodedBatch, Fates, Mark, Segment, WriteReport
+from engine.errors import PermanentError
 from engine.kinds import Kind, RowSchema
 from engine.tenure import Tenure
 
@@ -73,6 +74,14 @@ class Source(Protocol):
         """Give back every connection."""
 
 
+class KeysRefused(PermanentError):
+    """Some texts can't be keys of the source. Raised at a lookup's end, when all others have been read."""
+
+    def __init__(self, message: str, keys: frozenset[Cursor]) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
 @runtime_checkable
 class Lookup(Protocol):
     """What a Source with a key can do besides, for verify and redrive."""
@@ -83,7 +92,7 @@ class Lookup(Protocol):
     def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
         """Read the rows that have these keys; keys without a row give none. Ordering: none promised.
 
-        Raises: PermanentError (a text that can't be such a key, too), TransientError.
+        Raises: KeysRefused (of texts that can't be such keys), PermanentError, TransientError.
         """
 
 

@@ -27,6 +27,8 @@ WATERMARK_LAG = {
 }
 """By type of the watermark column: how much earlier than the watermark its values may have been made."""
 
+_SORTED_AS_OTHERS = ("varchar", "cidr")
+"""Types without a btree operator class, which sort by that of text or inet."""
 _TABLES, _SAMPLED = ("r", "p", "m", "v", "f"), ("r", "p", "m")
 
 
@@ -213,7 +215,7 @@ def _sortable(types: Types, column: CatalogColumn) -> bool:
     node = node_of(types.rows, column.type_oid, column.typmod)
     if not isinstance(node, Leaf) or node.reading is Reading.JSON:
         return False
-    return base.oid in types.ordered or base.typtype in ("e", "r") or base.name == "varchar"
+    return base.oid in types.ordered or base.typtype in ("e", "r") or base.name in _SORTED_AS_OTHERS
 
 
 def _watermark(relation: Relation, types: Types, name: str) -> tuple[CatalogColumn, Sequence[str]]:

@@ -19,21 +19,16 @@ from connectors.postgres.blame import bad_text_column, is_bad_text
 from connectors.postgres.copy import Rows, copy
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.layout import check_keys, layout
+from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.session import abandon, begin, checking, connect, speaking
 from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
-from connectors.postgres.sql import Shape, copy_sql, explain_sql, lookup_sql, sample_sql
+from connectors.postgres.sql import Shape, copy_sql, explain_sql
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.job.model import PostgresSource as Section
 
 IDLE_CONNECTIONS_MAX = 4
-LOOKUP_KEYS = 500
-"""Keys of one lookup: the statement stays short, and the server can go by the index."""
-SAMPLED_WHOLE_ROWS = 200_000
-"""Up to so many rows a sample is chosen among all of them, beyond that among some pages."""
-SAMPLED_SPARE = 50.0
-"""How many times the wanted rows are on the pages that are chosen among: neighbours are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,22 +221,13 @@ class PostgresSource:
 
     async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
         """Return the keys of `count` random rows; see contracts.Lookup."""
-        connection, rows = self._opened.keeper, self._opened.rows_expected
-        assert connection is not None, "only the process that opened the source samples it"
-        percent = None
-        if self._shape.samples and rows is not None and rows > SAMPLED_WHOLE_ROWS:
-            share = 100.0 * SAMPLED_SPARE * count / rows
-            percent = share if share < 50.0 else None
-        async with speaking("source"):
-            found = await connection.fetch(sample_sql(self._shape, count, seed, percent))
-        return [Cursor(tuple(row)) for row in found]
+        assert self._opened.keeper is not None, "only the process that opened the source samples it"
+        return await sampled(self._opened.keeper, self._shape, self._opened.rows_expected, count, seed)
 
     async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
         """Read the rows that have these keys; see contracts.Lookup."""
-        for number, start in enumerate(range(0, len(keys), LOOKUP_KEYS)):
-            sql = lookup_sql(self._shape, keys[start : start + LOOKUP_KEYS])
-            async for part in self._rows(sql):
-                yield Batch(0, number, part.rows, part.end)
+        async for batch in by_key(self._shape, keys, self._rows, self._refused):
+            yield batch
 
     async def _pass(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Rows]:
         """Read on one connection, until the end or until it fails."""
@@ -288,6 +274,15 @@ class PostgresSource:
             await abandon(connection)
             raise
         return connection
+
+    async def _refused(self, keys: Sequence[Cursor]) -> frozenset[Cursor]:
+        connection = await self._take()
+        try:
+            async with speaking("source"):
+                return await refused(connection, self._shape, keys)
+        finally:
+            self._busy.discard(connection)
+            await abandon(connection)
 
     async def _bad_text_column(self, segment: Segment, after: Cursor | None) -> str | None:
         connection = await self._take()

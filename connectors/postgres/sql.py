@@ -7,7 +7,8 @@ means what it means to that role.
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from connectors.postgres.quoting import identifier, literal, operator
@@ -15,6 +16,9 @@ from connectors.postgres.types import Node
 from engine.batch import Cursor, Segment
 
 BOUNDARIES_SEED = 20_261
+_OF_ERAS = ("date", "timestamp without time zone", "timestamp with time zone")
+_BEFORE_OUR_ERA = re.compile(r"(-\d{4,}|0000)(-.*)", re.DOTALL)
+"""Of ISO 8601, whose year 0000 is PostgreSQL's 1 BC; see canonical.py."""
 GROUP_START = "is first"
 """Name of the extra column that tells where a new key begins; only where keys aren't proved unique."""
 
@@ -82,6 +86,11 @@ def lookup_sql(shape: Shape, keys: Sequence[Cursor]) -> str:
     """Return the SELECT of the rows that have these keys, in key order."""
     assert shape.key, "rows without a key can't be looked up"
     return _rows_sql(shape, (_one_of(shape, [_values(shape, key) for key in keys]),))
+
+
+def values_sql(shape: Shape, keys: Sequence[Cursor]) -> str:
+    """Return a query for these keys as values of their types, which looks at no row."""
+    return f"VALUES {_rows(_values(shape, key) for key in keys)}"
 
 
 def sample_sql(shape: Shape, count: int, seed: int, percent: float | None) -> str:
@@ -155,8 +164,7 @@ def _one_of(shape: Shape, keys: Sequence[Sequence[str]]) -> str:
     """Return the condition that the key is one of these."""
     columns, signs = [key.sql for key in shape.key], [key.operators.equal for key in shape.key]
     if len(set(signs)) == 1:
-        wanted = ", ".join(f"({', '.join(values)})" for values in keys)
-        return f"{_row(columns)} {signs[0]} ANY (VALUES {wanted})"
+        return f"{_row(columns)} {signs[0]} ANY (VALUES {_rows(keys)})"
     equals = (
         " AND ".join(
             f"{part} {sign} {value}" for part, sign, value in zip(columns, signs, values, strict=True)
@@ -223,11 +231,17 @@ def _values(shape: Shape, cursor: Cursor) -> list[str]:
 
 
 def _value(text: str, key: KeyColumn) -> str:
-    """Return a key's literal: as the server prints it, or bytes as the canonical text has them."""
+    """Return a key's literal; `text` is as the server prints it, or as dead letters and items have it."""
     if key.type == "bytea" and not text.startswith("\\x"):
         return f"pg_catalog.decode({literal(text)}, 'base64')"
+    if key.type in _OF_ERAS and (early := _BEFORE_OUR_ERA.fullmatch(text)) is not None:
+        text = f"{1 - int(early[1]):04d}{early[2]} BC"
     return f"{literal(text)}::{key.cast}"
 
 
 def _row(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+
+
+def _rows(keys: Iterable[Sequence[str]]) -> str:
+    return ", ".join(f"({', '.join(values)})" for values in keys)

@@ -5,10 +5,9 @@ new file is in place the old one is, so a redrive that is stopped loses none.
 """
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -17,9 +16,10 @@ import orjson
 
 from engine.batch import Batch, Cursor, DeadLetter, WriteReport
 from engine.clock import utc_now
-from engine.contracts import Look, Lookup, RunState, Source
+from engine.contracts import KeysRefused, Look, Lookup, RunState, Source
 from engine.errors import JobError
 from engine.job.model import Job
+from engine.redrive.report import RedriveReport
 from engine.rules.uniqueness import ordered_reason
 from engine.run import connect
 from engine.run.pipeline import Line
@@ -32,8 +32,6 @@ from engine.verify.values import differing
 
 LETTERS_AT_ONCE = 10_000
 
-EXIT_DONE, EXIT_LEFT = 0, 3
-
 RELAXED = ("mapping", "source", POSITIONS)
 """Parts of a fingerprint that may have changed: mending them is what a redrive is for."""
 
@@ -44,38 +42,6 @@ class RedriveOptions:
 
     state_dir: Path
     drop_gone: bool = False
-
-
-@dataclass(slots=True)
-class RedriveReport:
-    """How the letters of one job ended: tried = settled + left + dropped."""
-
-    job: str
-    tried: int = 0
-    settled: int = 0
-    """Their items are written, or their rows make none any more."""
-    left: int = 0
-    gone: int = 0
-    """Of those: the row isn't in the source any more, or the rule not in the job."""
-    dropped: int = 0
-    items_written: int = 0
-    items_deleted: int = 0
-    items_skipped: int = 0
-    left_by_reason: Counter[str] = field(default_factory=Counter)
-    notices: list[str] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """Return 3 while there are dead letters."""
-        return EXIT_LEFT if self.left else EXIT_DONE
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as `--json` prints it."""
-        names = [name for name in self.__slots__ if name != "left_by_reason"]
-        return {
-            **{name: getattr(self, name) for name in names},
-            "left_by_reason": dict(sorted(self.left_by_reason.items())),
-        }
 
 
 async def redrive(
@@ -111,7 +77,7 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
         desk = await _open(stack, job, before, note, store.tenure)
         with tempfile.TemporaryFile(dir=store.dead_letters.parent) as kept:
             while some:
-                await _Portion(desk, some, options, report).settle(kept)
+                await _Portion(desk, some, options, report).settle(kept, note)
                 some = list(islice(letters, LETTERS_AT_ONCE))
             await desk.look()
             kept.seek(0)
@@ -196,14 +162,21 @@ class _Portion:
                 self._letters.setdefault((row, letter.rule), []).append(letter)
         self._failed: dict[_RowAndRule, list[DeadLetter]] = {}
         self._met: set[Cursor] = set()
+        self._strange: frozenset[Cursor] = frozenset()
 
-    async def settle(self, kept: IO[bytes]) -> None:
+    async def settle(self, kept: IO[bytes], note: Callable[[str], None]) -> None:
         """Try the letters, and write those that are left."""
         assert isinstance(self._desk.source, Lookup), "checked when it was opened"
         rows = list(dict.fromkeys(row for row, _ in self._letters))
-        async with aclosing(self._desk.source.rows_by_key(rows)) as batches:
-            async for batch in batches:
-                await self._write(batch)
+        try:
+            async with aclosing(self._desk.source.rows_by_key(rows)) as batches:
+                async for batch in batches:
+                    await self._write(batch)
+        except KeysRefused as error:
+            self._strange = error.keys
+            note(
+                f"{error}: their letters stay; load again with `backfill run --fresh` if the key has changed"
+            )
         for text in self._left():
             kept.write(text)
 
@@ -266,6 +239,9 @@ class _Portion:
         report = self._report
         for (row, rule), letters in self._letters.items():
             report.tried += len(letters)
+            if row in self._strange:
+                yield from self._as_they_are(letters)
+                continue
             if row not in self._met:
                 yield from self._without_origin(letters)
                 continue
@@ -284,6 +260,10 @@ class _Portion:
         if self._drops:
             report.dropped += len(letters)
             return
+        yield from self._as_they_are(letters)
+
+    def _as_they_are(self, letters: Sequence[Letter]) -> Iterator[bytes]:
+        report = self._report
         report.left += len(letters)
         report.left_by_reason.update(letter.reason for letter in letters)
         for letter in letters:

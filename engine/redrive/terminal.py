@@ -8,7 +8,8 @@ import click
 import uvloop
 
 from engine.job.model import Job
-from engine.redrive.command import RedriveOptions, RedriveReport, redrive
+from engine.redrive.command import RedriveOptions, redrive
+from engine.redrive.report import RedriveReport
 from engine.show.summary import counted, number
 from engine.state.dead_letters import FILE_NAME
 

@@ -86,3 +86,37 @@ def test_another_table_is_refused_and_the_letters_stay(loaded):
     assert ended.code == 2
     assert "target changed" in ended.stderr
     assert len(command.dead_letters()) == 10
+
+
+def test_keys_of_any_time_lead_back_and_one_that_is_none_stops_no_other(
+    tmp_path, postgres_url, dynoxide, table_name
+):
+    servers.execute(
+        postgres_url,
+        "CREATE TABLE people (day date PRIMARY KEY, email text, age int);"
+        "INSERT INTO people VALUES ('0044-03-15 BC'), ('0001-12-31 BC'), ('2024-01-01'), ('infinity')",
+    )
+    document = job(postgres_url, dynoxide, table_name, {"type": "sqlite"})
+    document["items"][0]["key"]["PK"] = "{email}#{day}"
+    command = Command(tmp_path, document)
+    assert command.here("table create").code == 0
+    assert command.here("run", "--workers", "1").code == 3
+    path = next(tmp_path.rglob("dead-letters.jsonl"))
+    lines = path.read_text().splitlines(keepends=True)
+    assert {line.partition('"day":"')[2].partition('"')[0] for line in lines} == {
+        "-0043-03-15",
+        "0000-12-31",
+        "2024-01-01",
+        "infinity",
+    }
+    # As where the key had another type when the letter was written.
+    path.write_text("".join([lines[0].replace('"day":"', '"day":"no date '), *lines]))
+    servers.execute(postgres_url, "UPDATE people SET email = 'mended'")
+    ended = command.here("redrive", "--json")
+    assert ended.code == 3, ended.stderr
+    report = ended.report
+    assert (report["tried"], report["settled"], report["left"], report["gone"]) == (5, 4, 1, 0)
+    (notice,) = report["notices"]
+    assert "1 of 5 keys can't be values of day date, such as no date" in notice
+    (left,) = command.dead_letters()
+    assert left["source_key"]["day"].startswith("no date ")

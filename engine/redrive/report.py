@@ -1,0 +1,39 @@
+"""How the dead letters of one job ended, as a redrive counts and tells it."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+EXIT_DONE, EXIT_LEFT = 0, 3
+
+
+@dataclass(slots=True)
+class RedriveReport:
+    """How the letters of one job ended: tried = settled + left + dropped."""
+
+    job: str
+    tried: int = 0
+    settled: int = 0
+    """Their items are written, or their rows make none any more."""
+    left: int = 0
+    gone: int = 0
+    """Of those: the row isn't in the source any more, or the rule not in the job."""
+    dropped: int = 0
+    items_written: int = 0
+    items_deleted: int = 0
+    items_skipped: int = 0
+    left_by_reason: Counter[str] = field(default_factory=Counter)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 3 while there are dead letters."""
+        return EXIT_LEFT if self.left else EXIT_DONE
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as `--json` prints it."""
+        names = [name for name in self.__slots__ if name != "left_by_reason"]
+        return {
+            **{name: getattr(self, name) for name in names},
+            "left_by_reason": dict(sorted(self.left_by_reason.items())),
+        }
