@@ -20,6 +20,7 @@ from connectors.postgres.copy import Rows, copy
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.layout import check_keys, layout
 from connectors.postgres.lookup import by_key, refused, sampled
+from connectors.postgres.reach import unseen
 from connectors.postgres.session import abandon, begin, checking, connect, speaking
 from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
 from connectors.postgres.sql import Shape, copy_sql, explain_sql
@@ -77,8 +78,10 @@ async def _open(section: Section, since: str | None) -> _Opened:
         async with checking("source"):
             found = await layout(connection, section, since)
         async with checking("source"):
-            plan = await connection.fetchval(explain_sql(found.shape))
+            plan = orjson.loads(await connection.fetchval(explain_sql(found.shape)))
             await check_keys(connection, found.shape)
+            if section.watermark is not None and (why := await unseen(connection, plan)) is not None:
+                watermark = Watermark(since, why)
     except BaseException:
         await abandon(connection)
         raise
@@ -107,8 +110,8 @@ def _without_size(shape: Shape) -> Shape:
     return replace(shape, pages=0)
 
 
-def _plan_rows(plan: str) -> int:
-    return int(orjson.loads(plan)[0]["Plan"]["Plan Rows"])
+def _plan_rows(plan: Any) -> int:
+    return int(plan[0]["Plan"]["Plan Rows"])
 
 
 class PostgresSource:

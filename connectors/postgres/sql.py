@@ -199,7 +199,7 @@ def dimensions_sql(shape: Shape, ref: str) -> str:
 def explain_sql(shape: Shape) -> str:
     """Return a query for the planner's view of the whole pass, with which rights are checked too."""
     columns = ", ".join(column.sql for column in shape.columns)
-    return f"EXPLAIN (FORMAT JSON) SELECT {columns} FROM {shape.origin}{where_sql(shape)}"
+    return f"EXPLAIN (VERBOSE, FORMAT JSON) SELECT {columns} FROM {shape.origin}{where_sql(shape)}"
 
 
 def boundaries_sql(shape: Shape, wanted: int, percent: float | None) -> str:
