@@ -5,12 +5,17 @@ Invariant: only tries in vain use the patience up; whatever is read gives all of
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from engine.errors import RetriesExhausted, TransientError
 
 PATIENCE_S = 300.0
 """How long a server that is away is waited for before the run stops, resumable."""
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.1, 15.0
+
+
+Answer = TypeVar("Answer")
 
 
 class Patience:
@@ -37,3 +42,14 @@ class Patience:
             ) from error
         self._attempts += 1
         await asyncio.sleep(pause)
+
+
+async def patiently(
+    attempt: Callable[[], Awaitable[Answer]], patience: Patience, passing: type[TransientError]
+) -> Answer:
+    """Try until it succeeds, or fails otherwise than `passing`. Raises: RetriesExhausted, and those."""
+    while True:
+        try:
+            return await attempt()
+        except passing as error:
+            await patience.wait(error)

@@ -23,6 +23,7 @@ from connectors.mongodb.bson_values import (
     UUID,
 )
 from connectors.mongodb.layout import FIELD, ID
+from connectors.mongodb.pin import Pin, listed, pinned
 from connectors.mongodb.positions import id_element
 from connectors.mongodb.session import awaited
 from engine.errors import JobError
@@ -43,6 +44,7 @@ class Found:
     """
 
     identity: Mapping[str, str]
+    pin: Pin
     keyed: bool
     unique: bool
     why: str | None
@@ -63,18 +65,19 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Fo
     options = info.get("options", {})
     server = str(hello.get("setName") or ("sharded" if hello.get("msg") == "isdbgrid" else place))
     identity = {"type": "mongodb", "server": server, "database": database, "collection": collection}
-    uuid = info.get("info", {}).get("uuid")
-    if uuid is not None:
-        identity["uuid"] = bytes(uuid).hex() if isinstance(uuid, bytes) else str(uuid)
-    if info.get("type", "collection") != "collection":
+    pin = await pinned(db, collection, info)
+    plain = info.get("type", "collection") == "collection"
+    if pin.meaning is not None:
+        identity["uuid" if plain else "definition"] = pin.meaning
+    if not plain:
         why = (
             f"{collection} is a {info['type']}, which has no index on _id: it is read in one segment, and an"
             " interrupted run starts it over."
         )
-        return Found(identity, False, False, why, 0, DOCUMENT_BYTES_GUESS)
+        return Found(identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS)
     documents = int(await db[collection].estimated_document_count())
     size, each = await _sizes(db[collection])
-    found = Found(identity, True, True, None, documents, each, size, bool(options.get("capped")))
+    found = Found(identity, pin, True, True, None, documents, each, size, bool(options.get("capped")))
     if "clusteredIndex" not in options and not await _has_id_index(db[collection]):
         why = (
             f"{collection} has no index on _id, so it is read in one segment, and an interrupted run starts"
@@ -90,7 +93,7 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Fo
     return found
 
 
-async def proved_id(collection: Any, session: Any) -> tuple[Kind, frozenset[int]]:
+async def proved_id(collection: Any, session: Any, pin: Pin) -> tuple[Kind, frozenset[int]]:
     """Return the kind of all `_id`s and their BSON types, if the lowest and the highest prove it.
 
     Types follow one another in the order of `_id`s, so whatever lies between two of one type is of it too.
@@ -98,7 +101,7 @@ async def proved_id(collection: Any, session: Any) -> tuple[Kind, frozenset[int]
     ends: list[bytes] = []
     for direction in (1, -1):
         cursor = collection.find_raw_batches(
-            {}, {ID: 1}, session=session, sort=[(ID, direction)], hint=[(ID, 1)], limit=1
+            pin.filter({}), {ID: 1}, session=session, sort=[(ID, direction)], hint=[(ID, 1)], limit=1
         )
         async for data in cursor:
             element = id_element(data, 0) if data else None
@@ -120,10 +123,9 @@ def _is_uuid(element: bytes) -> bool:
 
 
 async def _info(db: Any, collection: str) -> Mapping[str, Any]:
-    cursor = await awaited(db.list_collections(filter={"name": collection}))
-    found: list[Mapping[str, Any]] = [info async for info in cursor]
-    if found:
-        return found[0]
+    found = await listed(db, collection)
+    if found is not None:
+        return found
     names = await db.list_collection_names()
     near = difflib.get_close_matches(collection, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(names)[:20]) or 'none'}"

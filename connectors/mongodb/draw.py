@@ -100,7 +100,7 @@ async def _passing(
     collection: Any, session: Any, where: Mapping[str, Any], elements: list[bytes]
 ) -> list[bytes]:
     """Return those `_id`s whose documents pass the job's filter."""
-    query = Query(where, _IDS_ONLY, BATCH_IDS)
+    query = Query(where, _IDS_ONLY, BATCH_IDS, lasting=False)
     ids = ([_value(element)] for element in elements)
     cursors = [query.among(collection, session, some) for some in in_commands(ids)]
     return [element for cursor in cursors for element in await _all(cursor)]

@@ -24,7 +24,8 @@ from bson import (
 from pymongo.errors import ConfigurationError, OperationFailure
 from pymongo.uri_parser import parse_uri
 
-from connectors.mongodb.session import CODEC, awaited, closed, connect, speaking, where
+from connectors.mongodb.errors import speaking
+from connectors.mongodb.session import CODEC, awaited, closed, connect, where
 from engine.errors import JobError
 
 SAMPLE = 1_000

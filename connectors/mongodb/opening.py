@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.mongodb.catalog import Found, look_up, proved_id
+from connectors.mongodb.errors import speaking
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
-from connectors.mongodb.session import speaking, where
+from connectors.mongodb.session import where
 from connectors.mongodb.snapshot import NONE, reading_at, take
 from connectors.mongodb.watermark import next_watermark, server_time
 from engine.contracts import SourceTicket
@@ -49,7 +50,7 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
         types = frozenset[int]()
         if found.unique:
             async with reading_at(client, at) as session:
-                kind, types = await proved_id(collection, session)
+                kind, types = await proved_id(collection, session, found.pin)
         schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
         unseen = None
         if not fields.hooked:  # a hook makes columns of its own
@@ -62,6 +63,7 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
         "at": at,
         "types": types,
         "document_bytes": found.document_bytes,
+        "pin": found.pin,
     }
     return Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
 

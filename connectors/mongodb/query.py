@@ -13,6 +13,7 @@ from bson import MaxKey, json_util
 from bson.errors import BSONError
 
 from connectors.mongodb.layout import ID
+from connectors.mongodb.pin import ANY, Pin
 from connectors.mongodb.positions import position_value
 from connectors.mongodb.session import CODEC
 from connectors.mongodb.watermark import changed_since
@@ -22,6 +23,11 @@ from engine.job.source import MongoDBSource
 
 IDS_MAX, IDS_BYTES_MAX = 1_000, 4_000_000
 """What one `$in` holds: a command has 16 MB. Source: MongoDB manual, "MongoDB Limits", BSON documents."""
+MAX_TIME_MS = 2**31 - 1
+"""Said with each reading, since 8.0 may have a limit for those that say none (defaultMaxTimeMS).
+
+Source: MongoDB manual, cursor.maxTimeMS(), its highest value.
+"""
 MAX_KEY_TEXT = '{"$maxKey":1}'
 _OPTIONS = json_util.JSONOptions(tz_aware=False)
 
@@ -45,17 +51,20 @@ def projection_of(section: MongoDBSource) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is read of a collection. Shape: `where` a query, `projection` None for whole documents."""
+    """What is read of a collection.
+
+    Shape: `where` a query, `projection` None for whole documents; `lasting`: cursors that rest are kept.
+    """
 
     where: Mapping[str, Any]
     projection: Mapping[str, Any] | None
     batch_size: int
+    pin: Pin = ANY
+    lasting: bool = True
 
     def whole(self, collection: Any, session: Any) -> Any:
         """Return a cursor of raw batches in no order: a view is an aggregation, which takes no bounds."""
-        return collection.find_raw_batches(
-            self.where, self.projection, session=session, batch_size=self.batch_size
-        )
+        return self._cursor(collection, session, self.where, lasting=False)
 
     def ranges(
         self, collection: Any, session: Any, start: Cursor | None, end: Cursor | None
@@ -81,16 +90,21 @@ class Query:
         """Return a cursor of raw batches, in no order, of the documents that have these `_id`s."""
         wanted = {ID: {"$in": ids}}
         where = {"$and": [self.where, wanted]} if self.where else wanted
-        cursor = collection.find_raw_batches(
-            where, self.projection, session=session, batch_size=self.batch_size, no_cursor_timeout=True
-        )
-        return cursor.hint([(ID, 1)])
+        return self._cursor(collection, session, where, lasting=self.lasting).hint([(ID, 1)])
 
     def _found(self, collection: Any, session: Any, where: Mapping[str, Any]) -> Any:
-        cursor = collection.find_raw_batches(
-            where, self.projection, session=session, batch_size=self.batch_size, no_cursor_timeout=True
-        )
+        cursor = self._cursor(collection, session, where, lasting=self.lasting)
         return cursor.sort([(ID, 1)]).hint([(ID, 1)])
+
+    def _cursor(self, collection: Any, session: Any, where: Mapping[str, Any], *, lasting: bool) -> Any:
+        return collection.find_raw_batches(
+            self.pin.filter(where),
+            self.projection,
+            session=session,
+            batch_size=self.batch_size,
+            no_cursor_timeout=lasting,
+            max_time_ms=MAX_TIME_MS,
+        )
 
 
 def in_commands(groups: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:

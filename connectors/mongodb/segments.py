@@ -7,7 +7,11 @@ at a boundary belongs to the range that it opens.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
+from connectors.mongodb.errors import tier_refuses
 from connectors.mongodb.positions import value_text
+from connectors.mongodb.query import MAX_TIME_MS
 from connectors.mongodb.session import CODEC, awaited
 from engine.batch import Cursor, Segment
 
@@ -60,7 +64,11 @@ def between(buckets: Sequence[tuple[str, int]], expected: int | None) -> Sequenc
 async def _buckets(collection: Any, source: list[dict[str, Any]], wanted: int) -> list[tuple[str, int]]:
     """Let the server sort `_id`s and cut them; only the server knows their order."""
     pipeline = [*source, {"$bucketAuto": {"groupBy": "$_id", "buckets": wanted}}]
-    cursor = await awaited(
-        collection.with_options(codec_options=CODEC).aggregate(pipeline, allowDiskUse=True)
-    )
+    plain = collection.with_options(codec_options=CODEC)
+    try:
+        cursor = await awaited(plain.aggregate(pipeline, allowDiskUse=True, maxTimeMS=MAX_TIME_MS))
+    except OperationFailure as error:
+        if not tier_refuses(error):
+            raise
+        cursor = await awaited(plain.aggregate(pipeline, maxTimeMS=MAX_TIME_MS))
     return [(value_text(bucket["_id"]["min"]), bucket["count"]) async for bucket in cursor]

@@ -11,7 +11,8 @@ from typing import Any
 from bson.timestamp import Timestamp
 from pymongo.errors import PyMongoError
 
-from connectors.mongodb.session import CODEC, awaited, no_snapshots
+from connectors.mongodb.errors import no_snapshots
+from connectors.mongodb.session import CODEC, awaited
 
 REFRESH_S = 300.0
 """A session that rests for 30 minutes is killed with its cursors.
@@ -20,11 +21,14 @@ Source: MongoDB manual, localLogicalSessionTimeoutMinutes.
 """
 GONE = (
     "The server doesn't keep the run's snapshot any more (minSnapshotHistoryWindowInSeconds), so what was"
-    " read after that is from a newer one."
+    " read after that is from a newer one. A document that came meanwhile with an _id below what was read"
+    " already is in neither: a catch-up run (source.watermark) or `backfill verify --full --repair` brings"
+    " it."
 )
 NONE = (
     "The server has no snapshot of this collection to read from (it is no replica set, or the collection is"
-    " capped), so documents are read as they are when their turn comes."
+    " capped), so documents are read as they are when their turn comes; what moves below the reading"
+    " meanwhile is brought by a catch-up run (source.watermark) or `backfill verify --full --repair`."
 )
 
 

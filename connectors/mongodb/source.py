@@ -6,7 +6,8 @@ connections are lost; positions are `_id`s as the server sent them.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,36 @@ from pymongo.errors import ExecutionTimeout
 from connectors.mongodb import segments as cutting
 from connectors.mongodb.chunks import Chunk, chunks
 from connectors.mongodb.draw import draw
+from connectors.mongodb.errors import (
+    NoTimeoutRefusedError,
+    PassingError,
+    SnapshotGoneError,
+    speaking,
+)
 from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import layout_of
 from connectors.mongodb.opening import Opened, look
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, in_commands, projection_of, query_of
-from connectors.mongodb.session import SnapshotGoneError, closed, connect, speaking, where
+from connectors.mongodb.raw import raw_batches
+from connectors.mongodb.session import closed, connect, where
 from connectors.mongodb.snapshot import Sessions
-from connectors.patience import PATIENCE_S, Patience
+from connectors.patience import PATIENCE_S, Patience, patiently
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.job.source import MongoDBSource as Section
 from engine.rules.fields import Fields
 
-LOST = "A cursor or connection to the source was lost; reading went on behind the last _id."
+LOST = (
+    "A cursor or connection to the source was lost, or the server put a reading off; reading went on behind"
+    " the last _id."
+)
+NO_TIMEOUT_REFUSED = (
+    "The server gives no cursors without a timeout (an Atlas tier): one that rests for ten minutes is opened"
+    " again behind the last _id."
+)
 CHUNK_BYTES = 2_000_000
 """How much of a collection becomes one batch."""
 
@@ -54,7 +69,9 @@ async def open_source(
     client = connect(url, section.driver)
     try:
         if ticket is None:
-            opened = await look(client, section, fields, since)
+            opened = await patiently(
+                lambda: look(client, section, fields, since), Patience(patience_s), PassingError
+            )
         else:
             opened = Opened(client, ticket, None, None, ())
     except BaseException:
@@ -70,7 +87,8 @@ class MongoDBSource:
         self._place = where(section.url.get_secret_value())
         self._opened = opened
         self._client = opened.client
-        self._collection = opened.client[section.database][section.collection]
+        self._db = opened.client[section.database]
+        self._collection = self._db[section.collection]
         self._section = section
         details = opened.ticket.details
         self._at: str | None = details["at"]
@@ -78,6 +96,7 @@ class MongoDBSource:
             query_of(section, opened.ticket.since),
             projection_of(section),
             max(1, min(section.batch_rows, CHUNK_BYTES // details["document_bytes"])),
+            details["pin"],
         )
         self._layout = layout_of(fields, opened.ticket.schema)
         self._types: frozenset[int] = details["types"]
@@ -146,8 +165,14 @@ class MongoDBSource:
         expected = await self.rows_expected()
         if not found.keyed:
             return (Segment(0, None, None, expected),)
-        async with speaking("source.segments", self._place):
-            return await cutting.cut(self._collection, self._query.where, wanted, found.documents, expected)
+
+        async def cut() -> Sequence[Segment]:
+            async with speaking("source.segments", self._place):
+                return await cutting.cut(
+                    self._collection, self._query.where, wanted, found.documents, expected
+                )
+
+        return await patiently(cut, Patience(self._patience_s), PassingError)
 
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost cursors and connections are mended inside."""
@@ -162,7 +187,8 @@ class MongoDBSource:
                         patience.rewarded()
                         yield Batch(segment.number, sequence - 1, rows, after, cuts if keyed else None)
             except TransientError as error:
-                if sequence and not keyed:
+                if sequence and not keyed and not isinstance(error, NoTimeoutRefusedError):
+                    await self._check()
                     raise PermanentError(
                         f"{error}; without an index on _id it can't be read on from the middle, so run again"
                         " to start it over"
@@ -212,19 +238,34 @@ class MongoDBSource:
         self, ids: Sequence[Any]
     ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
         """Read the documents that have these `_id`s."""
+        await self._check()
         async with speaking("source", self._place), self._sessions.session() as session:
             cursor = self._query.among(self._collection, session, ids)
             async with aclosing(self._read(cursor, None)) as parts:
                 async for part in parts:
                     yield part
+        await self._check()
 
     async def _mend(self, error: TransientError, patience: Patience) -> None:
         """Note what was lost, and wait before the next try. Raises: RetriesExhausted."""
+        if isinstance(error, NoTimeoutRefusedError):
+            self._query = replace(self._query, lasting=False)
+            self._note(NO_TIMEOUT_REFUSED)
+            return
         if isinstance(error, SnapshotGoneError):
             self._sessions.lost()
-        elif LOST not in self._notices:
-            self._notices.append(LOST)
+        else:
+            self._note(LOST)
         await patience.wait(error)
+
+    def _note(self, text: str) -> None:
+        if text not in self._notices:
+            self._notices.append(text)
+
+    async def _check(self) -> None:
+        """Look whether this still is what the run began with. Raises: PermanentError, TransientError."""
+        async with speaking("source", self._place):
+            await self._query.pin.check(self._db, self._section.collection)
 
     async def _pass(
         self, segment: Segment, after: Cursor | None
@@ -232,6 +273,7 @@ class MongoDBSource:
         """Read in one session, until the end or until it fails."""
         schema = self._opened.ticket.schema
         passed = None if after is None or not schema.identities else position_element(after.key[0])
+        await self._check()
         async with speaking("source", self._place), self._sessions.session() as session:
             if schema.key:
                 cursors = self._query.ranges(self._collection, session, after or segment.after, segment.until)
@@ -242,12 +284,13 @@ class MongoDBSource:
                     async for part in parts:
                         yield part
                         passed = None
+        await self._check()
 
     async def _read(
         self, cursor: Any, passed: bytes | None
     ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
         """Read what a cursor gives; `passed` is the `_id` that is left out if it comes first."""
-        async with aclosing(_raw_batches(cursor)) as batches:
+        async with aclosing(raw_batches(cursor)) as batches:
             async for data in batches:
                 for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
                     yield await asyncio.to_thread(self._digest, chunk)
@@ -267,25 +310,3 @@ class MongoDBSource:
         """Close every connection; whatever is being read ends with an error."""
         await self._sessions.close()
         await closed(self._client)
-
-
-async def _raw_batches(cursor: Any) -> AsyncGenerator[bytes, None]:
-    """Yield the raw batches of a cursor; the next one is on its way while one is at work."""
-    coming = asyncio.create_task(_following(cursor))
-    try:
-        while (data := await coming) is not None:
-            coming = asyncio.create_task(_following(cursor))
-            yield data
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
-        with suppress(Exception):
-            await cursor.close()
-
-
-async def _following(cursor: Any) -> bytes | None:
-    """Return the next raw batch, None at the end."""
-    try:
-        return bytes(await cursor.__anext__())
-    except StopAsyncIteration:
-        return None
