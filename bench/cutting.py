@@ -48,6 +48,15 @@ class Limited:
         return self.inner.identity
 
     @property
+    def standing(self) -> str | None:
+        """None: nothing is remembered."""
+        return None
+
+    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:  # noqa: ARG002 - the contract's
+        """None: there was no run before."""
+        return None
+
+    @property
     def watermark(self) -> str | None:
         """None: nothing is remembered."""
         return None

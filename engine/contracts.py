@@ -42,6 +42,20 @@ class Source(Protocol):
         """What makes this source the same one tomorrow: server, database, table; no secrets."""
 
     @property
+    def standing(self) -> str | None:
+        """What the run begins with, as opaque text for the checkpoint; None where nothing can be said.
+
+        For what has an order (how far the server's log has got) or needs a look at rows (whether a table was
+        emptied), so that equality, as of `identity`, can't tell.
+        """
+
+    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
+        """Say why this isn't the source that an earlier run's `standing` tells of; None when it is.
+
+        `goes_on`: that run is gone on with from its cursors; False: a catch-up run follows on it.
+        """
+
+    @property
     def watermark(self) -> str | None:
         """The watermark from which the next catch-up run has to read so that it misses no commit.
 

@@ -117,6 +117,15 @@ class MongoDBSource:
         return self._opened.found.identity
 
     @property
+    def standing(self) -> str | None:
+        """What the run begins with: all of it is in the identity."""
+        return None
+
+    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:  # noqa: ARG002 - the contract's
+        """Say why this isn't the source of an earlier run: the identity has said so."""
+        return None
+
+    @property
     def watermark(self) -> str | None:
         """The watermark for the next catch-up run."""
         return self._opened.watermark

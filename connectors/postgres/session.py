@@ -30,6 +30,7 @@ _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 _TLS_REFUSED = "rejected SSL upgrade"
 """In the ConnectionError that asyncpg raises. Source: asyncpg/connect_utils.py, TLSUpgradeProto."""
 _GONE_SNAPSHOT = ("42704", "22023", "55000")
+_SNAPSHOT_TOO_OLD = "72000"
 _UNKNOWN_PARAMETER = "42704"
 _WRONG_JOB = ("28", "3D", "42")
 _WRONG_SQL = (*_WRONG_JOB, "0A", "22", "25")
@@ -146,6 +147,10 @@ async def abandon(connection: Any) -> None:
     await asyncio.sleep(0)
 
 
+class SnapshotTooOldError(TransientError):
+    """The server has removed rows that the run's snapshot would see. Source: PostgreSQL 9.6 to 16."""
+
+
 @asynccontextmanager
 async def speaking(doing: str) -> AsyncIterator[None]:
     """Turn the driver's errors into ours, said in one sentence that begins with what was being done.
@@ -155,6 +160,8 @@ async def speaking(doing: str) -> AsyncIterator[None]:
     try:
         yield
     except asyncpg.PostgresError as error:
+        if error.sqlstate == _SNAPSHOT_TOO_OLD:
+            raise SnapshotTooOldError(f"{doing}: {error.message}") from error
         if str(error.sqlstate).startswith(_PASSING_CLASSES):
             raise TransientError(f"{doing}: {error.message}") from error
         raise PermanentError(f"{doing}: {sentence(error)}") from error

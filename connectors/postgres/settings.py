@@ -10,6 +10,9 @@ from typing import Any
 
 from engine.errors import JobError
 
+LOCK_WAIT_S = 60.0
+"""How long a statement waits for a lock, a nightly reload's for instance; then it is said who holds it."""
+
 _AS_PRINTED: Mapping[str, str] = {
     "client_encoding": "'UTF8'",
     "DateStyle": "'ISO, YMD'",
@@ -33,7 +36,7 @@ _ALL_ROWS: Mapping[str, str] = {
 }
 _AS_LONG_AS_IT_TAKES: Mapping[str, str] = {
     "statement_timeout": "0",
-    "lock_timeout": "0",
+    "lock_timeout": f"'{LOCK_WAIT_S:.0f}s'",
     "idle_in_transaction_session_timeout": "0",
     "tcp_keepalives_idle": "60",
     "tcp_user_timeout": "0",  # a reader that waits for the target takes nothing off the wire for long

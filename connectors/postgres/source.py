@@ -6,43 +6,33 @@ positions are what the server printed.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from connectors.patience import PATIENCE_S, Patience
-from connectors.postgres import sampling
+from connectors.postgres import opening, sampling, watch
 from connectors.postgres import segments as cutting
 from connectors.postgres.address import where
 from connectors.postgres.blame import bad_text_column, is_bad_text
 from connectors.postgres.copy import Rows, copy
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
-from connectors.postgres.layout import check_keys, layout
+from connectors.postgres.layout import check_keys
 from connectors.postgres.lookup import by_key, refused, sampled
-from connectors.postgres.reach import unseen
-from connectors.postgres.session import abandon, begin, checking, connect, speaking
-from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
-from connectors.postgres.sql import Shape, copy_sql, explain_sql
+from connectors.postgres.session import SnapshotTooOldError, abandon, begin, connect, speaking
+from connectors.postgres.snapshot import server_identity
+from connectors.postgres.sql import Shape, copy_sql
+from connectors.postgres.standing import Behind, Standing, loaded
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.job.model import PostgresSource as Section
 
 IDLE_CONNECTIONS_MAX = 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What opening found out; all but the ticket is None or empty in a worker."""
-
-    ticket: SourceTicket
-    identity: Mapping[str, str]
-    watermark: str | None
-    notices: tuple[str, ...]
-    keeper: Any | None
-    """The connection that holds the exported snapshot."""
-    rows_expected: int | None
+SNAPSHOT_GONE = (
+    "The run's snapshot is gone (its connection was lost, or the server doesn't keep it), so what was read"
+    " after that is from a newer one; what changed behind the place where a reader was, a catch-up run or"
+    " verify --full --repair brings."
+)
 
 
 async def open_source(
@@ -58,66 +48,20 @@ async def open_source(
     Raises: JobError, PermanentError, TransientError.
     """
     if ticket is not None:
-        opened = _Opened(ticket, {}, None, (), None, None)
+        found = opening.Opened(ticket, {}, None, (), None, None)
     else:
-        opened = await _open(section, since)
-    return PostgresSource(section, opened, patience_s)
-
-
-async def _open(section: Section, since: str | None) -> _Opened:
-    url = section.url.get_secret_value()
-    connection = await connect(url)
-    try:
-        async with speaking("source.url"):
-            identity = await server_identity(connection, where(url))
-            watermark = Watermark(None)
-            if section.watermark is not None:
-                watermark = await next_watermark(connection, since)
-            await begin(connection, None)
-            snapshot = await export(connection)
-        async with checking("source"):
-            found = await layout(connection, section, since)
-        async with checking("source"):
-            plan = orjson.loads(await connection.fetchval(explain_sql(found.shape)))
-            await check_keys(connection, found.shape)
-            if section.watermark is not None and (why := await unseen(connection, plan)) is not None:
-                watermark = Watermark(since, why)
-    except BaseException:
-        await abandon(connection)
-        raise
-    notices = found.notices
-    if watermark.notice is not None:
-        notices = (*notices, watermark.notice)
-    if snapshot is None:
-        notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
-    details = {"shape": found.shape, "snapshot": snapshot, "relation": found.name}
-    return _Opened(
-        SourceTicket(found.schema, since, details),
-        {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
-        watermark.value,
-        notices,
-        connection,
-        _plan_rows(plan),
-    )
-
-
-def _positions(shape: Shape) -> str:
-    """Say what cursors are values of: the key's columns may change between two parts of a run."""
-    return ", ".join(f"{key.name} {key.type}" for key in shape.key) or "none"
+        found = await opening.opened(section, since)
+    return PostgresSource(section, found, patience_s)
 
 
 def _without_size(shape: Shape) -> Shape:
     return replace(shape, pages=0)
 
 
-def _plan_rows(plan: Any) -> int:
-    return int(plan[0]["Plan"]["Plan Rows"])
-
-
 class PostgresSource:
     """A table, view or query of a PostgreSQL server; see contracts.Source."""
 
-    def __init__(self, section: Section, opened: _Opened, patience_s: float) -> None:
+    def __init__(self, section: Section, opened: opening.Opened, patience_s: float) -> None:
         self._section = section
         self._url = section.url.get_secret_value()
         self._batch_rows = section.batch_rows
@@ -138,6 +82,12 @@ class PostgresSource:
     def identity(self) -> Mapping[str, str]:
         """Server, database, relation, and the key that positions are values of."""
         return self._opened.identity
+
+    @property
+    def standing(self) -> str | None:
+        """What the run begins with; see contracts.Source."""
+        standing: Standing = self.ticket.details["standing"]
+        return standing.dumped()
 
     @property
     def watermark(self) -> str | None:
@@ -213,6 +163,8 @@ class PostgresSource:
                     " it in the database or leave the column out"
                 ) from error
             except TransientError as error:
+                if isinstance(error, SnapshotTooOldError):
+                    await self._give_up_snapshot()
                 if sequence and not self._shape.key:
                     raise PermanentError(
                         f"{error}; without source.key the table can't be read on from the middle, so run"
@@ -268,10 +220,11 @@ class PostgresSource:
             raise PermanentError(str(error)) from error
         self._busy.add(connection)
         try:
-            async with speaking("source"):
-                imported = await begin(connection, self._snapshot)
-                if self._snapshot is None or not imported:
-                    await self._on_new_snapshot(connection, imported)
+            await self._begin(connection)
+        except PermanentError as error:
+            self._busy.discard(connection)
+            await abandon(connection)
+            raise await opening.told(error, self._section) from error
         except BaseException:
             self._busy.discard(connection)
             await abandon(connection)
@@ -295,25 +248,72 @@ class PostgresSource:
             self._busy.discard(connection)
             await abandon(connection)
 
-    async def _on_new_snapshot(self, connection: Any, imported: bool) -> None:
-        if not imported:
-            said = (
-                "The run's snapshot is gone (its connection was lost), so what was read after that is from a"
-                " newer one."
-            )
-            if said not in self._notices:
-                self._notices.append(said)
+    async def _begin(self, connection: Any) -> None:
+        """Begin a transaction on the run's snapshot, or on a new one of a source that is still the run's.
+
+        Everything is locked before it is read, on the run's snapshot too: once the connection that exported
+        it is gone, nothing else keeps anybody from emptying a table.
+        """
+        async with speaking("source"):
+            server = (await server_identity(connection, where(self._url)))["server"]
+            if self._snapshot is not None and await self._is_shared(connection, server):
+                return
         try:
-            found = await layout(connection, self._section, self.ticket.since)
+            found, _, now = await opening.steady(connection, self._section, self.ticket.since, server)
             await check_keys(connection, self._shape)
         except JobError as error:
             raise PermanentError(str(error)) from error
+        await self._hold_to(connection, now)
         details = self.ticket.details
         if (found.name, _without_size(found.shape)) != (details["relation"], _without_size(self._shape)):
             raise PermanentError(
                 f"source: {self._section.reads} is no longer the table that the run began with, or its"
                 " columns changed; put it back and run again to go on, or start over with --fresh"
             )
+        if self._snapshot is not None:
+            self._note_new_snapshot()
+
+    async def _is_shared(self, connection: Any, server: str) -> bool:
+        """Begin on the run's snapshot; False, outside a transaction, where it can't be read any more."""
+        if await begin(connection, self._snapshot):
+            await watch.lock(connection, self._shape)
+            if await watch.is_steady(connection):
+                await self._hold_to(connection, await watch.look(connection, self._shape, server))
+                return True
+        await connection.execute("ROLLBACK")
+        return False
+
+    def _note_new_snapshot(self) -> None:
+        if SNAPSHOT_GONE not in self._notices:
+            self._notices.append(SNAPSHOT_GONE)
+
+    async def _give_up_snapshot(self) -> None:
+        """Read on from snapshots of each reader's own: the server doesn't keep the run's any more."""
+        self._snapshot = None
+        self._note_new_snapshot()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await abandon(connection)
+
+    async def _hold_to(self, connection: Any, now: Standing) -> None:
+        """See that the source is what the run began with. Raises: PermanentError, TransientError."""
+        misfit = await opening.misfit(connection, self.ticket.details["standing"], now, goes_on=True)
+        if isinstance(misfit, Behind):
+            raise TransientError(f"source: {misfit.text}")
+        if misfit is not None:
+            raise PermanentError(
+                f"source: {misfit.text}, so {self._section.reads} is no longer the table that the run began"
+                " with; put it back and run again to go on, or start over with --fresh"
+            )
+
+    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
+        """Say why this isn't the source that an earlier run's standing tells of; see contracts.Source."""
+        connection = self._opened.keeper
+        assert connection is not None, "only the process that opened the source compares it"
+        found = await opening.misfit(
+            connection, loaded(standing), self.ticket.details["standing"], goes_on=goes_on
+        )
+        return None if found is None else found.text
 
     async def close(self) -> None:
         """Close every connection; whatever is being read ends with an error."""

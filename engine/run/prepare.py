@@ -19,7 +19,7 @@ from engine.run import connect
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Line
 from engine.run.voice import Voice
-from engine.state.fingerprint import attributes, compare, fingerprint, reshaped
+from engine.state.fingerprint import STANDING, attributes, changed, compare, fingerprint, reshaped
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
 SEGMENT_ROWS = 50_000
@@ -73,10 +73,12 @@ async def prepare(
     for text in () if isinstance(decision, NothingToDo) else source.notices:
         voice.warn(text)
     prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
+    if source.standing is not None:
+        prints[STANDING] = source.standing
     before = await _before(store, decision, fresh=options.fresh)
     goes_on = isinstance(decision, GoOn)
-    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
-        raise misfit
+    if before is not None:
+        await _held_to(before, source, prints, goes_on=goes_on)
     why_ordered = ordered_reason(job, source.ticket.schema)
     if why_ordered is not None:
         voice.note(why_ordered)
@@ -99,6 +101,15 @@ async def prepare(
         voice.warn(f"{change}; items written before keep their shape until --fresh")
     look = await stack.enter_async_context(connect.watch_table(job, table))
     return Prepared(job, options, store, source, table, line, look, ordered, prints)
+
+
+async def _held_to(before: RunState, source: Source, prints: Mapping[str, str], *, goes_on: bool) -> None:
+    """See that job, source and target are those of an earlier run. Raises: JobError."""
+    if misfit := compare(before.fingerprint, prints, goes_on=goes_on):
+        raise misfit
+    standing = before.fingerprint.get(STANDING)
+    if standing is not None and (what := await source.misfit(standing, goes_on=goes_on)):
+        raise changed(f"the source changed ({what})", goes_on=goes_on)
 
 
 async def _before(store: CheckpointStore, decision: Decision, *, fresh: bool) -> RunState | None:

@@ -15,6 +15,9 @@ _PARTS = ("source", "mapping", "target")
 POSITIONS = "source.key"
 """The columns that cursors are values of: under others, a stored cursor is a position somewhere else."""
 
+STANDING = "standing"
+"""What the source says of itself and compares itself; see contracts.Source.standing."""
+
 ATTRIBUTES = "mapping.attributes"
 """What items are made of: the same mapping gives others once columns of the source are others."""
 
@@ -50,7 +53,7 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool 
     `goes_on`: the run is gone on with from its cursors, into items that must look alike; a catch-up run after
     a whole one has neither need. Attributes that one side doesn't know aren't compared.
     """
-    differing = {name for name in (*stored, *now) if stored.get(name) != now.get(name)}
+    differing = {name for name in (*stored, *now) if stored.get(name) != now.get(name)} - {STANDING}
     if not goes_on:
         differing.discard(POSITIONS)
     if not goes_on or ATTRIBUTES not in stored or ATTRIBUTES not in now:
@@ -59,7 +62,13 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool 
         return None
     said = [_say(part, differing, stored, now) for part in _PARTS]
     others = sorted(name for name in differing if name.partition(".")[0] not in _PARTS)
-    changes = "; ".join([*filter(None, said), *(f"the {name} changed" for name in others)])
+    return changed(
+        "; ".join([*filter(None, said), *(f"the {name} changed" for name in others)]), goes_on=goes_on
+    )
+
+
+def changed(changes: str, *, goes_on: bool) -> JobError:
+    """Return the refusal to go on with a run, or to follow on a finished one."""
     if not goes_on:
         return JobError(
             f"the job isn't the one that its finished run was made for: {changes}."

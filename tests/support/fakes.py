@@ -43,6 +43,13 @@ class FakeSource:
     def identity(self) -> Mapping[str, str]:
         return {"database": "fake"}
 
+    @property
+    def standing(self) -> str | None:
+        return None
+
+    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
+        return None
+
     async def rows_expected(self) -> int | None:
         return sum(len(ids) for batches in self.batches.values() for ids in batches)
 

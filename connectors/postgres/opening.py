@@ -1,0 +1,140 @@
+"""What opening a source finds out, and how a transaction that reads it whole is begun.
+
+Invariant: the watermark is taken before the snapshot, and every relation is locked before it is read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from connectors.postgres import watch
+from connectors.postgres.address import where
+from connectors.postgres.layout import Layout, check_keys, layout
+from connectors.postgres.reach import unseen
+from connectors.postgres.session import abandon, begin, checking, connect, speaking
+from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
+from connectors.postgres.sql import Shape
+from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
+from engine.contracts import SourceTicket
+from engine.errors import PermanentError, TransientError
+from engine.job.model import PostgresSource as Section
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What opening found out; all but the ticket is None or empty in a worker."""
+
+    ticket: SourceTicket
+    identity: Mapping[str, str]
+    watermark: str | None
+    notices: tuple[str, ...]
+    keeper: Any | None
+    """The connection that holds the exported snapshot."""
+    rows_expected: int | None
+
+
+async def opened(section: Section, since: str | None) -> Opened:
+    """Open a source as the runner does: check the job, take the watermark, export a snapshot.
+
+    Raises: JobError, PermanentError, TransientError.
+    """
+    url = section.url.get_secret_value()
+    connection = await connect(url)
+    try:
+        async with speaking("source.url"):
+            identity = await server_identity(connection, where(url))
+            watermark = Watermark(None)
+            if section.watermark is not None:
+                watermark = await next_watermark(connection, since)
+        found, plan, standing = await steady(connection, section, since, identity["server"])
+        async with checking("source"):
+            snapshot = await export(connection)
+            await check_keys(connection, found.shape)
+            if section.watermark is not None:
+                why = await unseen(connection, orjson.loads(plan))
+                watermark = watermark if why is None else Watermark(since, why)
+    except PermanentError as error:
+        await abandon(connection)
+        raise await told(error, section) from error
+    except BaseException:
+        await abandon(connection)
+        raise
+    notices = found.notices
+    if watermark.notice is not None:
+        notices = (*notices, watermark.notice)
+    if snapshot is None:
+        notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
+    details = {
+        "shape": found.shape,
+        "snapshot": snapshot,
+        "relation": found.name,
+        "standing": standing,
+    }
+    return Opened(
+        SourceTicket(found.schema, since, details),
+        {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
+        watermark.value,
+        notices,
+        connection,
+        _plan_rows(plan),
+    )
+
+
+async def steady(
+    connection: Any, section: Section, since: str | None, server: str
+) -> tuple[Layout, str, Standing]:
+    """Begin a transaction that reads every relation whole; return what it reads, its plan, its standing.
+
+    Raises: JobError, PermanentError, TransientError.
+    """
+    for _ in range(watch.STEADY_TRIES):
+        async with speaking("source"):
+            await begin(connection, None)
+        async with checking("source"):
+            found = await layout(connection, section, since)
+            plan = await watch.lock(connection, found.shape)
+            if await watch.is_steady(connection):
+                return found, plan, await watch.look(connection, found.shape, server)
+            await connection.execute("ROLLBACK")
+    raise TransientError(
+        f"source: {section.reads} is emptied or written anew again and again while the run begins; run again"
+        " when that is over"
+    )
+
+
+async def told(error: PermanentError, section: Section) -> PermanentError:
+    """Say of a lock that nobody gave who holds it; every other error as it is."""
+    if getattr(error.__cause__, "sqlstate", None) != watch.LOCK_TIMEOUT:
+        return error
+    connection = await connect(section.url.get_secret_value())
+    try:
+        who = await watch.holders(connection)
+    finally:
+        await abandon(connection)
+    return PermanentError(
+        f"source: a lock that reading {section.reads} needs wasn't given in time:"
+        f" {who or 'nobody is seen to hold it any more'}; end that or wait for it, then run again"
+    )
+
+
+def _positions(shape: Shape) -> str:
+    """Say what cursors are values of: the key's columns may change between two parts of a run."""
+    return ", ".join(f"{key.name} {key.type}" for key in shape.key) or "none"
+
+
+def _plan_rows(plan: str) -> int:
+    return int(orjson.loads(plan)[0]["Plan"]["Plan Rows"])
+
+
+async def misfit(
+    connection: Any, before: Standing, now: Standing, *, goes_on: bool
+) -> Behind | Changed | None:
+    """Judge two standings; the rows of relations that were written anew tell whether they were emptied."""
+    found = judge(before, now, goes_on=goes_on)
+    if not isinstance(found, Rewritten):
+        return found
+    async with speaking("source"):
+        gone = await watch.emptied(connection, found.relations, before.horizon)
+    return None if gone is None else Changed(f"{gone.name} was truncated, or written anew by other rows,")

@@ -1,0 +1,224 @@
+"""What a run began with: the server, the relations that it reads, and what its positions are values of. Pure.
+
+Invariant: two standings that fit tell of one source; what can't be told apart for sure counts as changed.
+What changes nothing that is read passes: rewritten storage with the old rows in it, wider types, new columns,
+new partitions, new enum values, a restart, a promoted standby.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import orjson
+
+_INTEGERS = {"int2": 2, "int4": 4, "int8": 8}
+_TEXTS = ("varchar", "text")
+_HEADER = 4
+"""What is added to the length of a varchar, and to precision and scale of a numeric, in its typmod.
+
+Source: PostgreSQL, src/include/c.h, VARHDRSZ.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFact:
+    """One column of a relation. `type`: the name of a type of pg_catalog, else its OID as text."""
+
+    name: str
+    number: int
+    type: str
+    typmod: int
+    collation: int
+    labels: tuple[str, ...] = ()
+    """The values of an enum, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelationFact:
+    """One relation that the source's statement reads, directly or below a view or a parent.
+
+    `storage` is the file node, None where there is none; `filled`: there were pages in it; `definition` a
+    view's digest; `child`: a partition or inheriting table, whose columns are its parent's.
+    """
+
+    oid: int
+    name: str
+    kind: str
+    storage: int | None
+    filled: bool
+    definition: str | None
+    child: bool
+    columns: tuple[ColumnFact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The source as it was at one moment.
+
+    Units: `position` in bytes of WAL; `horizon` the 64-bit id of the oldest transaction whose rows may not
+    have been there yet. `orders`: each collation that the key is sorted by, with its library's version.
+    """
+
+    server: str
+    database: int
+    standby: bool
+    position: int
+    horizon: int
+    relations: tuple[RelationFact, ...]
+    orders: tuple[tuple[str, str], ...]
+
+    def dumped(self) -> str:
+        """Return it as JSON text, for the checkpoint."""
+        return orjson.dumps(asdict(self)).decode()
+
+
+def loaded(text: str) -> Standing:
+    """Return what `dumped` gave."""
+    found = orjson.loads(text)
+    relations = tuple(
+        RelationFact(
+            **{
+                **each,
+                "columns": tuple(
+                    ColumnFact(**{**column, "labels": tuple(column["labels"])}) for column in each["columns"]
+                ),
+            }
+        )
+        for each in found["relations"]
+    )
+    orders = tuple((name, version) for name, version in found["orders"])
+    return Standing(**{**found, "relations": relations, "orders": orders})
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The server hasn't got as far as it was seen: for a standby that may pass."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The source isn't the one that the run began with."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Relations whose storage is another: emptied, or the same rows written anew. The rows tell."""
+
+    relations: tuple[RelationFact, ...]
+
+
+def judge(before: Standing, now: Standing, *, goes_on: bool = True) -> Behind | Changed | Rewritten | None:
+    """Say what stands between two standings; None: nothing that matters.
+
+    `goes_on`: positions and rows of before are gone on from. A catch-up run after a whole one isn't bothered
+    by rows that went away, nor by columns that give other values from now on.
+    """
+    if (before.server, before.database) != (now.server, now.database):
+        return Changed("another server or database answers at this address")
+    if now.position < before.position:
+        behind = (
+            f"the server is in an older state than the run has seen (WAL {_lsn(now.position)}, was"
+            f" {_lsn(before.position)})"
+        )
+        if now.standby:
+            return Behind(f"{behind}: this standby lags behind")
+        return Changed(f"{behind}: it was restored from a backup, or a failover lost what was committed")
+    if (change := next(_changes(before, now, goes_on=goes_on), None)) is not None:
+        return Changed(change)
+    if not goes_on or _types(before, now) != _types(now, before):
+        return None  # a new type writes every row anew
+    storage = {relation.oid: relation.storage for relation in now.relations}
+    rewritten = tuple(
+        relation
+        for relation in before.relations
+        if relation.filled and relation.storage != storage[relation.oid]
+    )
+    return Rewritten(rewritten) if rewritten else None
+
+
+def _changes(before: Standing, now: Standing, *, goes_on: bool) -> Iterator[str]:
+    known = {relation.oid: relation for relation in now.relations}
+    for relation in before.relations:
+        found = known.get(relation.oid)
+        if found is None and (goes_on or not relation.child):
+            was = "was dropped or detached" if relation.child else "was dropped or another took its name"
+            yield f"{relation.name} {was}"
+        if found is None:
+            continue
+        if found.definition != relation.definition:
+            yield f"the view {relation.name} was redefined"
+        if goes_on and found.kind != relation.kind:
+            yield f"{relation.name} is a relation of another kind now"
+        if goes_on:
+            yield from _column_changes(relation, found)
+    versions = dict(now.orders)
+    for name, version in before.orders:
+        if goes_on and name in versions and versions[name] != version:
+            yield (
+                f"the collation {name}, by which the key is sorted, has version {versions[name]}, and had"
+                f" {version}, so positions mean other places"
+            )
+
+
+def _column_changes(before: RelationFact, now: RelationFact) -> Iterator[str]:
+    """Yield what became of columns that are there; one that is missing fails the statement if it is read."""
+    columns = {column.name: column for column in now.columns}
+    for column in before.columns:
+        found = columns.get(column.name)
+        if found is None:
+            continue
+        place = f"column {column.name} of {before.name}"
+        if found.number != column.number:
+            yield f"{place} is another column of that name now"
+        elif not _is_wider(column, found):
+            yield f"{place} has another type now"
+        elif found.collation != column.collation:
+            yield f"{place} has another collation now"
+        elif not _is_within(column.labels, found.labels):
+            yield f"{place}: values of its enum type were renamed or put in another order"
+
+
+def _is_wider(before: ColumnFact, now: ColumnFact) -> bool:
+    """Say whether values of before print and sort alike now."""
+    if (before.type, before.typmod) == (now.type, now.typmod):
+        return True
+    if before.type in _INTEGERS and now.type in _INTEGERS:
+        return _INTEGERS[before.type] <= _INTEGERS[now.type]
+    if before.type in _TEXTS and now.type in _TEXTS:
+        return now.typmod == -1 or (before.typmod != -1 and before.typmod <= now.typmod)
+    if before.type == now.type == "numeric":
+        return before.typmod != -1 and now.typmod != -1 and _is_wider_numeric(before.typmod, now.typmod)
+    return False
+
+
+def _is_wider_numeric(before: int, now: int) -> bool:
+    """Compare numeric(precision, scale).
+
+    Source: PostgreSQL, src/backend/utils/adt/numeric.c, make_numeric_typmod.
+    """
+    was, is_now = before - _HEADER, now - _HEADER
+    return was & 0xFFFF == is_now & 0xFFFF and was >> 16 <= is_now >> 16
+
+
+def _is_within(before: Sequence[str], now: Sequence[str]) -> bool:
+    """Say whether all values of before are there, in their order."""
+    later = iter(now)
+    return all(label in later for label in before)
+
+
+def _types(of: Standing, also_in: Standing) -> list[tuple[int, int, str]]:
+    """Return the types of the columns that both have."""
+    both = {(each.oid, column.number) for each in also_in.relations for column in each.columns}
+    return [
+        (each.oid, column.number, column.type)
+        for each in of.relations
+        for column in each.columns
+        if (each.oid, column.number) in both
+    ]
+
+
+def _lsn(position: int) -> str:
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"

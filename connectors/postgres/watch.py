@@ -1,0 +1,198 @@
+"""Sees that a transaction reads what the run began with: relations locked first, then looked at.
+
+Invariant: once a transaction is steady, every relation that the source's statement reads is locked in it, and
+none was emptied or written anew behind its snapshot; so what it reads is whole until it ends.
+"""
+
+# ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from connectors.postgres.quoting import identifier
+from connectors.postgres.session import said
+from connectors.postgres.settings import by_catalogs, looking
+from connectors.postgres.sql import Shape, explain_sql
+from connectors.postgres.standing import ColumnFact, RelationFact, Standing
+
+STEADY_TRIES = 5
+"""How often a snapshot is taken anew because a relation was written anew before it could be locked."""
+
+FIRST_OID = 16_384
+"""Below it are the system's own relations. Source: PostgreSQL, src/include/access/transam.h."""
+
+LOCK_TIMEOUT = "55P03"
+"""lock_not_available. Source: PostgreSQL documentation, appendix A."""
+
+# The file node by our snapshot, and the one that statements open: what was truncated or rewritten after the
+# snapshot has another, and its rows are out of the snapshot's sight. Partitions that the planner needn't
+# look at aren't locked, and aren't read.
+_LOCKED = f"""
+SELECT c.oid::int8, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+       nullif(c.relfilenode, 0)::int8 AS seen, pg_relation_filenode(c.oid)::int8 AS storage,
+       CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) > 0 ELSE false END AS filled,
+       CASE WHEN c.relkind = 'v' THEN md5(pg_get_viewdef(c.oid)) END AS definition,
+       EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = c.oid) AS child
+FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND c.oid >= {FIRST_OID}
+  AND c.relkind IN ('r', 'p', 'm', 'v', 'f')
+  AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+GROUP BY c.oid, n.nspname ORDER BY c.oid
+"""
+_COLUMNS = """
+SELECT a.attrelid::int8 AS relation, a.attname::text AS name, a.attnum::int4 AS number,
+       CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE t.oid::text END AS type,
+       a.atttypmod AS typmod, a.attcollation::int8 AS collation,
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum AS e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)
+           AS labels
+FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+JOIN pg_namespace AS n ON n.oid = t.typnamespace
+WHERE a.attrelid = ANY ($1::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+"""
+_SERVER = """
+SELECT d.oid::int8 AS database, pg_is_in_recovery() AS standby,
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+        - '0/0'::pg_lsn)::int8 AS position,
+       txid_snapshot_xmin(txid_current_snapshot())::int8 AS horizon
+FROM pg_database AS d WHERE d.datname = current_database()
+"""
+_ORDERS = """
+SELECT n.nspname::text || '.' || c.collname::text AS name,
+       CASE WHEN c.collprovider = 'd' THEN {default}
+            ELSE coalesce(pg_collation_actual_version(c.oid)::text, '') END AS version
+FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace
+WHERE c.oid = ANY ($1::int8[]::oid[]) ORDER BY 1
+"""
+DATABASE_COLLATION_SINCE = 15
+"""The major version that knows which version the database's own collation has."""
+
+# Rows whose transaction began before the run are the rows that were there. A frozen row keeps its id, and one
+# that has gone round shows an age below zero: it is old.
+_OLD_ROW = "SELECT EXISTS (SELECT FROM ONLY {name} WHERE age(xmin) > $1::int4 OR age(xmin) < 0)"
+_HORIZON = "SELECT txid_snapshot_xmax(txid_current_snapshot())::int8"
+AGE_MAX = 2**31 - 1
+"""Beyond it ages of transactions mean nothing.
+
+Source: PostgreSQL documentation, "Preventing Transaction ID Wraparound Failures".
+"""
+
+_HOLDERS = f"""
+SELECT n.nspname || '.' || c.relname AS relation, l.pid, l.granted, coalesce(a.application_name, '') AS who,
+       coalesce(a.state, 'unknown') AS state,
+       to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
+       pg_blocking_pids(l.pid) AS behind
+FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.mode = 'AccessExclusiveLock' AND c.oid >= {FIRST_OID} AND c.relkind IN ('r', 'p', 'm', 'v', 'f')
+  AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+ORDER BY l.granted DESC, l.pid LIMIT 3
+"""
+
+
+async def lock(connection: Any, shape: Shape) -> str:
+    """Lock all that the source's statement reads, until the transaction ends; return the planner's plan."""
+    return str(await connection.fetchval(explain_sql(shape)))
+
+
+async def is_steady(connection: Any) -> bool:
+    """Say whether nothing that is locked was emptied or written anew behind the transaction's snapshot."""
+    return all(row["seen"] == row["storage"] for row in await _locked(connection))
+
+
+async def look(connection: Any, shape: Shape, server: str) -> Standing:
+    """Return what the run reads, as this transaction sees it. Call behind `lock`."""
+    rows = await _locked(connection)
+    async with by_catalogs(connection):
+        parents = [row["oid"] for row in rows if not row["child"]]
+        columns: dict[int, list[ColumnFact]] = {}
+        for row in await connection.fetch(_COLUMNS, parents):
+            fact = ColumnFact(
+                row["name"], row["number"], row["type"], row["typmod"], row["collation"], tuple(row["labels"])
+            )
+            columns.setdefault(row["relation"], []).append(fact)
+        about = await connection.fetchrow(_SERVER)
+        orders = await _orders(connection, shape, columns)
+    relations = tuple(
+        RelationFact(
+            row["oid"],
+            f"{row['schema']}.{row['name']}",
+            row["kind"],
+            row["storage"],
+            row["filled"],
+            row["definition"],
+            row["child"],
+            tuple(columns.get(row["oid"], ())),
+        )
+        for row in rows
+    )
+    return Standing(
+        server, about["database"], about["standby"], about["position"], about["horizon"], relations, orders
+    )
+
+
+async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: int) -> RelationFact | None:
+    """Return the first relation in which no row is as old as the run; one that may not be looked at counts.
+
+    Call in a transaction that has locked them.
+    """
+    async with by_catalogs(connection):
+        age = int(await connection.fetchval(_HORIZON)) - horizon
+    for relation in suspects:
+        schema, _, name = relation.name.partition(".")
+        sql = _OLD_ROW.format(name=f"{identifier(schema)}.{identifier(name)}")
+        try:
+            async with by_catalogs(connection):
+                if age < AGE_MAX and not await connection.fetchval(sql, age):
+                    return relation
+        except asyncpg.InsufficientPrivilegeError:
+            return relation
+    return None
+
+
+async def holders(connection: Any) -> str:
+    """Say who holds locks that keep readers out, or waits for one; an empty text when nobody is seen.
+
+    Call outside a transaction.
+    """
+    try:
+        async with looking(connection):
+            rows = await connection.fetch(_HOLDERS)
+    except asyncpg.PostgresError as error:
+        return f"who holds it can't be seen: {said(error)}"
+    return "; ".join(_told(row) for row in rows)
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    who = f"pid {row['pid']} ({row['who'] or 'no application name'}, {row['state']}, since {row['since']})"
+    if row["granted"]:
+        return f"{row['relation']} is locked by {who}"
+    behind = ", ".join(f"pid {pid}" for pid in row["behind"])
+    return (
+        f"{who} waits for a lock on {row['relation']} that {behind or 'somebody'} holds, and keeps others out"
+    )
+
+
+async def _locked(connection: Any) -> Sequence[Mapping[str, Any]]:
+    async with by_catalogs(connection):
+        rows: Sequence[Mapping[str, Any]] = await connection.fetch(_LOCKED)
+    return rows
+
+
+async def _orders(
+    connection: Any, shape: Shape, columns: Mapping[int, Sequence[ColumnFact]]
+) -> tuple[tuple[str, str], ...]:
+    """Return the collations of columns that are called as key columns are, with their versions."""
+    names = {key.name for key in shape.key}
+    wanted = {fact.collation for facts in columns.values() for fact in facts if fact.name in names}
+    known = connection.get_server_version().major >= DATABASE_COLLATION_SINCE
+    default = (
+        "coalesce((SELECT pg_database_collation_actual_version(d.oid)::text FROM pg_database AS d"
+        " WHERE d.datname = current_database()), '')"
+        if known
+        else "''"
+    )
+    rows = await connection.fetch(_ORDERS.format(default=default), sorted(wanted - {0}))
+    return tuple((row["name"], row["version"]) for row in rows)
