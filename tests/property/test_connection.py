@@ -21,7 +21,13 @@ class Wire:
     def write(self, data: bytes) -> None:
         pass
 
-    def set_write_buffer_limits(self, high: int) -> None:
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        pass
+
+    def get_extra_info(self, name: str) -> "Wire":
+        return self
+
+    def setsockopt(self, *_: int) -> None:
         pass
 
     def is_closing(self) -> bool:

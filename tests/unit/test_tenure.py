@@ -1,6 +1,8 @@
 """Nothing is sent behind a lease's end: not by the transport, not by the writer, not by a worker."""
 
 import asyncio
+import socket
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +16,7 @@ from engine.tenure import NEVER, LeaseOver, Tenure
 from tests.support import fakes
 from tests.support.encoded import encoded
 from tests.support.model_table import ModelTable
-from tests.support.stub_server import stub_server
+from tests.support.stub_server import Exchange, Stub, http, stub_server
 from tests.support.transport import Run, send, transport_to
 from tests.support.writing import Scene, on_virtual_time, puts
 
@@ -61,6 +63,60 @@ def test_a_request_that_would_start_behind_the_end_never_leaves(run: Run, length
             tenure.until(120.0)
             await send(transport, b"y" * length)
             assert stub.bodies == [b"x" * length, b"y" * length]
+            await transport.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("length", [12_500, 60_000])
+def test_a_request_is_with_the_kernel_before_anything_else_runs(run: Run, length: int) -> None:
+    """What waited in the process would be sent after a stop for longer than the lease."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            transport = transport_to(Stub(port=listener.getsockname()[1]))
+            first = asyncio.ensure_future(send(transport))
+            client, _ = await loop.run_in_executor(None, listener.accept)
+            with client:
+                client.settimeout(5)
+                await asyncio.sleep(0)
+                while b"\r\n\r\n{}" not in await loop.run_in_executor(None, client.recv, 65_536):
+                    pass
+                client.sendall(http())
+                await first
+                second = asyncio.ensure_future(send(transport, b"x" * length))
+                await asyncio.sleep(0)  # it is sent now, and the loop hasn't been back at its socket since
+                got = b""
+                while not got.endswith(b"x" * length):
+                    got += client.recv(65_536)  # blocks the loop
+                client.sendall(http())
+                await second
+            await transport.close()
+
+    run(main())
+
+
+def test_a_long_request_is_not_ended_behind_the_lease(run: Run) -> None:
+    async def main() -> None:
+        length = 16 * 2**20
+        clock = Clock()
+        tenure = Tenure(110.0, clock)
+        ended = asyncio.Event()
+
+        async def read_most(exchange: Exchange) -> None:
+            await exchange.reader.readexactly(2**20)
+            clock.now_s = 111.0
+            with suppress(asyncio.IncompleteReadError):
+                exchange.body = await exchange.reader.readexactly(exchange.length)
+            ended.set()
+
+        async with stub_server(read_most) as stub:
+            transport = transport_to(stub, tenure=tenure)
+            with pytest.raises(LeaseOver):
+                await send(transport, b"x" * length)
+            await ended.wait()
+            assert stub.bodies == [b""]
             await transport.close()
 
     run(main())

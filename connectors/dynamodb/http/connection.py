@@ -5,6 +5,7 @@ is used again after a surprise: bytes nobody asked for, a broken frame, an answe
 """
 
 import asyncio
+import socket
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,16 @@ import httptools
 from engine.errors import TransientError
 from engine.tenure import Tenure
 
-WRITE_CHUNK_BYTES = 256 * 1024
-"""A request up to this size is handed to the socket at once, a larger one in chunks as the socket drains."""
+WRITE_CHUNK_BYTES = 64 * 1024
+"""A request up to this size is handed to the kernel at once, a larger one in chunks as there is room."""
+
+SEND_BUFFER_BYTES = 4 * WRITE_CHUNK_BYTES
+"""What the kernel is asked to take at once: the whole of a chunk, so that nothing of it waits in this process
+and is sent after a stop for longer than the lease. Needs an event loop that writes at once: asyncio's does,
+uvloop's from 0.23 on (MagicStack/uvloop#619)."""
+
+WAITING_BYTES_MAX = 1
+"""More than that in the process's own buffer, and the next chunk waits."""
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """No answer is that long: 16 MB of UnprocessedItems is the longest, some of it escaped."""
@@ -140,7 +149,10 @@ class Connection(asyncio.Protocol):
         """Keep the socket's transport."""
         # Not by isinstance: uvloop's transports don't derive from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=WRITE_CHUNK_BYTES)
+        self._transport.set_write_buffer_limits(high=WAITING_BYTES_MAX, low=0)
+        self._transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES
+        )
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; settle the request once its answer is whole."""
@@ -265,16 +277,18 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     async def _write_slowly(self, head: bytes, parts: Sequence[bytes | memoryview]) -> None:
-        """Write chunk by chunk; stop when the answer, or the end, comes first."""
-        self._tenure.prove()
-        self._transport.write(head)
-        for part in parts:
+        """Write chunk by chunk, each under the lease; stop when the answer, or the end, comes first.
+
+        The last byte goes alone, once the kernel has all others: no request is completed out of a buffer.
+        """
+        *most, last = parts
+        for part in (head, *most, last[:-1], last[-1:]):
             view = memoryview(part)
             for offset in range(0, len(view), WRITE_CHUNK_BYTES):
                 while self._paused and self._answer is not None:
                     self._drained = asyncio.get_running_loop().create_future()
                     await self._drained
-                if self._answer is None:
+                if self._answer is None or self._transport.is_closing():
                     return
                 self._tenure.prove()
                 self._transport.write(view[offset : offset + WRITE_CHUNK_BYTES])
