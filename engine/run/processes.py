@@ -19,7 +19,8 @@ from engine.job.model import Job
 from engine.run.link import SocketEnd, ToRunner, ToWorker
 from engine.run.worker import Usage
 
-STOP_S = 5.0
+STOP_S = 1.0
+"""How long a worker that has said all it has to say may take to end by itself."""
 
 
 @dataclass(frozen=True, slots=True)

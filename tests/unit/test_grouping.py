@@ -65,8 +65,10 @@ def test_a_slower_target_is_believed_at_once_and_a_faster_one_by_half() -> None:
 
 def test_a_time_without_work_says_nothing() -> None:
     stride = Stride(0.0)
-    stride.observe(400, 1.0)
-    stride.rested(400, 100.0)
-    assert stride.items == 400 * STRIDE_S
-    stride.observe(500, 100.25)
-    assert stride.items == 400 * STRIDE_S
+    stride.observe(80, 1.0)
+    assert stride.items == 80 * STRIDE_S
+    stride.rest(1.1)
+    stride.go_on(100.0)
+    assert stride.due == pytest.approx(100.0 + SAMPLE_S - 0.1)
+    stride.observe(100, 100.15)
+    assert stride.items == pytest.approx(80 * STRIDE_S)

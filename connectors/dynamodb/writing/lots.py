@@ -76,7 +76,7 @@ class Queue:
 
     def stride(self, items: float, units_per_s: float) -> None:
         """Begin about so many items together, and at most STRIDE_S of work at this rate; see stride.py."""
-        self._stride_items, self._units_per_s = items, units_per_s
+        self._stride_items, self._units_per_s = max(items, 1.0), units_per_s
         for loads in self._fresh.values():
             self._group(loads[0])
 
@@ -134,6 +134,10 @@ class Queue:
         shares = self._ride_along(packing, now)
         clashing: list[Run] = []
         while self._again and packing.room:
+            if (load := self._earlier()) is not None:
+                if not self._begin(packing, load, 1):
+                    break
+                continue
             run = heapq.heappop(self._again)[3]
             if run.load.abandoned:
                 continue
@@ -147,21 +151,41 @@ class Queue:
         for run in clashing:
             self._ripen(run)
         while packing.room and (load := self._next_load()) is not None:
-            run = Run(load, load.next, self._cool_until(load))
-            if run.start == run.stop:
-                self._divert(load)
-                continue
-            if packing.clashes(run):
-                break
-            rest = packing.add(run)
-            load.next = run.stop if rest is None else rest.start
-            if rest is not None and rest.start == run.start:
+            if not self._begin(packing, load, self._items_max):
                 break
             self._turns.rotate(-1)
         if not packing.runs:
             return None
         again = any(run.attempts for run in packing.runs)
         return Lot(packing.runs, packing.items, packing.units, tuple(shares), again=again)
+
+    @property
+    def _backlogged(self) -> bool:
+        """Whether what was rejected is a stride of work already, so that its order matters."""
+        return len(self._again) + len(self._later) > self._stride_items
+
+    def _earlier(self) -> Load | None:
+        """Return the load whose next item lies before all that is ripe to be sent again in its segment."""
+        if not self._backlogged:
+            return None
+        sequence, row, _, run = self._again[0]
+        loads = self._fresh.get(run.load.encoded.batch.segment)
+        load = loads[0] if loads else None
+        if load is None or load.next >= load.stop or load.abandoned:
+            return None
+        return load if (load.encoded.batch.sequence, load.row(load.next)) < (sequence, row) else None
+
+    def _begin(self, packing: "_Packing", load: Load, items_max: int) -> bool:
+        """Put the next items of a load into a lot, but for hot ones; say whether the lot may take more."""
+        run = Run(load, load.next, min(self._cool_until(load), load.next + items_max))
+        if run.start == run.stop:
+            self._divert(load)
+            return True
+        if packing.clashes(run):
+            return False
+        rest = packing.add(run)
+        load.next = run.stop if rest is None else rest.start
+        return load.next > run.start
 
     def _ride_along(self, packing: "_Packing", now: float) -> list[Share]:
         """Take of every lane what its pace allows."""

@@ -20,10 +20,11 @@ class Stride:
     A slower speed is believed at once, a faster one by half.
     """
 
-    __slots__ = ("_settled", "_since", "due", "items")
+    __slots__ = ("_busy_s", "_settled", "_since", "due", "items")
 
     def __init__(self, now: float) -> None:
         self._since = now
+        self._busy_s = 0.0
         self._settled = 0
         self.due = now + SAMPLE_S
         """When to observe next."""
@@ -31,10 +32,16 @@ class Stride:
 
     def observe(self, settled: int, now: float) -> None:
         """Take in how many items have been settled up to now, in all."""
-        items = (settled - self._settled) / max(now - self._since, SAMPLE_S) * STRIDE_S
+        busy_s = self._busy_s + now - self._since
+        items = (settled - self._settled) / max(busy_s, SAMPLE_S) * STRIDE_S
         self.items = items if items < self.items else (self.items + items) / 2
-        self.rested(settled, now)
+        self._settled, self._busy_s, self._since, self.due = settled, 0.0, now, now + SAMPLE_S
 
-    def rested(self, settled: int, now: float) -> None:
-        """Start measuring anew: nothing was there to be sent, which says nothing about the target."""
-        self._since, self._settled, self.due = now, settled, now + SAMPLE_S
+    def rest(self, now: float) -> None:
+        """Take note that nothing is there to be sent: until `go_on` time says nothing about the target."""
+        self._busy_s += now - self._since
+        self._since = now
+
+    def go_on(self, now: float) -> None:
+        """Take note that there is work again."""
+        self._since, self.due = now, now + SAMPLE_S - self._busy_s

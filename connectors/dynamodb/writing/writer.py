@@ -88,7 +88,7 @@ class Writer:
         self._meter.items_skipped += encoded.skipped
         if load.unsettled:
             if not self._waiting:
-                self._rested(self._loop.time())
+                self._stride.go_on(self._loop.time())
             settled = self._waiting[load] = self._loop.create_future()
             self._queue.add(load)
             self._pump()
@@ -99,6 +99,8 @@ class Writer:
             finally:
                 load.abandoned = True
                 self._waiting.pop(load, None)
+                if not self._waiting:
+                    self._stride.rest(self._loop.time())
         if load.unsettled:
             return load.fates()
         return WriteReport(load.written, load.deleted, load.skipped, tuple(load.dead_letters))
@@ -221,11 +223,6 @@ class Writer:
             if settled is not None and not settled.done():
                 settled.set_result(None)
         self._settling.finished.clear()
-
-    def _rested(self, now: float) -> None:
-        """Take note that nothing was there to be sent."""
-        self._stride.rested(self._settled, now)
-        self._fit()
 
     def _look_at_speed(self, now: float) -> None:
         """Take note of how fast items are settled."""
