@@ -5,14 +5,17 @@ a password.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from connectors.postgres.address import certificate_fault, for_driver, where
+from connectors.postgres.files import Password, password, with_service
 from connectors.postgres.settings import by_catalogs, settle
 from engine.errors import JobError, PermanentError, TransientError
 
@@ -29,6 +32,8 @@ _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 """Connection lost; rolled back (a standby's recovery conflict too); resources; operator; system errors."""
 _TLS_REFUSED = "rejected SSL upgrade"
 """In the ConnectionError that asyncpg raises. Source: asyncpg/connect_utils.py, TLSUpgradeProto."""
+_NO_FILE = f"{os.devnull}/none"
+"""For a driver that reads password files, but not as libpq does: files.py has done it."""
 _GONE_SNAPSHOT = ("42704", "22023", "55000")
 _SNAPSHOT_TOO_OLD = "72000"
 _UNKNOWN_PARAMETER = "42704"
@@ -50,9 +55,14 @@ async def connect(url: str) -> Any:
 
     Raises: JobError (the URL, the user or the database is wrong), TransientError (nobody answers).
     """
+    secret = Password()
     try:
+        url = with_service(url, os.environ, Path.home())
+        secret = password(url, os.environ, Path.home())
         connection = await asyncpg.connect(
             for_driver(url),
+            password=secret.value,
+            passfile=_NO_FILE,
             statement_cache_size=0,
             timeout=CONNECT_TIMEOUT_S,
             connection_class=_Connection,
@@ -63,8 +73,8 @@ async def connect(url: str) -> Any:
             raise JobError(f"source.url: the server refused it: {said(error)}; take it out") from error
         if str(error.sqlstate).startswith(_WRONG_JOB):
             raise JobError(
-                f"source.url: PostgreSQL refused the connection: {said(error)}; correct the user, the"
-                " password or the database"
+                f"source.url: PostgreSQL refused the connection: {said(error)};"
+                f" {secret.fault or 'correct the user, the password or the database'}"
             ) from error
         raise TransientError(f"source.url: PostgreSQL refused the connection: {said(error)}") from error
     except (OSError, EOFError, TimeoutError) as error:

@@ -184,6 +184,26 @@ def test_a_wrong_password_or_user_or_database(rig: Rig, guarded: OwnPostgres) ->
     rig.refused(2, "source.url", "SSL", unsaid=(PASSWORD,))
 
 
+def test_passwords_of_the_password_file(
+    guarded: OwnPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "passwords"
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    asyncio.run(execute(guarded.url(), r"ALTER ROLE poor PASSWORD 'a:b\c '"))
+    url = f"postgresql://poor@127.0.0.1:{guarded.port}/postgres"
+    file.write_text("short:line\n127.0.0.1:*:postgres:poor:a\\:b\\\\c \n")
+    file.chmod(0o600)
+
+    async def log_in() -> None:
+        await abandon(await connect(url))
+
+    asyncio.run(log_in())
+    file.chmod(0o644)
+    with pytest.raises(JobError, match="chmod 600"):
+        asyncio.run(log_in())
+    asyncio.run(execute(guarded.url(), "ALTER ROLE poor PASSWORD 'poor1234'"))
+
+
 def test_a_role_without_rights(rig: Rig, guarded: OwnPostgres) -> None:
     rig.merge("source.url", f"postgresql://poor:poor1234@127.0.0.1:{guarded.port}/postgres")
     rig.refused(2, "source.table", "permission denied", unsaid=("poor1234",))
