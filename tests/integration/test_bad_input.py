@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from bench.servers import free_port
+from connectors.postgres.session import abandon, connect
+from engine.errors import JobError
 from tests.support import loads
 from tests.support.command import Command, Ended
 from tests.support.own_postgres import PASSWORD, OwnPostgres, embedded_binaries, own_postgres
