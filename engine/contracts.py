@@ -59,7 +59,8 @@ class Source(Protocol):
     def watermark(self) -> str | None:
         """The watermark from which the next catch-up run has to read so that it misses no commit.
 
-        Taken before the snapshot of this run; None where the job has no watermark or none can be promised.
+        Taken before the snapshot of this run; None where none can be promised, or where the job has no
+        watermark and this isn't the start of a run.
         """
 
     @property
@@ -224,6 +225,10 @@ class RunState:
     dead_letters_by_reason: Mapping[str, int]
     effort: Effort
     error: str | None
+    base: str | None = None
+    """The watermark of the full run that this run follows on, or is: all before it has been read."""
+    watched: tuple[str, ...] = ()
+    """What brought rows into this run besides being there (Section.watched)."""
 
     @property
     def closed(self) -> bool:

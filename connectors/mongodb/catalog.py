@@ -39,8 +39,9 @@ class Found:
     """A collection as the server describes it.
 
     Shape: `keyed` says that it can be read from an `_id`; `unique` that no `_id` can be there twice; `why` is
-    a sentence for the user where it can't; `capped` that new documents push old ones out. Units:
-    `document_bytes` on average, `size_bytes` of all documents, None when unknown.
+    a sentence for the user where it can't; `capped` that new documents push old ones out;
+    `collection` that it is no view. Units: `document_bytes` on average, `size_bytes` of all documents, None
+    when unknown.
     """
 
     identity: Mapping[str, str]
@@ -52,6 +53,7 @@ class Found:
     document_bytes: int
     size_bytes: int | None = None
     capped: bool = False
+    collection: bool = True
 
 
 async def look_up(client: Any, database: str, collection: str, place: str) -> Found:
@@ -74,7 +76,8 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Fo
             f"{collection} is a {info['type']}, which has no index on _id: it is read in one segment, and an"
             " interrupted run starts it over."
         )
-        return Found(identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS)
+        view = info["type"] == "view"
+        return Found(identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS, collection=not view)
     documents = int(await db[collection].estimated_document_count())
     size, each = await _sizes(db[collection])
     found = Found(identity, pin, True, True, None, documents, each, size, bool(options.get("capped")))

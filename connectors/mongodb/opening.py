@@ -20,6 +20,11 @@ from engine.job.source import MongoDBSource as Section
 from engine.kinds import Kind
 from engine.rules.fields import Fields
 
+_BLIND = (
+    "The source is a view: catch-up runs see a change in what it joins ($lookup, $unionWith) only where that"
+    " changes the watermark."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -42,10 +47,10 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
     notices: list[str] = []
     async with speaking("source", place):
         found = await look_up(client, section.database, section.collection, place)
-        now = None if section.watermark is None else await server_time(client)
+        now = await server_time(client)
         await _check_query(client, section, since)
         at = await take(client, collection)
-        watermark = None if now is None else await next_watermark(client, now, at)
+        watermark = await next_watermark(client, now, at)
         kind: Kind = FIELD
         types = frozenset[int]()
         if found.unique:
@@ -57,6 +62,7 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
             layout = layout_of(fields, schema)
             unseen = await unseen_fields(collection, projection_of(section), fields, layout)
     notices += [] if found.why is None else [found.why]
+    notices += [_BLIND] if section.watermark is not None and not found.collection else []
     notices += [] if at is not None else [NONE]
     notices += [] if unseen is None else [unseen]
     details = {

@@ -12,11 +12,10 @@ from pymongo.errors import OperationFailure
 
 from connectors.mongodb.bson_values import iso_date
 from engine.errors import JobError
+from engine.job.watermark import Watermark
 
 TRANSACTION_LIFETIME_S = 60
 """Source: MongoDB manual, transactionLifetimeLimitSeconds, its default."""
-CLOCK_MARGIN_S = 60
-"""How far the clocks of those who write, and the way of a write to the server, may lag the server's."""
 
 
 async def server_time(client: Any) -> datetime:
@@ -40,12 +39,15 @@ async def next_watermark(client: Any, now: datetime, at: str | None) -> str:
         lifetime = TRANSACTION_LIFETIME_S
     if at is not None:
         now = min(now, datetime.fromtimestamp(int(at.partition(".")[0]), UTC))
-    oldest = now - timedelta(seconds=lifetime + CLOCK_MARGIN_S)
+    oldest = now - timedelta(seconds=lifetime)
     return iso_date(int(oldest.timestamp() * 1000))
 
 
-def changed_since(field: str, since: str) -> Mapping[str, Any]:
+def changed_since(watermark: Watermark, since: str) -> Mapping[str, Any]:
     """Return the query for what may have changed since: comparisons see dates alone, so all else is read too.
+
+    It begins the overlap earlier: so far the clocks of those who write, and the way of a write to the server,
+    may lag the server's.
 
     Raises: JobError when the watermark of the checkpoint is no time.
     """
@@ -55,4 +57,5 @@ def changed_since(field: str, since: str) -> Mapping[str, Any]:
         raise JobError(
             f"source.watermark: the checkpoint's watermark {since!r} is no time; run with --fresh"
         ) from error
-    return {"$or": [{field: {"$gte": moment}}, {field: {"$not": {"$type": "date"}}}]}
+    field, earliest = watermark.column, moment - timedelta(seconds=watermark.overlap_s)
+    return {"$or": [{field: {"$gte": earliest}}, {field: {"$not": {"$type": "date"}}}]}

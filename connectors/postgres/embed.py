@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
+from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres import catalog
@@ -10,14 +11,24 @@ from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.session import checking
 from connectors.postgres.sql import ReadColumn
 from connectors.postgres.types import Fields, Items, json_sql, node_of, object_sql
+from connectors.postgres.watermark import changed_sql, watermark_column
 from engine.errors import JobError
 from engine.job.model import Embed
 
 
-async def embed_column(
-    connection: Any, name: str, embed: Embed, parent: Relation, parent_alias: str
-) -> tuple[ReadColumn, str | None]:
-    """Return the column that holds the children, and a notice when reading them will be slow.
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The column that holds the children, what makes reading them slow, what tells that one has changed."""
+
+    column: ReadColumn
+    notices: tuple[str, ...]
+    changed: str | None
+
+
+async def embedded_list(
+    connection: Any, name: str, embed: Embed, parent: Relation, parent_alias: str, since: str | None
+) -> Embedded:
+    """Look children up in the catalogs. `since`: the watermark that a catch-up run reads from.
 
     Ordering: children by `order_by`, else by their primary key. No children give an empty list.
     Raises: JobError.
@@ -35,7 +46,8 @@ async def embed_column(
         (find_column(child, theirs, f"{key}.on"), find_column(parent, ours, f"{key}.on"))
         for theirs, ours in embed.on.items()
     ]
-    wanted = [*columns, *(column for pair in joined for column in pair)]
+    watermark = embed.watermark and find_column(child, embed.watermark.column, f"{key}.watermark")
+    wanted = [*columns, *([watermark] if watermark else []), *(column for pair in joined for column in pair)]
     types = await catalog.types(connection, {column.type_oid for column in wanted})
     node = Fields(
         tuple((column.name, node_of(types.rows, column.type_oid, column.typmod)) for column in columns)
@@ -49,6 +61,7 @@ async def embed_column(
         f" {parent_alias}.{identifier(ours.name)}"
         for theirs, ours in joined
     ]
+    joins = tuple(conditions)
     if embed.where:
         conditions.append(enclosed(embed.where))
     primary = next((index.columns for index in child.unique_indexes if index.primary), ())
@@ -62,13 +75,24 @@ async def embed_column(
         f" FROM {identifier(child.schema)}.{identifier(child.name)} AS {alias}"
         f" WHERE {' AND '.join(conditions)}), '[]'::pg_catalog.json)"
     )
-    slow = None
+    notices: tuple[str, ...] = ()
     if child.kind in ("r", "p", "m") and not child.is_indexed(embed.on):
-        slow = (
+        notices = (
             f"No index of {embed.table} begins with {', '.join(embed.on)}, so it may be scanned once for"
-            " every parent row; create one before the load."
+            " every parent row; create one before the load.",
         )
-    return ReadColumn(name, sql, Items(node, splits=False)), slow
+    changed = None
+    if embed.watermark is not None:
+        column, said = watermark_column(child, types, embed.watermark, f"{key}.watermark")
+        notices = (*notices, *said)
+        if since is not None:
+            # Without `where`: a child that no longer meets it has changed its parent's list, too.
+            lately = changed_sql(alias, column, types, embed.watermark, since)
+            changed = (
+                f"EXISTS (SELECT FROM {identifier(child.schema)}.{identifier(child.name)} AS {alias}"
+                f" WHERE {' AND '.join((*joins, lately))})"
+            )
+    return Embedded(ReadColumn(name, sql, Items(node, splits=False)), notices, changed)
 
 
 def _columns(child: Relation, embed: Embed, key: str) -> list[CatalogColumn]:

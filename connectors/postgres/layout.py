@@ -5,27 +5,20 @@ Invariant: every name in the job has been found in the catalogs, and an identity
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
-from connectors.postgres.embed import embed_column
-from connectors.postgres.quoting import enclosed, identifier, literal, operator
+from connectors.postgres.embed import embedded_list
+from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
 from connectors.postgres.types import Leaf, Reading, column_sql, has_free_dimensions, kind_of, node_of
+from connectors.postgres.watermark import blind_spots, changed_sql, watermark_column
 from engine.errors import JobError
 from engine.job.model import PostgresSource as Section
 from engine.kinds import Column, RowSchema
-
-WATERMARK_LAG = {
-    "timestamptz": "1 second",  # the clocks of several application servers
-    "timestamp": "12 hours 1 second",  # a local time: the zone furthest behind UTC
-    "date": "1 day 12 hours 1 second",  # and the start of that day
-}
-"""By type of the watermark column: how much earlier than the watermark its values may have been made."""
 
 _SORTED_AS_OTHERS = ("varchar", "cidr")
 """Types without a btree operator class, which sort by that of text or inet."""
@@ -61,15 +54,17 @@ async def layout(connection: Any, section: Section, since: str | None) -> Layout
         key=key,
         key_unique=key_unique,
     )
-    if section.watermark:
-        watermark, said = _watermark(relation, types, section.watermark)
-        notices = (*notices, *said)
+    changed: tuple[str, ...] = ()
+    if section.watermark is not None:
+        watermark, said = watermark_column(relation, types, section.watermark, "source.watermark")
+        notices = (*notices, *said, *blind_spots(section, relation))
         if since is not None:
-            shape = replace(shape, filters=(*shape.filters, _since(alias, watermark, types, since)))
+            changed = (changed_sql(alias, watermark, types, section.watermark, since),)
+    own = None if section.watermark is None else section.watermark.column
     hidden = [
         column
         for column in relation.columns
-        if column.name in {*(part.name for part in key), section.watermark} and column not in visible
+        if column.name in {*(part.name for part in key), own} and column not in visible
     ]
     columns = [
         await _column(connection, shape, types, column, alias) for column in (*visible, *hidden)
@@ -78,10 +73,13 @@ async def layout(connection: Any, section: Section, since: str | None) -> Layout
     for name, child in section.embed.items():
         if relation.column(name) is not None:
             raise JobError(f"source.embed.{name}: a column has that name already; choose another")
-        embedded.append(await embed_column(connection, name, child, relation, alias))
-    notices = (*notices, *(notice for _, notice in embedded if notice))
+        embedded.append(await embedded_list(connection, name, child, relation, alias, since))
+    notices = (*notices, *(notice for each in embedded for notice in each.notices))
+    changed += tuple(each.changed for each in embedded if each.changed is not None)
     split = len(visible)
-    shape = replace(shape, columns=(*columns[:split], *(column for column, _ in embedded), *columns[split:]))
+    shape = replace(shape, columns=(*columns[:split], *(each.column for each in embedded), *columns[split:]))
+    if changed:
+        shape = replace(shape, filters=(*shape.filters, f"({' OR '.join(changed)})"))
     schema = RowSchema(
         tuple(
             Column(column.name, kind_of(column.node), hidden=column in columns[split:])
@@ -216,27 +214,3 @@ def _sortable(types: Types, column: CatalogColumn) -> bool:
     if not isinstance(node, Leaf) or node.reading is Reading.JSON:
         return False
     return base.oid in types.ordered or base.typtype in ("e", "r") or base.name in _SORTED_AS_OTHERS
-
-
-def _watermark(relation: Relation, types: Types, name: str) -> tuple[CatalogColumn, Sequence[str]]:
-    column = find_column(relation, name, "source.watermark")
-    if types.base(column.type_oid).name not in WATERMARK_LAG:
-        raise JobError(
-            f"source.watermark: column {name} is of type {types.names[column.type_oid]}, but only"
-            " timestamptz, timestamp and date can be compared with when open transactions began"
-        )
-    if relation.kind in ("r", "p", "m") and not relation.is_indexed([name]):
-        return column, (f"No index begins with the watermark {name}, so every catch-up run scans the table.",)
-    return column, ()
-
-
-def _since(alias: str, column: CatalogColumn, types: Types, since: str) -> str:
-    """Keep the rows of a catch-up run; a row without a watermark is always one of them."""
-    ref = f"{alias}.{identifier(column.name)}"
-    base = types.base(column.type_oid)
-    bound = (
-        f"({literal(since)}::pg_catalog.timestamptz {operator('-')} interval '{WATERMARK_LAG[base.name]}')"
-    )
-    if base.name != "timestamptz":
-        bound += f"::pg_catalog.{base.name}"
-    return f"({ref} {operator('>=')} {bound} OR {ref} IS NULL)"

@@ -14,7 +14,13 @@ from connectors.postgres.address import where
 from connectors.postgres.layout import Layout, check_keys, layout
 from connectors.postgres.reach import unseen
 from connectors.postgres.session import abandon, begin, checking, connect, speaking
-from connectors.postgres.snapshot import Watermark, export, next_watermark, server_identity
+from connectors.postgres.snapshot import (
+    Watermark,
+    export,
+    next_watermark,
+    server_identity,
+    start_of_catching_up,
+)
 from connectors.postgres.sql import Shape
 from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
 from engine.contracts import SourceTicket
@@ -45,16 +51,17 @@ async def opened(section: Section, since: str | None) -> Opened:
     try:
         async with speaking("source.url"):
             identity = await server_identity(connection, where(url))
-            watermark = Watermark(None)
             if section.watermark is not None:
                 watermark = await next_watermark(connection, since)
+            else:
+                watermark = Watermark(await start_of_catching_up(connection))
         found, plan, standing = await steady(connection, section, since, identity["server"])
         async with checking("source"):
             snapshot = await export(connection)
             await check_keys(connection, found.shape)
-            if section.watermark is not None:
-                why = await unseen(connection, orjson.loads(plan))
-                watermark = watermark if why is None else Watermark(since, why)
+            why = await unseen(connection, orjson.loads(plan))
+            if why is not None:
+                watermark = Watermark(since, why if section.watermark is not None else None)
     except PermanentError as error:
         await abandon(connection)
         raise await told(error, section) from error

@@ -18,7 +18,10 @@ SETTLE_S = 0.2
 """How long to wait between reading the clock and looking at the open transactions. A transaction takes its
 `now()` a moment before it shows up in pg_stat_activity; this lets it arrive there."""
 
-_CLOCK = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+_CLOCK = """
+SELECT to_char((clock_timestamp() - $1::float8 * interval '1 second') AT TIME ZONE 'UTC',
+               'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+"""
 
 # Not only transactions that have written: one that has only read so far has fixed its now() all the same.
 # A statement that has begun, but whose transaction isn't shown yet, counts from its start. Autovacuum and
@@ -46,6 +49,19 @@ class Watermark:
     notice: str | None = None
 
 
+async def start_of_catching_up(connection: Any) -> str | None:
+    """Return from when on a later catch-up run would have to read, for a job that has no watermark yet.
+
+    None where that can't be known. Nobody waits for it: the watermark lies before the moment of looking by
+    what `next_watermark` waits. Call outside a transaction.
+    """
+    try:
+        async with looking(connection):
+            return (await _next(connection, None, waits=False)).value
+    except (JobError, asyncpg.PostgresError):  # nobody has asked for it
+        return None
+
+
 async def next_watermark(connection: Any, since: str | None) -> Watermark:
     """Return the time from which the next catch-up run misses nothing. Call outside a transaction.
 
@@ -53,10 +69,10 @@ async def next_watermark(connection: Any, since: str | None) -> Watermark:
     Raises: JobError when the role may not see other sessions' transactions.
     """
     async with looking(connection):
-        return await _next(connection, since)
+        return await _next(connection, since, waits=True)
 
 
-async def _next(connection: Any, since: str | None) -> Watermark:
+async def _next(connection: Any, since: str | None, *, waits: bool) -> Watermark:
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         return Watermark(
             since,
@@ -69,8 +85,9 @@ async def _next(connection: Any, since: str | None) -> Watermark:
             "source.watermark: this role can't see other sessions' open transactions, so commits could be"
             f' missed; run GRANT pg_read_all_stats TO "{role}"'
         )
-    clock = await connection.fetchval(_CLOCK)
-    await asyncio.sleep(SETTLE_S)
+    clock = await connection.fetchval(_CLOCK, 0.0 if waits else SETTLE_S)
+    if waits:
+        await asyncio.sleep(SETTLE_S)
     seen = await connection.fetchrow(_OLDEST, clock)
     if seen["hidden"]:
         return Watermark(

@@ -42,6 +42,9 @@ NAME = r"^[a-z0-9_-]+$"
 NAME_CHARS_MAX = 100
 """Leaves room in a file name of 255 bytes."""
 FINGERPRINT_DIGITS = 16
+_SOURCE_FREE = {"url", "batch_rows", "segments", "driver", "watermark"}
+"""Keys of the source that change nothing of what is written: how it is reached and cut, what a later run goes
+by. What else may be gained later belongs here too."""
 
 
 def _hook_reference(text: str) -> str:
@@ -98,9 +101,7 @@ class Job(Section):
         Raises: JobError when the hook's module can't be found.
         """
         hook = self.transform and [self.transform, source_digest(self.transform, self.directory)]
-        source = self.source.model_dump(
-            exclude={"url", "batch_rows", "segments", "driver"}, exclude_defaults=True
-        )
+        source = self._source_dump()
         target = self.target.model_dump(include={"table", "region", "endpoint_url", "mode", "version"})
         items = [rule.model_dump(exclude_defaults=True) for rule in self.items]
         options = self.options.model_dump(exclude={"on_invalid"}, exclude_defaults=True)
@@ -109,6 +110,23 @@ class Job(Section):
             "mapping": _digest([items, options, hook]),
             "target": _digest(target),
         }
+
+    def former_parts(self) -> dict[str, str]:
+        """Return the digests that earlier versions made of this job, where they differ from today's.
+
+        They took the watermark's column for a part of the source, and knew nothing else that may be gained.
+        """
+        watermark = self.source.watermark
+        if watermark is None:
+            return {}
+        return {"source": _digest({**self._source_dump(), "watermark": watermark.column})}
+
+    def _source_dump(self) -> dict[str, Any]:
+        """Return what of the source decides over what was written: not what a later run may gain."""
+        source = self.source.model_dump(exclude=_SOURCE_FREE, exclude_defaults=True)
+        for child in source.get("embed", {}).values():
+            child.pop("watermark", None)
+        return source
 
     @model_validator(mode="after")
     def _check(self) -> "Job":

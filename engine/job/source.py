@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from engine.job.section import Misfit, Names, Section, SomeNames, Text
+from engine.job.watermark import AnyWatermark
 
 SOURCE_TYPES = ("postgres", "mongodb")
 POSTGRES_URL = re.compile(r"postgres(ql)?://", re.IGNORECASE)
@@ -44,6 +45,8 @@ class Embed(Section):
     """The child columns to read; all by default."""
     where: Text | None = None
     """SQL over the child columns, sent to the server."""
+    watermark: AnyWatermark = None
+    """The child column that says when a child last changed; catch-up runs read its parents then."""
 
 
 class PostgresSource(Section):
@@ -65,8 +68,8 @@ class PostgresSource(Section):
     """SQL over the columns, sent to the server: only these rows are read."""
     embed: dict[Text, Embed] = Field(default_factory=dict)
     """Lists of children by the name of the column that they become."""
-    watermark: Text | None = None
-    """The column that says when a row last changed; makes catch-up runs possible."""
+    watermark: AnyWatermark = None
+    """The column that says when a row last changed, or a section; makes catch-up runs possible."""
     segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
     """Into how many ranges the source is cut."""
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
@@ -76,6 +79,17 @@ class PostgresSource(Section):
     def reads(self) -> str:
         """What is read, in a word or two."""
         return self.table or "query"
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What catch-up runs go by: each key of the job with its column."""
+        own = () if self.watermark is None else (f"source.watermark {self.watermark.column}",)
+        children = (
+            f"source.embed.{name}.watermark {child.watermark.column}"
+            for name, child in sorted(self.embed.items())
+            if child.watermark is not None
+        )
+        return (*own, *children)
 
     @model_validator(mode="after")
     def _check(self) -> "PostgresSource":
@@ -87,7 +101,14 @@ class PostgresSource(Section):
             raise Misfit(
                 "it needs `key`: columns that are unique and not null, to go on from after a stop", "query"
             )
-        for name in self.embed:
+        for name, child in self.embed.items():
+            if child.watermark is not None and self.watermark is None:
+                raise Misfit(
+                    "it needs `source.watermark` too: changed children don't tell of changed parents",
+                    "embed",
+                    name,
+                    "watermark",
+                )
             if self.columns is not None and name in self.columns:
                 raise Misfit("a column of this name is read already; choose another name", "embed", name)
         return self
@@ -108,8 +129,8 @@ class MongoDBSource(Section):
     """A MongoDB query: only these documents are read. Types that YAML hasn't got in Extended JSON."""
     projection: dict[Text, Any] = Field(default_factory=dict)
     """A MongoDB projection: what the server sends of each document; `_id` is always sent."""
-    watermark: Text | None = None
-    """The field that says when a document last changed; makes catch-up runs possible."""
+    watermark: AnyWatermark = None
+    """The field that says when a document last changed, or a section; makes catch-up runs possible."""
     driver: Literal["pymongo", "motor"] = "pymongo"
     """The driver: PyMongo's own asyncio API, or Motor (`pip install 'backfill[motor]'`)."""
     segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
@@ -122,11 +143,16 @@ class MongoDBSource(Section):
         """What is read, in a word or two."""
         return self.collection
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What catch-up runs go by: each key of the job with its field."""
+        return () if self.watermark is None else (f"source.watermark {self.watermark.column}",)
+
     @model_validator(mode="after")
     def _check(self) -> "MongoDBSource":
         if "_id" in self.projection and not self.projection["_id"]:
             raise Misfit("`_id` is the position of a document, so it is always sent", "projection", "_id")
-        if self.watermark is not None and self.watermark.startswith("$"):
+        if self.watermark is not None and self.watermark.column.startswith("$"):
             raise Misfit("it must be the name of a field, without a dollar sign", "watermark")
         return self
 

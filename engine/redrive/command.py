@@ -25,7 +25,7 @@ from engine.run import connect
 from engine.run.pipeline import Line
 from engine.state.dead_letters import Line as Letter
 from engine.state.dead_letters import lines, read
-from engine.state.fingerprint import POSITIONS, compare, fingerprint
+from engine.state.fingerprint import POSITIONS, compare, fingerprint, upgraded
 from engine.tenure import Tenure
 from engine.verify.repair import subset
 from engine.verify.values import differing
@@ -115,7 +115,7 @@ async def _open(
         now = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
         stored, present = (
             {name: value for name, value in prints.items() if name not in RELAXED}
-            for prints in (before.fingerprint, now)
+            for prints in (upgraded(before.fingerprint, job.former_parts(), now), now)
         )
         if misfit := compare(stored, present):
             raise misfit

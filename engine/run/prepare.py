@@ -19,7 +19,7 @@ from engine.run import connect
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Line
 from engine.run.voice import Voice
-from engine.state.fingerprint import STANDING, attributes, changed, compare, fingerprint, reshaped
+from engine.state.fingerprint import STANDING, attributes, changed, compare, fingerprint, reshaped, upgraded
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
 SEGMENT_ROWS = 50_000
@@ -72,10 +72,15 @@ async def prepare(
     stack.push_async_callback(source.close)
     for text in () if isinstance(decision, NothingToDo) else source.notices:
         voice.warn(text)
+    if isinstance(decision, Start) and decision.kind == "catch_up" and since is None:
+        voice.warn(
+            "No run before could keep from when on changes are to be read, so this catch-up run reads the"
+            " whole source."
+        )
     prints = fingerprint(job.fingerprint_parts(), source.identity, connect.table_identity(table))
     if source.standing is not None:
         prints[STANDING] = source.standing
-    before = await _before(store, decision, fresh=options.fresh)
+    before = await _before(store, decision, job, fresh=options.fresh)
     goes_on = isinstance(decision, GoOn)
     if before is not None:
         await _held_to(before, source, prints, goes_on=goes_on)
@@ -95,28 +100,33 @@ async def prepare(
         )
     )
     prints |= attributes(line.transform.rules)
-    if before is not None and (misfit := compare(before.fingerprint, prints, goes_on=goes_on)):
+    if before is not None and (misfit := compare(before, prints, goes_on=goes_on)):
         raise misfit
-    if before is not None and not goes_on and (change := reshaped(before.fingerprint, prints)):
+    if before is not None and not goes_on and (change := reshaped(before, prints)):
         voice.warn(f"{change}; items written before keep their shape until --fresh")
     look = await stack.enter_async_context(connect.watch_table(job, table))
     return Prepared(job, options, store, source, table, line, look, ordered, prints)
 
 
-async def _held_to(before: RunState, source: Source, prints: Mapping[str, str], *, goes_on: bool) -> None:
+async def _held_to(
+    before: Mapping[str, str], source: Source, prints: Mapping[str, str], *, goes_on: bool
+) -> None:
     """See that job, source and target are those of an earlier run. Raises: JobError."""
-    if misfit := compare(before.fingerprint, prints, goes_on=goes_on):
+    if misfit := compare(before, prints, goes_on=goes_on):
         raise misfit
-    standing = before.fingerprint.get(STANDING)
+    standing = before.get(STANDING)
     if standing is not None and (what := await source.misfit(standing, goes_on=goes_on)):
         raise changed(f"the source changed ({what})", goes_on=goes_on)
 
 
-async def _before(store: CheckpointStore, decision: Decision, *, fresh: bool) -> RunState | None:
-    """Return the run whose job this one has to be; a fresh start looks at nothing, not even at damage."""
+async def _before(
+    store: CheckpointStore, decision: Decision, job: Job, *, fresh: bool
+) -> Mapping[str, str] | None:
+    """Return the fingerprint that this job has to have; a fresh start looks at nothing, damage neither."""
     if fresh:
         return None
-    return await store.last_complete() if isinstance(decision, Start) else decision.run
+    run = await store.last_complete() if isinstance(decision, Start) else decision.run
+    return None if run is None else upgraded(run.fingerprint, job.former_parts(), job.fingerprint_parts())
 
 
 async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
@@ -133,7 +143,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
         outcome=None,
         fingerprint=prepared.prints,
         since=decision.since,
-        watermark=prepared.source.watermark,
+        watermark=prepared.source.watermark if prepared.job.source.watched else None,
         interruptions=0,
         rows_expected=rows,
         segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
@@ -141,6 +151,8 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
         dead_letters_by_reason={},
         effort=Effort(),
         error=None,
+        base=prepared.source.watermark if decision.kind == "full" else decision.base,
+        watched=prepared.job.source.watched,
     )
     await prepared.store.begin(state)
     return state

@@ -71,7 +71,7 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
         store = await connect.open_store(job, options.state_dir)
         stack.push_async_callback(store.close)
         latest = None if options.fresh else await store.load()
-        decision = decide(latest, fresh=options.fresh, has_watermark=job.source.watermark is not None)
+        decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
         prepared = await prepare(stack, job, options, store, decision, voice)
         if isinstance(decision, NothingToDo):
             return _nothing_to_do(job, decision.run, voice)

@@ -47,6 +47,15 @@ def attributes(rules: Sequence[RuleShape]) -> dict[str, str]:
     return {ATTRIBUTES: json.dumps(kinds)}
 
 
+def upgraded(stored: Mapping[str, str], former: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return a fingerprint as today's version makes it, where an earlier one made it of the same job.
+
+    Shape: `former` as Job.former_parts gives it.
+    """
+    same = {part: now[part] for part, digest in former.items() if stored.get(part) == digest}
+    return {**stored, **same}
+
+
 def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool = True) -> JobError | None:
     """Return why a checkpoint with one fingerprint can't serve a job with the other; None when it can.
 

@@ -1,23 +1,29 @@
 """What `run` is to do, decided from the checkpoint; pure.
 
-Invariant: an unfinished run is gone on with before anything else, and a finished one is never repeated
-unless the user says so.
+Invariant: an unfinished run is gone on with before anything else, a finished one is never repeated unless the
+user says so, and a catch-up run reads from where nothing that it goes by can have been missed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from engine.contracts import RunState
+from engine.errors import JobError
 
 FINISHED = ("complete", "complete_with_dead_letters")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a new run. `since` is the watermark that it reads from; None reads everything."""
+    """Start a new run. `since` is the watermark that it reads from; None reads everything.
+
+    `base`: that of the full run that it follows on.
+    """
 
     kind: Literal["full", "catch_up"]
     since: str | None
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +43,34 @@ class NothingToDo:
 Decision: TypeAlias = Start | GoOn | NothingToDo
 
 
-def decide(latest: RunState | None, *, fresh: bool, has_watermark: bool) -> Decision:
-    """Decide what this `run` does."""
+def decide(latest: RunState | None, *, fresh: bool, watched: Sequence[str]) -> Decision:
+    """Decide what this `run` does. `watched`: what the job's catch-up runs go by.
+
+    What the job has gained since the last run is read from the full run on: no run before has gone by it.
+    Raises: JobError when an unfinished catch-up run went by something else.
+    """
     if latest is None or fresh:
         return Start("full", None)
+    before = _watched(latest, watched)
     if latest.outcome not in FINISHED:
+        if latest.kind == "catch_up" and set(before) != set(watched):
+            raise JobError(
+                f"the catch-up run that isn't finished goes by {_named(before)}, the job now by"
+                f" {_named(watched)}; put that back to finish it, then change it, or start over with --fresh"
+            )
         return GoOn(latest)
-    if not has_watermark:
+    if not watched:
         return NothingToDo(latest)
-    return Start("catch_up", latest.watermark)
+    if latest.kind == "full":
+        base = latest.base or latest.watermark
+        return Start("catch_up", base, base)
+    return Start("catch_up", latest.watermark if set(watched) <= set(before) else latest.base, latest.base)
+
+
+def _watched(run: RunState, now: Sequence[str]) -> Sequence[str]:
+    """Return what a run went by. Earlier versions kept no list: their fingerprint holds the one column."""
+    return run.watched or tuple(name for name in now if name.startswith("source.watermark "))
+
+
+def _named(watched: Sequence[str]) -> str:
+    return ", ".join(watched) or "nothing"

@@ -4,7 +4,7 @@ import pytest
 
 from engine.contracts import Attribute, RuleShape
 from engine.kinds import Decimal, Kind, ListOf, Scalar
-from engine.state.fingerprint import attributes, compare, fingerprint
+from engine.state.fingerprint import attributes, compare, fingerprint, upgraded
 
 NOW = fingerprint(
     {"source": "aa", "mapping": "bb", "target": "cc"},
@@ -51,6 +51,13 @@ def test_a_part_that_only_one_side_knows_is_a_change():
     assert "other changed" in str(compare({**NOW, "other": "x"}, NOW))
     stored = {name: value for name, value in NOW.items() if name != "target.arn"}
     assert "arn was not known" in str(compare(stored, NOW))
+
+
+def test_a_digest_of_an_earlier_version_counts_as_todays_of_the_same_job():
+    stored = {**NOW, "source": "former"}
+    assert compare(stored, NOW) is not None
+    assert compare(upgraded(stored, {"source": "former"}, NOW), NOW) is None
+    assert compare(upgraded(stored, {"source": "of another column"}, NOW), NOW) is not None
 
 
 def shape(**kinds: Kind) -> dict[str, str]:

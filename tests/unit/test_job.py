@@ -237,6 +237,17 @@ def test_what_fits_is_taken(data):
         (job(items__0__for_each="a:03d"), "items/0/for_each", "without braces"),
         (job(options={"nulls": "drop"}), "options/nulls", "'omit' or 'keep'"),
         (job(state={}), "state/type", "it is missing"),
+        (
+            job(source__watermark={"column": "at", "overlap": "5 min"}),
+            "source/watermark/overlap",
+            "30s, 10m, 2h or 1d",
+        ),
+        (job(source__watermark={"overlap": "5m"}), "source/watermark/column", "it is missing"),
+        (
+            job(source__embed={"i": {"table": "t", "on": {"a": "b"}, "watermark": "at"}}),
+            "source/embed/i/watermark",
+            "it needs `source.watermark` too",
+        ),
         (job(state={"type": "redis"}), "state/type", "'sqlite' or 'dynamodb'"),
         (job(state={"type": "dynamodb"}), "state/table", "it is missing"),
     ],
@@ -274,7 +285,6 @@ def parts(**changes):
     [
         ({"source__table": "other"}, "source"),
         ({"source__where": "x"}, "source"),
-        ({"source__watermark": "updated_at"}, "source"),
         ({"items__0__key": {"PK": "A#{user_id}", "SK": "{id}"}}, "mapping"),
         ({"items__0__when": "x"}, "mapping"),
         ({"options__nulls": "keep"}, "mapping"),
@@ -299,10 +309,35 @@ def test_the_fingerprint_says_which_part_changed(changes, part):
         {"target__max_wcu": 5, "target__create": {"pitr": True}, "target__give_up_after_s": 5},
         {"options__on_invalid": "fail"},
         {"name": "renamed"},
+        {"source__watermark": "at"},
+        {"source__watermark": {"column": "at", "overlap": "10m"}},
     ],
 )
 def test_what_may_change_during_a_run_changes_no_fingerprint(changes):
     assert parts(**changes) == parts()
+
+
+def test_a_checkpoint_of_an_earlier_version_fits_the_job_that_hasnt_changed():
+    """The digests are those that version 0.1's first code made of these jobs."""
+    embed = {"items": {"table": "order_items", "on": {"order_id": "id"}}}
+    source = {"source__where": "id > 0", "source__embed": embed}
+    assert parts(**source)["source"] == "0edb85d5f5f2c3d6"
+    gained = {"items": {**embed["items"], "watermark": "changed_at"}}
+    assert parts(**{**source, "source__embed": gained}, source__watermark="at") == parts(**source)
+    for watermark in ("updated_at", {"column": "updated_at", "overlap": "1h"}):
+        made = Job.model_validate(job(**source, source__watermark=watermark))
+        assert made.former_parts() == {"source": "bd021b1993c77a4b"}
+    other = Job.model_validate(job(**source, source__watermark="created_at"))
+    assert other.former_parts() != {"source": "bd021b1993c77a4b"}
+
+
+@pytest.mark.parametrize(
+    ("overlap", "seconds"), [("0s", 0), ("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86_400)]
+)
+def test_an_overlap_is_a_duration(overlap, seconds):
+    made = Job.model_validate(job(source__watermark={"column": "at", "overlap": overlap}))
+    assert made.source.watermark.overlap_s == seconds
+    assert Job.model_validate(job(source__watermark="at")).source.watermark.overlap_s == 60
 
 
 def test_a_literal_number_and_the_text_that_prints_alike_differ():

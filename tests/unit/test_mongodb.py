@@ -29,6 +29,7 @@ from connectors.mongodb.watermark import changed_since
 from engine.batch import Cursor
 from engine.errors import JobError
 from engine.job.model import Job
+from engine.job.watermark import Watermark
 from engine.rules.fields import rest_of, wanted_fields
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -157,7 +158,7 @@ def test_filters_hold_extended_json():
 def test_catch_up_adds_to_the_filter():
     source = job({}, filter={"a": 1}, watermark="at").source
     assert query_of(source, "2024-01-01T00:00:00Z") == {
-        "$and": [{"a": 1}, changed_since("at", "2024-01-01T00:00:00Z")]
+        "$and": [{"a": 1}, changed_since(Watermark(column="at"), "2024-01-01T00:00:00Z")]
     }
     with pytest.raises(JobError, match="is no time; run with --fresh"):
         query_of(source, "yesterday")

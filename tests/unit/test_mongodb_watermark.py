@@ -21,10 +21,10 @@ def client(lifetime_s: int) -> Any:
 @pytest.mark.parametrize(
     ("snapshot_s_before", "watermark"),
     [
-        (None, "2026-01-01T11:58:00Z"),
-        (0, "2026-01-01T11:58:00Z"),
-        (-3600, "2026-01-01T11:58:00Z"),  # a cluster's clock may run ahead
-        (3600, "2026-01-01T10:58:00Z"),  # a member is away: what most have is an hour old
+        (None, "2026-01-01T11:59:00Z"),
+        (0, "2026-01-01T11:59:00Z"),
+        (-3600, "2026-01-01T11:59:00Z"),  # a cluster's clock may run ahead
+        (3600, "2026-01-01T10:59:00Z"),  # a member is away: what most have is an hour old
     ],
 )
 async def test_the_next_run_reads_from_before_what_the_snapshot_could_see(
