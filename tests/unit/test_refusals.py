@@ -108,3 +108,21 @@ async def test_statements_that_are_refused_one_by_one_end_the_load_too() -> None
         await scene.writer.write(encoded(entries, keys=[(f"{n}", "") for n in range(500)]))
     assert scene.meter.dead_lettered == {}
     await scene.writer.close()
+
+
+@on_virtual_time
+async def test_a_stop_turns_nothing_into_a_dead_letter_that_was_still_in_doubt() -> None:
+    table = refusing(lambda _: True)
+    scene = Scene(table, stop_after_refusals=1_000)
+    batch = encoded(puts(200))
+    writing = asyncio.ensure_future(scene.writer.write(batch))
+    while table.requests < 12:
+        await asyncio.sleep(0.001)
+    scene.writer.drain()
+    await asyncio.sleep(10)
+    fates = scene.writer.progress(batch)
+    assert fates is not None
+    assert fates.letters == ()
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await scene.writer.close()

@@ -156,7 +156,9 @@ class Writer:
             self._held = None
             if lot is None:
                 wake_at = self._queue.next_at(now)
-                if wake_at == NEVER and not self._tasks and self._settling.idle():
+                # What a stop leaves in doubt is no dead letter: it is tried again.
+                idle = wake_at == NEVER and not self._tasks and not self._draining
+                if idle and self._settling.idle():
                     self._tell_finished()
                     continue
                 break
