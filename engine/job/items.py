@@ -23,7 +23,7 @@ EACH = "each"
 """The name by which templates reach the element under `for_each`."""
 
 AttributeType: TypeAlias = Literal[
-    "S", "N", "B", "BOOL", "L", "M", "SS", "NS", "BS", "epoch_s", "epoch_ms", "json"
+    "S", "N", "B", "BOOL", "L", "M", "SS", "NS", "BS", "epoch_s", "epoch_ms", "epoch_us", "json"
 ]
 
 

@@ -1,7 +1,7 @@
 """`as:`: the type that an attribute is to have.
 
 Invariant: a conversion is exact, or the value is a flaw; the only one that gives up something is the fraction
-below the unit of `epoch_s` and `epoch_ms`, which is rounded down.
+below the unit of `epoch_s`, `epoch_ms` and `epoch_us`, which is rounded down.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from engine.wire.fragments import set_texts
 _TRUE, _FALSE = ["true", "t", "1"], ["false", "f", "0"]
 _NUMBERS = {Scalar.INT, Scalar.NUMBER, Scalar.FLOAT}
 _SETS = {"SS": Scalar.STRING, "NS": Scalar.NUMBER, "BS": Scalar.BINARY}
-_MICROSECONDS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
+_MICROSECONDS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 
 
 def converted(value: Value, wanted: str, name: str) -> Value:
@@ -144,5 +144,6 @@ _CONVERSIONS: dict[str, Callable[[Value, str, str], Value | None]] = {
     "BS": _to_set,
     "epoch_s": _to_epoch,
     "epoch_ms": _to_epoch,
+    "epoch_us": _to_epoch,
     "json": _to_json,
 }

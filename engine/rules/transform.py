@@ -18,6 +18,7 @@ from engine.rules.hooked import Hooked
 from engine.rules.rows import FAULT, ROW_NUMBER, read, with_types
 from engine.rules.rule import Rule, compiled_rule
 from engine.rules.typed import typed_dtype
+from engine.rules.versions import check_versions
 
 
 def compile_rules(
@@ -28,6 +29,7 @@ def compile_rules(
     Raises: JobError naming the rule and the attribute, when a rule names a column that isn't there, or asks
     of one what its values can't do.
     """
+    check_versions(job, schema)
     kinds = {column.name: column.kind for column in schema.visible}
     if hook is None:
         types = {name: typed_dtype(kind) for name, kind in kinds.items() if not is_inner(name)}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from connectors.dynamodb.encoding import wire
-from connectors.dynamodb.encoding.keys import KeyRole, check_key_kind, key_flaws, type_letters
+from connectors.dynamodb.encoding.keys import KeyRole, check_key_kind, key_flaws
 from connectors.dynamodb.encoding.order import Hashes, key_hashes
 from connectors.dynamodb.encoding.sizes import Sized, item_sizes, write_units
 from connectors.dynamodb.encoding.values import (
@@ -22,6 +22,7 @@ from connectors.dynamodb.encoding.values import (
     placed,
     wire_values,
 )
+from connectors.dynamodb.encoding.versions import check_version, version_flaws
 from connectors.dynamodb.limits import (
     ATTRIBUTE_NAME_BYTES_MAX,
     ITEM_BYTES_MAX,
@@ -113,23 +114,13 @@ def plan_rule(layout: Layout, rule: int, attributes: tuple[Attribute, ...]) -> R
             )
         check_key_kind(rule, attributes[position], layout.roles.get(name, ()))
     if layout.mode == "newer":
-        _check_version(layout, rule, attributes)
+        check_version(layout.version, rule, attributes)
     key = [positions[name] for name in layout.key]
     rest = [position for position in range(len(attributes)) if position not in key]
     length = sum(len(name) + name.count("'") + _STATEMENT_PER_NAME for name in positions)
     long_statement = len(f'INSERT INTO "{layout.table}" VALUE {{}}') + length > STATEMENT_LENGTH_MAX
     long_statement |= any(isinstance(attribute.kind, Members) for attribute in attributes)
     return RulePlan(layout, attributes, (*key, *rest), long_statement)
-
-
-def _check_version(layout: Layout, rule: int, attributes: Sequence[Attribute]) -> None:
-    version = next((each for each in attributes if each.name == layout.version), None)
-    if version is None:
-        raise JobError(
-            f"target.version: items[{rule}] has no attribute {layout.version}; add it to `attributes`"
-        )
-    if type_letters(version.kind) not in ("S", "N", "B", None):
-        raise JobError(f"target.version: {layout.version} of items[{rule}] must be S, N or B to be compared")
 
 
 def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
@@ -264,7 +255,7 @@ def _flaws(
             found = key_flaws(value, role, keep_nulls=layout.options.keep_nulls)
             add(found, of_deletes=role.primary, where=name)
         if layout.mode == "newer" and name == layout.version:
-            add(_version_flaws(value), of_deletes=True, where=name)
+            add(version_flaws(value, attribute.kind), of_deletes=True, where=name)
         add(_depth_flaws(value), of_deletes=False, where=name)
     for row in np.flatnonzero(sizes > ITEM_BYTES_MAX).tolist():
         flaw = f"item_too_large: {sizes[row]} bytes, {ITEM_BYTES_MAX} are the most"
@@ -286,17 +277,6 @@ def _depth_flaws(value: Values) -> dict[int, str]:
         too_deep = (value.depth >= NESTING_LEVELS_MAX).fill_null(value=False).arg_true().to_list()
     flaw = f"nesting_too_deep: over {NESTING_LEVELS_MAX} levels, the innermost value counted"
     return dict.fromkeys(too_deep, flaw)
-
-
-def _version_flaws(version: Values) -> dict[int, str]:
-    missing = (version.text.is_null() | (version.text == NULL_WIRE)).arg_true().to_list()
-    flaws = dict.fromkeys(missing, "value_unsupported: mode newer compares it, and it is null")
-    if not version.before:
-        comparable = version.text.str.contains(r'^\{"[SNB]":').fill_null(value=True)
-        flaw = "value_unsupported: mode newer compares it, and it is no S, N or B"
-        for row in (~comparable).arg_true().to_list():
-            flaws.setdefault(row, flaw)
-    return flaws
 
 
 def _item_json(
