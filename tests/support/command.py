@@ -87,7 +87,8 @@ class Command:
 
     def dead_letters(self) -> list[dict[str, Any]]:
         path = self.state / self.job["name"] / "dead-letters.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        # Not splitlines(): a value may hold U+2028, which ends no line of JSON.
+        return [json.loads(line) for line in path.read_text().split("\n") if line] if path.exists() else []
 
 
 def kill_group(process: "subprocess.Popen[str]") -> None:
