@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone with Python 3.11+, make and (for demo and tests) npm.
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-fault soak bench demo lock clean
+.PHONY: help setup fmt check test test-fault soak campaign bench demo lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,6 +38,9 @@ test-fault: $(STAMP) ## Run the tests that cut, kill and fill
 
 soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed
 	$(BIN)/python -m pytest -q -s -m soak tests/resume
+
+campaign: $(STAMP) ## Seeds of faults, kills, stops and moving sources, every write looked at (ARGS="--seeds 200")
+	$(BIN)/python -m tests.campaign $(ARGS)
 
 bench: $(STAMP) ## Measure the engine, its peers and how it follows capacity (ARGS=--quick, --full)
 	$(BIN)/python -m bench.suite $(ARGS)

@@ -88,7 +88,7 @@ def plan_of(seed: int) -> Plan:
     shape: Shape = random.choice(("unique", "colliding", "colliding", "fan_out", "deletes"))
     if shape == "deletes" and mode != "put":
         shape = "colliding"
-    rows = random.choice((500, 1_000, 2_000, 4_000))
+    rows = random.choice((500, 1_000, 2_000, 5_000))
     if mode == "newer":
         rows = min(rows, 1_000)
     groups = max(5, rows // random.choice((2, 4, 12)))
@@ -118,7 +118,7 @@ def plan_of(seed: int) -> Plan:
 
 def _faults(random: Random, seed: int) -> Faults:
     kinds = random.sample(PASSING, random.randint(1, 7))
-    total = random.choice((0.01, 0.05, 0.15, 0.33))
+    total = random.choice((0.01, 0.1, 0.2, 0.33))
     weights = [random.uniform(0.2, 1.0) for _ in kinds]
     rates = {kind: total * weight / sum(weights) for kind, weight in zip(kinds, weights, strict=True)}
     slow = {kind: min(rate, 0.004) if KINDS[kind].slow else rate for kind, rate in rates.items()}
@@ -128,7 +128,7 @@ def _faults(random: Random, seed: int) -> Faults:
     return Faults(
         seed=seed,
         rates=slow,
-        lasts_s=random.choice((None, 1.0, 2.0, 4.0)),
+        lasts_s=random.choice((None, 3.0, 6.0)),
         ending_at=ending_at,
         body_max=random.choice((2_000, 5_000)) if random.random() < 0.15 else None,
         latency_s=random.choice((0.002, 0.01, 0.03)),

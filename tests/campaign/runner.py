@@ -193,7 +193,8 @@ class Seed:
 
     def _look(self, life: Life) -> Event | None:
         """Do what is due by now; return a blow that should end the run."""
-        count = self._stub.counts()["applied"]
+        counts = self._stub.counts()
+        count = counts["applied"]
         if self._move_waits(between=False) and count >= self._plan.move.at_written:
             self._move()
             return None
@@ -204,6 +205,8 @@ class Seed:
             return Event(count, "kill_all")
         if not self._events or count < self._events[0].at_written:
             return None
+        if counts["runner"] != life.name and self._events[0].blow not in KILLS:
+            return None  # a process that only starts hasn't said yet how it takes signals
         event = self._events.pop(0)
         return event if self._strike(life, event) else None
 

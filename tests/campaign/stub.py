@@ -84,8 +84,11 @@ class Target:
     def control(self, what: str) -> bytes:
         if what == "history":
             return dump(self.entries)
+        last = self.entries[-1].runner if self.entries else None
         outcomes = Counter(entry.fault or "none" for entry in self.entries)
-        return orjson.dumps({"applied": self.applied, "requests": len(self.entries), "faults": outcomes})
+        return orjson.dumps(
+            {"applied": self.applied, "requests": len(self.entries), "faults": outcomes, "runner": last}
+        )
 
 
 def writes_of(operation: str, request: Mapping[str, Any]) -> list[Write] | None:

@@ -1,0 +1,29 @@
+"""A few seeds of the campaign, whole; `make campaign` runs as many as one likes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.plan import plan_of
+from tests.campaign.report import line
+from tests.campaign.runner import run_seed
+
+SEEDS = {
+    3: "newer, refused access, SIGTERM, a worker killed",
+    4: "MongoDB, keys that collide, two workers, the runner killed, paused",
+    5: "keys that collide, SIGINT, killed",
+    12: "items of two rules, insert, faults of many kinds",
+    21: "truncated and loaded anew while it is read",
+}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: f"seed {seed}: {SEEDS[seed]}")
+def test_a_seed_of_the_campaign(
+    seed: int, postgres_server: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    plan = plan_of(seed)
+    mongodb = request.getfixturevalue("mongodb_url") if plan.source == "mongodb" else ""
+    outcome = run_seed(plan, postgres_server, mongodb, tmp_path / "seed")
+    assert not outcome.failures, line(outcome)
+    assert outcome.requests > 0
