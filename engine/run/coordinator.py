@@ -19,6 +19,7 @@ from engine.contracts import CheckpointStore, Look, RunState
 from engine.errors import PermanentError, TargetUnfit
 from engine.events import Event, Notice, Observer, SegmentTally, Tick
 from engine.meter import MeterTotals
+from engine.run.echoes import Echoes
 from engine.run.lease_watch import LeaseWatch
 from engine.run.letters import LETTERS_WINDOW_BYTES, weight
 from engine.run.link import (
@@ -101,6 +102,7 @@ class Coordinator:
         self._fault: Finished | None = None
         self._stop_asked = asyncio.Event()
         self._over = False
+        self._echoes = Echoes()
         self._target_watch = TargetWatch(look, patience_s)
         self._lease_watch = LeaseWatch(store.tenure, self._send_all, self.tell)
         self._checkpoint_due = asyncio.Event()
@@ -175,7 +177,8 @@ class Coordinator:
                 case Ticked(totals, cpu_s, peak_rss_bytes):
                     peer.totals, peer.usage = totals, Usage(cpu_s, peak_rss_bytes)
                 case Noted(text):
-                    self.tell(Notice(text, "warning"))
+                    if self._echoes.new(self._peers.index(peer), text, time.monotonic()):
+                        self.tell(Notice(text, "warning"))
                 case Finished() as finished:
                     peer.finished = True
                     if finished.error is not None:
