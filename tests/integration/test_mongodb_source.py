@@ -49,6 +49,25 @@ async def test_reading_goes_on_behind_any_id(mongodb_url, database):
         await source.close()
 
 
+async def test_reading_goes_on_from_inside_a_batch(mongodb_url, database):
+    ids = HOSTILE_IDS + of_eight_types(3)
+    await fill(mongodb_url, database, [{"_id": value, "n": n} for n, value in enumerate(ids)])
+    source = await opened(mongodb_url, database)
+    try:
+        everything = await numbers(source)
+        at = 0
+        async for batch in source.read(Segment(0, None, None, None), None):
+            assert batch.cuts.before(0) is None
+            for row in range(1, batch.rows.num_rows):
+                place, cursor = batch.cuts.before(row)
+                assert place == row
+                assert await numbers(source, after=cursor) == everything[at + row :], cursor
+            at += batch.rows.num_rows
+        assert at == len(ids)
+    finally:
+        await source.close()
+
+
 @pytest.mark.parametrize("count", [0, 1, 5])
 async def test_small_collections(mongodb_url, database, count):
     await fill(mongodb_url, database, [{"n": n} for n in range(count)])

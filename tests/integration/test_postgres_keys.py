@@ -113,13 +113,40 @@ async def test_a_key_that_repeats_never_ends_a_batch_inside_its_group(postgres_u
         assert sorted(int(row["id"]) for row in await rows(source, 4)) == list(range(1000))
 
 
+@pytest.mark.parametrize("key", ["(n / 3)::numeric", "n::numeric", "CASE WHEN n < 25 THEN 0 ELSE n END"])
+async def test_reading_goes_on_from_inside_a_batch(postgres_url: str, key: str) -> None:
+    """Keys of one row and of several, which print differently; at their every cut nothing is read twice."""
+    await execute(
+        postgres_url,
+        "CREATE TABLE t (id int, k numeric NOT NULL)",
+        f"INSERT INTO t SELECT n, round({key}, n % 2) FROM generate_series(0, 59) AS n",
+    )
+    async with opened(postgres_url, table="t", key=["k"], batch_rows=20) as source:
+        (whole,) = await source.segments(1)
+        every = await batches(source, whole)
+        assert len(every) > 1
+        expected = set(range(60))
+        seen: set[int] = set()
+        for batch in every:
+            ids = [int(row["id"]) for row in batch.rows.to_pylist()]
+            assert batch.cuts is not None
+            assert batch.cuts.before(0) is None
+            for row in range(1, len(ids)):
+                at, cursor = batch.cuts.before(row) or (0, None)
+                assert at <= row
+                if cursor is not None:
+                    rest = [r["id"] for b in await batches(source, whole, cursor) for r in b.rows.to_pylist()]
+                    assert {int(n) for n in rest} == expected - seen - set(ids[:at])
+            seen |= set(ids)
+
+
 async def test_without_a_key_there_is_one_segment_and_nothing_to_resume_from(postgres_url: str) -> None:
     await execute(postgres_url, "CREATE TABLE t (id int)", "INSERT INTO t SELECT generate_series(1, 100)")
     async with opened(postgres_url, table="t", batch_rows=9) as source:
         assert any("no key" in notice for notice in source.notices)
         (segment,) = await source.segments(8)
         found = await batches(source, segment)
-        assert [batch.end for batch in found] == [None] * len(found)
+        assert [(batch.end, batch.cuts) for batch in found] == [(None, None)] * len(found)
         assert sum(batch.rows.num_rows for batch in found) == 100
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from connectors.dynamodb.writing.grouping import begun_first, in_groups
-from engine.batch import DELETED, REFUSED, SKIPPED, WRITTEN, DeadLetter, EncodedBatch, Fates
+from engine.batch import DELETED, OPEN, REFUSED, SKIPPED, WRITTEN, DeadLetter, EncodedBatch, Fates
 from engine.throttle.pace import Pace
 
 NEVER = float("inf")
@@ -86,10 +86,16 @@ class Load:
         self._take(encoded)
         self.stop = self.next + left
 
+    def beyond(self, index: int) -> bool:
+        """Whether an item lies behind every row of which one is settled: then none of those waits for it."""
+        settled = self.encoded.rows[np.frombuffer(bytes(self._fates), np.uint8) != OPEN]
+        return not len(settled) or self.row(index) > int(settled.max())
+
     @property
-    def at_rest(self) -> bool:
-        """Whether nothing is in flight, waits to be sent again, or is still to be begun."""
-        return self.next >= self.stop and self.items - self.unsettled == self.next
+    def without_gap(self) -> bool:
+        """Whether no open item lies before a settled one, nor in its row."""
+        waiting = np.flatnonzero(np.frombuffer(bytes(self._fates), np.uint8) == OPEN)
+        return not len(waiting) or self.beyond(int(waiting[self.encoded.rows[waiting].argmin()]))
 
     def fates(self) -> Fates:
         """Return how the items stand."""

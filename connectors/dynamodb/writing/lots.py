@@ -10,13 +10,13 @@ on its way, or settled. No two items of a lot have the same key.
 """
 
 import heapq
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from math import ceil
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
 from connectors.dynamodb.writing.loads import NEVER, Lane, Load, Lot, Run, Share
+from connectors.dynamodb.writing.packing import Packing, fit
 from connectors.dynamodb.writing.stride import ITEMS_START, STRIDE_S
 from engine.throttle.pace import Pace
 
@@ -81,8 +81,9 @@ class Queue:
             self._group(loads[0])
 
     def drain(self) -> None:
-        """Begin no row any more."""
+        """Begin no row any more, and send only what settled rows wait for."""
         self._draining = True
+        self._turns.clear()
         for loads in self._fresh.values():
             for load in loads:
                 load.finish_rows()
@@ -122,7 +123,7 @@ class Queue:
         load = self._next_load()
         if load is None:
             return None
-        stop = self._fit(load, load.next, load.stop, self._items_max, self._bytes_max, units_max)
+        stop = fit(load, load.next, load.stop, self._items_max, self._bytes_max, units_max)
         run = Run(load, load.next, max(stop, load.next + 1))
         load.next = run.stop
         self._turns.rotate(-1)
@@ -130,9 +131,9 @@ class Queue:
 
     def _pack(self, now: float, units_max: float) -> Lot | None:
         """Make a lot out of whatever is ready, item keys being told apart."""
-        packing = _Packing(self, units_max)
+        packing = Packing(self._items_max, self._bytes_max, units_max)
         shares = self._ride_along(packing, now)
-        clashing: list[Run] = []
+        held_back: list[Run] = []
         while self._again and packing.room:
             if (load := self._earlier()) is not None:
                 if not self._begin(packing, load, 1):
@@ -143,12 +144,12 @@ class Queue:
                 continue
             if (lane := self._lane_of(run)) is not None:
                 lane.runs.append(run)
-            elif packing.clashes(run):
-                clashing.append(run)
+            elif packing.clashes(run) or (self._draining and run.load.beyond(run.start)):
+                held_back.append(run)
             elif (rest := packing.add(run)) is not None:
                 self._ripen(rest)
                 break
-        for run in clashing:
+        for run in held_back:
             self._ripen(run)
         while packing.room and (load := self._next_load()) is not None:
             if not self._begin(packing, load, self._items_max):
@@ -175,7 +176,7 @@ class Queue:
             return None
         return load if (load.encoded.batch.sequence, load.row(load.next)) < (sequence, row) else None
 
-    def _begin(self, packing: "_Packing", load: Load, items_max: int) -> bool:
+    def _begin(self, packing: Packing, load: Load, items_max: int) -> bool:
         """Put the next items of a load into a lot, but for hot ones; say whether the lot may take more."""
         run = Run(load, load.next, min(self._cool_until(load), load.next + items_max))
         if run.start == run.stop:
@@ -187,7 +188,7 @@ class Queue:
         load.next = run.stop if rest is None else rest.start
         return load.next > run.start
 
-    def _ride_along(self, packing: "_Packing", now: float) -> list[Share]:
+    def _ride_along(self, packing: Packing, now: float) -> list[Share]:
         """Take of every lane what its pace allows."""
         shares: list[Share] = []
         for partition, lane in list(self.lanes.items()):
@@ -250,6 +251,14 @@ class Queue:
             if not loads:
                 del self._fresh[segment]
                 self._turns.popleft()
+        return self._unfinished() if self._draining else None
+
+    def _unfinished(self) -> Load | None:
+        """Return a load that has items left in rows that settled ones wait for."""
+        for loads in self._fresh.values():
+            for load in loads:
+                if load.next < load.stop and not load.abandoned and not load.beyond(load.next):
+                    return load
         return None
 
     def _group(self, load: Load) -> None:
@@ -263,70 +272,3 @@ class Queue:
         self._numbers += 1
         place = (run.load.encoded.batch.sequence, run.load.row(run.start), self._numbers, run)
         heapq.heappush(self._again, place)
-
-    @staticmethod
-    def _fit(load: Load, start: int, stop: int, items: int, nbytes: int, units: float) -> int:
-        """Return how far the items from `start` on fit into what is left of a request."""
-        stop = min(stop, start + items)
-        if load.offsets[stop] - load.offsets[start] > nbytes:
-            stop = bisect_right(load.offsets, load.offsets[start] + nbytes, start, stop + 1) - 1
-        if load.units[stop] - load.units[start] > units:
-            stop = bisect_right(load.units, load.units[start] + units, start, stop + 1) - 1
-        return max(stop, start)
-
-
-class _Packing:
-    """A lot that is being put together out of several runs."""
-
-    __slots__ = (
-        "_bytes_left",
-        "_items_left",
-        "_keys",
-        "_queue",
-        "_units_max",
-        "items",
-        "room",
-        "runs",
-        "units",
-    )
-
-    def __init__(self, queue: Queue, units_max: float) -> None:
-        self._queue = queue
-        self._items_left = queue._items_max
-        self._bytes_left = queue._bytes_max
-        self._units_max = units_max
-        self._keys: set[int] = set()
-        self.runs: list[Run] = []
-        self.items = 0
-        self.units = 0
-        self.room = True
-
-    def clashes(self, run: Run) -> bool:
-        """Say whether the lot holds a key of this run already."""
-        return not self._keys.isdisjoint(self._hashes(run))
-
-    def add(self, run: Run) -> Run | None:
-        """Take in as much of a run as fits and return the rest; a single item fits into an empty lot."""
-        stop = Queue._fit(
-            run.load, run.start, run.stop, self._items_left, self._bytes_left, self._units_max - self.units
-        )
-        if not self.runs:
-            stop = max(stop, run.start + 1)
-        if stop > run.start:
-            taken = run._replace(stop=stop)
-            self.runs.append(taken)
-            self.items += stop - run.start
-            self.units += taken.units
-            self._items_left -= stop - run.start
-            self._bytes_left -= run.load.offsets[stop] - run.load.offsets[run.start]
-            self._keys.update(self._hashes(taken))
-        if stop < run.stop:
-            self.room = False
-            return run._replace(start=stop)
-        self.room = self._items_left > 0
-        return None
-
-    @staticmethod
-    def _hashes(run: Run) -> list[int]:
-        hashes: list[int] = run.load.encoded.key_hashes[run.start : run.stop].tolist()
-        return hashes

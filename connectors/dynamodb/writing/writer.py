@@ -113,7 +113,7 @@ class Writer:
         return None
 
     def drain(self) -> None:
-        """Begin no row any more; every write ends once what is begun of its batch is settled."""
+        """Begin no row any more; writes end when none is in flight and no settled row waits for another."""
         self._draining = True
         self._queue.drain()
         self._pump()
@@ -237,10 +237,11 @@ class Writer:
         self._queue.stride(self._stride.items, self._pace.rate)
 
     def _tell_rested(self) -> None:
-        """After a drain, tell whose batches nothing is in flight of any more."""
-        for load, settled in self._waiting.items():
-            if load.at_rest and not settled.done():
-                settled.set_result(None)
+        """After a drain, and with nothing in flight, tell whose settled rows wait for nothing any more."""
+        if not self._tasks:
+            for load, settled in self._waiting.items():
+                if not settled.done() and load.without_gap:
+                    settled.set_result(None)
 
     @property
     def _settled(self) -> int:
