@@ -22,12 +22,14 @@ class SourceTicket:
     """All that another process needs to read the same view of the same source; picklable, no secrets.
 
     `details` belongs to the source (a snapshot's name, resolved types …). `since` is the watermark from
-    which a catch-up run reads, as the source prints it; None in a full run.
+    which a catch-up run reads, as the source prints it; None in a full run. `cursors_max`: how many may read
+    at a time, over all processes; None: as many as one likes.
     """
 
     schema: RowSchema
     since: str | None
     details: Mapping[str, Any]
+    cursors_max: int | None = None
 
 
 class Source(Protocol):

@@ -4,7 +4,8 @@ Invariant: a text that the server doesn't take for a key keeps no other row from
 refused only if the server said so of the keys alone.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import asyncpg
@@ -23,7 +24,7 @@ SAMPLED_WHOLE_ROWS = 200_000
 SAMPLED_SPARE = 50.0
 """How many times the wanted rows are on the pages that are chosen among: neighbours are alike."""
 
-Read = Callable[[str], AsyncIterator[Rows]]
+Read = Callable[[str], AsyncGenerator[Rows, None]]
 Refused = Callable[[Sequence[Cursor]], Awaitable[frozenset[Cursor]]]
 
 
@@ -52,8 +53,9 @@ async def by_key(
     groups = [asked[start : start + LOOKUP_KEYS] for start in range(0, len(asked), LOOKUP_KEYS)]
     for number, group in enumerate(groups):
         try:
-            async for part in read(lookup_sql(shape, group)):
-                yield Batch(0, number, part.rows, part.end)
+            async with aclosing(read(lookup_sql(shape, group))) as parts:
+                async for part in parts:
+                    yield Batch(0, number, part.rows, part.end)
         except PermanentError:
             # What isn't a value of its type is refused before a row is looked at, so none has been given yet.
             found = await refused_of(group)
@@ -61,8 +63,9 @@ async def by_key(
                 raise
             strange |= found
             if rest := [key for key in group if key not in found]:
-                async for part in read(lookup_sql(shape, rest)):
-                    yield Batch(0, number, part.rows, part.end)
+                async with aclosing(read(lookup_sql(shape, rest))) as parts:
+                    async for part in parts:
+                        yield Batch(0, number, part.rows, part.end)
     if strange:
         told = ", ".join(min(strange, key=lambda key: key.key).key)
         names = ", ".join(f"{key.name} {key.type}" for key in shape.key)

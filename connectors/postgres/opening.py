@@ -14,6 +14,7 @@ from connectors.postgres.address import where
 from connectors.postgres.layout import Layout, check_keys, layout
 from connectors.postgres.reach import unseen
 from connectors.postgres.session import abandon, begin, checking, connect, speaking
+from connectors.postgres.settings import looking
 from connectors.postgres.snapshot import (
     Watermark,
     export,
@@ -26,6 +27,12 @@ from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, j
 from engine.contracts import SourceTicket
 from engine.errors import PermanentError, TransientError
 from engine.job.model import PostgresSource as Section
+
+# Superusers are held to neither limit.
+_LIMIT = """
+SELECT CASE WHEN NOT r.rolsuper THEN least(nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) END::int4
+FROM pg_roles AS r, pg_database AS d WHERE r.rolname = session_user AND d.datname = current_database()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ async def opened(section: Section, since: str | None) -> Opened:
     try:
         async with speaking("source.url"):
             identity = await server_identity(connection, where(url))
+            connections = await connections_max(connection, section.max_connections)
             if section.watermark is not None:
                 watermark = await next_watermark(connection, since)
             else:
@@ -78,9 +86,10 @@ async def opened(section: Section, since: str | None) -> Opened:
         "snapshot": snapshot,
         "relation": found.name,
         "standing": standing,
+        "connections": connections,
     }
     return Opened(
-        SourceTicket(found.schema, since, details),
+        SourceTicket(found.schema, since, details, None if connections is None else max(1, connections - 1)),
         {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
         watermark.value,
         notices,
@@ -129,6 +138,14 @@ async def told(error: PermanentError, section: Section) -> PermanentError:
 def _positions(shape: Shape) -> str:
     """Say what cursors are values of: the key's columns may change between two parts of a run."""
     return ", ".join(f"{key.name} {key.type}" for key in shape.key) or "none"
+
+
+async def connections_max(connection: Any, said: int | None) -> int | None:
+    """Return how many connections a run may have: as the job, the role and the database say."""
+    async with looking(connection):
+        limit = await connection.fetchval(_LIMIT)
+    known = [most for most in (said, limit) if most is not None]
+    return min(known, default=None)
 
 
 def _plan_rows(plan: str) -> int:

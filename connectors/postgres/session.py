@@ -32,6 +32,13 @@ _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 """Connection lost; rolled back (a standby's recovery conflict too); resources; operator; system errors."""
 _TLS_REFUSED = "rejected SSL upgrade"
 """In the ConnectionError that asyncpg raises. Source: asyncpg/connect_utils.py, TLSUpgradeProto."""
+_TOO_MANY = "53300"
+_POOLER_FULL = "no more connections allowed"
+"""What PgBouncer says beyond its max_client_conn. Source: pgbouncer/src/client.c."""
+ROOM = (
+    "a run keeps one connection and reads on two more for each of its --workers: raise the limit, or set"
+    " source.max_connections to what there is"
+)
 _NO_FILE = f"{os.devnull}/none"
 """For a driver that reads password files, but not as libpq does: files.py has done it."""
 _GONE_SNAPSHOT = ("42704", "22023", "55000")
@@ -40,6 +47,10 @@ _UNKNOWN_PARAMETER = "42704"
 _WRONG_JOB = ("28", "3D", "42")
 _WRONG_SQL = (*_WRONG_JOB, "0A", "22", "25")
 """Of a statement made from the job also: not supported, no value of that type, writes in a read-only view."""
+
+
+class NoRoomError(TransientError):
+    """The server or a pooler before it gives no further connection; others may leave."""
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
@@ -75,6 +86,10 @@ async def connect(url: str) -> Any:
             raise JobError(
                 f"source.url: PostgreSQL refused the connection: {said(error)};"
                 f" {secret.fault or 'correct the user, the password or the database'}"
+            ) from error
+        if error.sqlstate == _TOO_MANY or _POOLER_FULL in str(error):
+            raise NoRoomError(
+                f"source.url: PostgreSQL refused the connection: {said(error)}; {ROOM}"
             ) from error
         raise TransientError(f"source.url: PostgreSQL refused the connection: {said(error)}") from error
     except (OSError, EOFError, TimeoutError) as error:

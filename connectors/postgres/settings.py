@@ -49,6 +49,8 @@ SETTINGS: Mapping[str, str] = {**_AS_PRINTED, **_AS_UNDERSTOOD, **_ALL_ROWS, **_
 Source: PostgreSQL documentation, chapter 20; all of pg_settings that a role may set was gone through.
 """
 _SINCE: Mapping[str, tuple[int, str]] = {"transaction_timeout": (17, "0")}
+BEGIN_TIMEOUT_S = 15.0
+"""How long a pooler may take to find a server's connection for a transaction."""
 LOSSY = ("zero_damaged_pages", "ignore_checksum_failure")
 """What makes the server pass over damaged pages, and only a superuser may turn off again."""
 
@@ -95,7 +97,7 @@ async def by_catalogs(connection: Any) -> AsyncIterator[None]:
 @asynccontextmanager
 async def looking(connection: Any) -> AsyncIterator[None]:
     """Look at the server in a transaction of its own, in which names mean what pg_catalog calls so."""
-    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
+    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", timeout=BEGIN_TIMEOUT_S)
     try:
         await settle(connection)
         await connection.execute(_ONLY_CATALOGS)

@@ -4,8 +4,8 @@ Invariant: every row of the snapshot is handed over exactly once per reading, wh
 positions are what the server printed.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from connectors.postgres.address import where
 from connectors.postgres.blame import bad_text_column, is_bad_text
 from connectors.postgres.copy import Rows, copy
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
+from connectors.postgres.keeping import Keeper, instead
 from connectors.postgres.layout import check_keys
 from connectors.postgres.lookup import by_key, refused, sampled
-from connectors.postgres.session import SnapshotTooOldError, abandon, begin, connect, speaking
+from connectors.postgres.session import NoRoomError, SnapshotTooOldError, abandon, begin, connect, speaking
 from connectors.postgres.snapshot import server_identity
 from connectors.postgres.sql import Shape, copy_sql
 from connectors.postgres.standing import Behind, Standing, loaded
@@ -70,6 +71,8 @@ class PostgresSource:
         self._snapshot: str | None = opened.ticket.details["snapshot"]
         self._notices = list(opened.notices)
         self._patience_s = patience_s
+        self._alone = opened.ticket.details["connections"] == 1
+        self._keeper = None if opened.keeper is None else Keeper(opened.keeper)
         self._idle: list[Any] = []
         self._busy: set[Any] = set()
 
@@ -132,8 +135,7 @@ class PostgresSource:
                 sequence += 1
         finally:
             await drawn.aclose()
-            self._busy.discard(connection)
-            await abandon(connection)
+            await self._give_back(connection)
 
     async def count(self, within_s: float) -> int | None:
         """Count the rows that a whole pass reads; None when that takes longer than `within_s`."""
@@ -141,8 +143,7 @@ class PostgresSource:
         try:
             return await sampling.count(connection, self._shape, within_s)
         finally:
-            self._busy.discard(connection)
-            await abandon(connection)
+            await self._give_back(connection)
 
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost connections are mended inside."""
@@ -150,10 +151,12 @@ class PostgresSource:
         patience = Patience(self._patience_s)
         while True:
             try:
-                async for part in self._pass(segment, after):
-                    sequence, after = sequence + 1, part.end
-                    patience.rewarded()
-                    yield Batch(segment.number, sequence - 1, part.rows, part.end, part.cuts)
+                sql = copy_sql(self._shape, segment, after)
+                async with aclosing(self._rows(sql, waits=True)) as parts:
+                    async for part in parts:
+                        sequence, after = sequence + 1, part.end
+                        patience.rewarded()
+                        yield Batch(segment.number, sequence - 1, part.rows, part.end, part.cuts)
             except PermanentError as error:
                 if not is_bad_text(error):
                     raise
@@ -181,16 +184,13 @@ class PostgresSource:
 
     async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
         """Read the rows that have these keys; see contracts.Lookup."""
-        async for batch in by_key(self._shape, keys, self._rows, self._refused):
-            yield batch
+        async with aclosing(by_key(self._shape, keys, self._rows, self._refused)) as batches:
+            async for batch in batches:
+                yield batch
 
-    async def _pass(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Rows]:
+    async def _rows(self, sql: str, *, waits: bool = False) -> AsyncGenerator[Rows, None]:
         """Read on one connection, until the end or until it fails."""
-        async for part in self._rows(copy_sql(self._shape, segment, after)):
-            yield part
-
-    async def _rows(self, sql: str) -> AsyncIterator[Rows]:
-        connection = await self._take()
+        connection = await self._take(waits=waits)
         clean = False
         try:
             rows = copy(connection, sql, self._shape, self._batch_rows)
@@ -201,14 +201,26 @@ class PostgresSource:
                 await rows.aclose()
             clean = True
         finally:
-            self._busy.discard(connection)
-            if clean and len(self._idle) < IDLE_CONNECTIONS_MAX:
-                self._idle.append(connection)
-            else:
-                await abandon(connection)
+            await self._give_back(connection, clean=clean)
 
-    async def _take(self) -> Any:
-        """Return a connection whose transaction sees the run's snapshot, or one of its own."""
+    async def _give_back(self, connection: Any, *, clean: bool = False) -> None:
+        """Keep a connection for the next reader if it is as it was taken, and the keeper in any case."""
+        if self._keeper is not None and connection is self._keeper.connection:
+            await self._keeper.back()
+            return
+        self._busy.discard(connection)
+        if clean and len(self._idle) < IDLE_CONNECTIONS_MAX:
+            self._idle.append(connection)
+        else:
+            await abandon(connection)
+
+    async def _take(self, *, waits: bool = False) -> Any:
+        """Return a connection whose transaction sees the run's snapshot, or one of its own.
+
+        Where the server gives none, that is the keeper's own; `waits`: as soon as others have given it back.
+        """
+        if self._keeper is not None and self._alone:
+            return await self._keeper.lend(waits=waits)
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
@@ -218,6 +230,8 @@ class PostgresSource:
             connection = await connect(self._url)
         except JobError as error:
             raise PermanentError(str(error)) from error
+        except NoRoomError as error:
+            return await instead(self._keeper, error, self._notices).lend(waits=waits)
         self._busy.add(connection)
         try:
             await self._begin(connection)
@@ -225,10 +239,14 @@ class PostgresSource:
             self._busy.discard(connection)
             await abandon(connection)
             raise await opening.told(error, self._section) from error
-        except BaseException:
+        except BaseException as error:
             self._busy.discard(connection)
             await abandon(connection)
-            raise
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            keeper = instead(self._keeper, error, self._notices)
+            self._alone = True  # a pooler that has nothing left lets one wait each time
+            return await keeper.lend(waits=waits)
         return connection
 
     async def _refused(self, keys: Sequence[Cursor]) -> frozenset[Cursor]:
@@ -237,16 +255,14 @@ class PostgresSource:
             async with speaking("source"):
                 return await refused(connection, self._shape, keys)
         finally:
-            self._busy.discard(connection)
-            await abandon(connection)
+            await self._give_back(connection)
 
     async def _bad_text_column(self, segment: Segment, after: Cursor | None) -> str | None:
         connection = await self._take()
         try:
             return await bad_text_column(connection, self._shape, segment, after)
         finally:
-            self._busy.discard(connection)
-            await abandon(connection)
+            await self._give_back(connection)
 
     async def _begin(self, connection: Any) -> None:
         """Begin a transaction on the run's snapshot, or on a new one of a source that is still the run's.

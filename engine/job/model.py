@@ -42,7 +42,7 @@ NAME = r"^[a-z0-9_-]+$"
 NAME_CHARS_MAX = 100
 """Leaves room in a file name of 255 bytes."""
 FINGERPRINT_DIGITS = 16
-_SOURCE_FREE = {"url", "batch_rows", "segments", "driver", "watermark"}
+_SOURCE_FREE = {"url", "batch_rows", "segments", "max_connections", "driver", "watermark"}
 """Keys of the source that change nothing of what is written: how it is reached and cut, what a later run goes
 by. What else may be gained later belongs here too."""
 

@@ -74,6 +74,8 @@ class PostgresSource(Section):
     """Into how many ranges the source is cut."""
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """The most rows that travel together."""
+    max_connections: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """How many connections a run may have at a time, over all workers; one is enough."""
 
     @property
     def reads(self) -> str:

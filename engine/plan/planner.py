@@ -235,7 +235,7 @@ async def _pass(
 
     try:
         async with asyncio.TaskGroup() as cursors:
-            for _ in range(connect.CURSORS):
+            for _ in range(min(connect.CURSORS, stage.source.ticket.cursors_max or connect.CURSORS)):
                 cursors.create_task(cursor())
     except ExceptionGroup as group:  # the first is the fault, the others were cancelled for it
         raise group.exceptions[0] from group

@@ -105,7 +105,11 @@ def _nothing_to_do(job: Job, done: RunState, voice: Voice) -> Report:
 async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
     """Work until the run is complete, interrupted or failed, and record which."""
     open_segments = sum(not segment.done for segment in state.segments)
-    workers = 1 if prepared.ordered else max(1, min(prepared.options.workers, open_segments))
+    workers, cursors = crew(
+        1 if prepared.ordered else max(1, min(prepared.options.workers, open_segments)),
+        1 if prepared.ordered else connect.CURSORS,
+        prepared.source.ticket.cursors_max,
+    )
     voice.tell(
         RunStarted(
             job=prepared.job.name,
@@ -131,9 +135,17 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
         patience_s=prepared.job.target.give_up_after_s,
     )
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
-        async with _workers(prepared, workers) as links:
+        async with _workers(prepared, workers, cursors) as links:
             await coordinator.run(links)
     return await _conclude(prepared, coordinator, interrupted.is_set(), voice)
+
+
+def crew(workers: int, cursors: int, cursors_max: int | None) -> tuple[int, int]:
+    """Return how many workers there are and how many cursors each reads; workers go before cursors."""
+    if cursors_max is None:
+        return workers, cursors
+    workers = min(workers, cursors_max)
+    return workers, min(cursors, cursors_max // workers)
 
 
 async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: bool, voice: Voice) -> Report:
@@ -160,9 +172,8 @@ async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: b
 
 
 @asynccontextmanager
-async def _workers(prepared: Prepared, count: int) -> AsyncGenerator[Sequence[RunnerEnd], None]:
+async def _workers(prepared: Prepared, count: int, cursors: int) -> AsyncGenerator[Sequence[RunnerEnd], None]:
     """Run the workers: one in this process, several in processes of their own."""
-    cursors = 1 if prepared.ordered else connect.CURSORS
     if count == 1:
         ours, theirs = queue_link()
         told = len(prepared.source.notices)

@@ -131,7 +131,7 @@ async def test_settings_from_outside_change_no_value(
                 postgres_url, f"CREATE ROLE {role} SUPERUSER LOGIN",
                 *(f"ALTER ROLE {role} SET {k} = {v!r}" for k, v in HOSTILE.items()),
             )  # fmt: skip
-            url = postgres_url + ("&" if "?" in postgres_url else "?") + f"user={role}"
+            url = postgres_url.replace("postgres@", f"{role}@")
     try:
         assert await everything(url) == calm
         assert await in_force(url) == ordinary
