@@ -1,10 +1,24 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
-from engine.batch import Batch, Counts, Cursor, Mark, Segment
+from engine.batch import (
+    OPEN,
+    WRITTEN,
+    Batch,
+    Counts,
+    Cursor,
+    EncodedBatch,
+    Fates,
+    Mark,
+    Segment,
+    WriteReport,
+)
 from engine.errors import PermanentError
+from engine.run import pipeline
 from engine.run.pipeline import Window, run_segment
 from tests.support.fakes import FakeSource, FakeTarget, batch, line
 
@@ -102,6 +116,94 @@ async def test_a_stop_does_not_wait_for_a_source_that_has_nothing_to_give() -> N
     stopping.set()
     await asyncio.wait_for(task, 5)
     assert (sorted(target.written), marks[-1].end, marks[-1].done) == ([1, 2], Cursor(("2",)), False)
+    made.threads.shutdown()
+
+
+@dataclass
+class Slow(FakeTarget):
+    """Has settled the first `settled` items of a batch, and waits with the others until it is drained."""
+
+    settled: int = 2
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        fates = np.where(np.arange(len(encoded)) < self.settled, np.uint8(WRITTEN), np.uint8(OPEN))
+        return Fates(encoded.rows, fates, ())
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
+        await self.drained.wait()
+        fates = self.progress(encoded)
+        assert fates is not None
+        return fates
+
+    def drain(self) -> None:
+        self.drained.set()
+
+
+@dataclass
+class Cuts:
+    ids: list[int]
+
+    def before(self, row: int) -> tuple[int, Cursor] | None:
+        return (row, Cursor((str(self.ids[row - 1]),))) if row > 0 else None
+
+
+class WithCuts(FakeSource):
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncIterator[Batch]:
+        async for found in super().read(segment, after):
+            yield replace(found, cuts=Cuts([int(text) for text in found.rows.column(0).to_pylist()]))
+
+
+async def test_what_is_settled_of_an_unfinished_batch_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kill comes without a warning."""
+    monkeypatch.setattr(pipeline, "MARK_S", 0.001)
+    marks: asyncio.Queue[Mark] = asyncio.Queue()
+    target = Slow()
+    made = line(WithCuts({0: [[1, 2, 3, 4], [5, 6, 7, 8]]}), target)
+    task = asyncio.create_task(run_segment(made, SEGMENT, None, asyncio.Event(), marks.put_nowait))
+    mark = await asyncio.wait_for(marks.get(), 10)
+    assert (mark.end, mark.counts) == (Cursor(("2",)), Counts(2, 2, items_written=2))
+    target.settled = 3
+    mark = await asyncio.wait_for(marks.get(), 10)
+    assert (mark.end, mark.counts, mark.done) == (Cursor(("3",)), Counts(1, 1, items_written=1), False)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    made.threads.shutdown()
+
+
+async def test_a_stop_keeps_the_settled_rows_of_batches_that_are_given_back() -> None:
+    """All is read, and the target would take minutes for what is in the window."""
+    stopping = asyncio.Event()
+    marks: list[Mark] = []
+    made = line(WithCuts({0: [[1, 2, 3, 4], [5, 6, 7, 8]]}), Slow())
+    task = asyncio.create_task(run_segment(made, SEGMENT, None, stopping, marks.append))
+    while made.meter.rows_read < 8:
+        await asyncio.sleep(0)
+    stopping.set()
+    await asyncio.wait_for(task, 10)
+    assert [(mark.end, mark.counts.rows_read, mark.done) for mark in marks] == [(Cursor(("2",)), 2, False)]
+    assert made.window._bytes == 0
+    made.threads.shutdown()
+
+
+async def test_a_stop_does_not_wait_for_a_target_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "SETTLE_S", 0.01)
+
+    class Stuck(Slow):
+        def drain(self) -> None:
+            """Nobody answers."""
+
+    stopping = asyncio.Event()
+    marks: list[Mark] = []
+    made = line(WithCuts({0: [[1, 2, 3, 4]]}), Stuck())
+    task = asyncio.create_task(run_segment(made, SEGMENT, None, stopping, marks.append))
+    while made.meter.rows_read < 4:
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0.001)
+    stopping.set()
+    await asyncio.wait_for(task, 10)
+    assert [(mark.end, mark.counts.rows_read) for mark in marks] == [(Cursor(("2",)), 2)]
     made.threads.shutdown()
 
 
