@@ -147,7 +147,8 @@ def watch_table(job: Job, table: Any) -> AbstractAsyncContextManager[Look]:
 
 def table_identity(table: Any) -> dict[str, str]:
     """Return what makes a table the same one tomorrow."""
-    return {"arn": table.arn, "created_at": table.created_at}
+    with_id = {"id": table.table_id} if table.table_id else {}
+    return {"arn": table.arn, "created_at": table.created_at, **with_id}
 
 
 async def open_store(job: Job, state_dir: Path) -> CheckpointStore:

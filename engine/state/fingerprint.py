@@ -18,6 +18,10 @@ POSITIONS = "source.key"
 STANDING = "standing"
 """What the source says of itself and compares itself; see contracts.Source.standing."""
 
+TABLE_ID, TABLE_CREATED = "target.id", "target.created_at"
+"""What tells a table from one made anew; where both sides know an id, the time says nothing: some servers
+give that of their answer (scylladb/scylladb#5013)."""
+
 ATTRIBUTES = "mapping.attributes"
 """What items are made of: the same mapping gives others once columns of the source are others."""
 
@@ -31,7 +35,7 @@ def fingerprint(
     """Join the job's own hashes with what the servers say of themselves.
 
     Shape: `job` as Job.fingerprint_parts gives it (`source`, `mapping`, `target` …: a hash each); `source`
-    Source.identity; `target` the table's `arn` and `created_at`: a table that was dropped and made again
+    Source.identity; `target` the table's `arn`, `created_at`, `id`: a table that was dropped and made again
     holds nothing of what a checkpoint says is written. Keys of the result: `source`, `source.database` …
     """
     return {
@@ -63,6 +67,10 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool 
     a whole one has neither need. Attributes that one side doesn't know aren't compared.
     """
     differing = {name for name in (*stored, *now) if stored.get(name) != now.get(name)} - {STANDING}
+    if TABLE_ID not in stored or TABLE_ID not in now:
+        differing.discard(TABLE_ID)
+    elif TABLE_ID not in differing:
+        differing.discard(TABLE_CREATED)
     if not goes_on:
         differing.discard(POSITIONS)
     if not goes_on or ATTRIBUTES not in stored or ATTRIBUTES not in now:

@@ -1,8 +1,15 @@
 """Dead letters whose cause was mended are written; the others stay, with the reason that holds now."""
 
+from contextlib import asynccontextmanager
+
 import pytest
 
 from bench import servers
+from engine.errors import PermanentError
+from engine.job.model import Job
+from engine.redrive.command import RedriveOptions, redrive
+from engine.run import connect
+from tests.support import loads
 from tests.support.command import Command
 
 ROWS = """
@@ -120,3 +127,46 @@ def test_keys_of_any_time_lead_back_and_one_that_is_none_stops_no_other(
     assert "1 of 5 keys can't be values of day date, such as no date" in notice
     (left,) = command.dead_letters()
     assert left["source_key"]["day"].startswith("no date ")
+
+
+def test_letters_stay_when_the_table_was_replaced_meanwhile(loaded, monkeypatch):
+    command, url = loaded
+    servers.execute(url, "UPDATE people SET email = 'mended' || id WHERE email IS NULL")
+    target = command.job["target"]
+    really = connect.watch_table
+
+    @asynccontextmanager
+    async def replaced_at_the_last(job, table):
+        async with really(job, table) as look:
+
+            async def late():
+                loads.client(target["endpoint_url"]).delete_table(TableName=target["table"])
+                loads.create_table(target["endpoint_url"], target["table"], sort_key=None)
+                return await look()
+
+            yield late
+
+    monkeypatch.setattr(connect, "watch_table", replaced_at_the_last)
+    before = command.dead_letters()
+    ended = command.here("redrive", "--json")
+    assert ended.code == 1, ended.stderr
+    assert "was replaced" in ended.stderr
+    assert command.dead_letters() == before
+
+
+async def test_refusals_do_not_end_a_redrive(monkeypatch, tmp_path, table_name):
+    """Good letters may lie behind a thousand bad ones."""
+    asked = []
+
+    async def open_store(job, state_dir):
+        asked.append(job.target.stop_after_refusals)
+        raise PermanentError("that is all")
+
+    monkeypatch.setattr(connect, "open_store", open_store)
+    made = Job.model_validate(
+        job("postgres://127.0.0.1/x", "http://127.0.0.1:1", table_name, {"type": "sqlite"})
+    )
+    assert made.target.stop_after_refusals == 1_000
+    with pytest.raises(PermanentError, match="that is all"):
+        await redrive([made], RedriveOptions(tmp_path), print)
+    assert asked == [None]

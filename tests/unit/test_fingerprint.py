@@ -84,3 +84,14 @@ def test_columns_that_make_the_same_items_change_nothing():
 def test_a_message_about_many_columns_stays_short():
     now = shape(**{f"column{n}": Scalar.INT for n in range(40)})
     assert "Order.column4 is new and 35 more" in str(compare(shape(), now))
+
+
+def test_the_same_table_id_is_the_same_table_whatever_the_time_says() -> None:
+    stored = {**NOW, "target.id": "5eed", "target.created_at": "2025"}
+    assert compare(stored, {**NOW, "target.id": "5eed"}) is None
+    assert "id was 5eed, is other" in str(compare(stored, {**NOW, "target.id": "other"}))
+
+
+def test_a_table_id_that_an_earlier_version_did_not_keep_is_no_change() -> None:
+    assert compare(NOW, {**NOW, "target.id": "5eed"}) is None
+    assert compare({**NOW, "target.created_at": "2025"}, {**NOW, "target.id": "5eed"}) is not None

@@ -48,6 +48,7 @@ def refusal(code: str, status: int = 400) -> Answer:
     [
         {},
         {"TableStatus": "UPDATING"},
+        {"CreationDateTime": MADE + 3600},
         {"GlobalSecondaryIndexes": [INDEX], "ItemCount": 5},
         {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}},
     ],
@@ -59,7 +60,7 @@ def test_what_may_change_passes(changes: dict) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"CreationDateTime": MADE + 3600}, r"orders was replaced .* created at 2023-11-14T22:13:20"),
+        ({"CreationDateTime": MADE + 3600, "TableId": ""}, r"replaced .* created at 2023-11-14T22:13:20"),
         ({"TableId": "other"}, "was replaced"),
         ({"TableArn": "arn:aws:dynamodb:eu-west-1:1:table/orders"}, "is another one .*eu-west-1"),
         ({"KeySchema": [{"AttributeName": "SK", "KeyType": "HASH"}]}, r"another key now: SK \(N\)"),
