@@ -1,6 +1,7 @@
 """An HTTP server that follows a script: each request gets the next step, whatever connection it comes on."""
 
 import asyncio
+import json
 import socket
 import struct
 import zlib
@@ -151,5 +152,24 @@ def hold(until: asyncio.Event, then: Step, arrived: asyncio.Event | None = None)
             arrived.set()
         await until.wait()
         await then(exchange)
+
+    return step
+
+
+def knowing(*levels: str) -> Step:
+    """Take every item, but refuse a question about capacity that isn't known, as Alternator does."""
+
+    async def step(exchange: Exchange) -> None:
+        await exchange.read_body()
+        asked = json.loads(exchange.body).get("ReturnConsumedCapacity")
+        body, status = {"UnprocessedItems": {}}, 200
+        if asked is not None and asked not in levels:
+            said = f"{asked} consumed capacity is not supported."
+            body, status = (
+                {"__type": "com.amazonaws.dynamodb.v20120810#ValidationException", "message": said},
+                400,
+            )
+        exchange.writer.write(http(json.dumps(body).encode(), status))
+        await exchange.writer.drain()
 
     return step
