@@ -231,6 +231,10 @@ class RunState:
     """The watermark of the full run that this run follows on, or is: all before it has been read."""
     watched: tuple[str, ...] = ()
     """What brought rows into this run besides being there (Section.watched)."""
+    rules: str | None = None
+    """The item rules of this run (engine.state.former)."""
+    former: tuple[str, ...] = ()
+    """Rules of runs before it whose keys this one doesn't make."""
 
     @property
     def closed(self) -> bool:

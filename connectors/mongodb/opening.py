@@ -13,7 +13,7 @@ from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.session import where
 from connectors.mongodb.snapshot import NONE, reading_at, take
-from connectors.mongodb.watermark import next_watermark, server_time
+from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts import SourceTicket
 from engine.errors import JobError, PermanentError
 from engine.job.source import MongoDBSource as Section
@@ -51,6 +51,9 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
         await _check_query(client, section, since)
         at = await take(client, collection)
         watermark = await next_watermark(client, now, at)
+        again = None
+        if since is not None and section.watermark is not None:
+            again = await within_overlap(collection, section.watermark, moment_of(since))
         kind: Kind = FIELD
         types = frozenset[int]()
         if found.unique:
@@ -63,6 +66,8 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
             unseen = await unseen_fields(collection, projection_of(section), fields, layout)
     notices += [] if found.why is None else [found.why]
     notices += [_BLIND] if section.watermark is not None and not found.collection else []
+    if section.watermark is not None and since is not None and again != 0:
+        notices.append(section.watermark.rereads(again, planned=False))
     notices += [] if at is not None else [NONE]
     notices += [] if unseen is None else [unseen]
     details = {

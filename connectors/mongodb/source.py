@@ -33,6 +33,7 @@ from connectors.mongodb.query import Query, in_commands, projection_of, query_of
 from connectors.mongodb.raw import raw_batches
 from connectors.mongodb.session import closed, connect, where
 from connectors.mongodb.snapshot import Sessions
+from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, Patience, patiently
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts import SourceTicket
@@ -157,7 +158,12 @@ class MongoDBSource:
         assert found is not None, "only the process that opened the source looks at it"
         async with speaking("source", self._place):
             known = await facts(self._client, self._section, found.documents, self._at, capped=found.capped)
-        return found.size_bytes, warnings(known)
+            said = warnings(known)
+            watermark = self._section.watermark
+            if watermark is not None:
+                lately = await within_overlap(self._collection, watermark, await server_time(self._client))
+                said = (*said, watermark.rereads(lately, planned=True))
+        return found.size_bytes, said
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
         """Say what a load that takes so long has to expect; `load` is that in words."""

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from connectors.mongodb.bson_values import iso_date
 from engine.errors import JobError
-from engine.job.watermark import Watermark
+from engine.job.watermark import REREAD_ROWS_MAX, Watermark
 
+COUNT_MS = 1_000
+"""How long documents within the overlap are counted: an index answers at once, without one nothing does."""
 TRANSACTION_LIFETIME_S = 60
 """Source: MongoDB manual, transactionLifetimeLimitSeconds, its default."""
 
@@ -43,6 +45,16 @@ async def next_watermark(client: Any, now: datetime, at: str | None) -> str:
     return iso_date(int(oldest.timestamp() * 1000))
 
 
+def moment_of(since: str) -> datetime:
+    """Return the time of a checkpoint's watermark. Raises: JobError when it is none."""
+    try:
+        return datetime.fromisoformat(since)
+    except ValueError as error:
+        raise JobError(
+            f"source.watermark: the checkpoint's watermark {since!r} is no time; run with --fresh"
+        ) from error
+
+
 def changed_since(watermark: Watermark, since: str) -> Mapping[str, Any]:
     """Return the query for what may have changed since: comparisons see dates alone, so all else is read too.
 
@@ -51,11 +63,17 @@ def changed_since(watermark: Watermark, since: str) -> Mapping[str, Any]:
 
     Raises: JobError when the watermark of the checkpoint is no time.
     """
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError as error:
-        raise JobError(
-            f"source.watermark: the checkpoint's watermark {since!r} is no time; run with --fresh"
-        ) from error
+    moment = moment_of(since)
     field, earliest = watermark.column, moment - timedelta(seconds=watermark.overlap_s)
     return {"$or": [{field: {"$gte": earliest}}, {field: {"$not": {"$type": "date"}}}]}
+
+
+async def within_overlap(collection: Any, watermark: Watermark, end: datetime) -> int | None:
+    """Count the documents that the overlap before a time holds, up to a limit; None when that takes long."""
+    earliest = end - timedelta(seconds=watermark.overlap_s)
+    query = {watermark.column: {"$gte": earliest, "$lt": end}}
+    try:
+        found: int = await collection.count_documents(query, limit=REREAD_ROWS_MAX + 1, maxTimeMS=COUNT_MS)
+    except PyMongoError:  # nothing depends on it
+        return None
+    return found

@@ -15,7 +15,7 @@ from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
 from connectors.postgres.types import Leaf, Reading, column_sql, has_free_dimensions, kind_of, node_of
-from connectors.postgres.watermark import blind_spots, changed_sql, watermark_column
+from connectors.postgres.watermark import blind_spots, changed_sql, overlap_sql, watermark_column
 from engine.errors import JobError
 from engine.job.model import PostgresSource as Section
 from engine.kinds import Column, RowSchema
@@ -33,6 +33,8 @@ class Layout:
     schema: RowSchema
     name: str
     notices: tuple[str, ...]
+    overlap: str | None
+    """The query for how many rows the watermark's overlap holds; None where no index answers it."""
 
 
 async def layout(connection: Any, section: Section, since: str | None) -> Layout:
@@ -55,9 +57,12 @@ async def layout(connection: Any, section: Section, since: str | None) -> Layout
         key_unique=key_unique,
     )
     changed: tuple[str, ...] = ()
+    overlap = None
     if section.watermark is not None:
         watermark, said = watermark_column(relation, types, section.watermark, "source.watermark")
         notices = (*notices, *said, *blind_spots(section, relation))
+        if relation.is_indexed([watermark.name]):
+            overlap = overlap_sql(shape, alias, watermark, types, section.watermark, since)
         if since is not None:
             changed = (changed_sql(alias, watermark, types, section.watermark, since),)
     own = None if section.watermark is None else section.watermark.column
@@ -88,7 +93,7 @@ async def layout(connection: Any, section: Section, since: str | None) -> Layout
         tuple(part.name for part in key),
         tuple(frozenset(index.columns) for index in relation.unique_indexes),
     )
-    return Layout(shape, schema, _name(relation, section), notices)
+    return Layout(shape, schema, _name(relation, section), notices, overlap)
 
 
 async def check_keys(connection: Any, shape: Shape) -> None:

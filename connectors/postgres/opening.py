@@ -46,6 +46,8 @@ class Opened:
     keeper: Any | None
     """The connection that holds the exported snapshot."""
     rows_expected: int | None
+    overlap: str | None = None
+    """See Layout.overlap."""
 
 
 async def opened(section: Section, since: str | None) -> Opened:
@@ -67,6 +69,9 @@ async def opened(section: Section, since: str | None) -> Opened:
         async with checking("source"):
             snapshot = await export(connection)
             await check_keys(connection, found.shape)
+            again = None
+            if since is not None and found.overlap is not None:
+                again = await connection.fetchval(found.overlap)
             why = await unseen(connection, orjson.loads(plan))
             if why is not None:
                 watermark = Watermark(since, why if section.watermark is not None else None)
@@ -77,6 +82,8 @@ async def opened(section: Section, since: str | None) -> Opened:
         await abandon(connection)
         raise
     notices = found.notices
+    if section.watermark is not None and since is not None and again != 0:
+        notices = (*notices, section.watermark.rereads(again, planned=False))
     if watermark.notice is not None:
         notices = (*notices, watermark.notice)
     if snapshot is None:
@@ -95,6 +102,7 @@ async def opened(section: Section, since: str | None) -> Opened:
         notices,
         connection,
         _plan_rows(plan),
+        found.overlap,
     )
 
 

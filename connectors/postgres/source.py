@@ -117,7 +117,12 @@ class PostgresSource:
         assert self._opened.keeper is not None, "only the process that opened the source looks at it"
         async with speaking("source"):
             found = await facts(self._opened.keeper, self._section)
-        return found.size_bytes, found.warnings
+            if self._section.watermark is None:
+                return found.size_bytes, found.warnings
+            lately = None
+            if self._opened.overlap is not None:
+                lately = await self._opened.keeper.fetchval(self._opened.overlap)
+        return found.size_bytes, (*found.warnings, self._section.watermark.rereads(lately, planned=True))
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
         """Say what a load that takes so long has to expect; `load` is that in words."""

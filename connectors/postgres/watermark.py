@@ -4,13 +4,16 @@ Invariant: a value that a clock within the overlap has made is read again, never
 without a watermark always is.
 """
 
+# ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
+
 from collections.abc import Sequence
 
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
 from connectors.postgres.quoting import identifier, literal, operator
+from connectors.postgres.sql import Shape, where_sql
 from engine.errors import JobError
 from engine.job.model import PostgresSource as Section
-from engine.job.watermark import Watermark
+from engine.job.watermark import REREAD_ROWS_MAX, Watermark
 
 WATERMARK_LAG_S = {
     "timestamptz": 0,
@@ -49,6 +52,22 @@ def changed_sql(alias: str, column: CatalogColumn, types: Types, watermark: Wate
     if base.name != "timestamptz":
         bound += f"::pg_catalog.{base.name}"
     return f"({ref} {operator('>=')} {bound} OR {ref} IS NULL)"
+
+
+def overlap_sql(
+    shape: Shape, alias: str, column: CatalogColumn, types: Types, watermark: Watermark, since: str | None
+) -> str:
+    """Return a query for how many rows the overlap before `since`, or before now, holds, up to a limit."""
+    ref, base = f"{alias}.{identifier(column.name)}", types.base(column.type_oid)
+    end = "pg_catalog.now()" if since is None else f"{literal(since)}::pg_catalog.timestamptz"
+    lag_s = watermark.overlap_s + WATERMARK_LAG_S[base.name]
+    start = f"({end} {operator('-')} interval '{lag_s} seconds')::pg_catalog.{base.name}"
+    within = (
+        f"{ref} {operator('>=')} {start}",
+        f"{ref} {operator('<')} ({end})::pg_catalog.{base.name}",
+    )
+    rows = f"SELECT FROM {shape.origin}{where_sql(shape, within)} LIMIT {REREAD_ROWS_MAX + 1}"
+    return f"SELECT pg_catalog.count(*) FROM ({rows}) AS again"
 
 
 def blind_spots(section: Section, relation: Relation) -> Sequence[str]:

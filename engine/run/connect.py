@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from engine.batch import Batch
-from engine.contracts import CheckpointStore, Look, Source, SourceTicket
+from engine.contracts import CheckpointStore, Look, RunState, Source, SourceTicket
 from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job, MongoDBSource, PostgresSource
@@ -149,6 +149,17 @@ def table_identity(table: Any) -> dict[str, str]:
     """Return what makes a table the same one tomorrow."""
     with_id = {"id": table.table_id} if table.table_id else {}
     return {"arn": table.arn, "created_at": table.created_at, **with_id}
+
+
+async def read_state(job: Job, state_dir: Path) -> RunState | None:
+    """Return a job's latest run without taking its lease; None when it never ran. Raises: JobError."""
+    if job.state.type == "sqlite":
+        from engine.state.checkpoint import read_state
+
+        return read_state(state_dir, job.name)
+    from connectors.dynamodb.state.store import read_state as read_table_state
+
+    return await read_table_state(job.state, job.name)
 
 
 async def open_store(job: Job, state_dir: Path) -> CheckpointStore:

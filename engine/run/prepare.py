@@ -13,6 +13,7 @@ from typing import Any
 from engine.batch import Counts, Effort
 from engine.clock import utc_now
 from engine.contracts import CheckpointStore, Look, RunState, SegmentState, Source
+from engine.errors import JobError
 from engine.job.model import Job
 from engine.rules.uniqueness import ordered_reason
 from engine.run import connect
@@ -20,6 +21,7 @@ from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Line
 from engine.run.voice import Voice
 from engine.state.fingerprint import STANDING, attributes, changed, compare, fingerprint, reshaped, upgraded
+from engine.state.former import dumped, former_rules, same_table, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
 SEGMENT_ROWS = 50_000
@@ -51,6 +53,7 @@ class Prepared:
     look: Look
     ordered: bool
     prints: Mapping[str, str]
+    former: tuple[str, ...]
 
 
 async def prepare(
@@ -104,8 +107,9 @@ async def prepare(
         raise misfit
     if before is not None and not goes_on and (change := reshaped(before, prints)):
         voice.warn(f"{change}; items written before keep their shape until --fresh")
+    former = await _former(store, decision, job, prints, voice)
     look = await stack.enter_async_context(connect.watch_table(job, table))
-    return Prepared(job, options, store, source, table, line, look, ordered, prints)
+    return Prepared(job, options, store, source, table, line, look, ordered, prints, former)
 
 
 async def _held_to(
@@ -127,6 +131,33 @@ async def _before(
         return None
     run = await store.last_complete() if isinstance(decision, Start) else decision.run
     return None if run is None else upgraded(run.fingerprint, job.former_parts(), job.fingerprint_parts())
+
+
+async def _former(
+    store: CheckpointStore, decision: Decision, job: Job, prints: Mapping[str, str], voice: Voice
+) -> tuple[str, ...]:
+    """Return the rules of runs before whose items another key leaves in the table, and say so once."""
+    if not isinstance(decision, Start):
+        return ()
+    try:
+        before = await store.load()
+    except JobError:  # a fresh start is the way out of damage; what was there before nobody knows
+        return ()
+    if before is None or not same_table(before, prints):
+        return ()
+    former = former_rules(before, job.items)
+    if decision.kind == "full" and former:
+        voice.warn(told(before, former, job.name))
+    elif (
+        decision.kind == "full"
+        and before.rules is None
+        and before.fingerprint.get("mapping") != prints["mapping"]
+    ):
+        voice.warn(
+            "The mapping isn't that of the last run, which an earlier version made: if its keys were others,"
+            " their items stay in the table, and verify can't tell them."
+        )
+    return former
 
 
 async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
@@ -153,6 +184,8 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
         error=None,
         base=prepared.source.watermark if decision.kind == "full" else decision.base,
         watched=prepared.job.source.watched,
+        rules=dumped(prepared.job.items),
+        former=prepared.former,
     )
     await prepared.store.begin(state)
     return state

@@ -25,18 +25,18 @@ import polars as pl
 from engine.contracts import Lookup
 from engine.job.model import Job
 from engine.run import connect
-from engine.state.dead_letters import FILE_NAME, read
 from engine.tenure import Tenure
+from engine.verify import known
 from engine.verify.book import Book, Suspect, discard, open_book
 from engine.verify.desk import Desk, open_desk
 from engine.verify.digests import ABSENT, content_hashes, key_hashes
 from engine.verify.findings import RIGHT, Findings
+from engine.verify.former import Former
 from engine.verify.get_pass import GetPass
 from engine.verify.index import Index
 from engine.verify.look import Looks, look_again
 from engine.verify.repair import Repairs
 from engine.verify.report import VerifyReport
-from engine.verify.scope import scope_of
 from engine.verify.source_pass import DONE as SOURCE_DONE
 from engine.verify.source_pass import SourcePass
 from engine.verify.target_pass import DONE as TARGET_DONE
@@ -117,7 +117,10 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> 
 
         reader = await open_reader(jobs[0].target, options.max_rcu)
         stack.push_async_callback(reader.close)
-        session = Session(desks, reader, options, voice)
+        rules = [await known.former(desk, options.state_dir, voice.notice) for desk in desks]
+        others = known.others(desks, options.state_dir) if any(rules) else ()
+        former = Former(stack, desks, rules, others, tenures)
+        session = Session(desks, reader, options, voice, former)
         book = session.open_book(stack)
         extra_checked = await session.first_passes(book)
         findings = Findings()
@@ -133,7 +136,15 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> 
             voice.notice("the source gave no rows, so nothing is deleted")
         await look_again(
             Looks(
-                book, desks, reader, findings, repairs, voice.say, rejected=_rejected(jobs, options, desks[0])
+                book,
+                desks,
+                reader,
+                findings,
+                repairs,
+                voice.say,
+                former,
+                voice.notice,
+                rejected=known.rejected(desks, options.state_dir),
             )
         )
         tallies = book.tallies()
@@ -164,21 +175,27 @@ class Session:
     """The first passes of one verification, which find what is to be looked at again."""
 
     def __init__(
-        self, desks: Sequence[Desk], reader: TargetReader, options: VerifyOptions, voice: Voice
+        self,
+        desks: Sequence[Desk],
+        reader: TargetReader,
+        options: VerifyOptions,
+        voice: Voice,
+        former: Former,
     ) -> None:
         self._desks = desks
         self._reader = reader
         self._options = options
         self._voice = voice
         self._schema = desks[0].schema
-        self._scope = scope_of([(desk.job, desk.source.ticket.schema) for desk in desks], self._schema)
+        self._former = former
+        self._scope = former.scope
         self._count = 0
 
     def open_book(self, stack: AsyncExitStack) -> Book:
         """Open the book: for everything, one that a later start goes on with; for a sample, a passing one."""
         if self._options.sample is None:
             directory = self._options.state_dir / self._desks[0].job.name / "verify"
-            book = open_book(directory, _fingerprint(self._desks), fresh=self._options.fresh)
+            book = open_book(directory, _fingerprint(self._desks, self._former), fresh=self._options.fresh)
             if book.get(SOURCE_DONE) or book.segments(0):
                 self._voice.say("going on with the verification that was begun (--fresh starts anew)")
             stack.callback(book.close)
@@ -229,7 +246,7 @@ class Session:
                 )
             return self._options.read
         table = self._desks[0].table
-        if not table.item_count or repeat:
+        if not table.item_count or repeat or self._former:
             return "scan"
         rows = [await desk.source.rows_expected() for desk in self._desks]
         per_row = [len(desk.job.items) for desk in self._desks]
@@ -290,23 +307,15 @@ class Session:
         return step
 
 
-def _fingerprint(desks: Sequence[Desk]) -> str:
+def _fingerprint(desks: Sequence[Desk], former: Former) -> str:
     parts = [
         [desk.job.fingerprint_parts(), dict(desk.source.identity), connect.table_identity(desk.table)]
         for desk in desks
     ]
-    text = orjson.dumps([INDEX_FORMAT, pl.__version__, parts], option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(
+        [INDEX_FORMAT, pl.__version__, parts, former.scope.texts], option=orjson.OPT_SORT_KEYS
+    )
     return blake2b(text, digest_size=16).hexdigest()
-
-
-def _rejected(jobs: Sequence[Job], options: VerifyOptions, desk: Desk) -> frozenset[int]:
-    """Return the hashes of the keys that runs have tried and the target has refused."""
-    hashes: set[int] = set()
-    for job in jobs:
-        for line in read(options.state_dir / job.name / FILE_NAME):
-            if line.reason == "rejected_by_target" and line.item and desk.schema.fits(line.item):
-                hashes.add(int(key_hashes([line.item], desk.schema)[0]))
-    return frozenset(hashes)
 
 
 @contextmanager

@@ -76,6 +76,8 @@ class Findings:
     kept: int = 0
     repaired: int = 0
     deleted: int = 0
+    former_keys: int = 0
+    """Extra items under keys that only rules of earlier runs make."""
     looked_again: int = 0
     dead_lettered: int = 0
     """Items that are rightly absent: they can't be written, and were kept as dead letters."""

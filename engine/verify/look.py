@@ -19,6 +19,7 @@ from engine.verify.book import Book, Suspect
 from engine.verify.desk import Desk, Looked
 from engine.verify.digests import ABSENT, KeySchema, content_hashes, key_hashes
 from engine.verify.findings import Findings, difference, judged
+from engine.verify.former import Former
 from engine.verify.repair import Repairs
 from engine.verify.target_pass import TargetReader
 from engine.verify.values import Item
@@ -43,6 +44,8 @@ class Looks:
     findings: Findings
     repairs: Repairs
     told: Callable[[str], None]
+    former: Former
+    notice: Callable[[str], None]
     rejected: AbstractSet[int] = field(default_factory=frozenset)
 
     @property
@@ -227,6 +230,7 @@ async def _extras(
     """Tell of items that no row gives; those are deleted of which the source, `asked`, has said so."""
     found = await _found(looks, [suspect.key or {} for suspect in suspects])
     again, extra = [], []
+    former: dict[int, Item] = {}
     for suspect in suspects:
         actual = found.get(suspect.key_hash)
         if actual is None:
@@ -236,8 +240,14 @@ async def _extras(
             again.append(now)
             continue
         looks.findings.differs(difference(looks.schema.of(actual), "extra", None, actual))
-        if suspect.key_hash in asked:
+        if looks.former.scope.formerly(actual):
+            looks.findings.former_keys += 1
+            former[suspect.key_hash] = actual
+        elif suspect.key_hash in asked:
             extra.append(looks.schema.of(actual))
+    if former and looks.repairs.may_delete:
+        proved = await looks.former.still_as_written(former, looks.notice)
+        extra += [looks.schema.of(former[key_hash]) for key_hash in proved]
     if extra:
         await looks.repairs.delete(looks.desks[0], extra)
     return again

@@ -30,6 +30,11 @@ class Repairs:
     deletes: bool = False
     source_gave_rows: bool = False
 
+    @property
+    def may_delete(self) -> bool:
+        """Whether items may go at all."""
+        return self.rewrites and self.deletes and self.source_gave_rows
+
     async def rewrite(self, desk: Desk, looked: Looked, differing: Sequence[int]) -> None:
         """Write items again as the source has them, and count those that then are right."""
         expected, schema = looked.expected, desk.schema
@@ -62,7 +67,7 @@ class Repairs:
 
     async def delete(self, desk: Desk, keys: Sequence[Item]) -> None:
         """Delete items whose rows the source, asked for them, hasn't got."""
-        if not (self.rewrites and self.deletes and self.source_gave_rows):
+        if not self.may_delete:
             return
         target = await desk.target("put")
         await target.write(deletes(desk, keys))

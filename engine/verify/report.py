@@ -52,6 +52,7 @@ class VerifyReport:
             "newer_in_target": found.newer_in_target,
             "kept": found.kept,
             "dead_lettered": found.dead_lettered,
+            "former_keys": found.former_keys,
             "not_ours": self.not_ours,
             "looked_again": found.looked_again,
             "repaired": found.repaired,

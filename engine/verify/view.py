@@ -63,6 +63,7 @@ def _figures(report: VerifyReport) -> Table:
         ("dead-lettered", found.dead_lettered, "can't be written, so rightly absent"),
         ("newer in target", found.newer_in_target, "mode newer: matched"),
         ("kept", found.kept, "mode insert: matched"),
+        ("of earlier keys", found.former_keys, "among the extra: keys that only rules of earlier runs make"),
         ("not of this job", report.not_ours, "keys that its rules can't make"),
         ("looked at again", found.looked_again, ""),
     ]

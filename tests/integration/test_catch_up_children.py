@@ -55,7 +55,9 @@ def watch_children(command: Command) -> None:
 def test_unseen_children_are_said_by_plan_run_and_report(command: Command) -> None:
     said = "Catch-up runs don't see that children of embed lines were changed, added or deleted"
     assert any(said in notice for notice in run(command)["notices"])
-    assert said in command.here("plan").stdout
+    planned = " ".join(command.here("plan").stdout.split())
+    assert said in planned
+    assert "changed within 60s before the last one's watermark, for clocks that lag" in planned
     sql(command, "UPDATE lines SET q = 2, changed_at = now() WHERE order_id = 7")
     later = run(command)
     assert any(said in notice for notice in later["notices"])
@@ -120,7 +122,11 @@ def test_rows_stamped_by_a_clock_that_lags_are_read(command: Command, overlap: s
         "UPDATE t SET v = 'six', updated_at = clock_timestamp() - interval '40 seconds' WHERE id = 2",
         "UPDATE t SET v = 'late', updated_at = clock_timestamp() - interval '8 minutes' WHERE id = 3",
     )
-    assert run(command)["rows_read"] == read
+    later = run(command)
+    assert later["rows_read"] == read
+    again = [notice for notice in later["notices"] if "source.watermark.overlap" in notice]
+    counted = {1: [], 2: ["1 row that changed within 60s"], 3: ["2 rows that changed within 10m"]}[read]
+    assert [notice[: len(said)] for notice, said in zip(again, counted, strict=True)] == counted
 
 
 def test_a_view_says_what_a_watermark_doesnt_see_of_it(command: Command) -> None:
