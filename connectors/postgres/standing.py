@@ -36,8 +36,9 @@ class ColumnFact:
 class RelationFact:
     """One relation that the source's statement reads, directly or below a view or a parent.
 
-    `storage` is the file node, None where there is none; `filled`: there were pages in it; `definition` a
-    view's digest; `child`: a partition or inheriting table, whose columns are its parent's.
+    `name` as SQL writes it, with its schema. `storage` is the file node, None where there is none; `filled`:
+    there were pages in it; `definition` a view's digest; `child`: a partition or inheriting table, whose
+    columns are its parent's.
     """
 
     oid: int

@@ -11,7 +11,6 @@ from typing import Any
 
 import asyncpg
 
-from connectors.postgres.quoting import identifier
 from connectors.postgres.session import said
 from connectors.postgres.settings import by_catalogs, looking
 from connectors.postgres.sql import Shape, explain_sql
@@ -30,7 +29,7 @@ LOCK_TIMEOUT = "55P03"
 # snapshot has another, and its rows are out of the snapshot's sight. Partitions that the planner needn't
 # look at aren't locked, and aren't read.
 _LOCKED = f"""
-SELECT c.oid::int8, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+SELECT c.oid::int8, format('%I.%I', n.nspname, c.relname) AS name, c.relkind::text AS kind,
        nullif(c.relfilenode, 0)::int8 AS seen, pg_relation_filenode(c.oid)::int8 AS storage,
        CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) > 0 ELSE false END AS filled,
        CASE WHEN c.relkind = 'v' THEN md5(pg_get_viewdef(c.oid)) END AS definition,
@@ -80,8 +79,8 @@ Source: PostgreSQL documentation, "Preventing Transaction ID Wraparound Failures
 """
 
 _HOLDERS = f"""
-SELECT n.nspname || '.' || c.relname AS relation, l.pid, l.granted, coalesce(a.application_name, '') AS who,
-       coalesce(a.state, 'unknown') AS state,
+SELECT format('%I.%I', n.nspname, c.relname) AS relation, l.pid, l.granted,
+       coalesce(a.application_name, '') AS who, coalesce(a.state, 'unknown') AS state,
        to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
        pg_blocking_pids(l.pid) AS behind
 FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -118,7 +117,7 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
     relations = tuple(
         RelationFact(
             row["oid"],
-            f"{row['schema']}.{row['name']}",
+            row["name"],
             row["kind"],
             row["storage"],
             row["filled"],
@@ -141,11 +140,9 @@ async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: in
     async with by_catalogs(connection):
         age = int(await connection.fetchval(_HORIZON)) - horizon
     for relation in suspects:
-        schema, _, name = relation.name.partition(".")
-        sql = _OLD_ROW.format(name=f"{identifier(schema)}.{identifier(name)}")
         try:
             async with by_catalogs(connection):
-                if age < AGE_MAX and not await connection.fetchval(sql, age):
+                if age < AGE_MAX and not await connection.fetchval(_OLD_ROW.format(name=relation.name), age):
                     return relation
         except asyncpg.InsufficientPrivilegeError:
             return relation

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,30 @@ START_S = 30.0
 class OwnPostgres:
     """One server. The URL has the password in it."""
 
-    def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
+    def __init__(self, binaries: Path, folder: Path, user: str | None, settings: Sequence[str] = ()) -> None:
         self._binaries = binaries
         self._folder = folder
         self._data = folder / "data"
         self._user = user
+        self._settings = tuple(settings)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
+
+    @property
+    def folder(self) -> Path:
+        """All that it has on disk."""
+        return self._folder
+
+    def copy(self) -> "OwnPostgres":
+        """Copy a server that is stopped: the same identity, another port. Its folder is the caller's."""
+        folder = Path(tempfile.mkdtemp(prefix="bf-own-"))
+        folder.chmod(0o755)
+        made = OwnPostgres(self._binaries, folder, self._user)
+        shutil.copytree(self._data, made._data)
+        if self._user is not None:
+            for path in (folder, made._data, *made._data.rglob("*")):
+                shutil.chown(path, self._user)
+        return made
 
     def url(self, password: str = PASSWORD, database: str = "postgres") -> str:
         return f"postgresql://postgres:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
@@ -57,7 +74,8 @@ class OwnPostgres:
         self._process = subprocess.Popen(
             [self._binaries / "postgres", "-D", self._data, "-p", str(self.port),
              "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
-             "-c", "max_prepared_transactions=4"],
+             "-c", "max_prepared_transactions=4",
+             *(part for setting in self._settings for part in ("-c", setting))],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
             **self._as_user(),
         )  # fmt: skip
@@ -68,11 +86,12 @@ class OwnPostgres:
             time.sleep(0.05)
 
     def _ready(self) -> bool:
-        """Whether it takes connections: an SSL request is answered with one letter."""
+        """Whether it takes connections: it asks who we are; one that still starts answers with an error."""
+        said = b"\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00"
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
-                probe.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
-                return probe.recv(1) in (b"N", b"S")
+                probe.sendall((len(said) + 4).to_bytes(4, "big") + said)
+                return probe.recv(1) == b"R"
         except OSError:
             return False
 
@@ -88,11 +107,14 @@ class OwnPostgres:
 
 
 @contextmanager
-def own_postgres(binaries: Path, user: str) -> Iterator[OwnPostgres]:
-    """Make a server, start it, and leave nothing of it. `user`: who runs it when the tests run as root."""
+def own_postgres(binaries: Path, user: str, *settings: str) -> Iterator[OwnPostgres]:
+    """Make a server, start it, and leave nothing of it.
+
+    `user`: who runs it when the tests run as root; `settings`: name=value, for postgresql.conf.
+    """
     with tempfile.TemporaryDirectory(prefix="bf-own-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        server = OwnPostgres(binaries, Path(folder), user if os.geteuid() == 0 else None)
+        server = OwnPostgres(binaries, Path(folder), user if os.geteuid() == 0 else None, settings)
         server.make()
         server.start()
         try:
