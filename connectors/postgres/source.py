@@ -54,19 +54,6 @@ async def open_source(
     return PostgresSource(section, found, patience_s)
 
 
-def _gives(now: Shape, before: Shape) -> bool:
-    """Say whether what is read now gives all that was read before, in the same form.
-
-    Types of keys may have grown wider; that no other type has come is the standing's affair.
-    """
-    return set(now.columns) >= set(before.columns) and _places(now) == _places(before)
-
-
-def _places(shape: Shape) -> object:
-    keys = [(key.name, key.sql) for key in shape.key]
-    return shape.origin, shape.filters, keys, shape.key_unique
-
-
 class PostgresSource:
     """A table, view or query of a PostgreSQL server; see contracts.Source."""
 
@@ -294,7 +281,7 @@ class PostgresSource:
             raise PermanentError(str(error)) from error
         await self._hold_to(connection, now)
         details = self.ticket.details
-        if found.name != details["relation"] or not _gives(found.shape, self._shape):
+        if found.name != details["relation"] or not found.shape.gives(self._shape):
             raise PermanentError(
                 f"source: {self._section.reads} is no longer the table that the run began with, or its"
                 " columns changed; put it back and run again to go on, or start over with --fresh"

@@ -76,6 +76,18 @@ class Shape:
         """Whether rows carry GROUP_START."""
         return bool(self.key) and not self.key_unique
 
+    def gives(self, before: "Shape") -> bool:
+        """Say whether all that was read before is read now, in the same form.
+
+        Types of keys may have grown wider; that no other type has come is the standing's affair.
+        """
+        return set(self.columns) >= set(before.columns) and self._places == before._places
+
+    @property
+    def _places(self) -> object:
+        keys = [(key.name, key.sql) for key in self.key]
+        return self.origin, self.filters, keys, self.key_unique
+
 
 def copy_sql(shape: Shape, segment: Segment, after: Cursor | None) -> str:
     """Return the SELECT of a segment's rows from behind `after`, in key order."""
