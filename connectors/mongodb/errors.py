@@ -69,6 +69,16 @@ _LOGIN = ("auth", "is not allowed to do action", "user is not allowed", "passwor
 """Parts of what Atlas says of a login or a right."""
 
 
+LOST = (
+    "A cursor or connection to the source was lost, or the server put a reading off; reading went on behind"
+    " the last _id."
+)
+NO_TIMEOUT_REFUSED = (
+    "The server gives no cursors without a timeout (an Atlas tier): one that rests for ten minutes is opened"
+    " again behind the last _id."
+)
+
+
 class PassingError(TransientError):
     """The server answered that it can't just now: it is there, and will do it later."""
 
@@ -96,6 +106,11 @@ async def speaking(doing: str, place: str) -> AsyncIterator[None]:
 def translated(error: PyMongoError, doing: str, place: str) -> BackfillError:
     """Return what an error of the driver is to us."""
     match error:
+        case ServerSelectionTimeoutError() if "stale" in str(error):
+            return TransientError(
+                f"source.url: the primary at {place} is of an election that is over: it has an older state of"
+                " its replica set than was seen before; bring the newer one back, then run again"
+            )
         case ServerSelectionTimeoutError():
             return TransientError(
                 f"source.url: no MongoDB server answers at {place}; check host, port, replica set and"

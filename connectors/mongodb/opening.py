@@ -11,6 +11,7 @@ from connectors.mongodb.errors import speaking
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
+from connectors.mongodb.server import observe
 from connectors.mongodb.session import where
 from connectors.mongodb.snapshot import NONE, reading_at, take
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
@@ -49,6 +50,7 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
         found = await look_up(client, section.database, section.collection, place)
         now = await server_time(client)
         await _check_query(client, section, since)
+        server = await observe(client)
         at = await take(client, collection)
         watermark = await next_watermark(client, now, at)
         again = None
@@ -75,6 +77,7 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
         "types": types,
         "document_bytes": found.document_bytes,
         "pin": found.pin,
+        "server": server,
     }
     return Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
 

@@ -12,6 +12,8 @@ from hashlib import blake2b
 from typing import Any
 
 from bson import Binary, json_util
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
 from connectors.mongodb.errors import MOVED, moved
@@ -20,6 +22,8 @@ from engine.errors import PermanentError
 
 VIEWS_DEEP_MAX = 20
 """How far views of views are followed. Source: MongoDB Limits, maximum view depth."""
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+"""For documents that the driver can't decode."""
 _UNDER = ("$lookup", "$graphLookup", "$unionWith")
 """The stages of a view's pipeline that read other collections."""
 
@@ -67,9 +71,8 @@ async def pinned(db: Any, name: str, info: Mapping[str, Any]) -> Pin:
     if uuid is None or info.get("type", "collection") != "collection":
         return Pin(await meaning(db, name))
     try:
-        await db.command(
-            {"find": name, "limit": 1, "projection": {"_id": 1}, "collectionUUID": Binary(uuid, 4)}
-        )
+        probe = {"find": name, "limit": 1, "collectionUUID": Binary(uuid, 4)}
+        await db.command(probe, codec_options=_RAW)
     except OperationFailure as error:
         if error.code == MOVED:
             raise

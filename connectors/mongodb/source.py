@@ -19,12 +19,15 @@ from connectors.mongodb import segments as cutting
 from connectors.mongodb.chunks import Chunk, chunks
 from connectors.mongodb.draw import draw
 from connectors.mongodb.errors import (
+    LOST,
+    NO_TIMEOUT_REFUSED,
     NoTimeoutRefusedError,
     PassingError,
     SnapshotGoneError,
     speaking,
 )
 from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
+from connectors.mongodb.hold import Hold
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import layout_of
 from connectors.mongodb.opening import Opened, look
@@ -41,14 +44,6 @@ from engine.errors import JobError, PermanentError, TransientError
 from engine.job.source import MongoDBSource as Section
 from engine.rules.fields import Fields
 
-LOST = (
-    "A cursor or connection to the source was lost, or the server put a reading off; reading went on behind"
-    " the last _id."
-)
-NO_TIMEOUT_REFUSED = (
-    "The server gives no cursors without a timeout (an Atlas tier): one that rests for ten minutes is opened"
-    " again behind the last _id."
-)
 CHUNK_BYTES = 2_000_000
 """How much of a collection becomes one batch."""
 
@@ -88,8 +83,7 @@ class MongoDBSource:
         self._place = where(section.url.get_secret_value())
         self._opened = opened
         self._client = opened.client
-        self._db = opened.client[section.database]
-        self._collection = self._db[section.collection]
+        self._collection = opened.client[section.database][section.collection]
         self._section = section
         details = opened.ticket.details
         self._at: str | None = details["at"]
@@ -98,6 +92,13 @@ class MongoDBSource:
             projection_of(section),
             max(1, min(section.batch_rows, CHUNK_BYTES // details["document_bytes"])),
             details["pin"],
+        )
+        self._hold = Hold(
+            opened.client[section.database],
+            section.collection,
+            details["pin"],
+            details["server"],
+            self._place,
         )
         self._layout = layout_of(fields, opened.ticket.schema)
         self._types: frozenset[int] = details["types"]
@@ -119,12 +120,12 @@ class MongoDBSource:
 
     @property
     def standing(self) -> str | None:
-        """What the run begins with: all of it is in the identity."""
-        return None
+        """The server, and how far most of its members had got; what is read is in the identity."""
+        return self._hold.standing
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:  # noqa: ARG002 - the contract's
-        """Say why this isn't the source of an earlier run: the identity has said so."""
-        return None
+        """Say why this isn't the source of an earlier run; see contracts.Source."""
+        return await self._hold.misfit(standing)
 
     @property
     def watermark(self) -> str | None:
@@ -203,7 +204,7 @@ class MongoDBSource:
                         yield Batch(segment.number, sequence - 1, rows, after, cuts if keyed else None)
             except TransientError as error:
                 if sequence and not keyed and not isinstance(error, NoTimeoutRefusedError):
-                    await self._check()
+                    await self._hold.check()
                     raise PermanentError(
                         f"{error}; without an index on _id it can't be read on from the middle, so run again"
                         " to start it over"
@@ -253,13 +254,13 @@ class MongoDBSource:
         self, ids: Sequence[Any]
     ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
         """Read the documents that have these `_id`s."""
-        await self._check()
+        await self._hold.check()
         async with speaking("source", self._place), self._sessions.session() as session:
             cursor = self._query.among(self._collection, session, ids)
             async with aclosing(self._read(cursor, None)) as parts:
                 async for part in parts:
                     yield part
-        await self._check()
+        await self._hold.check()
 
     async def _mend(self, error: TransientError, patience: Patience) -> None:
         """Note what was lost, and wait before the next try. Raises: RetriesExhausted."""
@@ -277,18 +278,13 @@ class MongoDBSource:
         if text not in self._notices:
             self._notices.append(text)
 
-    async def _check(self) -> None:
-        """Look whether this still is what the run began with. Raises: PermanentError, TransientError."""
-        async with speaking("source", self._place):
-            await self._query.pin.check(self._db, self._section.collection)
-
     async def _pass(
         self, segment: Segment, after: Cursor | None
     ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
         """Read in one session, until the end or until it fails."""
         schema = self._opened.ticket.schema
         passed = None if after is None or not schema.identities else position_element(after.key[0])
-        await self._check()
+        await self._hold.check()
         async with speaking("source", self._place), self._sessions.session() as session:
             if schema.key:
                 cursors = self._query.ranges(self._collection, session, after or segment.after, segment.until)
@@ -299,7 +295,7 @@ class MongoDBSource:
                     async for part in parts:
                         yield part
                         passed = None
-        await self._check()
+        await self._hold.check()
 
     async def _read(
         self, cursor: Any, passed: bytes | None

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from engine.batch import Batch, Cursor
-from engine.contracts import Lookup
+from engine.contracts import KeysRefused, Lookup
 from engine.errors import PermanentError
 from engine.job.items import ItemRule
 from engine.job.template import Placeholder
@@ -49,6 +49,8 @@ class Whence:
                 async with aclosing(self._desk.rows_of(Place(self._desk.number, keys=self._cursors))) as rows:
                     async for batch in rows:
                         yield batch
+            except KeysRefused:
+                return  # no row has such a key, and all others were read
             except PermanentError:
                 pass  # a text among them can't be such a key, which leaves open what became of the others
             else:
