@@ -12,7 +12,7 @@ from connectors.patience import PATIENCE_S, Patience
 from connectors.postgres import opening, sampling, watch
 from connectors.postgres import segments as cutting
 from connectors.postgres.address import where
-from connectors.postgres.blame import bad_text_column, is_bad_text
+from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
 from connectors.postgres.copy import Rows, copy
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.keeping import Keeper, instead
@@ -158,13 +158,9 @@ class PostgresSource:
                         patience.rewarded()
                         yield Batch(segment.number, sequence - 1, part.rows, part.end, part.cuts)
             except PermanentError as error:
-                if not is_bad_text(error):
+                if not is_of_a_value(error):
                     raise
-                column = await self._bad_text_column(segment, after)
-                raise PermanentError(
-                    f"source.columns: column {column or '(unknown)'} holds text that isn't valid UTF-8; mend"
-                    " it in the database or leave the column out"
-                ) from error
+                raise blamed(error, await self._culprit(segment, after), self._shape) from error
             except TransientError as error:
                 if isinstance(error, SnapshotTooOldError):
                     await self._give_up_snapshot()
@@ -257,10 +253,11 @@ class PostgresSource:
         finally:
             await self._give_back(connection)
 
-    async def _bad_text_column(self, segment: Segment, after: Cursor | None) -> str | None:
-        connection = await self._take()
+    async def _culprit(self, segment: Segment, after: Cursor | None) -> Culprit:
+        connection = await self._take(waits=True)
         try:
-            return await bad_text_column(connection, self._shape, segment, after)
+            async with speaking("source"):
+                return await culprit(connection, self._shape, segment, after)
         finally:
             await self._give_back(connection)
 

@@ -100,6 +100,18 @@ def lookup_sql(shape: Shape, keys: Sequence[Cursor]) -> str:
     return _rows_sql(shape, (_one_of(shape, [_values(shape, key) for key in keys]),))
 
 
+def keys_sql(shape: Shape, segment: Segment, after: Cursor | None, count: int) -> str:
+    """Return a query for the texts of a segment's next keys from behind `after`."""
+    keys = ", ".join(f"{key.sql} AS k{n}" for n, key in enumerate(shape.key))
+    texts = ", ".join(f"pg_catalog.format('%s', k{n})" for n in range(len(shape.key)))
+    order = ", ".join(f"k{n}" for n in range(len(shape.key)))
+    where = where_sql(shape, range_sql(shape, segment, after))
+    return (
+        f"SELECT {texts} FROM (SELECT {keys} FROM {shape.origin}{where} ORDER BY {key_list(shape)}"
+        f" LIMIT {count}) AS next ORDER BY {order}"
+    )
+
+
 def values_sql(shape: Shape, keys: Sequence[Cursor]) -> str:
     """Return a query for these keys as values of their types, which looks at no row."""
     return f"VALUES {_rows(_values(shape, key) for key in keys)}"
