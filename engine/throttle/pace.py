@@ -3,19 +3,42 @@
 Invariant: a Pace never hands out more than its cap times the time that passed, plus DEPTH_S of it.
 """
 
-from typing import NamedTuple
+from engine.throttle.chance import (
+    PROOF,
+    PROOF_ANSWERS,
+    REFUSED_MIN,
+    TRIALS,
+    TRIALS_MAX,
+    Trial,
+    Verdict,
+    doubted,
+    is_chance,
+    noise_at_most,
+)
+from engine.throttle.curve import BACK_OFF, PLATEAU_S, Before, Low, Sample, growth
 
 DEPTH_S = 0.1
 """How much of a second's rate may be spent at once: 1 % over the cap in 10 s."""
 
-BACK_OFF = 0.97
-"""Where to go on, as a share of the rate that the target was seen to take."""
+MET_FROM, MET_TO = 0.85, 1.5
+"""A limit is met again where that happens at such a share of the rate at which it was met before."""
 
-PLATEAU_S = 5.0
-"""How long the way back to that rate takes; the rate lingers around it for twice as long."""
+UNSURE = 0.2
+"""The same for a rate that was met once, as a share of that time; it doubles each time it is met again."""
 
-DOUBLING_S = 1.2
-"""Beyond the plateau the limit must have moved: the rate doubles in this time."""
+HASTE = 4.0
+DEEP, DEEP_FOR_S = 0.5, 30.0
+"""So many times faster goes the way back from less than this share of what the target took lately. What it
+took counts half after so long."""
+
+TRIAL_S, TRIAL_CLEAN_S, TRIAL_MAX_S = 1.0, 3.0, 10.0
+"""How long the rate stays where a decrease left it, to see whether anything is rejected there."""
+
+NOISE_HOLD_S, NOISE_HOLD_MAX_S = 10.0, 160.0
+"""How long it is believed that a share is rejected by chance; twice as long whenever it proves true again."""
+
+REFUTED_S = 3.0
+"""It wasn't chance if so soon after the rate is restored more is rejected, and hardly more is accepted."""
 
 DECIDE_S = 0.2
 DECIDE_ANSWERS = 4
@@ -26,52 +49,18 @@ COLLAPSE_SHARE = 0.5
 """When so many answers leave less than this share accepted, the rate falls to it at once."""
 
 FEW_SHARE = 0.75
-"""Fewer answers than that prove little: one in four rejected may be chance, so the step is no larger."""
-
-NOISE_MIN, NOISE_MAX = 0.002, 0.2
-NOISE_STEPS = 5
-NOISE_BELOW = 0.985
-NOISE_FALL = 0.6
-NOISE_HOLD_S, NOISE_HOLD_MAX_S = 10.0, 160.0
-"""Rejections that stay the same share although the rate fell again and again aren't about the rate: a lasting
-fault would otherwise slow the run down to nothing. So many decreases in a row prove it, each below this share
-of the rate before it, or a fall of the rate by all of them together; it is believed for a time that doubles
-whenever it proves true again."""
-
-PARDON_S = 1.0
-"""Decreases within this time may be taken back together, for twice as long."""
+"""Two rejections prove little, so the step after them is no larger."""
 
 SAMPLE_S = 1.0
 """How far back the rate that the target takes is measured: this long up to twice as long."""
+
+PARDON_S = 1.0
+"""Decreases within this time may be taken back together, for twice as long."""
 
 RATE_MIN = 1.0
 
 GRAIN = 1e-6
 """Write units that nobody waits for: less than the clock can tell apart."""
-
-
-class _Falls(NamedTuple):
-    """Decreases in a row: what they met in all, the first's share of rejections, the rate before them.
-
-    `alike`: each met about the first's share.
-    """
-
-    steps: int
-    accepted: float
-    rejected: float
-    first: float
-    rate: float
-    alike: bool
-
-
-class _Before(NamedTuple):
-    """The rate before the first of the decreases that may be taken back."""
-
-    at: float
-    rate: float
-
-
-_NO_FALLS = _Falls(0, 0.0, 0.0, 0.0, 0.0, alike=True)
 
 
 class Pace:
@@ -80,47 +69,59 @@ class Pace:
     It starts at `start` (infinite: until the first rejection nothing limits but the cap). When the target
     rejects, the rate falls to just below what was accepted, at most once per round trip; then it comes back
     along a cubic curve that is flat around that rate, and past it grows until the target rejects again.
+    What it goes on rejecting at a rate that it took is chance: the rate is restored, and the share expected.
     Only rejections of what was sent since the last decrease count: the others speak of a rate that is gone.
     Units: write units, seconds.
     """
 
     __slots__ = (
-        "_accepted",
-        "_age",
-        "_answers",
-        "_at",
-        "_before",
-        "_cap",
-        "_ceiling",
-        "_earlier",
-        "_epoch",
-        "_falls",
-        "_learned",
-        "_noise",
-        "_noise_hold_s",
-        "_noise_until",
-        "_plateau_s",
-        "_rejected",
-        "_sampled_since",
-        "_tokens",
-        "rate",
+        *(
+            "_accepted",
+            "_age",
+            "_answers",
+            "_at",
+            "_before",
+            "_believed",
+            "_believed_at",
+            "_cap",
+            "_ceiling",
+            "_earlier",
+            "_enough",
+            "_epoch",
+        ),
+        *("_height", "_held", "_learned", "_low", "_noise", "_noise_hold_s", "_noise_until", "_open"),
+        *("_plateau_max_s", "_plateau_s", "_refused", "_rejected"),
+        *("_sampled_since", "_tokens", "_trial", "_trials", "_trial_since", "rate"),
     )
 
     def __init__(self, now: float, start: float = float("inf"), plateau_s: float = PLATEAU_S) -> None:
         self._cap = float("inf")
         self._learned = self._ceiling = start
-        self._age = self._plateau_s = plateau_s
-        self._noise = self._noise_until = 0.0
-        self._falls = _NO_FALLS
+        self._age = self._plateau_s = self._plateau_max_s = plateau_s
+        self._noise = self._noise_until = self._believed = 0.0
+        self._believed_at = now
+        self._trials = TRIALS
         self._noise_hold_s = NOISE_HOLD_S
-        self._before = _Before(-float("inf"), start)
+        """The share that is rejected whatever the rate."""
+        self._height = 0.0
+        """What the target took lately."""
+        self._trial: Trial | None = None
+        self._open: Trial | None = None
+        """The last trial, if it was too short to judge what was rejected."""
+        self._trial_since = now
+        self._enough = 0.0
+        """After so many answers without a rejection a trial has shown that it was the rate."""
+        self._low = Low(start, start)
+        self._before = Before(-float("inf"), start)
         self._tokens = 0.0
         self._at = now
+        self._held = False
+        """Whether somebody waits because of the rate."""
         self._epoch = 0
         self._accepted = self._rejected = 0.0
-        self._answers = 0
+        self._answers = self._refused = 0
         self._sampled_since: float | None = None
-        self._earlier = (0.0, 0.0, 0, now)
+        self._earlier = Sample(0.0, 0.0, 0, 0, now)
         self.rate = start
         """Write units per second that may be sent now; infinite when nothing limits."""
 
@@ -141,7 +142,8 @@ class Pace:
             return 0.0
         self._advance(now)
         missing = min(units, self.rate * DEPTH_S) - self._tokens
-        return missing / self.rate if missing > GRAIN else 0.0
+        self._held = missing > GRAIN
+        return missing / self.rate if self._held else 0.0
 
     def take(self, units: float, now: float) -> int:
         """Spend `units` and return the epoch in which that was, to be handed to `settle`."""
@@ -169,21 +171,16 @@ class Pace:
             self._tokens = min(self._tokens + taken - consumed - rejected, self.rate * DEPTH_S)
         if epoch != self._epoch:
             return
-        if self._sampled_since is None or now - self._sampled_since > 2 * SAMPLE_S:
-            self._forget()
-            # A round trip passes before the first answer: it isn't a time in which nothing was taken.
-            self._sampled_since = now
-            self._earlier = (0.0, 0.0, 0, now)
-        elif now - self._sampled_since > SAMPLE_S:
-            self._earlier = (self._accepted, self._rejected, self._answers, self._sampled_since)
-            self._accepted = self._rejected = 0.0
-            self._answers = 0
-            self._sampled_since = now
+        if self._sampled_since is None:
+            self._begin(now)
+        elif now - self._sampled_since > SAMPLE_S and self._trial is None:
+            self._turn(now)
         self._accepted += consumed
-        self._rejected += rejected
         self._answers += 1
         if rejected > 0.0:
-            self._decrease(now)
+            self._rejected += rejected
+            self._refused += 1
+            self._decide(now)
 
     def pardon(self, now: float) -> None:
         """Take back what rejections did lately: they turned out to say nothing of the rate."""
@@ -191,100 +188,163 @@ class Pace:
         at, rate = self._before
         if now - at <= 2 * PARDON_S and rate > self._learned:
             self._learned = self._ceiling = rate
-            self._age = self._plateau_s
+            self._age = self._plateau_s = self._plateau_max_s
             self._settle_rate()
-        self._falls = _NO_FALLS
-        self._epoch += 1
-        self._forget()
+        self._go_on()
 
-    def _decrease(self, now: float) -> None:
-        accepted, rejected, answers, since = self._earlier
-        accepted += self._accepted
-        rejected += self._rejected
-        answers += self._answers
-        seen_s = now - since
-        share = accepted / (accepted + rejected)
-        collapsed = share < COLLAPSE_SHARE and answers >= COLLAPSE_ANSWERS
-        if not collapsed and (seen_s < DECIDE_S or answers < DECIDE_ANSWERS):
-            return
+    def _decide(self, now: float) -> None:
+        """Find out what the rejections since the last decision mean, and act on it."""
+        if now >= self._noise_until:
+            self._noise = 0.0
+        seen = self._seen()
+        collapsed = seen.answers >= COLLAPSE_ANSWERS and seen.rejected > seen.accepted
+        if not collapsed:
+            if now - seen.since < DECIDE_S or seen.answers < DECIDE_ANSWERS:
+                return
+            if seen.refused < REFUSED_MIN or is_chance(seen.lost, seen.answers, self._noise):
+                return
+        lost, base = seen.lost, self._base(seen, now)
+        first = self._trial is None
+        trial = self._trial
+        if trial is None:
+            if self._noise and now - self._believed_at < REFUTED_S and self._low.still(base, lost):
+                self._noise = self._believed = 0.0
+                self._trials = min(2 * self._trials, TRIALS_MAX)
+            self._meet(sure=self._open is None and not collapsed)
+            if self._open is not None:
+                trial = self._open._replace(rate=max(base, self._open.rate))
+            else:
+                trial = doubted(base, self._believed) if self._believed else Trial(base, whole=True)
+        else:
+            verdict, trial = trial.judge(lost, seen.answers, seen.refused, self._trials)
+            if verdict is Verdict.OPEN:
+                return
+            if verdict is Verdict.CHANCE:
+                self._believe(trial, lost, now)
+                return
+        share = 1.0 - max(0.0, lost - self._noise) / (1.0 - self._noise)
+        least = FEW_SHARE if seen.refused < PROOF else COLLAPSE_SHARE
+        self._decrease(base * max(share, least), now)
+        self._enough = max(PROOF_ANSWERS, PROOF * seen.answers / seen.refused)
         if collapsed:
-            self._falls = _NO_FALLS
-        elif self._is_noise(accepted, rejected, answers, now):
-            return
-        elif answers < COLLAPSE_ANSWERS:
-            share = max(share, FEW_SHARE)
+            # That much isn't chance: whatever was the rate before, it was too high.
+            trial, first = Trial(base * max(share, least), whole=True), True
+            self._plateau_s = UNSURE * self._plateau_max_s
+        self._trial, self._trial_since = trial._replace(whole=share >= least and not first), now
+
+    def _meet(self, *, sure: bool) -> None:
+        """Be the surer of a limit the more often it is met at about the same rate."""
+        again = sure and self._ceiling * MET_FROM <= self._learned <= self._ceiling * MET_TO
+        unsure_s = UNSURE * self._plateau_max_s
+        self._plateau_s = min(2 * self._plateau_s, self._plateau_max_s) if again else unsure_s
+        if self._plateau_s > 2 * unsure_s:
+            self._height = 0.0
+
+    def _base(self, seen: Sample, now: float) -> float:
+        """Return the rate that the target was offered.
+
+        What was seen falls short of the rate a little by measuring, and much where we are the slow part.
+        """
+        offered = (seen.accepted + seen.rejected) / max(now - seen.since, 1e-3)
+        return self._learned if offered > self._learned / 2 else offered
+
+    def _decrease(self, taken: float, now: float) -> None:
+        """Go on just below the rate that the target was seen to take."""
         if now - self._before.at > PARDON_S:
-            self._before = _Before(now, self._learned)
-        offered = (accepted + rejected) / max(seen_s, 1e-3)
-        # What was offered falls short of the rate a little by measuring, and much where we are the slow part.
-        base = self._learned if offered > self._learned / 2 else offered
-        self._ceiling = max(base * max(share, COLLAPSE_SHARE), RATE_MIN)
+            self._before = Before(now, self._learned)
+        self._ceiling = max(taken, RATE_MIN)
         self._learned = self._ceiling * BACK_OFF
         self._tokens = min(self._tokens, 0.0)
         self._age = 0.0
-        self._epoch += 1
-        self._forget()
+        self._go_on()
         self._settle_rate()
 
-    def _is_noise(self, accepted: float, rejected: float, answers: int, now: float) -> bool:
-        """Say whether a share of rejections is just how the target is, whatever the rate."""
-        lost = rejected / (accepted + rejected)
-        if now >= self._noise_until:
-            self._noise = 0.0
-        few = answers < COLLAPSE_ANSWERS
-        if self._noise and lost <= (COLLAPSE_SHARE if few else 1.3 * self._noise):
-            return True
-        if self._learned == float("inf"):
-            return False
-        goes_on = self._falls.steps and self._learned < self._ceiling * NOISE_BELOW
-        falls = self._falls if goes_on else _NO_FALLS._replace(first=lost, rate=self._learned)
-        self._falls = falls = _Falls(
-            falls.steps + 1,
-            falls.accepted + accepted,
-            falls.rejected + rejected,
-            falls.first,
-            falls.rate,
-            falls.alike and falls.first / 2 <= lost <= falls.first * 2,
-        )
-        lost = falls.rejected / (falls.accepted + falls.rejected)
-        proved = falls.alike or self._learned <= NOISE_FALL * falls.rate
-        if falls.steps < NOISE_STEPS or not proved or not NOISE_MIN <= lost <= NOISE_MAX:
-            return False
-        self._noise = lost
+    def _believe(self, trial: Trial, lost: float, now: float) -> None:
+        """Expect what is rejected by chance, go back to the rate that was left because of it, and on."""
+        self._noise = self._believed = trial.noise
+        self._believed_at = now
+        self._low = Low(self._learned, self._learned * (1.0 - lost))
         self._noise_until = now + self._noise_hold_s
         self._noise_hold_s = min(2 * self._noise_hold_s, NOISE_HOLD_MAX_S)
-        self._ceiling = self._learned = falls.rate
+        self._ceiling = self._learned = max(trial.rate, self._learned)
+        self._plateau_s = UNSURE * self._plateau_max_s
         self._age = 2 * self._plateau_s
-        self._falls = _NO_FALLS
+        self._go_on()
         self._settle_rate()
-        return True
 
-    def _forget(self) -> None:
-        self._accepted = self._rejected = 0.0
-        self._answers = 0
+    def _go_on(self) -> None:
+        """Begin anew: what was sent before teaches nothing any more."""
+        self._trial = self._open = None
+        self._epoch += 1
         self._sampled_since = None
+
+    def _begin(self, now: float) -> None:
+        """Begin a sample, with the first answer: the round trip isn't a time in which nothing was taken."""
+        self._accepted = self._rejected = 0.0
+        self._answers = self._refused = 0
+        self._sampled_since = now
+        self._earlier = Sample(0.0, 0.0, 0, 0, now)
+
+    def _turn(self, now: float) -> None:
+        """Begin the next second, and remember this one."""
+        since = self._sampled_since or now
+        if now - since > 2 * SAMPLE_S:
+            self._begin(now)
+            return
+        self._earlier = Sample(self._accepted, self._rejected, self._answers, self._refused, since)
+        self._accepted = self._rejected = 0.0
+        self._answers = self._refused = 0
+        self._sampled_since = now
+        passed = now - since
+        self._height = max(self._earlier.accepted / passed, self._height * 0.5 ** (passed / DEEP_FOR_S))
+        if self._noise:
+            if now - self._believed_at > REFUTED_S:
+                self._trials = TRIALS
+            self._noise = min(self._noise, noise_at_most(self._earlier.lost, self._earlier.answers))
+
+    def _seen(self) -> Sample:
+        """Return what has been answered since the sample began, and in the one before."""
+        accepted, rejected, answers, refused, since = self._earlier
+        return Sample(
+            accepted + self._accepted,
+            rejected + self._rejected,
+            answers + self._answers,
+            refused + self._refused,
+            since,
+        )
 
     def _advance(self, now: float) -> None:
         """Fill the bucket; grow only for as long as the learned rate is what holds us back."""
         passed, self._at = now - self._at, now
         if passed <= 0.0 or self.rate == float("inf"):
             return
-        depth = self.rate * DEPTH_S
-        self._tokens += self.rate * passed
-        if self._tokens >= depth:
-            self._tokens = depth
-        elif self._learned <= self._cap:
-            self._age += passed
-            self._learned = self._ceiling * _growth(self._age, self._plateau_s)
-            self._settle_rate()
+        self._tokens = min(self._tokens + self.rate * passed, self.rate * DEPTH_S)
+        if self._held and self._learned <= self._cap:
+            self._grow(passed, now)
+
+    def _in_doubt(self) -> bool:
+        """Say whether more was rejected in this trial than chance takes, and too little to judge it."""
+        seen = self._seen()
+        return seen.refused > 0 and not is_chance(seen.lost, seen.answers, self._noise)
+
+    def _grow(self, passed: float, now: float) -> None:
+        unsure = self._plateau_s <= UNSURE * self._plateau_max_s
+        deep = unsure and self._learned < DEEP * self._height
+        if self._trial is not None:
+            trial_s = now - self._trial_since
+            if self._refused:
+                goes_on = trial_s < TRIAL_MAX_S and self._in_doubt()
+            else:
+                goes_on = trial_s < TRIAL_CLEAN_S and self._answers < self._enough
+            if trial_s < (TRIAL_S / HASTE if deep else TRIAL_S) or goes_on:
+                return
+            if not self._refused and self._answers * self._believed >= PROOF:
+                self._believed = 0.0
+            self._open = self._trial if self._refused else None
+            self._trial = None
+        self._age += passed * HASTE if deep else passed
+        self._learned = self._ceiling * growth(self._age, self._plateau_s)
+        self._settle_rate()
 
     def _settle_rate(self) -> None:
         self.rate = min(self._learned, self._cap)
-
-
-def _growth(age: float, plateau_s: float) -> float:
-    """Return the rate after `age` seconds as a share of the rate at which the target last rejected."""
-    over = 1.0 - BACK_OFF
-    if age <= 2 * plateau_s:
-        return float(1.0 + over * ((age - plateau_s) / plateau_s) ** 3)
-    return float((1.0 + over) * 2.0 ** min((age - 2 * plateau_s) / DOUBLING_S, 60.0))

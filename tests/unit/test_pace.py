@@ -80,7 +80,7 @@ class World:
         return sum(since <= at < until for at in self.rejections) / requests
 
 
-@pytest.mark.parametrize(("rate", "rejected_max"), [(200.0, 0.02), (1000.0, 0.01), (4000.0, 0.01)])
+@pytest.mark.parametrize(("rate", "rejected_max"), [(200.0, 0.03), (1000.0, 0.015), (4000.0, 0.01)])
 @pytest.mark.parametrize("latency_s", [0.005, 0.05])
 def test_a_steady_capacity_is_used_with_hardly_a_rejection(rate, latency_s, rejected_max):
     world = World(Server(rate), latency_s=latency_s)
@@ -93,7 +93,7 @@ def test_two_processes_share_a_capacity_that_neither_knows():
     world = World(Server(4000.0), paces=2)
     world.run(60.0)
     assert world.utilisation(20.0, 60.0) >= 0.97
-    assert world.rejected_share(20.0, 60.0) < 0.01
+    assert world.rejected_share(20.0, 60.0) < 0.03
 
 
 def test_the_pace_follows_a_capacity_that_falls_and_rises():
@@ -172,9 +172,10 @@ def test_rejections_of_one_round_trip_slow_down_once():
     for _ in range(40):
         now += pace.wait_s(25, now)
         epochs.append(pace.take(25, now))
-    for number, epoch in enumerate(epochs[:-10]):
+    for number, epoch in enumerate(epochs[:-11]):
         pace.settle(epoch, 25, 25, 0, now + number / 100)
     now += 0.3
+    pace.settle(epochs[-11], 25, 20, 5, now)
     pace.settle(epochs[-10], 25, 20, 5, now)
     slowed = pace.rate
     assert 900 < slowed < 1000
@@ -264,3 +265,50 @@ def test_a_pardon_before_the_first_limit_leaves_none() -> None:
     pace.pardon(now)
     assert pace.rate == float("inf")
     assert pace.wait_s(1000.0, now) == 0.0
+
+
+class Chance(Server):
+    """Rejects a share of the requests whatever the rate, for a time; takes nothing at all in an outage."""
+
+    def __init__(self, rate: float, share: float, until: float = 1e9, seed: int = 1) -> None:
+        super().__init__(rate)
+        self.share, self.until, self.random = share, until, Random(seed)
+
+    def take(self, units: float, now: float) -> float:
+        if now < self.until and self.random.random() < self.share:
+            return 0.0
+        return super().take(units, now)
+
+
+def accepted_per_s(world: World, since: float, until: float) -> float:
+    return sum(units for at, units in world.accepted if since <= at < until) / (until - since)
+
+
+@pytest.mark.parametrize("start", [float("inf"), 4000.0])
+@pytest.mark.parametrize(("latency_s", "flight"), [(0.05, 4), (0.05, 16)])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.33])
+def test_requests_rejected_by_chance_cost_their_share_and_little_more(share, latency_s, flight, start):
+    """As a mean of several runs: what one run loses while it finds out is a matter of luck."""
+    free = flight * LOT / latency_s * (1.0 - share)
+    taken = ended = 0.0
+    for seed in range(3):
+        world = World(Chance(1e9, share, 40.0, seed), latency_s=latency_s, flight=flight)
+        world.paces = [Pace(0.0, start)]
+        world.run(46.0)
+        taken += accepted_per_s(world, 0.0, 40.0) / 3
+        ended += accepted_per_s(world, 45.0, 46.0) * (1.0 - share) / 3
+    assert taken > 0.7 * free
+    assert ended > 0.85 * free, "five seconds after the last of them"
+
+
+@pytest.mark.parametrize("start", [50.0, 4000.0, 40_000.0])
+def test_whatever_the_pace_fell_to_it_climbs_back_within_seconds(start):
+    world = World(Chance(1e9, 0.0), flight=128)
+    world.paces = [Pace(0.0, start)]
+    world.run(10.0)
+    before = accepted_per_s(world, 8.0, 10.0)
+    world.server.share, world.server.until = 1.0, 25.0
+    world.run(25.0)
+    assert world.paces[0].rate < 30.0
+    world.run(40.0)
+    assert accepted_per_s(world, 38.0, 40.0) > 0.9 * before
