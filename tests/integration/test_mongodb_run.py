@@ -130,6 +130,26 @@ def test_catch_up_reads_changes_and_deletes(case):
     }
 
 
+def test_a_watermark_that_is_gained_and_an_overlap_that_a_clock_needs(case):
+    old = datetime.now(UTC) - timedelta(days=1)
+    case.collection.insert_many([{"_id": n, "at": old, "n": n} for n in range(5)])
+    assert case.run()["kind"] == "full"
+    case.collection.update_one({"_id": 1}, {"$set": {"at": datetime.now(UTC), "n": 100}})
+    late = datetime.now(UTC) - timedelta(minutes=8)
+    case.collection.update_one({"_id": 2}, {"$set": {"at": late, "n": 200}})
+    case.job["source"]["watermark"] = {"column": "at", "overlap": "10m"}
+    report = case.run()
+    assert (report["kind"], report["rows_read"]) == ("catch_up", 2)
+    assert any("1 row that changed within 10m before" in notice for notice in report["notices"])
+
+
+def test_a_view_says_what_a_watermark_doesnt_see_of_it(case):
+    case.collection.insert_many([{"_id": n, "at": datetime.now(UTC)} for n in range(3)])
+    case.collection.database.command("create", "joined", viewOn="c", pipeline=[])
+    case.job["source"] |= {"collection": "joined", "watermark": "at"}
+    assert any("($lookup, $unionWith) only where that" in notice for notice in case.run()["notices"])
+
+
 def test_a_hook_sees_the_fields_that_rules_name(case, tmp_path):
     (tmp_path / "hooks_mongo.py").write_text(
         "import polars as pl\n"
