@@ -28,6 +28,8 @@ SEED_S = 150.0
 STOP_S = 30.0
 """Generous: a clean stop promises five seconds, on a machine that isn't busy."""
 LOOK_S = 0.02
+UNEXPLAINED_MAX = 3
+"""A run that ends so often without a reason isn't started again."""
 FAIR: Mapping[str, tuple[int, ...]] = {
     "kill_runner": (-signal.SIGKILL,),
     "kill_all": (-signal.SIGKILL,),
@@ -138,7 +140,7 @@ class Seed:
     def _runs(self, code: int) -> Ended | None:
         """Run, resume … until it is done, or can't be. Return the end of the last run if it was done."""
         endings = len(self._plan.faults.ending_at)
-        refused = 0
+        refused = unexplained = 0
         while time.monotonic() < self._deadline:
             blow, ended = self._one()
             last = ended.stderr.strip().splitlines()[-1:] or [""]
@@ -163,7 +165,8 @@ class Seed:
                 endings -= 1
                 continue
             self._failed(f"ended with {ended.code} for no good reason: {last[0]}")
-            if ended.code != 1:
+            unexplained += 1
+            if ended.code != 1 or unexplained == UNEXPLAINED_MAX:
                 return None
         self._failed(f"wasn't done within {SEED_S:g} s")
         return None

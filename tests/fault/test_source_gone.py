@@ -46,7 +46,7 @@ def test_ctrl_c_while_the_source_is_gone_ends_soon_and_clean(
     own_source.stop()
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    ended = load.end(process, timeout_s=20)
+    ended = load.end(process)
     assert ended.code == 130, ended.stderr
     loads.assert_balanced(ended.report)
     own_source.start()

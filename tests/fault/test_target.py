@@ -100,7 +100,8 @@ async def test_a_target_that_goes_away_and_comes_back(dynoxide, table_name):
         writer, transport = await writer_to(endpoint, table_name, meter, notices)
         writer.limit(2000.0)
         write = asyncio.create_task(writer.write(encoded([put(f"p{n}") for n in range(2000)])))
-        await asyncio.sleep(0.3)
+        while not meter.items_written:
+            await asyncio.sleep(0.005)
         saboteur.away = True
         while not notices:
             await asyncio.sleep(0.05)

@@ -44,19 +44,23 @@ class Command:
         new.write_text(yaml.safe_dump(self.job, sort_keys=False), encoding="utf-8")
         return new.replace(path)
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start `backfill COMMAND job.yaml …` in a session of its own, so that it can be killed whole."""
+    def start(self, *arguments: str, log: Path | None = None) -> "subprocess.Popen[str]":
+        """Start `backfill COMMAND job.yaml …` in a session of its own, so that it can be killed whole.
+
+        With a `log` stderr goes there, to be read while the command runs.
+        """
         path = self.write_job()
         command, *others = arguments
-        return subprocess.Popen(
-            [sys.executable, "-m", "engine", *command.split(), path.name, *others],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        )
+        with contextlib.nullcontext(subprocess.PIPE) if log is None else log.open("wb") as stderr:
+            return subprocess.Popen(
+                [sys.executable, "-m", "engine", *command.split(), path.name, *others],
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "PYTHONWARNINGS": "ignore"},
+            )
 
     def run(self, *arguments: str, timeout_s: float = 240) -> Ended:
         """Run a command to its end."""

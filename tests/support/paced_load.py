@@ -31,13 +31,21 @@ class Load:
     command: Command
 
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        process = self.command.start("run", "--json", *arguments)
+        process = self.command.start("run", "--json", *arguments, log=self.log)
         try:
             self.wait(process, lambda: self.status().get("items_written", 0) > 0)
         except BaseException:
             kill_group(process)
             raise
         return process
+
+    @property
+    def log(self) -> Path:
+        return self.command.folder / "stderr.txt"
+
+    def wait_said(self, process: "subprocess.Popen[str]", text: str) -> None:
+        """Wait until the run has said something on stderr."""
+        self.wait(process, lambda: text in self.log.read_text())
 
     def status(self) -> dict[str, Any]:
         return self.command.here("status", "--json").report
@@ -46,18 +54,17 @@ class Load:
     def wait(process: "subprocess.Popen[str]", happened: Callable[[], bool]) -> None:
         deadline = time.monotonic() + END_S
         while not happened():
-            assert process.poll() is None, process.communicate()
+            assert process.poll() is None, process.returncode
             assert time.monotonic() < deadline, "it took too long"
             time.sleep(0.05)
 
-    @staticmethod
-    def end(process: "subprocess.Popen[str]", timeout_s: float = END_S) -> Ended:
+    def end(self, process: "subprocess.Popen[str]") -> Ended:
         try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
+            stdout, _ = process.communicate(timeout=END_S)
         except subprocess.TimeoutExpired:
             kill_group(process)
             raise
-        return Ended(process.returncode, stdout, stderr)
+        return Ended(process.returncode, stdout, self.log.read_text())
 
     def resume(self) -> Ended:
         """Run again, at full speed; wait for what a killed run has left to end by itself."""

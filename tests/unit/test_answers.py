@@ -120,6 +120,7 @@ def test_throttling_without_reasons(given, cause):
         (fault("ItemCollectionSizeLimitExceededException", "10 GB"), Refused),
         (fault("SerializationException"), Refused),
         (answer({}, 413), Refused),
+        (answer(b"<html>Request Entity Too Large</html>", 413), Refused),
         (fault("ExpiredTokenException", "The security token included in the request is expired"), Expired),
         (
             fault("InvalidSignatureException", "Signature expired: 20240101T000000Z is now earlier than"),

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sqlite3
 import stat
+import threading
 from dataclasses import replace
 
 import pytest
@@ -212,25 +213,41 @@ async def test_state_holds_no_secret(tmp_path):
     assert b"AWS_SECRET" not in kept
 
 
-async def test_a_cancelled_advance_is_whole_or_not_there(tmp_path):
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_cancelled_advance_is_whole_or_not_there(tmp_path, monkeypatch, begun):
+    """Cancelled while the store's thread is at it: whole. While it still has other work: not there."""
     store = open_store(tmp_path, "orders")
     await store.begin(a_run())
     whole = 0
+    at_it, go_on = threading.Event(), threading.Event()
+    advance = store._advance
+
+    def slowly(*given):
+        at_it.set()
+        go_on.wait()
+        advance(*given)
+
+    monkeypatch.setattr(store, "_advance", slowly)
     for step in range(1, 30):
+        at_it.clear()
+        go_on.clear()
+        earlier = None if begun else store._thread.submit(go_on.wait)
         task = asyncio.create_task(store.advance([a_mark(0, str(step), 1, [a_letter(str(step))])], Effort()))
-        for _ in range(step % 3):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if begun:
+            await asyncio.to_thread(at_it.wait)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        go_on.set()
         counts = (await store.load()).counts
-        assert counts.items_written in (whole, whole + 1)
+        assert counts.items_written == (whole + 1 if begun else 0)
+        assert earlier is None or earlier.done()
         whole = counts.items_written
         assert counts.items_dead_lettered == whole
         assert store.dead_letters.exists() == (whole > 0)
         if whole:
             assert len(store.dead_letters.read_text().splitlines()) == whole
-    assert whole > 0
     await store.close()
 
 

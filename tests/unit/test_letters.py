@@ -167,7 +167,7 @@ async def test_without_dead_letters_nothing_is_said_about_them() -> None:
 async def test_a_line_whose_letters_nobody_keeps_is_never_full() -> None:
     window = LetterWindow()
     window.hold([LETTER] * 100_000)
-    await asyncio.wait_for(window.room(), 1)
+    await asyncio.wait_for(window.room(), 20)
 
 
 @pytest.mark.parametrize("text", ["plain", "ümläut", "漢字", "\U0001f600"])

@@ -114,7 +114,7 @@ async def test_a_stop_does_not_wait_for_a_source_that_has_nothing_to_give() -> N
     task = asyncio.create_task(run_segment(made, SEGMENT, None, stopping, marks.append))
     await asked.wait()
     stopping.set()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
     assert (sorted(target.written), marks[-1].end, marks[-1].done) == ([1, 2], Cursor(("2",)), False)
     made.threads.shutdown()
 
@@ -252,4 +252,4 @@ async def test_who_gives_up_waiting_for_the_window_leaves_no_hole() -> None:
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     window.leave(10)
-    await asyncio.wait_for(window.enter(10), 1)
+    await asyncio.wait_for(window.enter(10), 20)

@@ -227,6 +227,8 @@ def _key_value(value: Any) -> Any:
 def _unreadable(answer: Answer) -> Verdict:
     if answer.status in (200, 408, 429) or answer.status >= 500:
         return Unavailable(f"HTTP {answer.status} without a readable answer")
+    if answer.status == 413:
+        return Refused("HTTP 413: a proxy on the way takes no request of this length")
     return Fatal(f"it answered HTTP {answer.status} and no JSON, so it doesn't seem to be DynamoDB")
 
 

@@ -75,6 +75,6 @@ async def test_a_run_hands_back_the_handlers_that_it_found() -> None:
     found = [signal.getsignal(number) for number in signals.ENDING]
     with stop_on_signals(lambda: told.append("stop"), told.append, told.append) as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(interrupted.wait(), 5)
+        await asyncio.wait_for(interrupted.wait(), 20)
     assert told[1:] == ["stop"]
     assert [signal.getsignal(number) for number in signals.ENDING] == found
