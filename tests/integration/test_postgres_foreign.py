@@ -85,9 +85,7 @@ async def test_it_goes_on_where_all_is_this_servers(near: str) -> None:
     async with pg.opened(near, SINCE, table="near", watermark="at") as source:
         assert source.watermark is not None
         assert source.watermark > SINCE
-        assert source.notices == (
-            "No index begins with the watermark at, so every catch-up run scans the table.",
-        )
+        assert not any("doesn't advance" in notice for notice in source.notices)
     where = "id >= 1000"
     async with pg.opened(near, SINCE, table="parts", where=where, watermark="at", key=["id"]) as source:
         assert source.watermark is not None
