@@ -25,6 +25,11 @@ GONE = (
     " already is in neither: a catch-up run (source.watermark) or `backfill verify --full --repair` brings"
     " it."
 )
+GOES_ON = (
+    "This run goes on with a newer state of the collection than it began with: a document that came meanwhile"
+    " with an _id below what was read already isn't seen, nor is a change there: a catch-up run"
+    " (source.watermark) or `backfill verify --full --repair` brings it."
+)
 NONE = (
     "The server has no snapshot of this collection to read from (it is no replica set, or the collection is"
     " capped), so documents are read as they are when their turn comes; what moves below the reading"

@@ -35,7 +35,7 @@ from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, in_commands, projection_of, query_of
 from connectors.mongodb.raw import raw_batches
 from connectors.mongodb.session import closed, connect, where
-from connectors.mongodb.snapshot import Sessions
+from connectors.mongodb.snapshot import GOES_ON, Sessions
 from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, Patience, patiently
 from engine.batch import Batch, Cursor, Segment
@@ -123,8 +123,10 @@ class MongoDBSource:
         """The server, and how far most of its members had got; what is read is in the identity."""
         return self._hold.standing
 
-    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:  # noqa: ARG002 - the contract's
+    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source of an earlier run; see contracts.Source."""
+        if goes_on:
+            self._note(GOES_ON)
         return await self._hold.misfit(standing)
 
     @property

@@ -86,7 +86,10 @@ async def prepare(
     before = await _before(store, decision, job, fresh=options.fresh)
     goes_on = isinstance(decision, GoOn)
     if before is not None:
+        told = len(source.notices)
         await _held_to(before, source, prints, goes_on=goes_on)
+        for text in source.notices[told:]:
+            voice.warn(text)
     why_ordered = ordered_reason(job, source.ticket.schema)
     if why_ordered is not None:
         voice.note(why_ordered)
