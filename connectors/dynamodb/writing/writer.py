@@ -17,6 +17,7 @@ from connectors.dynamodb.writing.loads import NEVER, Load, Lot
 from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.settling import Settling, Terms
 from connectors.dynamodb.writing.stride import Stride
+from connectors.dynamodb.writing.unknown import GATEWAY_STATUSES, Unknown
 from engine.batch import EncodedBatch, Fates, WriteReport
 from engine.errors import PermanentError
 from engine.meter import Meter
@@ -66,6 +67,9 @@ class Writer:
         self._waiting: dict[Load, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flight = Flight()
+        self._unknown = Unknown()
+        self._held_back: set[asyncio.Future[None]] = set()
+        """Writes that wait until the server can't apply an older item of theirs any more."""
         self._held: Lot | None = None
         """A lot that waits for the pace."""
         self._timer: asyncio.TimerHandle | None = None
@@ -86,6 +90,8 @@ class Writer:
             raise self._error
         load = Load(encoded)
         self._meter.items_skipped += encoded.skipped
+        if self._unknown and load.unsettled and not await self._keys_free(encoded):
+            return load.fates()
         if load.unsettled:
             if not self._waiting:
                 self._stride.go_on(self._loop.time())
@@ -105,6 +111,22 @@ class Writer:
             return load.fates()
         return WriteReport(load.written, load.deleted, load.skipped, tuple(load.dead_letters))
 
+    async def _keys_free(self, encoded: EncodedBatch) -> bool:
+        """Wait while the server may still apply older items of these keys; False when nothing is to begin."""
+        while (wait_s := self._unknown.wait_s(encoded, self._loop.time())) > 0.0 and not self._draining:
+            held_back = self._loop.create_future()
+            self._held_back.add(held_back)
+            await asyncio.wait({held_back}, timeout=wait_s)
+            self._held_back.discard(held_back)
+            if self._error is not None:
+                raise self._error
+        return not self._draining or wait_s <= 0.0
+
+    def _wake_held_back(self) -> None:
+        for held_back in self._held_back:
+            if not held_back.done():
+                held_back.set_result(None)
+
     def progress(self, encoded: EncodedBatch) -> Fates | None:
         """Return how the items of a batch stand that is being written."""
         for load in self._waiting:
@@ -115,6 +137,7 @@ class Writer:
     def drain(self) -> None:
         """Begin no row any more; writes end when none is in flight and no settled row waits for another."""
         self._draining = True
+        self._wake_held_back()
         self._queue.drain()
         self._pump()
         self._tell_rested()
@@ -195,6 +218,8 @@ class Writer:
             request = self._settling.envelope.request(lot)
             answer = await self._sender.send(request.operation, request.parts)
             verdict = answers.judge(self._terms.mode, answer, lot.items)
+            if answer.status in GATEWAY_STATUSES:
+                self._unknown.add(lot, self._loop.time())
             self._settling.settle(lot, epoch, verdict, answer, self._loop.time())
             if not isinstance(verdict, answers.Expired):
                 self._vain_renewals = 0
@@ -205,6 +230,8 @@ class Writer:
             if self._renewal is None:
                 self._renewal = self._loop.create_task(self._await_lease())
         except TransportError as error:
+            if error.sent:
+                self._unknown.add(lot, self._loop.time())
             self._lost(lot, str(error))
         except Exception as error:  # told to everyone who waits in write()
             self._fail(error)
@@ -291,6 +318,7 @@ class Writer:
         if self._error is not None:
             return
         self._error = error
+        self._wake_held_back()
         self._queue.clear()
         self._held = None
         self._stop_timer()

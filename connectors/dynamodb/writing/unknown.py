@@ -1,0 +1,44 @@
+"""The keys of requests that were given up without an answer: the server may still be about to apply them.
+
+For the client such a request has ended; for the server it may live on, and an answer to its repetition
+doesn't prove that it is dead. To send the same item again is harmless; another item of the same key, sent
+meanwhile, might be overwritten by the older one. So that one waits.
+
+Invariant: a key is held for REQUEST_LIFE_S after its last such request, and no longer.
+"""
+
+from connectors.dynamodb.writing.loads import Lot
+from engine.batch import EncodedBatch
+
+REQUEST_LIFE_S = 20.0
+"""A server is taken to work no longer than that on a request that its client has given up. An assumption:
+DynamoDB names no such time, and answers in milliseconds."""
+
+GATEWAY_STATUSES = frozenset({408, 502, 504})
+"""Answers of somebody in between, who doesn't know what became of the request."""
+
+
+class Unknown:
+    """Holds keys, by their hashes. Units: seconds of the event loop's clock."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until: dict[int, float] = {}
+
+    def __bool__(self) -> bool:
+        """Say whether any key may be held."""
+        return bool(self._until)
+
+    def add(self, lot: Lot, now: float) -> None:
+        """Hold the keys of a request that nobody answered."""
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        for run in lot.runs:
+            hashes: list[int] = run.load.encoded.key_hashes[run.start : run.stop].tolist()
+            self._until.update(dict.fromkeys(hashes, now + REQUEST_LIFE_S))
+
+    def wait_s(self, encoded: EncodedBatch, now: float) -> float:
+        """Return for how long other items of these keys must not be sent yet."""
+        keys: list[int] = encoded.key_hashes.tolist()
+        until = max((self._until[key] for key in self._until.keys() & set(keys)), default=now)
+        return max(0.0, until - now)

@@ -1,0 +1,131 @@
+"""A request whose answer was lost may still be applied: till then no newer item of its keys is sent."""
+
+import asyncio
+import json
+from collections import defaultdict
+
+import pytest
+
+from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.writing.unknown import REQUEST_LIFE_S, Unknown
+from engine.batch import Fates
+from tests.support.encoded import encoded, put, text
+from tests.support.model_table import fault, lost
+from tests.support.writing import Scene, on_virtual_time
+
+
+class LateTable:
+    """Cuts the connection of some requests and applies them long after, as a server may."""
+
+    def __init__(self, cut: int, late_s: float, sent: bool = True) -> None:
+        self.cut, self.late_s, self.sent = cut, late_s, sent
+        self.live: dict[str, list[str]] = defaultdict(list)
+        self.history: list[tuple[float, str, str]] = []
+        self.together: list[tuple[str, list[str]]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.loop = asyncio.get_running_loop()
+
+    async def send(self, operation, parts) -> Answer:
+        (entries,) = json.loads(b"".join(parts))["RequestItems"].values()
+        values = {e["PutRequest"]["Item"]["PK"]["S"]: e["PutRequest"]["Item"]["v"]["S"] for e in entries}
+        for key, value in values.items():
+            self.live[key].append(value)
+            if len(set(self.live[key])) > 1:
+                self.together.append((key, list(self.live[key])))
+        self.cut -= 1
+        if self.cut >= 0:
+            self.tasks.append(asyncio.create_task(self._apply(values, self.late_s)))
+            raise lost(self.sent)
+        await self._apply(values, 0.005)
+        return Answer(200, b'{"UnprocessedItems":{}}', None, 0.005)
+
+    async def _apply(self, values: dict[str, str], after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        for key, value in values.items():
+            self.live[key].remove(value)
+            self.history.append((self.loop.time(), key, value))
+
+
+def version(value: str, keys: range = range(50)):
+    return encoded([put(f"k{key}", v=text(value)) for key in keys])
+
+
+@on_virtual_time
+async def test_a_newer_item_waits_until_the_lost_request_of_its_key_is_over():
+    table = LateTable(cut=2, late_s=REQUEST_LIFE_S - 1.0)
+    scene = Scene(table)
+    for value in ("1", "2", "3"):
+        await scene.writer.write(version(value))
+    await asyncio.gather(*table.tasks)
+    assert table.together == [], "two items of one key at the server at a time"
+    last = {key: value for _, key, value in table.history}
+    assert set(last.values()) == {"3"}, "an older item over a newer one"
+    await scene.writer.close()
+
+
+@on_virtual_time
+async def test_other_keys_and_requests_that_never_left_wait_for_nobody():
+    loop = asyncio.get_running_loop()
+    scene = Scene(LateTable(cut=2, late_s=1.0))
+    await scene.writer.write(version("1"))
+    began = loop.time()
+    await scene.writer.write(version("1", range(50, 100)))
+    assert loop.time() - began < 1.0
+    await scene.writer.close()
+    scene = Scene(LateTable(cut=2, late_s=0.0, sent=False))
+    await scene.writer.write(version("1"))
+    await scene.writer.write(version("2"))
+    assert loop.time() - began < 2.0
+    await scene.writer.close()
+
+
+@on_virtual_time
+async def test_a_stop_does_not_wait_for_lost_requests():
+    loop = asyncio.get_running_loop()
+    scene = Scene(LateTable(cut=2, late_s=1.0))
+    await scene.writer.write(version("1"))
+    newer = asyncio.create_task(scene.writer.write(version("2")))
+    await asyncio.sleep(1.0)
+    assert not newer.done()
+    began = loop.time()
+    scene.writer.drain()
+    assert isinstance(await newer, Fates), "nothing of it was begun"
+    assert loop.time() == began
+    await scene.writer.close()
+
+
+@on_virtual_time
+async def test_an_answer_of_a_gateway_is_no_answer_and_one_of_the_server_is():
+    loop = asyncio.get_running_loop()
+    for status, waits in ((504, True), (500, False)):
+        table = LateTable(cut=0, late_s=0.0)
+        answers = iter([fault(status, "InternalServerError")])
+        send = table.send
+
+        async def first(operation, parts, answers=answers, send=send):
+            return next(answers, None) or await send(operation, parts)
+
+        table.send = first
+        scene = Scene(table)
+        await scene.writer.write(version("1"))
+        began = loop.time()
+        await scene.writer.write(version("2"))
+        assert (loop.time() - began > REQUEST_LIFE_S / 2) is waits
+        await scene.writer.close()
+
+
+def test_keys_are_forgotten_in_time():
+    unknown = Unknown()
+    assert not unknown
+    assert unknown.wait_s(version("1"), 0.0) == 0.0
+
+
+@pytest.mark.parametrize("passed_s", [0.0, 5.0, REQUEST_LIFE_S])
+def test_a_key_is_held_for_the_longest_life_of_a_request(passed_s):
+    from connectors.dynamodb.writing.loads import Load, Lot, Run
+
+    load = Load(version("1"))
+    unknown = Unknown()
+    unknown.add(Lot([Run(load, 0, 25)], 25, 25), 100.0)
+    assert unknown.wait_s(version("2"), 100.0 + passed_s) == pytest.approx(REQUEST_LIFE_S - passed_s)
+    assert unknown.wait_s(version("2", range(25, 50)), 100.0) == 0.0
