@@ -64,6 +64,23 @@ async def test_a_limit_that_others_have_used_up_is_made_do_with(postgres_url: st
         await reading.aclose()
 
 
+async def test_a_pooler_that_lets_a_second_one_wait_is_made_do_with(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pg.execute(postgres_url, TABLE, "ALTER TABLE people ADD PRIMARY KEY (id)")
+    asked = []
+
+    async def waits(*_: object) -> None:
+        asked.append("BEGIN")
+        raise TimeoutError
+
+    async with pg.opened(postgres_url, table="people") as source:
+        monkeypatch.setattr("connectors.postgres.source.server_identity", waits)
+        assert len(await pg.rows(source, 3)) == 3000
+        assert ALONE in source.notices
+        assert len(asked) == 1, "not at each segment again"
+
+
 async def test_a_worker_that_finds_no_room_says_what_is_needed(postgres_url: str) -> None:
     url = await role(postgres_url, 1)
     async with pg.opened(url, table="people") as source:
