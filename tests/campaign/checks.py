@@ -139,6 +139,20 @@ def pace(
     return _summed("windows below the pace", bad)
 
 
+def left_by_strays(entries: Sequence[Entry]) -> list[str]:
+    """Keys whose last value came behind its connection's end and is older than one before it.
+
+    The end state fails for them already; this says why.
+    """
+    bad = []
+    for key, writes in lives(entries).items():
+        last = writes[-1]
+        newest = max((life.version for life in writes if life.version is not None), default=None)
+        if is_stray(last) and last.version is not None and last.version != newest:
+            bad.append(f"{key}: {_told(last)}")
+    return _summed("keys were left older by requests applied behind their connection's end", bad)
+
+
 def strays(entries: Sequence[Entry]) -> int:
     """Return how many writes were applied behind their connection's end."""
     return sum(len(entry.applied) for entry in entries if _late(entry))

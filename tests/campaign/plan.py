@@ -9,6 +9,7 @@ from random import Random
 from typing import Final, Literal, TypeAlias
 
 from tests.campaign.faults import ENDING, KINDS, PASSING, Faults
+from tests.support import mongo_moves
 
 Mode: TypeAlias = Literal["put", "insert", "newer"]
 Shape: TypeAlias = Literal["unique", "colliding", "fan_out", "deletes"]
@@ -17,12 +18,12 @@ Blow: TypeAlias = Literal["kill_runner", "kill_all", "kill_worker", "pause", "si
 
 KILLS: Final = frozenset({"kill_runner", "kill_all", "kill_worker"})
 MONGODB_SHARE: Final = 0.25
-MOVES_SHARE: Final = 0.15
+MOVES_SHARE: Final = 0.2
 MOVE_WCU, MOVE_PAD = 6_000, 8_000
 """16 MB, of which the engine holds 6, written in three seconds."""
 MOVES: Final[Mapping[Source, Sequence[str]]] = {
     "postgres": ("truncate", "truncate_reload", "drop", "swap", "recreate", "detach", "target_recreated"),
-    "mongodb": ("drop", "swap", "target_recreated"),
+    "mongodb": (*mongo_moves.MOVES, "target_recreated"),
 }
 
 
@@ -95,7 +96,7 @@ def plan_of(seed: int) -> Plan:
     moves = random.random() < MOVES_SHARE
     if moves:
         shape, rows = "unique", 2_000
-        mode = "put"
+        mode, source = "put", "postgres" if seed % 2 else "mongodb"
     return Plan(
         seed=seed,
         source=source,

@@ -122,6 +122,7 @@ class Seed:
             checks.client_in_flight(entries),
             checks.two_runners(entries),
             checks.going_back(entries) if self._plan.mode == "put" else [],
+            checks.left_by_strays(entries) if self._plan.mode == "put" else [],
             [] if self._plan.max_wcu else checks.pace(entries, faults_end, self._spans),
         ]
         if done is not None:

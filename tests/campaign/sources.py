@@ -16,6 +16,7 @@ from pymongo import MongoClient
 from bench import servers
 from tests.campaign.plan import Plan
 from tests.campaign.rows import Row
+from tests.support import mongo_moves
 
 TABLE = """CREATE TABLE {name} (id bigint PRIMARY KEY, grp int NOT NULL, rev bigint NOT NULL, k text NOT NULL,
   state text NOT NULL, name text NOT NULL, amount numeric NOT NULL, flag bool NOT NULL,
@@ -126,13 +127,10 @@ class MongoRows:
         self._client: MongoClient[dict[str, Any]] = MongoClient(url)
         self._database = self._client[database]
         self.section: dict[str, Any] = {
-            "type": "mongodb", "url": url, "database": database, "collection": "t",
+            "type": "mongodb", "url": url, "database": database, "collection": "c",
         }  # fmt: skip
 
     def fill(self, rows: Sequence[Row]) -> None:
-        self._insert("t", rows)
-
-    def _insert(self, collection: str, rows: Sequence[Row]) -> None:
         documents = []
         for row in rows:
             document = {name: getattr(row, name) for name in COLUMNS}
@@ -140,18 +138,10 @@ class MongoRows:
             if row.body is None:
                 del document["body"]
             documents.append(document)
-        self._database[collection].insert_many(documents)
+        self._database.c.insert_many(documents)
 
     def move(self, name: str, rows: Sequence[Row]) -> None:
-        match name:
-            case "drop":
-                self._database["t"].drop()
-            case "swap":
-                self._insert("other", rows[: len(rows) // 2])
-                self._database["t"].rename("gone")
-                self._database["other"].rename("t")
-            case _:
-                raise AssertionError(f"there is no move {name}")
+        mongo_moves.MOVES[name](self._database)
 
     def close(self) -> None:
         self._client.drop_database(self._database.name)
