@@ -95,10 +95,10 @@ async def test_a_cut_answer_is_a_connection_error_and_leaves_what_it_says(endpoi
 async def test_an_answer_that_does_not_come_in_time(endpoint: str, fault: str) -> None:
     client(endpoint).create_table(**TABLE)
     control(endpoint, "faults", rates={fault: 1.0}, late_s=60.0)
-    [answer] = await send(endpoint, "BatchWriteItem", {"RequestItems": put("a")}, timeout_s=0.3)
+    [answer] = await send(endpoint, "BatchWriteItem", {"RequestItems": put("a")}, timeout_s=1.0)
     assert isinstance(answer, TransportError)
     with pytest.raises(ReadTimeoutError):
-        client(endpoint, read_timeout=0.3).batch_write_item(RequestItems=put("b"))
+        client(endpoint, read_timeout=1.0).batch_write_item(RequestItems=put("b"))
     control(endpoint, "faults", rates={})
     assert keys(endpoint) == (set() if fault == "silent_before" else {"a", "b"})
     [again] = await send(endpoint, "BatchWriteItem", {"RequestItems": put("a")})
