@@ -7,9 +7,9 @@ from collections import defaultdict
 import pytest
 
 from connectors.dynamodb.http.connection import Answer
-from connectors.dynamodb.writing.unknown import REQUEST_LIFE_S, Unknown
+from connectors.dynamodb.writing.unknown import REQUEST_LIFE_S, Unknown, may_be_overwritten
 from engine.batch import Fates
-from tests.support.encoded import encoded, put, text
+from tests.support.encoded import delete, encoded, put, text
 from tests.support.model_table import fault, lost
 from tests.support.writing import Scene, on_virtual_time
 
@@ -129,3 +129,33 @@ def test_a_key_is_held_for_the_longest_life_of_a_request(passed_s):
     unknown.add(Lot([Run(load, 0, 25)], 25, 25), 100.0)
     assert unknown.wait_s(version("2"), 100.0 + passed_s) == pytest.approx(REQUEST_LIFE_S - passed_s)
     assert unknown.wait_s(version("2", range(25, 50)), 100.0) == 0.0
+
+
+def test_only_what_an_older_item_could_undo_waits():
+    """Conditions keep it out: of `insert` always, of `newer` unless a delete leaves no version behind."""
+    puts, deletes = encoded([put("k1")]), encoded([put("k1"), delete("k2")])
+    assert may_be_overwritten("put", puts)
+    assert not may_be_overwritten("insert", puts)
+    assert not may_be_overwritten("newer", puts)
+    assert may_be_overwritten("newer", deletes)
+
+
+@on_virtual_time
+async def test_a_newer_version_waits_for_no_lost_request():
+    """Noise must not cost 20 s a batch where the server's condition keeps order by itself."""
+
+    class Cuts:
+        cut = 1
+
+        async def send(self, operation, parts) -> Answer:
+            self.cut -= 1
+            if self.cut >= 0:
+                raise lost(True)
+            return Answer(200, b"{}", None, 0.005)
+
+    scene = Scene(Cuts(), mode="newer")
+    begun = asyncio.get_running_loop().time()
+    for _ in range(3):
+        await scene.writer.write(encoded([{"Item": {"PK": text("k1")}}], keys=[("k1", "")]))
+    assert asyncio.get_running_loop().time() - begun < REQUEST_LIFE_S / 2, "by the clock of the test"
+    await scene.writer.close()

@@ -9,6 +9,7 @@ Invariant: a key is held for REQUEST_LIFE_S after its last such request, and no 
 
 from connectors.dynamodb.writing.loads import Lot
 from engine.batch import EncodedBatch
+from engine.job.target import Mode
 
 REQUEST_LIFE_S = 20.0
 """A server is taken to work no longer than that on a request that its client has given up. An assumption:
@@ -16,6 +17,15 @@ DynamoDB names no such time, and answers in milliseconds."""
 
 GATEWAY_STATUSES = frozenset({408, 502, 504})
 """Answers of somebody in between, who doesn't know what became of the request."""
+
+
+def may_be_overwritten(mode: Mode, encoded: EncodedBatch) -> bool:
+    """Say whether an older request that is applied late could undo an item of this batch.
+
+    A condition keeps it out where an item is there: in mode `insert`, and in `newer` but for deletes, which
+    leave no version behind.
+    """
+    return mode == "put" or (mode == "newer" and bool(encoded.deletes.any()))
 
 
 class Unknown:

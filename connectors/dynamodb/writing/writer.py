@@ -17,7 +17,7 @@ from connectors.dynamodb.writing.loads import NEVER, Load, Lot
 from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.settling import Settling, Terms
 from connectors.dynamodb.writing.stride import Stride
-from connectors.dynamodb.writing.unknown import GATEWAY_STATUSES, Unknown
+from connectors.dynamodb.writing.unknown import GATEWAY_STATUSES, Unknown, may_be_overwritten
 from engine.batch import EncodedBatch, Fates, WriteReport
 from engine.errors import PermanentError
 from engine.meter import Meter
@@ -90,7 +90,12 @@ class Writer:
             raise self._error
         load = Load(encoded)
         self._meter.items_skipped += encoded.skipped
-        if self._unknown and load.unsettled and not await self._keys_free(encoded):
+        if (
+            self._unknown
+            and load.unsettled
+            and may_be_overwritten(self._terms.mode, encoded)
+            and not await self._keys_free(encoded)
+        ):
             return load.fates()
         if load.unsettled:
             if not self._waiting:
