@@ -38,7 +38,7 @@ class RelationFact:
 
     `name` as SQL writes it, with its schema. `storage` is the file node, None where there is none; `filled`:
     there were pages in it; `definition` a view's digest; `child`: a partition or inheriting table, whose
-    columns are its parent's.
+    columns are its parent's; `logged`: its rows outlive a crash of the server.
     """
 
     oid: int
@@ -49,6 +49,7 @@ class RelationFact:
     definition: str | None
     child: bool
     columns: tuple[ColumnFact, ...] = ()
+    logged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """Relations whose storage is another: emptied, or the same rows written anew. The rows tell."""
+    """Relations that may have been emptied, which their rows tell: other storage, or what a crash empties."""
 
     relations: tuple[RelationFact, ...]
 
@@ -129,13 +130,17 @@ def judge(before: Standing, now: Standing, *, goes_on: bool = True) -> Behind | 
         return Changed(f"{behind}: it was restored from a backup, or a failover lost what was committed")
     if (change := next(_changes(before, now, goes_on=goes_on), None)) is not None:
         return Changed(change)
-    if not goes_on or _types(before, now) != _types(now, before):
-        return None  # a new type writes every row anew
-    storage = {relation.oid: relation.storage for relation in now.relations}
+    if not goes_on:
+        return None
+    known = {relation.oid: relation for relation in now.relations}
+    widened = {each.oid for each in before.relations if _is_written_anew(each, known[each.oid])}
     rewritten = tuple(
         relation
         for relation in before.relations
-        if relation.filled and relation.storage != storage[relation.oid]
+        if relation.filled
+        and relation.oid not in widened
+        and not (relation.child and widened)  # its columns are its parent's
+        and (relation.storage != known[relation.oid].storage or not relation.logged)
     )
     return Rewritten(rewritten) if rewritten else None
 
@@ -210,15 +215,16 @@ def _is_within(before: Sequence[str], now: Sequence[str]) -> bool:
     return all(label in later for label in before)
 
 
-def _types(of: Standing, also_in: Standing) -> list[tuple[int, int, str]]:
-    """Return the types of the columns that both have."""
-    both = {(each.oid, column.number) for each in also_in.relations for column in each.columns}
-    return [
-        (each.oid, column.number, column.type)
-        for each in of.relations
-        for column in each.columns
-        if (each.oid, column.number) in both
-    ]
+def _is_written_anew(before: RelationFact, now: RelationFact) -> bool:
+    """Say whether a wider integer wrote every row anew, so that none is as old as the run.
+
+    Other types that pass keep the rows where they are.
+    """
+    types = {column.number: column.type for column in now.columns}
+    return any(
+        column.type in _INTEGERS and types.get(column.number, column.type) != column.type
+        for column in before.columns
+    )
 
 
 def _lsn(position: int) -> str:

@@ -33,7 +33,8 @@ SELECT c.oid::int8, format('%I.%I', n.nspname, c.relname) AS name, c.relkind::te
        nullif(c.relfilenode, 0)::int8 AS seen, pg_relation_filenode(c.oid)::int8 AS storage,
        CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) > 0 ELSE false END AS filled,
        CASE WHEN c.relkind = 'v' THEN md5(pg_get_viewdef(c.oid)) END AS definition,
-       EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = c.oid) AS child
+       EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = c.oid) AS child,
+       c.relpersistence <> 'u' AS logged
 FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND c.oid >= {FIRST_OID}
   AND c.relkind IN ('r', 'p', 'm', 'v', 'f')
@@ -124,6 +125,7 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
             row["definition"],
             row["child"],
             tuple(columns.get(row["oid"], ())),
+            row["logged"],
         )
         for row in rows
     )

@@ -94,6 +94,14 @@ MOVES = {
         CHILDREN, ("DROP TABLE c", "CREATE TABLE c (t_id int, n int)"), "public.c was dropped", EMBED
     ),
     "children truncated": Move(CHILDREN, ("TRUNCATE c",), "public.c was truncated", EMBED),
+    "children truncated beside a wider column": Move(
+        CHILDREN, ("ALTER TABLE t ALTER id TYPE bigint", "TRUNCATE c"),
+        "public.c was truncated", EMBED,
+    ),
+    "truncated beside a longer text": Move(
+        (TABLE[0], "CREATE TABLE t (id int PRIMARY KEY, v varchar(400), m mood)", FILL),
+        ("ALTER TABLE t ALTER v TYPE text", "TRUNCATE t", FILL), "public.t was truncated",
+    ),
     "padded": Move(TABLE, ("ALTER TABLE t ALTER v TYPE char(500)",), "column v of public.t has another type"),
     "cut": Move(TABLE, ("ALTER TABLE t ALTER v TYPE varchar(500)",), "column v of public.t has another type"),
     "another column of that name": Move(
@@ -384,6 +392,21 @@ async def test_a_restart_passes(server: own.OwnPostgres) -> None:
             await asyncio.to_thread(server.restart, signal.SIGQUIT)
 
         assert await read_across(source, cut) == list(range(1, ROWS + 1))
+        await source.close()
+
+
+async def test_an_unlogged_table_that_a_crash_emptied_is_noticed(server: own.OwnPostgres) -> None:
+    unlogged = TABLE[1].replace("CREATE TABLE", "CREATE UNLOGGED TABLE")
+    await execute(server.url(), TABLE[0], unlogged, FILL)
+    async with CuttingProxy(server.port) as proxy:
+        source = await through(proxy, server)
+
+        async def cut() -> None:
+            await asyncio.to_thread(server.restart, signal.SIGQUIT)
+            await execute(server.url(), FILL)
+
+        with pytest.raises(PermanentError, match=r"public\.t was truncated"):
+            await read_across(source, cut)
         await source.close()
 
 
