@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from connectors.dynamodb.writing.unknown import REQUEST_LIFE_S
 from tests.campaign import checks
+from tests.campaign.faults import KINDS
 from tests.campaign.history import faults_seen, written
 from tests.campaign.plan import KILLS, Event, Plan
 from tests.campaign.rows import expected, preloaded, rows_of, rules
 from tests.campaign.sources import MongoRows, PostgresRows, source_of
-from tests.campaign.stub import RUNNER, TABLE
+from tests.campaign.stub import RUNNER, TABLE, TOO_LATE_S
 from tests.campaign.target import Stub, stub_of
 from tests.support.command import Command, Ended, kill_group
 
@@ -117,6 +119,10 @@ class Seed:
         faults_end = None
         if self._plan.faults.lasts_s is not None and entries:
             faults_end = entries[0].arrived + self._plan.faults.lasts_s
+            if any(KINDS[kind].slow for kind in self._plan.faults.rates):
+                faults_end += TOO_LATE_S  # the last answers may be waited for so long
+            if (self._plan.shape, self._plan.mode) == ("colliding", "put"):
+                faults_end += REQUEST_LIFE_S  # so long keys of lost requests are held, and the run says so
         found = [
             checks.in_flight(entries),
             checks.client_in_flight(entries),
