@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import count
 
 import pytest
 
@@ -12,13 +13,12 @@ from tests.support.writing import Scene, on_virtual_time, puts
 
 
 async def written_for(target: ChanceTarget, seconds: float, batches: int = 40, items: int = 100) -> Scene:
-    """Write batch after batch, so many at a time."""
+    """Write batch after batch, so many at a time, no key twice: keys of failed requests are held."""
     scene = Scene(target)
-    batch = [encoded(puts(items, f"{number}-")) for number in range(batches)]
 
     async def keep_writing(number: int) -> None:
-        while True:
-            await scene.writer.write(batch[number])
+        for turn in count():
+            await scene.writer.write(encoded(puts(items, f"{number}-{turn}-")))
 
     writers = [asyncio.create_task(keep_writing(number)) for number in range(batches)]
     await asyncio.sleep(seconds)

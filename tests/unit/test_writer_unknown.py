@@ -95,11 +95,12 @@ async def test_a_stop_does_not_wait_for_lost_requests():
 
 
 @on_virtual_time
-async def test_an_answer_of_a_gateway_is_no_answer_and_one_of_the_server_is():
+async def test_what_failed_inside_or_in_between_is_unknown_and_what_was_refused_is_not():
     loop = asyncio.get_running_loop()
-    for status, waits in ((504, True), (500, False)):
+    cases = ((504, "", True), (500, "InternalServerError", True), (503, "ServiceUnavailable", True))
+    for status, code, waits in (*cases, (400, "ThrottlingException", False)):
         table = LateTable(cut=0, late_s=0.0)
-        answers = iter([fault(status, "InternalServerError")])
+        answers = iter([fault(status, code)])
         send = table.send
 
         async def first(operation, parts, answers=answers, send=send):
@@ -120,7 +121,7 @@ def test_keys_are_forgotten_in_time():
     assert unknown.wait_s(version("1"), 0.0) == 0.0
 
 
-@pytest.mark.parametrize("passed_s", [0.0, 5.0, REQUEST_LIFE_S])
+@pytest.mark.parametrize("passed_s", [0.0, 2.0, REQUEST_LIFE_S])
 def test_a_key_is_held_for_the_longest_life_of_a_request(passed_s):
     from connectors.dynamodb.writing.loads import Load, Lot, Run
 
@@ -142,7 +143,7 @@ def test_only_what_an_older_item_could_undo_waits():
 
 @on_virtual_time
 async def test_a_newer_version_waits_for_no_lost_request():
-    """Noise must not cost 20 s a batch where the server's condition keeps order by itself."""
+    """Noise must not cost seconds a batch where the server's condition keeps order by itself."""
 
     class Cuts:
         cut = 1

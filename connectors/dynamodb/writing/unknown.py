@@ -1,4 +1,7 @@
-"""The keys of requests that were given up without an answer: the server may still be about to apply them.
+"""The keys of requests that nobody has answered for: the server may still be about to apply them.
+
+That is a request without an answer, one whose answer can't be understood, and one that failed inside the
+server (5xx) or in between: DynamoDB says of these that they may have been applied.
 
 For the client such a request has ended; for the server it may live on, and an answer to its repetition
 doesn't prove that it is dead. To send the same item again is harmless; another item of the same key, sent
@@ -11,12 +14,10 @@ from connectors.dynamodb.writing.loads import Lot
 from engine.batch import EncodedBatch
 from engine.job.target import Mode
 
-REQUEST_LIFE_S = 20.0
+REQUEST_LIFE_S = 5.0
 """A server is taken to work no longer than that on a request that its client has given up. An assumption:
-DynamoDB names no such time, and answers in milliseconds."""
-
-GATEWAY_STATUSES = frozenset({408, 502, 504})
-"""Answers of somebody in between, who doesn't know what became of the request."""
+DynamoDB names no such time, and answers in milliseconds. Where keys repeat in every batch, each failed
+request costs this much."""
 
 
 def may_be_overwritten(mode: Mode, encoded: EncodedBatch) -> bool:

@@ -17,7 +17,7 @@ from connectors.dynamodb.writing.loads import NEVER, Load, Lot
 from connectors.dynamodb.writing.outage import Outage
 from connectors.dynamodb.writing.settling import Settling, Terms
 from connectors.dynamodb.writing.stride import Stride
-from connectors.dynamodb.writing.unknown import GATEWAY_STATUSES, Unknown, may_be_overwritten
+from connectors.dynamodb.writing.unknown import Unknown, may_be_overwritten
 from engine.batch import EncodedBatch, Fates, WriteReport
 from engine.errors import PermanentError
 from engine.meter import Meter
@@ -223,7 +223,7 @@ class Writer:
             request = self._settling.envelope.request(lot)
             answer = await self._sender.send(request.operation, request.parts)
             verdict = answers.judge(self._terms.mode, answer, lot.items)
-            if answer.status in GATEWAY_STATUSES:
+            if isinstance(verdict, answers.Unavailable):
                 self._unknown.add(lot, self._loop.time())
             self._settling.settle(lot, epoch, verdict, answer, self._loop.time())
             if not isinstance(verdict, answers.Expired):
