@@ -34,6 +34,11 @@ SNAPSHOT_GONE = (
     " verify --full --repair brings."
 )
 
+GOES_ON = (
+    "This run goes on with a newer snapshot than it began with; what changed meanwhile in rows that were read"
+    " already, a catch-up run or verify --full --repair brings."
+)
+
 
 async def open_source(
     section: Section,
@@ -326,6 +331,8 @@ class PostgresSource:
         found = await opening.misfit(
             connection, loaded(standing), self.ticket.details["standing"], goes_on=goes_on
         )
+        if found is None and goes_on:
+            self._notices.append(GOES_ON)
         return None if found is None else found.text
 
     async def close(self) -> None:

@@ -186,6 +186,7 @@ async def test_between_a_kill_and_its_resume(postgres_url: str, name: str) -> No
     async with opened(postgres_url, **section) as source:
         misfit = await source.misfit(standing, goes_on=True)
         same = {**source.identity, "key": ""} == {**identity, "key": ""}
+        assert any("a newer snapshot" in notice for notice in source.notices) == (misfit is None)
     assert (misfit is None and same) == (move.said is None), misfit
 
 
