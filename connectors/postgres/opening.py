@@ -169,4 +169,4 @@ async def misfit(
         return found
     async with speaking("source"):
         gone = await watch.emptied(connection, found.relations, before.horizon)
-    return None if gone is None else Changed(f"{gone.name} was truncated, or written anew by other rows")
+    return None if gone is None else Changed(gone)

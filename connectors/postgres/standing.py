@@ -120,10 +120,10 @@ def judge(before: Standing, now: Standing, *, goes_on: bool = True) -> Behind | 
     """
     if (before.server, before.database) != (now.server, now.database):
         return Changed("another server or database answers at this address")
-    if now.position < before.position:
+    if now.position < before.position or now.horizon < before.horizon:
         behind = (
             f"the server is in an older state than the run has seen (WAL {_lsn(now.position)}, was"
-            f" {_lsn(before.position)})"
+            f" {_lsn(before.position)}; transaction {now.horizon}, was {before.horizon})"
         )
         if now.standby:
             return Behind(f"{behind}: this standby lags behind")

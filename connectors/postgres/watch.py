@@ -134,8 +134,8 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
     )
 
 
-async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: int) -> RelationFact | None:
-    """Return the first relation in which no row is as old as the run; one that may not be looked at counts.
+async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: int) -> str | None:
+    """Say which relation has no row as old as the run; one that may not be looked at counts.
 
     Call in a transaction that has locked them.
     """
@@ -145,9 +145,12 @@ async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: in
         try:
             async with by_catalogs(connection):
                 if age < AGE_MAX and not await connection.fetchval(_OLD_ROW.format(name=relation.name), age):
-                    return relation
+                    return f"{relation.name} was truncated, or written anew by other rows"
         except asyncpg.InsufficientPrivilegeError:
-            return relation
+            return (
+                f"{relation.name} was truncated or written anew, and this role may not see which:"
+                f" GRANT SELECT ON {relation.name} to it"
+            )
     return None
 
 

@@ -53,7 +53,10 @@ EFFORT_CHECKPOINT_S = 10.0
 
 TICK_S = 0.5
 
-DRAIN_S = SETTLE_S + 1.0
+STOPPED_LOOK_S = 0.5
+"""How long a look at the target may take once a stop was asked for: one that hangs mustn't hold it up."""
+
+DRAIN_S = SETTLE_S + 0.5
 """How long workers may take after a stop; one that takes longer is abandoned, what its marks don't cover is
 done again later. With the last checkpoint a stop takes less than five seconds, whatever hangs."""
 
@@ -269,7 +272,7 @@ class Coordinator:
 
     async def _look(self) -> bool:
         """Look whether the target is the same, after marks were taken: acks of another are worth nothing."""
-        if not await self._target_watch.same():
+        if not await self._target_watch.same(STOPPED_LOOK_S if self._stopping else None):
             assert self._target_watch.moved is not None
             self._fail(Finished(self._target_watch.moved))
             return False

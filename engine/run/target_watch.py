@@ -6,6 +6,7 @@ and nothing is called complete before one last look, after the last ack, was ans
 
 import asyncio
 import time
+from contextlib import suppress
 
 from engine.contracts import Look
 from engine.errors import PermanentError
@@ -33,12 +34,17 @@ class TargetWatch:
         """Whether the last look is long ago."""
         return self._look is not None and time.monotonic() - self._looked_at >= EVERY_S
 
-    async def same(self) -> bool:
-        """Look. False once it is known that the target is another one; no answer doesn't mean that."""
+    async def same(self, within_s: float | None = None) -> bool:
+        """Look. False once it is known that the target is another one; no answer doesn't mean that.
+
+        Units: `within_s` how long an answer is waited for; None: as long as the target does itself.
+        """
         if self._look is not None and self.moved is None:
             self._looked_at = time.monotonic()
             try:
-                await self._look()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(within_s):
+                        await self._look()
             except PermanentError as moved:
                 self.moved = moved
         return self.moved is None

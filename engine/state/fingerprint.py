@@ -5,6 +5,7 @@ Pure; nothing in a fingerprint is secret.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from engine.contracts import RuleShape
@@ -21,6 +22,8 @@ STANDING = "standing"
 TABLE_ID, TABLE_CREATED = "target.id", "target.created_at"
 """What tells a table from one made anew; where both sides know an id, the time says nothing: some servers
 give that of their answer (scylladb/scylladb#5013)."""
+
+_INTEGERS = re.compile(r"\b(smallint|bigint)\b")
 
 ATTRIBUTES = "mapping.attributes"
 """What items are made of: the same mapping gives others once columns of the source are others."""
@@ -71,7 +74,7 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool 
         differing.discard(TABLE_ID)
     elif TABLE_ID not in differing:
         differing.discard(TABLE_CREATED)
-    if not goes_on:
+    if not goes_on or _in_one_width(stored.get(POSITIONS)) == _in_one_width(now.get(POSITIONS)):
         differing.discard(POSITIONS)
     if not goes_on or ATTRIBUTES not in stored or ATTRIBUTES not in now:
         differing.discard(ATTRIBUTES)
@@ -93,7 +96,7 @@ def changed(changes: str, *, goes_on: bool) -> JobError:
         )
     return JobError(
         f"the job isn't the one that its checkpoint was made for: {changes}."
-        " Put the old job back to go on, or start over with --fresh"
+        " Put back what was there to go on, or start over with --fresh"
     )
 
 
@@ -103,6 +106,11 @@ def reshaped(stored: Mapping[str, str], now: Mapping[str, str]) -> str | None:
         return None
     before, after = json.loads(stored[ATTRIBUTES]), json.loads(now[ATTRIBUTES])
     return None if before == after else _say_attributes(before, after)
+
+
+def _in_one_width(positions: str | None) -> str | None:
+    """Return positions with integers of every width alike: they are printed and sorted alike."""
+    return None if positions is None else _INTEGERS.sub("integer", positions)
 
 
 def _say(part: str, differing: set[str], stored: Mapping[str, str], now: Mapping[str, str]) -> str | None:

@@ -30,7 +30,7 @@ def test_the_same_job_goes_on():
 def test_the_part_that_changed_is_named_with_both_ways_on(name, value, said):
     error = compare({**NOW, name: value}, NOW)
     assert error is not None
-    with pytest.raises(type(error), match=said + r"\. Put the old job back to go on, or .* --fresh"):
+    with pytest.raises(type(error), match=said + r"\. Put back what was there to go on, or .* --fresh"):
         raise error
     assert error.exit_code == 2
 
