@@ -27,7 +27,7 @@ from engine.tenure import Tenure
 MARK_S = 0.5
 """How often what is settled of an unfinished batch is marked; a faster target has acked it whole by then."""
 
-SETTLE_S = 2.0
+SETTLE_S = 2.5
 """How long rows that are begun may take to be settled after a stop: acks beyond them would be lost."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import loads, wire_scan
 from tests.support.command import Ended
-from tests.support.paced_load import BAD_EVERY, ROWS, Load
+from tests.support.paced_load import BAD_EVERY, END_S, ROWS, Load
 
 pytestmark = pytest.mark.fault
 
@@ -37,7 +37,8 @@ def test_a_full_disk_stops_the_run_and_nothing_counts_that_isnt_safe(
     load.command.write_job()
     with files_no_larger_than(size):
         process = load.command.start("run", "--json", "--workers", workers)
-    ended = load.end(process)
+    stdout, stderr = process.communicate(timeout=END_S)
+    ended = Ended(process.returncode, stdout, stderr)
     assert ended.code == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "can't be written" in ended.stderr.splitlines()[-1], ended.stderr

@@ -13,6 +13,7 @@ from tests.support.paced_load import ROWS, TABLE, Load, OwnTarget, load_of
 from tests.support.pg import execute
 
 pytestmark = pytest.mark.fault
+REQUEST_ITEMS = 25
 MUCH_BYTES, MUCH_WCU = 25_000, 15_000
 """So large are rows that don't all fit into two processes' memory, and so fast a run of five seconds."""
 
@@ -30,7 +31,9 @@ def test_ctrl_c_leaves_a_clean_checkpoint(load: Load) -> None:
     assert not any("stopping" in notice for notice in ended.report["notices"])
     written = ended.report["items_written"]
     target = load.command.job["target"]
-    assert len(wire_scan.scan(target["endpoint_url"], target["table"])) == written < ROWS
+    there = len(wire_scan.scan(target["endpoint_url"], target["table"]))
+    assert written <= there <= written + 2 * REQUEST_ITEMS, "a busy machine may cut a last request off"
+    assert there < ROWS
     load.assert_whole(load.resume(), resumed=True)
 
 
