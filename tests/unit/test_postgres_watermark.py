@@ -38,7 +38,7 @@ class Server:
     def is_closed(self) -> bool:
         return False
 
-    async def execute(self, _: str) -> None:
+    async def execute(self, _: str, **__: Any) -> None:
         pass
 
     async def fetchval(self, sql: str, *_: Any) -> Any:
