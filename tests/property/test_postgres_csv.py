@@ -29,7 +29,7 @@ def as_csv(rows: list[list[str | None]]) -> bytes:
 
 def shape(width: int, key: bool = False) -> Shape:
     columns = tuple(ReadColumn(f"c{n}", f"c{n}", Leaf(Scalar.STRING)) for n in range(width))
-    keys = (KeyColumn("c0", "c0", "text", nullable=False),) if key else ()
+    keys = (KeyColumn("c0", "c0", "text", "pg_catalog.text", nullable=False),) if key else ()
     return Shape(columns, "t", True, 0, (), keys, key_unique=False)
 
 
