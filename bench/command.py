@@ -61,15 +61,15 @@ def _prepared(job: "Job", kind: Kind) -> "Iterator[tuple[Job, Any]]":
     import asyncio
 
     from connectors.dynamodb import table as tables
-    from engine.run import connect
+    from engine.commands.run import ends
 
     if kind == "real":
-        yield job, asyncio.run(connect.describe_table(job))
+        yield job, asyncio.run(ends.describe_table(job))
         return
     with servers.simulator() as endpoint:
         aimed = _aimed(job, endpoint)
         asyncio.run(tables.create(aimed.target, lambda _: None))
-        table = asyncio.run(connect.describe_table(aimed))
+        table = asyncio.run(ends.describe_table(aimed))
         if kind == "simulator":
             yield aimed, table
             return

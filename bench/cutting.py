@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.batch import Batch, Counts, Cursor, EncodedBatch, Fates, Mark, Segment, WriteReport
-from engine.contracts import RuleItems, RuleShape, Source, SourceTicket, Target, Transform
+from engine.contracts.source import Source, SourceTicket
+from engine.contracts.target import Target
+from engine.contracts.transform import RuleItems, RuleShape, Transform
 
 PREPARED_BYTES_MAX = 128 * 2**20
 """Encoded items that are held for writing alone."""

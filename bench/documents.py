@@ -19,7 +19,7 @@ from pymongo import AsyncMongoClient
 
 from bench import measure, mongod
 from connectors.mongodb import MongoDBSource, open_source
-from engine.contracts import Lookup
+from engine.contracts.source import Lookup
 from engine.job.model import Job
 from engine.rules.fields import wanted_fields
 

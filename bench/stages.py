@@ -16,17 +16,17 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from bench.cutting import PREPARED_BYTES_MAX, Counting, Limited, NoEncoding, NoTransform, NoWriting, Tally
 from engine.batch import Counts, EncodedBatch, Segment
+from engine.commands.run import ends
+from engine.commands.run.processes import peak_rss_bytes
 from engine.job.model import Job
 from engine.meter import quantile
 from engine.rules.uniqueness import ordered_reason
-from engine.run import connect
 from engine.run.pipeline import Line, run_segment
-from engine.run.processes import peak_rss_bytes
 
 Stage: TypeAlias = Literal["read", "transform", "encode", "write", "whole"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
-SEGMENTS = 4 * connect.CURSORS
+SEGMENTS = 4 * ends.CURSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,12 @@ async def _measure(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
 @asynccontextmanager
 async def _opened(job: Job, table: Any) -> AsyncGenerator[tuple[Line, Sequence[Segment], int], None]:
     """Open both ends as a run does, in one process."""
-    source = await connect.open_source(job, since=None)
+    source = await ends.open_source(job, since=None)
     try:
         ordered = ordered_reason(job, source.ticket.schema) is not None
         segments = await source.segments(1 if ordered else SEGMENTS)
-        async with connect.open_line(job, source, table, ordered=ordered, notice=lambda _: None) as line:
-            yield line, segments, 1 if ordered else connect.CURSORS
+        async with ends.open_line(job, source, table, ordered=ordered, notice=lambda _: None) as line:
+            yield line, segments, 1 if ordered else ends.CURSORS
     finally:
         await source.close()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.batch import Counts, Effort
-from engine.contracts import RunState
+from engine.contracts.state import RunState
 from engine.errors import PermanentError
 from engine.masking import mask
 from engine.meter import TABLE, quantile

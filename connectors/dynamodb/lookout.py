@@ -21,7 +21,7 @@ from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.table_info import WRITABLE, TableInfo, table_info
 from connectors.dynamodb.writing.answers import EXPIRIES, code_of
-from engine.contracts import Look
+from engine.contracts.target import Look
 from engine.errors import TargetUnfit
 from engine.job.model import DynamoDBTarget
 

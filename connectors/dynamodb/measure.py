@@ -20,7 +20,7 @@ from connectors.dynamodb.encoding.sizes import write_units
 from connectors.dynamodb.encoding.values import NULL_SIZE, ValueOptions, Values, json_name, wire_values
 from connectors.dynamodb.table_info import Index, TableInfo, table_info
 from connectors.dynamodb.table_request import create_request
-from engine.contracts import DELETE, ROW, Attribute, RuleItems
+from engine.contracts.transform import DELETE, ROW, Attribute, RuleItems
 from engine.job.model import DynamoDBTarget, Job
 from engine.kinds import Members
 from engine.wire.fragments import measured

@@ -15,7 +15,7 @@ from connectors.dynamodb.writing.loads import NEVER
 from connectors.dynamodb.writing.settling import Terms
 from connectors.dynamodb.writing.writer import Writer
 from engine.batch import Batch, EncodedBatch, Fates, WriteReport
-from engine.contracts import RuleItems, RuleShape
+from engine.contracts.transform import RuleItems, RuleShape
 from engine.job.model import Job
 from engine.kinds import RowSchema
 from engine.meter import Meter

@@ -15,7 +15,7 @@ from connectors.mongodb.server import observe
 from connectors.mongodb.session import where
 from connectors.mongodb.snapshot import NONE, reading_at, take
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
-from engine.contracts import SourceTicket
+from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError
 from engine.job.source import MongoDBSource as Section
 from engine.kinds import Kind

@@ -39,7 +39,7 @@ from connectors.mongodb.snapshot import GOES_ON, Sessions
 from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, Patience, patiently
 from engine.batch import Batch, Cursor, Segment
-from engine.contracts import SourceTicket
+from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.job.source import MongoDBSource as Section
 from engine.rules.fields import Fields

@@ -14,7 +14,7 @@ from connectors.postgres.copy import Rows
 from connectors.postgres.session import speaking
 from connectors.postgres.sql import Shape, lookup_sql, sample_sql, values_sql
 from engine.batch import Batch, Cursor
-from engine.contracts import KeysRefused
+from engine.contracts.source import KeysRefused
 from engine.errors import PermanentError
 
 LOOKUP_KEYS = 500

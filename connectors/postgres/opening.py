@@ -24,7 +24,7 @@ from connectors.postgres.snapshot import (
 )
 from connectors.postgres.sql import Shape
 from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
-from engine.contracts import SourceTicket
+from engine.contracts.source import SourceTicket
 from engine.errors import PermanentError, TransientError
 from engine.job.model import PostgresSource as Section
 

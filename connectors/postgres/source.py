@@ -23,7 +23,7 @@ from connectors.postgres.snapshot import server_identity
 from connectors.postgres.sql import Shape, copy_sql
 from connectors.postgres.standing import Behind, Standing, loaded
 from engine.batch import Batch, Cursor, Segment
-from engine.contracts import SourceTicket
+from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.job.model import PostgresSource as Section
 

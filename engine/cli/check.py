@@ -9,7 +9,7 @@ from engine.cli import options as given
 from engine.cli.jobs import load_jobs
 from engine.cli.options import options
 from engine.cli.signals import held
-from engine.verify.choices import REDRIVE, VERIFY
+from engine.commands.verify.choices import REDRIVE, VERIFY
 
 
 @click.command()
@@ -21,7 +21,7 @@ def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choic
     """
     jobs = load_jobs(job_file, overrides, only)
     with held():
-        from engine.verify import terminal
+        from engine.commands.verify import terminal
 
     return terminal.run(jobs, **choices)
 
@@ -35,6 +35,6 @@ def redrive(job_file: Path, overrides: tuple[str, ...], only: str | None, **choi
     """
     jobs = load_jobs(job_file, overrides, only)
     with held():
-        from engine.redrive import terminal
+        from engine.commands.redrive import terminal
 
     return terminal.run(jobs, **choices)

@@ -44,7 +44,7 @@ def run(
     with held():
         import uvloop
 
-        from engine.run import runner
+        from engine.commands.run import runner
         from engine.show import metrics, progress, summary
 
     display = progress.observer()
@@ -91,7 +91,7 @@ def status(
     """Show the last or current run, from its checkpoint."""
     jobs = load_jobs(job_file, overrides, only)
     with held():
-        from engine.show import status as standing
+        from engine.commands import status as standing
 
     async def look_at_all() -> list[standing.Standing]:
         return [await standing.look(job, state_dir) for job in jobs]

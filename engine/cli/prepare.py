@@ -23,7 +23,7 @@ def init(url: str, table: str | None, collection: str | None, database: str | No
     """Look at a source and print a commented job file to start from; reads only."""
     tune()
     with held():
-        from engine.init import command
+        from engine.commands.init import command
 
     click.echo(command.run(url, table=table, collection=collection, database=database), nl=False)
 
@@ -57,7 +57,7 @@ def plan(
     """
     jobs = load_jobs(job_file, overrides, only)
     with held():
-        from engine.plan import command
+        from engine.commands.plan import command
 
     return command.run(
         jobs,

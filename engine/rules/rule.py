@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
+from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
 from engine.errors import JobError
 from engine.job.items import Constant, Filled, ItemRule
 from engine.job.items import Sql as SqlText

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.batch import Batch
-from engine.contracts import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
+from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
 from engine.job.model import Job
 from engine.kinds import Kind, RowSchema
 from engine.rules.fields import is_inner, rest_of

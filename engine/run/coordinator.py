@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.batch import Counts, Effort, Mark
-from engine.contracts import CheckpointStore, Look, RunState
+from engine.contracts.state import CheckpointStore, RunState
+from engine.contracts.target import Look
 from engine.errors import PermanentError, TargetUnfit
 from engine.events import Event, Notice, Observer, SegmentTally, Tick
 from engine.meter import MeterTotals

@@ -16,7 +16,9 @@ from enum import Enum
 from time import perf_counter
 
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Mark, Segment
-from engine.contracts import Source, Target, Transform
+from engine.contracts.source import Source
+from engine.contracts.target import Target
+from engine.contracts.transform import Transform
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate, Place
 from engine.run.letters import LetterWindow

@@ -8,7 +8,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from engine.contracts import Look
+from engine.contracts.target import Look
 from engine.errors import PermanentError
 
 EVERY_S = 3.0

@@ -6,7 +6,7 @@ Invariant: plain text that fits a screen, ASCII but for names that come from out
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.contracts import RunState, SegmentState
+from engine.contracts.state import RunState, SegmentState
 from engine.report import COMPLETE, COMPLETE_WITH_DEAD_LETTERS, FAILED, INTERRUPTED, Report, build
 
 RUNNING = "running"

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from engine.batch import Effort, Mark
 from engine.clock import utc_now
-from engine.contracts import RunState
+from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.state import file as state_file
 from engine.state import lease as leases

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.contracts import RunState
+from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.state import records
 from engine.state.dead_letters import sync_directory

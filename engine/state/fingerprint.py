@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from engine.contracts import RuleShape
+from engine.contracts.transform import RuleShape
 from engine.errors import JobError
 from engine.kinds import type_name
 

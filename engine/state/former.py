@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from engine.contracts import RunState
+from engine.contracts.state import RunState
 from engine.job.items import ItemRule
 
 _TARGET = ("target.arn", "target.created_at")

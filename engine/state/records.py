@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
-from engine.contracts import RunState, SegmentState
+from engine.contracts.state import RunState, SegmentState
 
 STATE_VERSION = 1
 """Version of the records' shape; a store with a higher one was written by a newer backfill."""

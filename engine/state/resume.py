@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from engine.contracts import RunState
+from engine.contracts.state import RunState
 from engine.errors import JobError
 
 FINISHED = ("complete", "complete_with_dead_letters")

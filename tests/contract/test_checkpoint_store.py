@@ -7,7 +7,7 @@ import pytest
 
 from connectors.dynamodb.state.store import open_store as open_table_store
 from engine.batch import Counts, Cursor, Effort, Segment
-from engine.contracts import SegmentState
+from engine.contracts.state import SegmentState
 from engine.errors import JobError
 from engine.job.model import DynamoDBState
 from engine.state.checkpoint import open_store

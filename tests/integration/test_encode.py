@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from connectors.dynamodb.limits import BATCH_ITEMS_MAX, ITEM_BYTES_MAX
-from engine.contracts import DELETE
+from engine.contracts.transform import DELETE
 from engine.kinds import Document, ListOf, Scalar, SetOf, StructOf
 from engine.wire.documents import documents_from_json
 from engine.wire.numbers import number

@@ -11,7 +11,7 @@ from pymongo import AsyncMongoClient
 
 from connectors.mongodb import draw
 from engine.batch import Cursor
-from engine.contracts import Lookup
+from engine.contracts.source import Lookup
 from tests.support.mongo_source import HOSTILE_IDS, fill, kill_cursors, of_eight_types, opened
 
 LOOKED_AT_ALL, COUNTED_OFF = 10**9, 0

@@ -3,7 +3,7 @@
 import pytest
 from bson import Decimal128, ObjectId
 
-from engine.verify import look
+from engine.commands.verify import look
 from tests.support.mongo_load import BARE, ID_TYPES, Loaded, mixed
 
 DOCUMENTS = 200

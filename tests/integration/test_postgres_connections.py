@@ -9,9 +9,9 @@ import pytest
 from connectors.postgres import open_source
 from connectors.postgres.keeping import ALONE
 from engine.batch import Cursor, Segment
+from engine.commands.run.runner import crew
 from engine.errors import RetriesExhausted, TransientError
 from engine.job.model import PostgresSource as Section
-from engine.run.runner import crew
 from tests.integration.test_redrive import job
 from tests.support import pg
 from tests.support.command import Command

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine.batch import Cursor
-from engine.contracts import KeysRefused
+from engine.contracts.source import KeysRefused
 from tests.support import pg
 from tests.support.own_postgres import OwnPostgres, own_postgres, system_binaries
 

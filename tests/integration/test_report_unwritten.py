@@ -54,7 +54,7 @@ def test_a_folder_that_is_gone_doesnt_turn_a_load_into_a_failure(
         shutil.rmtree(path.parent)
         write(report, path)
 
-    monkeypatch.setattr("engine.run.runner.write", write_nowhere)
+    monkeypatch.setattr("engine.commands.run.runner.write", write_nowhere)
     ended = command.here("run", "--json")
     assert (ended.code, ended.report["outcome"]) == (0, "complete")
     assert "No such file or directory" in ended.stderr

@@ -6,8 +6,8 @@ from pathlib import Path
 from connectors.dynamodb.state.alive import alive
 from connectors.dynamodb.state.store import open_store
 from engine.batch import Counts
+from engine.commands.status import look
 from engine.job.model import DynamoDBState, Job
-from engine.show.status import look
 from tests.support.runs import run_state
 
 

@@ -14,7 +14,7 @@ from connectors.dynamodb.target import open_target
 from connectors.dynamodb.writing.settling import Terms
 from connectors.dynamodb.writing.writer import Writer
 from engine.batch import WriteReport
-from engine.contracts import DELETE, RuleItems, RuleShape
+from engine.contracts.transform import DELETE, RuleItems, RuleShape
 from engine.errors import PermanentError
 from engine.job.model import DynamoDBTarget, Job
 from engine.kinds import Column, RowSchema, Scalar

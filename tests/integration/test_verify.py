@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from bench import servers
-from engine.verify import look
+from engine.commands.verify import look
 from tests.support.command import Command
 
 ROWS = """

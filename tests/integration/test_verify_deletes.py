@@ -8,7 +8,7 @@ import asyncio
 import pytest
 from bson import Decimal128
 
-from engine.verify import look
+from engine.commands.verify import look
 from tests.support import loads
 from tests.support.command import Command
 from tests.support.mongo_load import Loaded

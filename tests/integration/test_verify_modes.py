@@ -3,7 +3,7 @@
 import pytest
 
 from bench import servers
-from engine.verify import look
+from engine.commands.verify import look
 from tests.integration.test_verify import Loaded, counts
 
 ROWS = """

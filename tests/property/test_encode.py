@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.contracts import DELETE
+from engine.contracts.transform import DELETE
 from engine.kinds import Scalar
 from tests.support.attribute_values import (
     _NESTED,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.init.yaml_text import comment, job_name, listed, mapped, placeholder, quoted, table_name
+from engine.commands.init.yaml_text import comment, job_name, listed, mapped, placeholder, quoted, table_name
 from engine.job.interpolation import Interpolation
 from engine.job.template import Placeholder, parse
 from engine.job.yaml_core import parse_yaml

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.contracts import FLAW, ROW
+from engine.contracts.transform import FLAW, ROW
 from engine.kinds import ListOf, Scalar
 from engine.rules.transform import compile_rules
 from engine.rules.uniqueness import ordered_reason

@@ -15,7 +15,7 @@ SMALL_STEPS = """
 import asyncio, sys
 from connectors.dynamodb.reading import reader
 from engine.cli import main
-from engine.verify import desk, index, look, source_pass, target_pass
+from engine.commands.verify import desk, index, look, source_pass, target_pass
 look.PAUSES_S = (0.2, 0.2, 0.2)
 index.PART_RECORDS, source_pass.SEGMENT_ROWS, target_pass.COMMIT_S = 300, 250, 0.0
 scan, rows = reader.Reader.scan, desk.Desk.look

@@ -7,8 +7,8 @@ import pytest
 from bench import servers
 from connectors.dynamodb.reading import reader as readers
 from connectors.dynamodb.target import TableTarget
+from engine.commands.verify import index, look, source_pass, target_pass
 from engine.errors import PermanentError
-from engine.verify import index, look, source_pass, target_pass
 from tests.integration.test_redrive import ROWS as PEOPLE
 from tests.integration.test_redrive import job as people_job
 from tests.integration.test_verify import ROWS, Loaded, counts

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Segment, WriteReport
-from engine.contracts import SourceTicket
+from engine.contracts.source import SourceTicket
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate

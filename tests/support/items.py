@@ -10,7 +10,7 @@ import pyarrow as pa
 from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.table_info import Index, KeyAttribute, TableInfo
 from engine.batch import Batch, EncodedBatch
-from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
+from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.job.model import Options
 from engine.kinds import Kind, arrow_type
 

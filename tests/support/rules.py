@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from engine.batch import Batch
-from engine.contracts import DELETE, FLAW, ROW, RuleItems
+from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems
 from engine.job.model import Job
 from engine.kinds import Column, Document, Kind, RowSchema, arrow_type
 from engine.rules.transform import compile_rules

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from engine.batch import Counts, Cursor, Effort, Segment
-from engine.contracts import RunState, SegmentState
+from engine.contracts.state import RunState, SegmentState
 from engine.events import RunStarted, SegmentTally, Tick
 from engine.meter import Meter, MeterTotals
 from engine.report import COMPLETE, Report, build

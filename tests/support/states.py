@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.batch import Batch, Counts, Cursor, DeadLetter, Effort, EncodedBatch, Mark, Segment, WriteReport
-from engine.contracts import RunState, SegmentState
+from engine.contracts.state import RunState, SegmentState
 
 NOTHING = np.zeros(0, dtype=np.uint64)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
-from engine.contracts import Look, RunState, SegmentState
+from engine.contracts.state import RunState, SegmentState
+from engine.contracts.target import Look
 from engine.errors import PermanentError, TargetUnfit
 from engine.events import Event, Notice, Tick
 from engine.run.coordinator import Coordinator, lag_s

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.dynamodb.limits import ITEM_BYTES_MAX
-from engine.contracts import DELETE, FLAW
+from engine.contracts.transform import DELETE, FLAW
 from engine.errors import PermanentError
 from engine.kinds import Decimal, Document, ListOf, Scalar, SetOf, StructOf
 from tests.support.items import batch_of, encoded, encoder, rule_items, table_info

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.contracts import Attribute, RuleShape
+from engine.contracts.transform import Attribute, RuleShape
 from engine.kinds import Decimal, Kind, ListOf, Scalar
 from engine.state.fingerprint import attributes, compare, fingerprint, upgraded
 

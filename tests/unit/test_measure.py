@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from connectors.dynamodb.measure import ABSENT, Measured, Measurer, entry_units, planned_table
-from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
+from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.job.model import Job
 from engine.kinds import Members, Scalar
 from engine.wire.fragments import measured as size_of

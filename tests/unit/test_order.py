@@ -5,7 +5,7 @@ import itertools
 import orjson
 import pytest
 
-from engine.contracts import DELETE, ROW
+from engine.contracts.transform import DELETE, ROW
 from engine.kinds import Scalar
 from tests.support.items import encoded, puts, rule_items, table_info
 

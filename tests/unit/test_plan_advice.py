@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from engine.plan.advice import Findings, advise, expected_s, warn
-from engine.plan.collisions import NO_COLLISIONS, Collisions
-from engine.plan.estimate import Cost, Pace
-from engine.plan.heat import HotKey
-from engine.plan.tally import Tally
+from engine.commands.plan.advice import Findings, advise, expected_s, warn
+from engine.commands.plan.collisions import NO_COLLISIONS, Collisions
+from engine.commands.plan.estimate import Cost, Pace
+from engine.commands.plan.heat import HotKey
+from engine.commands.plan.tally import Tally
 from tests.unit.test_plan_estimate import table, volume
 
 

@@ -8,8 +8,8 @@ import pytest
 from connectors.dynamodb.encoding.order import key_hashes
 from connectors.dynamodb.measure import Measured
 from engine.batch import Batch
-from engine.plan import collisions
-from engine.plan.collisions import NO_COLLISIONS, Keys, Spill
+from engine.commands.plan import collisions
+from engine.commands.plan.collisions import NO_COLLISIONS, Keys, Spill
 
 
 def measured(keys: list[str], *, deletes: set[int] = frozenset(), rule: str = "R") -> tuple[Batch, Measured]:

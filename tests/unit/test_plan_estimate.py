@@ -7,9 +7,7 @@ import pytest
 
 from connectors.dynamodb.measure import planned_table
 from connectors.dynamodb.table_info import TableInfo
-from engine.errors import JobError
-from engine.job.model import DynamoDBTarget
-from engine.plan.estimate import (
+from engine.commands.plan.estimate import (
     DOUBLING_S,
     Volume,
     cost,
@@ -18,8 +16,10 @@ from engine.plan.estimate import (
     pace_capped,
     pace_now,
 )
-from engine.plan.heat import HotKey
-from engine.plan.prices import load_prices
+from engine.commands.plan.heat import HotKey
+from engine.commands.plan.prices import load_prices
+from engine.errors import JobError
+from engine.job.model import DynamoDBTarget
 
 
 def table(**create: object) -> TableInfo:
@@ -86,7 +86,7 @@ def test_what_it_costs_and_that_replicas_cost_too() -> None:
 
 def test_another_price_list(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
-    text = Path("engine/plan/prices.yaml").read_text(encoding="utf-8")
+    text = Path("engine/commands/plan/prices.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("0.625", "1.0"), encoding="utf-8")
     assert load_prices(path).write_units_per_million == 1.0
     path.write_text(text.replace("0.625", "free"), encoding="utf-8")

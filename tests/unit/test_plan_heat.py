@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.plan.heat import Heat
+from engine.commands.plan.heat import Heat
 from tests.unit.test_plan_collisions import measured
 
 

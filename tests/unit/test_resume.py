@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from engine.batch import Counts, Effort
-from engine.contracts import RunState
+from engine.contracts.state import RunState
 from engine.errors import JobError
 from engine.state.resume import GoOn, NothingToDo, Start, decide
 

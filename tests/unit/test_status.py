@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from engine.batch import Counts, Cursor, Mark, Segment
-from engine.contracts import RunState, SegmentState
+from engine.commands.status import look
+from engine.contracts.state import RunState, SegmentState
 from engine.job.model import Job
-from engine.show.status import look
 from engine.state.checkpoint import open_store
 from tests.support.runs import run_state
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.batch import Counts, Cursor, Effort, Segment
-from engine.contracts import SegmentState
+from engine.contracts.state import SegmentState
 from engine.show import summary
 from tests.support.runs import COUNTS, run_report, run_state
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from engine.batch import Batch
-from engine.contracts import RuleShape
+from engine.contracts.transform import RuleShape
 from engine.kinds import Column, RowSchema, Scalar
 from engine.rules.transform import compile_rules
 from tests.support.rules import batch, column_of, job, rows_of, schema, values_of

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.verify import index as indexes
-from engine.verify.index import Index, Parts, Records
+from engine.commands.verify import index as indexes
+from engine.commands.verify.index import Index, Parts, Records
 
 
 def records(keys, contents, place=0):

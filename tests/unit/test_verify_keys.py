@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.batch import Cursor
+from engine.commands.verify.digests import KeySchema
+from engine.commands.verify.scope import scope_of
+from engine.commands.verify.whence import Inverse
 from engine.kinds import ListOf, Scalar, StructOf
-from engine.verify.digests import KeySchema
-from engine.verify.scope import scope_of
-from engine.verify.whence import Inverse
 from tests.support.rules import job, schema
 
 S = Scalar

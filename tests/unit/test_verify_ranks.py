@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.verify.ranks import ranks_of
+from engine.commands.verify.ranks import ranks_of
 from engine.wire.versions import is_lower
 
 NUMBERS = st.one_of(

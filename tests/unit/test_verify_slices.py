@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.verify.digests import KeySchema, content_hashes, digests, digests_of, parsed, sliced
-from engine.verify.slices import cut
+from engine.commands.verify.digests import KeySchema, content_hashes, digests, digests_of, parsed, sliced
+from engine.commands.verify.slices import cut
 
 SCHEMA = KeySchema(("PK", "SK"), ("S", "N"))
 AWKWARD = [

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.verify.digests import ABSENT, UNKNOWN, KeySchema, content_hashes, key_hashes
-from engine.verify.findings import Findings, difference, judged
-from engine.verify.values import differing
+from engine.commands.verify.digests import ABSENT, UNKNOWN, KeySchema, content_hashes, key_hashes
+from engine.commands.verify.findings import Findings, difference, judged
+from engine.commands.verify.values import differing
 
 OF_TWO = {"version": "v", "at": {"N": "2"}}
 KEY = KeySchema(("PK", "SK"), ("S", "N"))

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from engine.verify import view
-from engine.verify.findings import Findings, difference
-from engine.verify.report import VerifyReport
+from engine.commands.verify import view
+from engine.commands.verify.findings import Findings, difference
+from engine.commands.verify.report import VerifyReport
 
 KEY = {"PK": {"S": "ORDER#7"}, "SK": {"S": "#"}}
 

@@ -4,7 +4,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from engine.contracts import DELETE
+from engine.contracts.transform import DELETE
 from engine.errors import JobError
 from engine.kinds import Document, Scalar
 from engine.wire.documents import documents_from_json

@@ -11,7 +11,7 @@ import polars as pl
 from connectors.dynamodb.encoding.values import NULL_WIRE, Values
 from connectors.dynamodb.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
 from connectors.dynamodb.table_info import Index, TableInfo
-from engine.contracts import Attribute
+from engine.contracts.transform import Attribute
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
 

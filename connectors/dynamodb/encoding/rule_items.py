@@ -30,7 +30,7 @@ from connectors.dynamodb.limits import (
     STATEMENT_LENGTH_MAX,
 )
 from engine.batch import NO_ROWS
-from engine.contracts import DELETE, FLAW, ROW, Attribute, RuleItems
+from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
 from engine.job.target import Mode
 from engine.kinds import Members

@@ -11,7 +11,7 @@ import polars as pl
 
 from connectors.dynamodb.encoding.keys import type_letters
 from connectors.dynamodb.encoding.values import NULL_WIRE, Values
-from engine.contracts import Attribute
+from engine.contracts.transform import Attribute
 from engine.errors import JobError
 from engine.kinds import Kind, Scalar
 

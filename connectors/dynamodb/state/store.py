@@ -24,7 +24,7 @@ from connectors.dynamodb.state.table import (
 )
 from connectors.dynamodb.table import create, describe
 from engine.batch import Effort, Mark
-from engine.contracts import RunState
+from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.job.model import Create, DynamoDBState, DynamoDBTarget
 from engine.state import records

@@ -104,6 +104,6 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
 
     fake.RunOptions = types.SimpleNamespace
     fake.run = run
-    monkeypatch.setitem(sys.modules, "engine.run.runner", fake)  # type: ignore[arg-type]
-    monkeypatch.setattr("engine.run.runner", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "engine.commands.run.runner", fake)  # type: ignore[arg-type]
+    monkeypatch.setattr("engine.commands.run.runner", fake, raising=False)
     return fake

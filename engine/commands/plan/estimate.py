@@ -1,0 +1,161 @@
+"""From what a sample's items come to, to the whole load: units, time, money. Pure.
+
+Invariant: a figure of the whole is a figure of the sample times rows of the source by rows of the sample.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.dynamodb.table_info import TableInfo
+from engine.commands.plan.heat import TABLE, HotKey
+from engine.commands.plan.prices import Prices
+from engine.commands.plan.tally import Tally
+
+ON_DEMAND_WCU_PER_S = 4_000
+"""What a new on-demand table or index takes at once. Source: Developer Guide, "Initial throughput"."""
+DOUBLING_S = 1_800.0
+"""On demand, traffic may double within this time. Source: Developer Guide, "Scaling on-demand mode"."""
+TABLE_QUOTA_WCU_PER_S = 40_000
+"""Default quota of a table. Source: Developer Guide, "Service quotas"."""
+STORED_BYTES_PER_ITEM = 100
+"""What storage counts beside each item's own size. Source: Developer Guide, "Storage" of pricing."""
+GB = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """What the whole load writes.
+
+    Units: write units by index, the table itself under TABLE; bytes.
+    """
+
+    rows: int
+    items: float
+    units: Mapping[str, float]
+    size_bytes: float
+    json_bytes: float
+    stored_bytes: float
+
+    @property
+    def total_units(self) -> float:
+        """The units of the table and of every index."""
+        return sum(self.units.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the load takes at some limits.
+
+    Shape: `bound_by` is the table (TABLE) or an index's name; `key` a partition key of it that alone takes so
+    long, None where the whole does. Units: `wcu_per_s` what the table or index takes from the beginning.
+    """
+
+    seconds: float
+    wcu_per_s: float
+    bound_by: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the load costs in US dollars, by way of paying; `storage_month` afterwards, every month."""
+
+    on_demand: float
+    provisioned: float
+    s3_import: float
+    storage_month: float
+
+
+def volume(tally: Tally, rows: int) -> Volume:
+    """Scale a tally to all rows."""
+    factor = rows / tally.rows if tally.rows else 0.0
+    units = {TABLE: tally.units * factor}
+    units |= {name: index.units * factor for name, index in tally.indexes.items()}
+    stored = tally.size_bytes + STORED_BYTES_PER_ITEM * tally.items
+    for index in tally.indexes.values():
+        stored += index.size_bytes + STORED_BYTES_PER_ITEM * index.entries
+    return Volume(
+        rows=rows,
+        items=tally.writes * factor,
+        units=units,
+        size_bytes=tally.size_bytes * factor,
+        json_bytes=tally.json_bytes * factor,
+        stored_bytes=stored * factor,
+    )
+
+
+def pace_now(volume: Volume, table: TableInfo, hot: Sequence[HotKey]) -> Pace:
+    """Return the time at the limits that the table and its indexes have at present."""
+    drawn = _drawn(volume, table)
+    paces = []
+    for name, units in drawn.items():
+        provisioned, warm, most = _limits(table, name)
+        if table.billing == "provisioned":
+            rate = float(provisioned or 1)
+            seconds = units / rate
+        else:
+            rate = float(min(max(warm or 0, ON_DEMAND_WCU_PER_S), most or TABLE_QUOTA_WCU_PER_S))
+            seconds = doubling_s(units, rate, float(most or max(TABLE_QUOTA_WCU_PER_S, rate)))
+        paces.append(Pace(seconds, rate, name))
+    return _held_back(max(paces, key=lambda pace: pace.seconds), hot)
+
+
+def pace_at(volume: Volume, table: TableInfo, wcu_per_s: float, hot: Sequence[HotKey]) -> Pace:
+    """Return the time if the table and each index took this rate from the beginning."""
+    drawn = _drawn(volume, table)
+    name = max(drawn, key=lambda each: drawn[each])
+    return _held_back(Pace(drawn[name] / wcu_per_s, wcu_per_s, name), hot)
+
+
+def pace_capped(now: Pace, volume: Volume, table: TableInfo, max_wcu: float) -> Pace:
+    """Return the time under `max_wcu`, which caps what the table itself takes, not its indexes."""
+    seconds = _drawn(volume, table)[TABLE] / max_wcu
+    return now if now.seconds > seconds else Pace(seconds, max_wcu, TABLE)
+
+
+def _held_back(pace: Pace, hot: Sequence[HotKey]) -> Pace:
+    """Return the pace, or that of the hottest key if all the writes of that one take longer."""
+    hottest = max(hot, key=lambda each: each.least_s, default=None)
+    if hottest is None or hottest.least_s <= pace.seconds:
+        return pace
+    return Pace(hottest.least_s, pace.wcu_per_s, hottest.of, hottest.key)
+
+
+def doubling_s(units: float, start: float, most: float) -> float:
+    """Return how long units take where the rate may double every DOUBLING_S, from `start` up to `most`."""
+    seconds, rate = 0.0, start
+    while rate < most and units > rate * DOUBLING_S:
+        units -= rate * DOUBLING_S
+        seconds += DOUBLING_S
+        rate = min(2 * rate, most)
+    return seconds + units / rate
+
+
+def cost(volume: Volume, table: TableInfo, prices: Prices) -> Cost:
+    """Return what the load costs; every replica is written, too."""
+    copies = 1 + len(table.replicas)
+    units = volume.total_units * copies
+    return Cost(
+        on_demand=units / 1e6 * prices.write_units_per_million,
+        provisioned=units / 3600 * prices.write_capacity_unit_hour,
+        s3_import=volume.json_bytes / GB * prices.s3_import_gb,
+        storage_month=volume.stored_bytes * copies / GB * prices.storage_gb_month,
+    )
+
+
+def _drawn(volume: Volume, table: TableInfo) -> dict[str, float]:
+    """Return the units by whose capacity they are: a local index draws on its table's."""
+    local = {index.name for index in table.indexes if index.local}
+    drawn = {TABLE: 0.0}
+    for name, units in volume.units.items():
+        owner = TABLE if name in local else name
+        drawn[owner] = drawn.get(owner, 0.0) + units
+    return drawn
+
+
+def _limits(table: TableInfo, name: str) -> tuple[int | None, int | None, int | None]:
+    """Return provisioned capacity, warm throughput and on-demand maximum of the table or an index."""
+    if name == TABLE:
+        return table.write_capacity, table.warm_write, table.on_demand_write_max
+    index = next(each for each in table.indexes if each.name == name)
+    return index.write_capacity, index.warm_write, index.on_demand_write_max

@@ -1,0 +1,1 @@
+"""`backfill run`: both ends opened and checked, the workers started, the outcome kept."""

@@ -1,0 +1,206 @@
+"""What a run needs before it may begin: both ends opened and checked, its place in the checkpoint.
+
+Invariant: nothing is written before everything that can be checked has been.
+"""
+
+import uuid
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.batch import Counts, Effort
+from engine.clock import utc_now
+from engine.commands.run import ends
+from engine.contracts.source import Source
+from engine.contracts.state import CheckpointStore, RunState, SegmentState
+from engine.contracts.target import Look
+from engine.errors import JobError
+from engine.job.model import Job
+from engine.rules.uniqueness import ordered_reason
+from engine.run.letters import LETTERS_WINDOW_BYTES
+from engine.run.pipeline import Line
+from engine.run.voice import Voice
+from engine.state.fingerprint import STANDING, attributes, changed, compare, fingerprint, reshaped, upgraded
+from engine.state.former import dumped, former_rules, same_table, told
+from engine.state.resume import Decision, GoOn, NothingToDo, Start
+
+SEGMENT_ROWS = 50_000
+"""Rows below which cutting a segment in two gains nothing: a cursor's start costs more than it reads."""
+
+SEGMENTS_PER_CURSOR = 8
+"""Segments for each cursor that reads: enough that the last ones end at about the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line says about a run. `workers` is the most processes that may work."""
+
+    state_dir: Path
+    workers: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that a run needs, opened and checked."""
+
+    job: Job
+    options: RunOptions
+    store: CheckpointStore
+    source: Source
+    table: Any
+    line: Line
+    look: Look
+    ordered: bool
+    prints: Mapping[str, str]
+    former: tuple[str, ...]
+
+
+async def prepare(
+    stack: AsyncExitStack,
+    job: Job,
+    options: RunOptions,
+    store: CheckpointStore,
+    decision: Decision,
+    voice: Voice,
+) -> Prepared:
+    """Open both ends and check the job against them; nothing is written.
+
+    A finished run with nothing to catch up with is looked at in the same way: what has changed since is said
+    by refusing, never by leaving it out.
+    """
+    table = await ends.describe_table(job)
+    since = decision.since if isinstance(decision, Start) else decision.run.since
+    source = await ends.open_source(job, since=since)
+    stack.push_async_callback(source.close)
+    for text in () if isinstance(decision, NothingToDo) else source.notices:
+        voice.warn(text)
+    if isinstance(decision, Start) and decision.kind == "catch_up" and since is None:
+        voice.warn(
+            "No run before could keep from when on changes are to be read, so this catch-up run reads the"
+            " whole source."
+        )
+    prints = fingerprint(job.fingerprint_parts(), source.identity, ends.table_identity(table))
+    if source.standing is not None:
+        prints[STANDING] = source.standing
+    before = await _before(store, decision, job, fresh=options.fresh)
+    goes_on = isinstance(decision, GoOn)
+    if before is not None:
+        told = len(source.notices)
+        await _held_to(before, source, prints, goes_on=goes_on)
+        for text in source.notices[told:]:
+            voice.warn(text)
+    why_ordered = ordered_reason(job, source.ticket.schema)
+    if why_ordered is not None:
+        voice.note(why_ordered)
+    ordered = why_ordered is not None
+    line = await stack.enter_async_context(
+        ends.open_line(
+            job,
+            source,
+            table,
+            ordered=ordered,
+            notice=voice.warn,
+            letters_bytes=LETTERS_WINDOW_BYTES,
+            tenure=store.tenure,
+        )
+    )
+    prints |= attributes(line.transform.rules)
+    if before is not None and (misfit := compare(before, prints, goes_on=goes_on)):
+        raise misfit
+    if before is not None and not goes_on and (change := reshaped(before, prints)):
+        voice.warn(f"{change}; items written before keep their shape until --fresh")
+    former = await _former(store, decision, job, prints, voice)
+    look = await stack.enter_async_context(ends.watch_table(job, table))
+    return Prepared(job, options, store, source, table, line, look, ordered, prints, former)
+
+
+async def _held_to(
+    before: Mapping[str, str], source: Source, prints: Mapping[str, str], *, goes_on: bool
+) -> None:
+    """See that job, source and target are those of an earlier run. Raises: JobError."""
+    if misfit := compare(before, prints, goes_on=goes_on):
+        raise misfit
+    standing = before.get(STANDING)
+    if standing is not None and (what := await source.misfit(standing, goes_on=goes_on)):
+        raise changed(f"the source changed ({what})", goes_on=goes_on)
+
+
+async def _before(
+    store: CheckpointStore, decision: Decision, job: Job, *, fresh: bool
+) -> Mapping[str, str] | None:
+    """Return the fingerprint that this job has to have; a fresh start looks at nothing, damage neither."""
+    if fresh:
+        return None
+    run = await store.last_complete() if isinstance(decision, Start) else decision.run
+    return None if run is None else upgraded(run.fingerprint, job.former_parts(), job.fingerprint_parts())
+
+
+async def _former(
+    store: CheckpointStore, decision: Decision, job: Job, prints: Mapping[str, str], voice: Voice
+) -> tuple[str, ...]:
+    """Return the rules of runs before whose items another key leaves in the table, and say so once."""
+    if not isinstance(decision, Start):
+        return ()
+    try:
+        before = await store.load()
+    except JobError:  # a fresh start is the way out of damage; what was there before nobody knows
+        return ()
+    if before is None or not same_table(before, prints):
+        return ()
+    former = former_rules(before, job.items)
+    if decision.kind == "full" and former:
+        voice.warn(told(before, former, job.name))
+    elif (
+        decision.kind == "full"
+        and before.rules is None
+        and before.fingerprint.get("mapping") != prints["mapping"]
+    ):
+        voice.warn(
+            "The mapping isn't that of the last run, which an earlier version made: if its keys were others,"
+            " their items stay in the table, and verify can't tell them."
+        )
+    return former
+
+
+async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
+    """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
+    if isinstance(decision, GoOn):
+        return await prepared.store.resume()
+    rows = await prepared.source.rows_expected()
+    segments = await prepared.source.segments(_segments_wanted(prepared, rows))
+    state = RunState(
+        run_id=uuid.uuid4().hex[:12],
+        kind=decision.kind,
+        started_at=utc_now(),
+        finished_at=None,
+        outcome=None,
+        fingerprint=prepared.prints,
+        since=decision.since,
+        watermark=prepared.source.watermark if prepared.job.source.watched else None,
+        interruptions=0,
+        rows_expected=rows,
+        segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
+        counts=Counts(),
+        dead_letters_by_reason={},
+        effort=Effort(),
+        error=None,
+        base=prepared.source.watermark if decision.kind == "full" else decision.base,
+        watched=prepared.job.source.watched,
+        rules=dumped(prepared.job.items),
+        former=prepared.former,
+    )
+    await prepared.store.begin(state)
+    return state
+
+
+def _segments_wanted(prepared: Prepared, rows: int | None) -> int:
+    """Cut for even work over all cursors; in order, only one cursor may read."""
+    if prepared.ordered:
+        return 1
+    if prepared.job.source.segments != "auto":
+        return prepared.job.source.segments
+    most = prepared.options.workers * ends.CURSORS * SEGMENTS_PER_CURSOR
+    return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))

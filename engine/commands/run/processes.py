@@ -1,0 +1,93 @@
+"""Worker processes: how the runner starts one and what it hands over.
+
+Invariant: a worker inherits the lease, so that the job counts as being run until its last process is gone;
+and it ends by itself when the runner does.
+"""
+
+import asyncio
+import contextlib
+import resource
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.contracts.source import SourceTicket
+from engine.job.model import Job
+from engine.run.link import SocketEnd, ToRunner, ToWorker
+from engine.run.worker import Usage
+
+STOP_S = 1.0
+"""How long a worker that has said all it has to say may take to end by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """All that a worker process needs; sent over its private socket, since the job holds secrets."""
+
+    job: Job
+    ticket: SourceTicket
+    table: Any
+    ordered: bool
+    cursors: int
+    credentials: Any
+    """What the runner has found of the target's credentials; see connect.credentials."""
+    lease_end_s: float
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """A running worker and the link to it."""
+
+    process: asyncio.subprocess.Process
+    link: SocketEnd[ToRunner, Boot | ToWorker]
+
+    async def end(self) -> None:
+        """See that the process is gone. It has said Finished, or it is not worth waiting for."""
+        await self.link.close()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+
+
+async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
+    """Start a worker process and tell it what to do."""
+    ours, theirs = socket.socketpair()
+    inherited = (theirs.fileno(), *(() if lease_fd is None else (lease_fd,)))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "engine.commands.run.worker_main",
+            str(theirs.fileno()),
+            pass_fds=inherited,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+    finally:
+        theirs.close()
+    link: SocketEnd[ToRunner, Boot | ToWorker] = await SocketEnd.open(ours)
+    link.send(boot)
+    return WorkerProcess(process, link)
+
+
+def usage() -> Usage:
+    """Return what this process has used since it began."""
+    return Usage(time.process_time(), peak_rss_bytes())
+
+
+def peak_rss_bytes() -> int:
+    """Return this process's peak resident memory in bytes.
+
+    Linux's VmHWM where there is one: ru_maxrss is handed down from the parent across exec.
+    """
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

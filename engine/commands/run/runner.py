@@ -1,0 +1,206 @@
+"""One run from its first check to its report.
+
+Invariant: nothing is written to the target or the checkpoint before everything that can be checked has been;
+what a run ends with is what its checkpoint says.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from engine.commands.run import ends, processes
+from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
+from engine.contracts.state import RunState
+from engine.errors import BackfillError, JobError, PermanentError
+from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
+from engine.job.model import Job
+from engine.report import (
+    COMPLETE,
+    COMPLETE_WITH_DEAD_LETTERS,
+    FAILED,
+    INTERRUPTED,
+    Report,
+    build,
+    write,
+)
+from engine.run.coordinator import Coordinator
+from engine.run.link import RunnerEnd, queue_link
+from engine.run.stopping import stop_on_signals
+from engine.run.voice import Voice
+from engine.run.worker import Usage, work
+from engine.state.checkpoint import utc_now
+from engine.state.resume import NothingToDo, decide
+
+__all__ = ["RunOptions", "run"]
+
+logger = logging.getLogger(__name__)
+
+
+async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> list[Report]:
+    """Run jobs one after the other; one that doesn't end as complete ends the sequence.
+
+    Raises: JobError and PermanentError before a job has begun; afterwards its report tells.
+    """
+    reports: list[Report] = []
+    for job in jobs:
+        with _job_named(job, among=len(jobs)):
+            report = await _run_job(job, options, observers)
+        reports.append(report)
+        if report.outcome in (FAILED, INTERRUPTED):
+            break
+    return reports
+
+
+@contextmanager
+def _job_named(job: Job, *, among: int) -> Generator[None, None, None]:
+    """Say which of several jobs doesn't fit: each has an `items[0]`."""
+    try:
+        yield
+    except JobError as error:
+        if among == 1:
+            raise
+        raise JobError(f"{job.name}: {error}") from error
+
+
+async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
+    voice = Voice(observers)
+    async with AsyncExitStack() as stack:
+        store = await ends.open_store(job, options.state_dir)
+        stack.push_async_callback(store.close)
+        latest = None if options.fresh else await store.load()
+        decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
+        prepared = await prepare(stack, job, options, store, decision, voice)
+        if isinstance(decision, NothingToDo):
+            return _nothing_to_do(job, decision.run, voice)
+        state = await take_up(prepared, decision)
+        report = _kept(await _carry(prepared, state, voice), options.state_dir, voice)
+        voice.tell(RunEnded(report))
+        return report
+
+
+def _kept(report: Report, state_dir: Path, voice: Voice) -> Report:
+    """Write the report beside the checkpoint; a file that can't be written doesn't undo what was loaded."""
+    try:
+        write(report, state_dir / report.job / "report.json")
+    except PermanentError as fault:
+        voice.warn(str(fault))
+        return replace(report, notices=(*report.notices, str(fault)))
+    return report
+
+
+def _nothing_to_do(job: Job, done: RunState, voice: Voice) -> Report:
+    voice.note(
+        f"{job.name} is complete since {done.finished_at}, and job, source and table are still the same;"
+        " without source.watermark there is nothing to catch up with, and --fresh loads everything again"
+    )
+    assert done.outcome is not None
+    report = build(job.name, done, outcome=done.outcome, notices=voice.notices)
+    voice.tell(RunEnded(report))
+    return report
+
+
+async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
+    """Work until the run is complete, interrupted or failed, and record which."""
+    open_segments = sum(not segment.done for segment in state.segments)
+    workers, cursors = crew(
+        1 if prepared.ordered else max(1, min(prepared.options.workers, open_segments)),
+        1 if prepared.ordered else ends.CURSORS,
+        prepared.source.ticket.cursors_max,
+    )
+    voice.tell(
+        RunStarted(
+            job=prepared.job.name,
+            run_id=state.run_id,
+            kind=state.kind,
+            resumed=state.interruptions > 0,
+            rows_expected=state.rows_expected,
+            source=prepared.job.source.reads,
+            target=prepared.job.target.table,
+            workers=workers,
+            started_at=state.started_at,
+            counts=state.counts,
+        )
+    )
+    voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
+    coordinator = Coordinator(
+        prepared.store,
+        state,
+        [voice],
+        max_wcu=prepared.job.target.max_wcu,
+        own_usage=processes.usage,
+        look=prepared.look,
+        patience_s=prepared.job.target.give_up_after_s,
+    )
+    with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
+        async with _workers(prepared, workers, cursors) as links:
+            await coordinator.run(links)
+    return await _conclude(prepared, coordinator, interrupted.is_set(), voice)
+
+
+def crew(workers: int, cursors: int, cursors_max: int | None) -> tuple[int, int]:
+    """Return how many workers there are and how many cursors each reads; workers go before cursors."""
+    if cursors_max is None:
+        return workers, cursors
+    workers = min(workers, cursors_max)
+    return workers, min(cursors, cursors_max // workers)
+
+
+async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: bool, voice: Voice) -> Report:
+    """Record the outcome; the report is made of what the checkpoint then holds."""
+    error = None
+    if coordinator.complete:
+        letters = coordinator.counts.items_dead_lettered
+        outcome = COMPLETE_WITH_DEAD_LETTERS if letters else COMPLETE
+    elif coordinator.fault is not None:
+        outcome, error = FAILED, str(coordinator.fault.error)
+        if coordinator.fault.traceback:
+            logger.debug("%s", coordinator.fault.traceback)
+    elif interrupted:
+        outcome = INTERRUPTED
+    else:
+        raise AssertionError(f"segments are left though nothing failed: {coordinator.counts}")
+    try:
+        await prepared.store.finish(outcome, utc_now(), coordinator.effort(), error)
+    except BackfillError as fault:
+        voice.warn(f"the outcome could not be recorded: {fault}")
+    state = await prepared.store.load()
+    assert state is not None
+    return build(prepared.job.name, replace(state, error=error), outcome=outcome, notices=voice.notices)
+
+
+@asynccontextmanager
+async def _workers(prepared: Prepared, count: int, cursors: int) -> AsyncGenerator[Sequence[RunnerEnd], None]:
+    """Run the workers: one in this process, several in processes of their own."""
+    if count == 1:
+        ours, theirs = queue_link()
+        told = len(prepared.source.notices)
+        task = asyncio.create_task(work(prepared.line, theirs, cursors, _counted_by_runner, told))
+        try:
+            yield [ours]
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return
+    boot = processes.Boot(
+        prepared.job,
+        prepared.source.ticket,
+        prepared.table,
+        ordered=prepared.ordered,
+        cursors=cursors,
+        credentials=await ends.credentials(),
+        lease_end_s=prepared.store.tenure.end_s,
+    )
+    workers: list[processes.WorkerProcess] = []
+    try:
+        for _ in range(count):
+            workers.append(await processes.spawn(boot, prepared.store.lease_fd))  # noqa: PERF401 - ended below
+        yield [worker.link for worker in workers]
+    finally:
+        await asyncio.gather(*(worker.end() for worker in workers))
+
+
+def _counted_by_runner() -> Usage:
+    return Usage(0.0, 0)

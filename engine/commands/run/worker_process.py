@@ -1,0 +1,67 @@
+"""The work of a worker process, from its first message to its last.
+
+Invariant: it ends when the runner does, whatever it is doing.
+"""
+
+import os
+import socket
+from typing import cast
+
+import uvloop
+
+from engine.commands.run import ends
+from engine.commands.run.processes import Boot, usage
+from engine.run.letters import LETTERS_WINDOW_BYTES
+from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
+from engine.run.worker import describe, work
+from engine.show import logs
+from engine.tenure import Tenure
+
+ORPHANED = 70
+"""Exit code of a worker whose runner is gone (EX_SOFTWARE of sysexits.h); nobody is left to read it."""
+
+
+class RunnerLink(SocketEnd[ToWorker, ToRunner]):
+    """The link to the runner; without one nothing can be checkpointed, so nothing more is to be written."""
+
+    async def receive(self) -> ToWorker:
+        """Return the next message."""
+        message = await super().receive()
+        if message is None:
+            os._exit(ORPHANED)
+        return message
+
+    async def boot(self) -> Boot:
+        """Return the first message."""
+        return cast("Boot", await self.receive())
+
+
+async def serve(descriptor: int) -> None:
+    """Take the boot message from the socket and work until finished."""
+    link = await RunnerLink.open(socket.socket(fileno=descriptor))
+    boot = await link.boot()
+    try:
+        ends.take_over(boot.credentials)
+        source = await ends.open_source(boot.job, since=boot.ticket.since, ticket=boot.ticket)
+        try:
+            async with ends.open_line(
+                boot.job,
+                source,
+                boot.table,
+                ordered=boot.ordered,
+                notice=lambda text: link.send(Noted(text)),
+                letters_bytes=LETTERS_WINDOW_BYTES,
+                tenure=Tenure(boot.lease_end_s),
+            ) as line:
+                await work(line, link, boot.cursors, usage)
+        finally:
+            await source.close()
+    except Exception as fault:  # told to the runner, who tells the user
+        link.send(describe(fault))
+    await link.close()
+
+
+def run(descriptor: int) -> None:
+    """Work for the runner at the other end of this socket."""
+    logs.setup(verbose=False)
+    uvloop.run(serve(descriptor))

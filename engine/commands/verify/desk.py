@@ -1,0 +1,174 @@
+"""One job under verification: its source, its rules, its target to read and, for repairs, to write.
+
+Invariant: what is compared is what `run` would send: the same transform, the same encoder.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from engine.batch import Batch, EncodedBatch, Segment
+from engine.commands.run import ends
+from engine.commands.verify.book import Place
+from engine.commands.verify.digests import KeySchema
+from engine.commands.verify.expected import Digested, Expected, digested, digested_and_ranked, taken_apart
+from engine.contracts.source import Lookup, Source
+from engine.contracts.target import Target
+from engine.errors import JobError
+from engine.job.model import Job
+from engine.meter import Meter
+from engine.rules.uniqueness import ordered_reason
+from engine.run.pipeline import Line
+from engine.tenure import Tenure
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A batch of rows with what it makes."""
+
+    batch: Batch
+    encoded: EncodedBatch
+    expected: Expected
+
+
+class Desk:
+    """Everything of one job. Closed by the stack that it was opened with."""
+
+    def __init__(
+        self,
+        number: int,
+        job: Job,
+        table: Any,
+        source: Source,
+        line: Line,
+        stack: AsyncExitStack,
+        notice: Callable[[str], None],
+    ) -> None:
+        self.number = number
+        self.job = job
+        self.table = table
+        self.source = source
+        self.line = line
+        self.schema = KeySchema(tuple(key.name for key in table.keys), tuple(key.type for key in table.keys))
+        self.ordered = ordered_reason(job, source.ticket.schema) is not None
+        self._stack = stack
+        self._notice = notice
+        self._targets: dict[str, Target] = {line_mode(job): line.target}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is in the target already is kept as it is."""
+        return self.job.target.mode == "insert"
+
+    @property
+    def version(self) -> str | None:
+        """The attribute that `newer` compares; None in other modes."""
+        return self.job.target.version if self.job.target.mode == "newer" else None
+
+    @property
+    def ranked(self) -> bool:
+        """Whether of several rows with one key the highest version counts."""
+        return self.ordered and self.version is not None
+
+    async def fresh_source(self) -> Source:
+        """Open the source once more, which sees what is committed now; the old one is closed.
+
+        Raises: JobError when its columns have changed, or it is another one.
+        """
+        await self.source.close()
+        source = await ends.open_source(self.job, since=None)
+        self._stack.push_async_callback(source.close)
+        if source.ticket.schema != self.line.source.ticket.schema:
+            raise JobError(f"{self.job.source.reads} has changed its columns meanwhile: start verify again")
+        if source.identity != self.source.identity:
+            raise JobError(
+                f"{self.job.source.reads} is another one than when verify began: look at what was renamed,"
+                " created again or moved, then start verify again"
+            )
+        self.source = source
+        return source
+
+    async def look(self, batch: Batch) -> Looked:
+        """Return what rows make, worked out in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.line.threads, self.look_now, batch)
+
+    def look_now(self, batch: Batch) -> Looked:
+        """Return what rows make; fit for a thread."""
+        encoded = self.encoded(batch)
+        return Looked(batch, encoded, taken_apart(encoded))
+
+    def digest_now(self, batch: Batch) -> Digested:
+        """Return what rows make as hashes only; fit for a thread."""
+        if self.ranked:
+            return digested_and_ranked(self.encoded(batch), self.schema)
+        return digested(self.encoded(batch), self.schema, keeps=self.keeps)
+
+    def encoded(self, batch: Batch) -> EncodedBatch:
+        """Return what would be sent for rows."""
+        return self.line.target.encode(batch, self.line.transform(batch))
+
+    async def rows_of(self, place: Place) -> AsyncGenerator[Batch, None]:
+        """Read the rows of a place."""
+        if place.keys is not None:
+            assert isinstance(self.source, Lookup), "only such a source gives places by key"
+            batches = self.source.rows_by_key(place.keys)
+        else:
+            batches = self.source.read(Segment(0, place.after, place.until, None), None)
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
+
+    async def target(self, mode: str) -> Target:
+        """Return the job's target in a mode: `put` writes and deletes what it is given."""
+        if mode not in self._targets:
+            from connectors.dynamodb.target import open_target
+
+            target = await open_target(
+                in_mode(self.job, mode),
+                self.table,
+                self.source.ticket.schema,
+                self.line.transform.rules,
+                Meter(),
+                self._notice,
+                tenure=self.line.tenure,
+            )
+            self._stack.push_async_callback(target.close)
+            self._targets[mode] = target
+        return self._targets[mode]
+
+
+def line_mode(job: Job) -> str:
+    """Return the mode in which items are made to be compared: newer's bodies tell the version too."""
+    return "newer" if job.target.mode == "newer" else "put"
+
+
+def in_mode(job: Job, mode: str) -> Job:
+    """Return the job as if its target had another mode."""
+    if job.target.mode == mode:
+        return job
+    version = job.target.version if mode == "newer" else None
+    return job.model_copy(update={"target": job.target.model_copy(update={"mode": mode, "version": version})})
+
+
+async def open_desk(
+    stack: AsyncExitStack, number: int, job: Job, notice: Callable[[str], None], tenure: Tenure
+) -> Desk:
+    """Open both ends of a job and check it against them; nothing is written.
+
+    `tenure` is that of the job's lease, where repairs hold one.
+
+    Raises: JobError, PermanentError, TransientError.
+    """
+    table = await ends.describe_table(job)
+    source = await ends.open_source(job, since=None)
+    stack.push_async_callback(source.close)
+    for text in source.notices:
+        notice(text)
+    line = await stack.enter_async_context(
+        ends.open_line(
+            in_mode(job, line_mode(job)), source, table, ordered=False, notice=notice, tenure=tenure
+        )
+    )
+    return Desk(number, job, table, source, line, stack, notice)

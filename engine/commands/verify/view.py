@@ -1,0 +1,117 @@
+"""The report of verify for a person: a verdict, a table of figures, the first differences; one screen."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.commands.verify.findings import Difference
+from engine.commands.verify.report import VerifyReport
+from engine.show.summary import counted, duration, number
+
+SHOWN_MAX = 8
+VALUE_CHARS_MAX = 48
+
+
+def render(report: VerifyReport, console: Console) -> None:
+    """Print a report."""
+    found = report.findings
+    how = "everything" if report.full else "a sample"
+    took = duration(report.elapsed_s)
+    console.print(
+        f"{', '.join(report.jobs)}: verified {how} against {report.table} in {took}\n", markup=False
+    )
+    console.print(f"  {verdict(report)}\n", markup=False)
+    console.print(_figures(report))
+    if found.differences:
+        console.print()
+        console.print(_differences(found.differences[:SHOWN_MAX]))
+        if found.different > SHOWN_MAX:
+            shown = f"  … and {number(found.different - SHOWN_MAX)} more; --json shows the first 100 in full"
+            console.print(shown, markup=False)
+    for notice in report.notices:
+        console.print(f"  note: {notice}", markup=False)
+    console.print(f"\n  {_next(report)}", markup=False)
+
+
+def verdict(report: VerifyReport) -> str:
+    """Say in one sentence whether it is all there."""
+    found = report.findings
+    if not found.different:
+        return f"{counted(found.checked, 'item')} compared: 100 % consistent."
+    mended = f", {number(found.repaired)} repaired" if report.repair else ""
+    mended += f", {number(found.deleted)} deleted" if found.deleted else ""
+    return (
+        f"{counted(found.checked, 'item')} compared: {found.consistency_percent:.4f} % consistent,"
+        f" {counted(found.different, 'difference')}{mended}."
+    )
+
+
+def _figures(report: VerifyReport) -> Table:
+    found = report.findings
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    extra = "no source row gives them" if report.extra_checked else "not looked for"
+    rows = [
+        ("matched", found.matched, ""),
+        ("mismatched", found.mismatched, "other values than the source's"),
+        ("missing", found.missing, "not in the target"),
+        ("extra", found.extra, extra),
+        ("dead-lettered", found.dead_lettered, "can't be written, so rightly absent"),
+        ("newer in target", found.newer_in_target, "mode newer: matched"),
+        ("kept", found.kept, "mode insert: matched"),
+        ("of earlier keys", found.former_keys, "among the extra: keys that only rules of earlier runs make"),
+        ("not of this job", report.not_ours, "keys that its rules can't make"),
+        ("looked at again", found.looked_again, ""),
+    ]
+    for name, count, note in rows:
+        if count or name in ("matched", "mismatched", "missing", "extra"):
+            table.add_row(name, number(count), note)
+    table.add_row("read units", number(report.consumed_rcu), "")
+    if found.checked:
+        cpu = f"{1e6 * report.cpu_s / found.checked:.1f} us per item, {number(report.peak_rss_mb)} MB at most"
+        table.add_row("CPU", duration(report.cpu_s), cpu)
+    return table
+
+
+def _differences(shown: list[Difference]) -> Table:
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("difference", no_wrap=True, min_width=len("mismatched"))
+    table.add_column("key", overflow="fold")
+    table.add_column("attribute", no_wrap=True, min_width=len("attribute"))
+    for side in ("source", "target"):
+        table.add_column(side, overflow="fold")
+    for each in shown:
+        key = Text(" ".join(_plain(value) for value in each.key.values()))
+        if not each.attributes:
+            table.add_row(each.kind, key)
+        for position, (name, values) in enumerate(each.attributes.items()):
+            if position == 3:  # more would push the other items off the screen
+                table.add_row("", "", Text(f"… {len(each.attributes) - 3} more"))
+                break
+            first = (each.kind, key) if position == 0 else ("", Text(""))
+            source, target = Text(_plain(values["source"])), Text(_plain(values["target"]))
+            table.add_row(*first, Text(name), source, target)
+    return table
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    ((kind, content),) = value.items()
+    text = str(content) if kind in ("S", "N") else f"{kind} {content}"
+    return text if len(text) <= VALUE_CHARS_MAX else f"{text[: VALUE_CHARS_MAX - 1]}…"
+
+
+def _next(report: VerifyReport) -> str:
+    found = report.findings
+    if not found.left:
+        return "Nothing is left to do." if not found.different else "Nothing differs any more."
+    if not report.repair:
+        return "Next: `backfill verify --repair` writes again what is missing or differs."
+    if found.extra > found.deleted:
+        return "Next: look at the extra items; `--repair --full --delete-extra` deletes them."
+    return "Next: look at what could not be repaired, and at the job's mode; then verify again."

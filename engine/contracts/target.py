@@ -1,0 +1,40 @@
+"""Where items are written."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from engine.batch import Batch, EncodedBatch, Fates, WriteReport
+from engine.contracts.transform import RuleItems
+
+Look: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Looks whether the target is still the one that the run began with: None when it is, a sentence when that
+can't be told now. Raises: PermanentError when it isn't."""
+
+
+class Target(Protocol):
+    """Where items are written."""
+
+    def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
+        """Turn items into wire text, with every limit checked. Pure and safe to call from several threads."""
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
+        """Write all items and return once each is written, deleted, skipped or refused for good.
+
+        After `drain` it returns as soon as nothing of the batch is in flight, with the items' fates if some
+        are open.
+        Ordering: the target's own, but rows settle from the first to the last by about half a second of work
+        at a time, so that a prefix of them can be acked.
+        Raises: PermanentError (no permission, no table), RetriesExhausted (the target was away for too long).
+        """
+
+    def progress(self, encoded: EncodedBatch) -> Fates | None:
+        """Return how the items of a batch stand that is being written; None: nothing is known yet."""
+
+    def drain(self) -> None:
+        """Begin nothing new, for good: settle only rows that are begun, since others' acks wait for them."""
+
+    def limit(self, wcu_per_s: float | None) -> None:
+        """Set this process's share of the hard cap; None: no cap."""
+
+    async def close(self) -> None:
+        """Close every connection. What is in flight is abandoned."""
