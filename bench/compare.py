@@ -52,7 +52,7 @@ def table_of(server: str, rows: int) -> Iterator[str]:
 def peers(server: str, sizes: Sizes, tell: Tell) -> dict[str, Any]:
     """Measure the engine in one process, and every peer that runs here, in turns."""
     able, missing = contenders.ready(contenders.ALL, tell)
-    runs: dict[str, list[measure.Sample]] = {ENGINE: [], **{peer.name: [] for peer in able}}
+    runs: dict[str, list[measure.RunSample]] = {ENGINE: [], **{peer.name: [] for peer in able}}
     with table_of(server, sizes.engine_rows) as source:
         for _ in range(sizes.rounds):
             runs[ENGINE].append(measure.engine(source, sizes.engine_rows))
@@ -97,7 +97,7 @@ def growth(server: str, sizes: Sizes, tell: Tell) -> list[dict[str, Any]]:
     return found
 
 
-def summary(samples: Sequence[measure.Sample]) -> dict[str, Any]:
+def summary(samples: Sequence[measure.RunSample]) -> dict[str, Any]:
     """Return the medians, the spread of CPU per item in percent of its median, and every run."""
     middle = measure.middle(samples)
     costs = [sample.cpu_us_per_item for sample in samples]
@@ -108,7 +108,7 @@ def summary(samples: Sequence[measure.Sample]) -> dict[str, Any]:
     }
 
 
-def line(label: str, sample: measure.Sample) -> str:
+def line(label: str, sample: measure.RunSample) -> str:
     """Print one sample."""
     return (
         f"{label:32} {sample.rows:>10,} rows {sample.cpu_us_per_item:8.2f} µs CPU/item"

@@ -19,7 +19,7 @@ PREPARED_BYTES_MAX = 128 * 2**20
 
 
 @dataclass(slots=True)
-class Tally:
+class StageTally:
     """What passed. Units: bytes of rows and of items' text, write units of the table."""
 
     counts: Counts = field(default_factory=Counts)
@@ -92,11 +92,11 @@ class Limited:
 
 
 @dataclass(slots=True)
-class Counting:
+class CountingTarget:
     """The target, with what passes it counted."""
 
     inner: Target
-    tally: Tally
+    tally: StageTally
 
     def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
         """Encode, and count."""
@@ -146,7 +146,7 @@ class NoTransform:
 class NoEncoding:
     """A target for which batches hold no items; it counts the rows' bytes."""
 
-    tally: Tally
+    tally: StageTally
 
     def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
         """Return nothing to write."""

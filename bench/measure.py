@@ -24,7 +24,7 @@ from engine.errors import PermanentError
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RunSample:
     """One run. Units: microseconds of CPU per item, MB of 10^6 bytes at the peak, items per second.
 
     `peak_rss_mb` is that of one process; with several workers they are not added up.
@@ -46,7 +46,7 @@ class _Used:
     output: str
 
 
-def engine(source: str, rows: int, *, workers: int = 1, settings: Mapping[str, str] = {}) -> Sample:
+def engine(source: str, rows: int, *, workers: int = 1, settings: Mapping[str, str] = {}) -> RunSample:
     """Run `backfill run` over the whole table, start-up and all, and return what it took."""
     return load(partial(orders.job, source), rows, workers=workers, settings=settings)
 
@@ -57,7 +57,7 @@ def load(
     *,
     workers: int = 1,
     settings: Mapping[str, str] = {},
-) -> Sample:
+) -> RunSample:
     """Run `backfill run` of a job that gives so many items; `job_for` takes the null target's endpoint."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder, servers.null_target() as endpoint:
         job_file = Path(folder) / "job.yaml"
@@ -73,7 +73,7 @@ def load(
         return _sample(endpoint, items, used, cpu_s, start_s=0.0)
 
 
-def peer(who: contenders.Peer, source: str, rows: int) -> Sample:
+def peer(who: contenders.Peer, source: str, rows: int) -> RunSample:
     """Run a peer over so many rows; its start-up isn't counted, neither as CPU nor as time."""
     with servers.null_target() as endpoint, tempfile.TemporaryDirectory() as folder:
         used = _run(who.command(rows), contenders.environment(who, source, endpoint), folder)
@@ -83,9 +83,9 @@ def peer(who: contenders.Peer, source: str, rows: int) -> Sample:
         )
 
 
-def middle(samples: Sequence[Sample]) -> Sample:
+def middle(samples: Sequence[RunSample]) -> RunSample:
     """Return the median of each figure."""
-    return Sample(
+    return RunSample(
         rows=samples[0].rows,
         cpu_us_per_item=median(sample.cpu_us_per_item for sample in samples),
         peak_rss_mb=median(sample.peak_rss_mb for sample in samples),
@@ -95,12 +95,12 @@ def middle(samples: Sequence[Sample]) -> Sample:
     )
 
 
-def _sample(endpoint: str, rows: int, used: _Used, cpu_s: float, start_s: float) -> Sample:
+def _sample(endpoint: str, rows: int, used: _Used, cpu_s: float, start_s: float) -> RunSample:
     with urllib.request.urlopen(f"{endpoint}/counts", timeout=10) as answer:  # noqa: S310 - our own server
         counts = json.load(answer)
     if counts["items"] != rows:
         raise PermanentError(f"{counts['items']} of {rows} items reached the null target")
-    return Sample(
+    return RunSample(
         rows=rows,
         cpu_us_per_item=cpu_s / rows * 1e6,
         peak_rss_mb=used.peak_rss_bytes / 1e6,

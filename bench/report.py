@@ -28,7 +28,7 @@ PACED_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StageCost:
     """One stage for people. Units: items and bytes, microseconds of CPU, MB of 10^6 bytes."""
 
     name: str
@@ -38,7 +38,7 @@ class Line:
     peak_rss_mb: float
 
 
-def lines(found: "Mapping[Stage, Figures]") -> list[Line]:
+def lines(found: "Mapping[Stage, Figures]") -> list[StageCost]:
     """Return a line per stage; stages before encoding count the items that their rows become."""
     encoded = found["encode"]
     per_row = encoded.items / encoded.rows if encoded.rows else 0.0
@@ -46,7 +46,7 @@ def lines(found: "Mapping[Stage, Figures]") -> list[Line]:
     for stage, each in found.items():
         items = max(1.0, each.items or each.rows * per_row)
         told.append(
-            Line(
+            StageCost(
                 name=NAMES[stage],
                 items_per_s=items / each.elapsed_s,
                 cpu_us_per_item=each.cpu_s / items * 1e6,
@@ -57,7 +57,7 @@ def lines(found: "Mapping[Stage, Figures]") -> list[Line]:
     return told
 
 
-def shares(told: Sequence[Line]) -> dict[str, float]:
+def shares(told: Sequence[StageCost]) -> dict[str, float]:
     """Return the CPU per item that each stage itself takes; `rest` is what ties them together."""
     cost = {line.name: line.cpu_us_per_item for line in told}
     read, transform, encode = (cost[NAMES[name]] for name in ("read", "transform", "encode"))

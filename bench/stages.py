@@ -14,14 +14,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
-from bench.cutting import PREPARED_BYTES_MAX, Counting, Limited, NoEncoding, NoTransform, NoWriting, Tally
+from bench.cutting import (
+    PREPARED_BYTES_MAX,
+    CountingTarget,
+    Limited,
+    NoEncoding,
+    NoTransform,
+    NoWriting,
+    StageTally,
+)
 from engine.batch import Counts, EncodedBatch, Segment
 from engine.commands.run import ends
 from engine.commands.run.processes import peak_rss_bytes
 from engine.job.model import Job
 from engine.meter import quantile
 from engine.rules.uniqueness import ordered_reason
-from engine.run.pipeline import Line, run_segment
+from engine.run.pipeline import Stages, run_segment
 
 Stage: TypeAlias = Literal["read", "transform", "encode", "write", "whole"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -68,8 +76,8 @@ def _in_process(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
 
 async def _measure(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
     async with _opened(job, table) as (line, segments, cursors):
-        tally = Tally()
-        line = replace(line, source=Limited(line.source, rows), target=Counting(line.target, tally))
+        tally = StageTally()
+        line = replace(line, source=Limited(line.source, rows), target=CountingTarget(line.target, tally))
         prepared: Sequence[EncodedBatch] = ()
         if stage == "write":
             prepared, tally = await _prepare(line, segments, cursors, tally)
@@ -99,7 +107,7 @@ async def _measure(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
 
 
 @asynccontextmanager
-async def _opened(job: Job, table: Any) -> AsyncGenerator[tuple[Line, Sequence[Segment], int], None]:
+async def _opened(job: Job, table: Any) -> AsyncGenerator[tuple[Stages, Sequence[Segment], int], None]:
     """Open both ends as a run does, in one process."""
     source = await ends.open_source(job, since=None)
     try:
@@ -112,12 +120,12 @@ async def _opened(job: Job, table: Any) -> AsyncGenerator[tuple[Line, Sequence[S
 
 
 async def _prepare(
-    line: Line, segments: Sequence[Segment], cursors: int, tally: Tally
-) -> tuple[Sequence[EncodedBatch], Tally]:
+    line: Stages, segments: Sequence[Segment], cursors: int, tally: StageTally
+) -> tuple[Sequence[EncodedBatch], StageTally]:
     """Encode what is to be written, up to what may be held, and say how much that is."""
     target = NoWriting(line.target, PREPARED_BYTES_MAX)
     await _carry(replace(line, target=target), segments, cursors, tally)
-    held = Tally(
+    held = StageTally(
         counts=Counts(
             rows_read=sum(each.batch.rows.num_rows for each in target.held),
             items_emitted=sum(len(each) for each in target.held),
@@ -128,7 +136,7 @@ async def _prepare(
     return target.held, held
 
 
-async def _carry(line: Line, segments: Sequence[Segment], cursors: int, tally: Tally) -> None:
+async def _carry(line: Stages, segments: Sequence[Segment], cursors: int, tally: StageTally) -> None:
     """Bring the segments through the line, as many side by side as a worker does."""
     left = deque(segments)
     stopping = asyncio.Event()
@@ -142,7 +150,7 @@ async def _carry(line: Line, segments: Sequence[Segment], cursors: int, tally: T
             readers.create_task(read())
 
 
-async def _write(line: Line, batches: Sequence[EncodedBatch], cursors: int) -> None:
+async def _write(line: Stages, batches: Sequence[EncodedBatch], cursors: int) -> None:
     """Write prepared batches, as many side by side as the window lets through."""
     left = deque(batches)
 
@@ -156,7 +164,7 @@ async def _write(line: Line, batches: Sequence[EncodedBatch], cursors: int) -> N
             writers.create_task(write())
 
 
-def _cut(line: Line, stage: Stage, tally: Tally) -> Line:
+def _cut(line: Stages, stage: Stage, tally: StageTally) -> Stages:
     """Leave out what follows a stage."""
     match stage:
         case "read":

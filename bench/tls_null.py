@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from bench.servers import free_port, running
-from bench.simulator.null import Counts, NullProtocol
+from bench.simulator.null import NullCounts, NullProtocol
 from engine.errors import JobError
 
 
@@ -54,7 +54,7 @@ async def serve(port: int, certificate: str, key: str) -> None:
     """Serve on 127.0.0.1 until ended."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    counts = Counts()
+    counts = NullCounts()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: NullProtocol(counts), "127.0.0.1", port, backlog=1024, ssl=context

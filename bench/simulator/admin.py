@@ -8,7 +8,7 @@ from typing import Any, Final
 from bench.simulator.capacity import Resources
 from bench.simulator.database import Call, Database, capacities_of
 from bench.simulator.errors import constraint, in_use, invalid, invalid_value
-from bench.simulator.schema import Index, Schema, attribute_types, read_index, read_schema, table_name
+from bench.simulator.schema import IndexSchema, Schema, attribute_types, read_index, read_schema, table_name
 from bench.simulator.settings import TABLE, Billing, Capacity, capacity_of
 from bench.simulator.table import Table
 
@@ -113,7 +113,7 @@ def describe(table: Table, status: str = "ACTIVE") -> dict[str, Any]:
     return description
 
 
-def _describe_index(table: Table, index: Index, status: str) -> dict[str, Any]:
+def _describe_index(table: Table, index: IndexSchema, status: str) -> dict[str, Any]:
     return {
         "IndexName": index.name,
         "IndexArn": f"{ARN}{table.schema.name}/index/{index.name}",

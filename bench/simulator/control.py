@@ -14,7 +14,7 @@ import orjson
 
 from bench.simulator.capacity import Resources, Throughput
 from bench.simulator.errors import ApiError
-from bench.simulator.faults import LATE_S, Plan, Rates
+from bench.simulator.faults import LATE_S, FaultPlan, Rates
 from bench.simulator.latency import Latency
 from bench.simulator.schema import Item, Key, Schema
 from bench.simulator.service import Reply, Service
@@ -141,7 +141,7 @@ def _faults(service: Service, _: Query, given: Any, __: float) -> dict[str, Any]
     rates = Rates(
         {name: float(rate) for name, rate in given.get("rates", {}).items()}, given.get("late_s", LATE_S)
     )
-    service.plan = Plan(rates, int(given.get("seed", service.seed)))
+    service.plan = FaultPlan(rates, int(given.get("seed", service.seed)))
     return {}
 
 

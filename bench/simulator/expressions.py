@@ -30,13 +30,13 @@ _ORDERED: Final = frozenset({"S", "N", "B"})
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class AttributePath:
     """An operand that is looked up in the item."""
 
     name: str
 
 
-Operand: TypeAlias = Attribute | Value
+Operand: TypeAlias = AttributePath | Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Names:
                     f"Invalid {where}: An expression attribute name used in the document path is not "
                     f"defined; attribute name: {word}"
                 )
-            return Attribute(self._names[word])
+            return AttributePath(self._names[word])
         if word.startswith(":"):
             if word not in self._values:
                 raise invalid(
@@ -88,7 +88,7 @@ class Names:
                     f"attribute value: {word}"
                 )
             return self._values[word]
-        return Attribute(word)
+        return AttributePath(word)
 
     def close(self) -> None:
         """Refuse names and values that no expression used."""
@@ -117,7 +117,7 @@ def projection(request: Mapping[str, Any], names: Names) -> list[str] | None:
     if text is None:
         return None
     operands = [names.operand(word.strip(), "ProjectionExpression") for word in text.split(",")]
-    return [operand.name for operand in operands if isinstance(operand, Attribute)]
+    return [operand.name for operand in operands if isinstance(operand, AttributePath)]
 
 
 def holds(condition: Condition | None, item: Item | None) -> bool:
@@ -156,7 +156,7 @@ def conjunction(condition: Condition) -> Iterator[Test]:
 
 
 def _value(operand: Operand, item: Item) -> Value | None:
-    return item.get(operand.name) if isinstance(operand, Attribute) else operand
+    return item.get(operand.name) if isinstance(operand, AttributePath) else operand
 
 
 def _compare(left: Value | None, right: Value | None, comparison: str) -> bool:

@@ -51,7 +51,7 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class RequestFate:
     """What befalls one request; its random numbers decide about its items."""
 
     fault: Fault | None
@@ -63,11 +63,11 @@ class Fate:
         return self.unprocessed > 0 and self.random.random() < self.unprocessed
 
 
-WELL: Final = Fate(None, 0.0, Random(0))
+WELL: Final = RequestFate(None, 0.0, Random(0))
 """What every request meets where no fault is asked for."""
 
 
-class Plan:
+class FaultPlan:
     """Gives each request its fate."""
 
     def __init__(self, rates: Rates, seed: int) -> None:
@@ -75,7 +75,7 @@ class Plan:
         self.seed = seed
         self._requests = 0
 
-    def next(self) -> Fate:
+    def next(self) -> RequestFate:
         """Return the fate of the next request."""
         self._requests += 1
         if not self.rates.of:
@@ -85,5 +85,5 @@ class Plan:
         for name in FAULTS:
             drawn -= self.rates.of.get(name, 0.0)
             if drawn < 0:
-                return Fate(name, 0.0, random)
-        return Fate(None, self.rates.of.get(UNPROCESSED, 0.0), random)
+                return RequestFate(name, 0.0, random)
+        return RequestFate(None, self.rates.of.get(UNPROCESSED, 0.0), random)

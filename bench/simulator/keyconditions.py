@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.simulator.errors import ApiError, invalid, invalid_value
-from bench.simulator.expressions import Attribute, Condition, Test, conjunction, holds
-from bench.simulator.schema import Key, KeySchema, ring
+from bench.simulator.expressions import AttributePath, Condition, Test, conjunction, holds
+from bench.simulator.schema import Key, KeyAttributes, ring
 
 _TURNED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
@@ -16,7 +16,7 @@ _TURNED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 class Range:
     """One partition's keys for which the tests hold. Shape: `start` the place and partition key values."""
 
-    keys: KeySchema
+    keys: KeyAttributes
     types: Mapping[str, str]
     start: Key
     tests: tuple[Test, ...]
@@ -54,20 +54,20 @@ class _Last:
         return True
 
 
-def read_range(condition: Condition, keys: KeySchema, types: Mapping[str, str]) -> Range:
+def read_range(condition: Condition, keys: KeyAttributes, types: Mapping[str, str]) -> Range:
     """Return the keys that a KeyConditionExpression asks for."""
     fixed: dict[str, Mapping[str, Any]] = {}
     tests: list[Test] = []
     for test in map(_attribute_first, conjunction(condition)):
-        name = test.operands[0].name if isinstance(test.operands[0], Attribute) else ""
+        name = test.operands[0].name if isinstance(test.operands[0], AttributePath) else ""
         for value in test.operands[1:]:
-            if isinstance(value, Attribute) or [*value] != [types.get(name, *value)]:
+            if isinstance(value, AttributePath) or [*value] != [types.get(name, *value)]:
                 raise invalid_value("Condition parameter type does not match schema type")
         if name in keys.partition:
             if test.operation != "=":
                 raise invalid("Query key condition not supported")
             value = test.operands[1]
-            assert not isinstance(value, Attribute), "refused above"
+            assert not isinstance(value, AttributePath), "refused above"
             fixed[name] = value
         elif name in keys.sort:
             tests.append(test)
@@ -77,7 +77,7 @@ def read_range(condition: Condition, keys: KeySchema, types: Mapping[str, str]) 
         if name not in fixed:
             raise _missed(name)
     place = ring(fixed[name] for name in keys.partition)
-    values = KeySchema(keys.partition, ()).key(fixed)[1:]
+    values = KeyAttributes(keys.partition, ()).key(fixed)[1:]
     return Range(keys, types, (place, *values), tuple(tests))
 
 
@@ -85,7 +85,7 @@ def _attribute_first(test: Test) -> Test:
     """Turn `:v < a` into `a > :v`."""
     if test.operation == "<>" or test.operation.startswith("attribute_"):
         raise invalid(f"Invalid operator used in KeyConditionExpression: {test.operation}")
-    if isinstance(test.operands[0], Attribute) or test.operation not in _TURNED:
+    if isinstance(test.operands[0], AttributePath) or test.operation not in _TURNED:
         return test
     return Test(_TURNED[test.operation], test.operands[::-1])
 

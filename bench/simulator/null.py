@@ -23,7 +23,7 @@ _BATCH_ANSWER: Final = _http(b'{"UnprocessedItems":{}}')
 _EMPTY_ANSWER: Final = _http(b"{}")
 
 
-class Counts:
+class NullCounts:
     """What came in since the start."""
 
     requests = 0
@@ -59,7 +59,7 @@ def table_description(name: str) -> dict[str, Any]:
 class NullProtocol(asyncio.Protocol):
     """One connection: finds each request's end, counts its items, answers."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: NullCounts) -> None:
         self._counts = counts
         self._pending = bytearray()
         self._wanted = 0
@@ -120,7 +120,7 @@ class NullProtocol(asyncio.Protocol):
 
 async def serve(port: int, ready: Callable[[], None] = lambda: None) -> None:
     """Serve on 127.0.0.1 until cancelled."""
-    counts = Counts()
+    counts = NullCounts()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: NullProtocol(counts), "127.0.0.1", port, backlog=1024)
     ready()

@@ -10,7 +10,7 @@ from bench.simulator.capacity import Charge, Shortage
 from bench.simulator.database import Call, Database
 from bench.simulator.errors import constraint, invalid, malformed
 from bench.simulator.keyconditions import Range, read_range
-from bench.simulator.schema import RING, Entry, Index, Item, Key
+from bench.simulator.schema import RING, Entry, IndexSchema, Item, Key
 from bench.simulator.settings import TABLE
 from bench.simulator.table import Table, read_units
 
@@ -114,7 +114,7 @@ def scan(database: Database, request: Mapping[str, Any], call: Call) -> dict[str
 def _page(
     database: Database,
     table: Table,
-    index: Index | None,
+    index: IndexSchema | None,
     request: Mapping[str, Any],
     names: expressions.Names,
     entries: Iterable[Entry],
@@ -158,7 +158,7 @@ def _page(
 
 
 def _entries_of(
-    table: Table, index: Index | None, wanted: Range, request: Mapping[str, Any]
+    table: Table, index: IndexSchema | None, wanted: Range, request: Mapping[str, Any]
 ) -> Iterator[Entry]:
     """Give a query's entries in the order it asks for."""
     start = _start(table, index, request)
@@ -184,7 +184,7 @@ def _entries_of(
                 yield entry
 
 
-def _start(table: Table, index: Index | None, request: Mapping[str, Any]) -> Key | None:
+def _start(table: Table, index: IndexSchema | None, request: Mapping[str, Any]) -> Key | None:
     """Return ExclusiveStartKey as a position in the table or the index."""
     given = request.get("ExclusiveStartKey")
     if given is None:
@@ -196,7 +196,7 @@ def _start(table: Table, index: Index | None, request: Mapping[str, Any]) -> Key
     return index.keys.key(given) + table.schema.keys.key(given)[1:]
 
 
-def _index(table: Table, request: Mapping[str, Any]) -> Index | None:
+def _index(table: Table, request: Mapping[str, Any]) -> IndexSchema | None:
     name = request.get("IndexName")
     if name is None:
         return None

@@ -21,7 +21,7 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class KeySchema:
+class KeyAttributes:
     """The attributes of a key. An index may have several of each sort."""
 
     partition: tuple[str, ...]
@@ -39,11 +39,11 @@ class KeySchema:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class IndexSchema:
     """A global secondary index. `projected` None: all attributes."""
 
     name: str
-    keys: KeySchema
+    keys: KeyAttributes
     projected: frozenset[str] | None
     definition: Mapping[str, Any]
 
@@ -71,9 +71,9 @@ class Schema:
     """A table's keys, the types of their attributes, and its indexes by name."""
 
     name: str
-    keys: KeySchema
+    keys: KeyAttributes
     types: Mapping[str, str]
-    indexes: Mapping[str, Index]
+    indexes: Mapping[str, IndexSchema]
 
     def check_put(self, item: Item, *, batch: bool) -> Key:
         """Check an item's keys, the table's and the indexes', and return its primary key."""
@@ -103,14 +103,14 @@ class Schema:
         self._check_lengths(self.keys, key)
         return self.keys.key(key)
 
-    def _check_lengths(self, keys: KeySchema, item: Item) -> None:
+    def _check_lengths(self, keys: KeyAttributes, item: Item) -> None:
         for name in keys.names:
             [(kind, content)] = item[name].items()
             if not content:
                 raise invalid(_EMPTY_KEY.format(kind="string" if kind == "S" else "binary") + f" Key: {name}")
             _check_length(item[name], sort=name in keys.sort)
 
-    def _check_index(self, index: Index, item: Item) -> None:
+    def _check_index(self, index: IndexSchema, item: Item) -> None:
         for name in index.keys.names:
             if name not in item:
                 continue
@@ -149,7 +149,7 @@ def read_schema(request: Mapping[str, Any]) -> Schema:
     name = table_name(request)
     types = attribute_types(request)
     keys = key_schema(request.get("KeySchema"), types)
-    indexes: dict[str, Index] = {}
+    indexes: dict[str, IndexSchema] = {}
     for definition in request.get("GlobalSecondaryIndexes") or ():
         index = read_index(definition, keys, types)
         if index.name in indexes:
@@ -198,7 +198,7 @@ def attribute_types(request: Mapping[str, Any]) -> dict[str, str]:
     return types
 
 
-def key_schema(schema: Sequence[Mapping[str, str]] | None, types: Mapping[str, str]) -> KeySchema:
+def key_schema(schema: Sequence[Mapping[str, str]] | None, types: Mapping[str, str]) -> KeyAttributes:
     """Return a KeySchema whose attributes are all defined."""
     if not schema:
         raise constraint("keySchema", "not be null", "null")
@@ -207,7 +207,7 @@ def key_schema(schema: Sequence[Mapping[str, str]] | None, types: Mapping[str, s
         by_type.setdefault(each["KeyType"], []).append(each["AttributeName"])
     if by_type.keys() != {"HASH", "RANGE"} or schema[0]["KeyType"] != "HASH":
         raise invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
-    keys = KeySchema(tuple(by_type["HASH"]), tuple(by_type["RANGE"]))
+    keys = KeyAttributes(tuple(by_type["HASH"]), tuple(by_type["RANGE"]))
     missing = [name for name in keys.names if name not in types]
     if missing:
         raise invalid_value(
@@ -217,7 +217,7 @@ def key_schema(schema: Sequence[Mapping[str, str]] | None, types: Mapping[str, s
     return keys
 
 
-def read_index(definition: Mapping[str, Any], table: KeySchema, types: Mapping[str, str]) -> Index:
+def read_index(definition: Mapping[str, Any], table: KeyAttributes, types: Mapping[str, str]) -> IndexSchema:
     """Return one index of CreateTable or UpdateTable."""
     keys = key_schema(definition.get("KeySchema"), types)
     projection = definition.get("Projection") or {}
@@ -228,7 +228,7 @@ def read_index(definition: Mapping[str, Any], table: KeySchema, types: Mapping[s
         said = "is specified" if others else "is not specified"
         raise invalid_value(f"ProjectionType is {kind}, but NonKeyAttributes {said}")
     projected = None if kind == "ALL" else frozenset((*keys.names, *table.names, *others))
-    return Index(definition["IndexName"], keys, projected, definition)
+    return IndexSchema(definition["IndexName"], keys, projected, definition)
 
 
 def _check_length(value: Mapping[str, Any], *, sort: bool) -> None:

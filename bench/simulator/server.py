@@ -24,7 +24,7 @@ GARBAGE_THRESHOLDS: Final = (100_000, 50, 100)
 """Items are kept by the million and hold no cycles: look for garbage seldom."""
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """One whole request."""
 
     method: str
@@ -37,10 +37,10 @@ class Request(NamedTuple):
 class Protocol(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, answer: Callable[[Request], Reply]) -> None:
+    def __init__(self, answer: Callable[[HttpRequest], Reply]) -> None:
         self._answer = answer
         self._parser = httptools.HttpRequestParser(self)
-        self._requests: deque[Request] = deque()
+        self._requests: deque[HttpRequest] = deque()
         self._reply: Reply | None = None
         self._due: asyncio.TimerHandle | None = None
         self._url = b""
@@ -95,7 +95,7 @@ class Protocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Queue the request."""
-        request = Request(
+        request = HttpRequest(
             self._parser.get_method().decode(),
             self._url.decode("latin-1"),
             self._target.rpartition(b".")[2].decode("latin-1"),
@@ -164,7 +164,7 @@ async def serve(service: Service, port: int, ready: Callable[[], None] = lambda:
     """Serve on 127.0.0.1 until cancelled."""
     started = time.monotonic()
 
-    def answer(request: Request) -> Reply:
+    def answer(request: HttpRequest) -> Reply:
         now = time.monotonic() - started
         if request.url.startswith(PREFIX):
             return control(service, request.method, request.url, request.body, now)

@@ -14,7 +14,7 @@ import orjson
 from bench.simulator import admin, reads, transactions, writes
 from bench.simulator.database import Call, Database
 from bench.simulator.errors import DYNAMODB, SERVICE, ApiError, malformed, server_error, unknown_operation
-from bench.simulator.faults import NOT_APPLIED, Fault, Plan, Rates
+from bench.simulator.faults import NOT_APPLIED, Fault, FaultPlan, Rates
 from bench.simulator.latency import Latency
 from bench.simulator.schema import Key
 from bench.simulator.settings import Capacity, Model
@@ -70,7 +70,7 @@ class Service:
         seed: int = 0,
     ) -> None:
         self.database = Database(model or Model(), forced)
-        self.plan = Plan(rates or Rates(), seed)
+        self.plan = FaultPlan(rates or Rates(), seed)
         self.latency = latency or Latency()
         self.seed = seed
         self.requests: Counter[tuple[str, str]] = Counter()

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from bench.simulator.capacity import Charge, Resources
-from bench.simulator.schema import Entry, Index, Item, Key, Schema
+from bench.simulator.schema import Entry, IndexSchema, Item, Key, Schema
 from bench.simulator.settings import TABLE, Capacity
 from connectors.dynamodb.limits import WRITE_UNIT_BYTES
 
@@ -166,7 +166,7 @@ class Table:
             if record is not None:
                 yield Entry(keys[number], record.item(), record.size)
 
-    def entries(self, index: Index) -> list[Entry]:
+    def entries(self, index: IndexSchema) -> list[Entry]:
         """Return an index's entries in the order of their keys, the table's key last in each."""
         known = self._entries.get(index.name)
         if known is None or known[0] != self.version:

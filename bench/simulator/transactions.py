@@ -8,7 +8,7 @@ from bench.simulator.answers import consumed, return_mode, throttled
 from bench.simulator.capacity import Charge
 from bench.simulator.database import Call, Database
 from bench.simulator.errors import DYNAMODB, ApiError, constraint, invalid
-from bench.simulator.expressions import Attribute, Condition
+from bench.simulator.expressions import AttributePath, Condition
 from bench.simulator.schema import Item
 from bench.simulator.table import Table, Write
 from bench.simulator.values import check_item
@@ -102,7 +102,7 @@ def _update(table: Table, request: Mapping[str, Any], names: expressions.Names) 
     for assignment in text[4:].split(","):
         left, _, right = (part.strip() for part in assignment.partition("="))
         target, value = (names.operand(word, "UpdateExpression") for word in (left, right))
-        if not isinstance(target, Attribute) or isinstance(value, Attribute):
+        if not isinstance(target, AttributePath) or isinstance(value, AttributePath):
             raise invalid("Invalid UpdateExpression: only SET with plain values is known here")
         if target.name in table.schema.keys.names:
             raise invalid(

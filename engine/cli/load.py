@@ -93,7 +93,7 @@ def status(
     with held():
         from engine.commands import status as standing
 
-    async def look_at_all() -> list[standing.Standing]:
+    async def look_at_all() -> list[standing.JobStatus]:
         return [await standing.look(job, state_dir) for job in jobs]
 
     looks = asyncio.run(look_at_all())

@@ -18,7 +18,7 @@ from engine.state.lease import LOCK_NAME
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JobStatus:
     """A job's last or current run; `state` None: it has never run here."""
 
     job: str
@@ -46,17 +46,17 @@ class Standing:
         }
 
 
-async def look(job: Job, state_dir: Path) -> Standing:
+async def look(job: Job, state_dir: Path) -> JobStatus:
     """Read how a job stands. Raises: JobError when its state is damaged; PermanentError, TransientError."""
     directory = state_dir / job.name
     if job.state.type == "sqlite":
         state = read_state(state_dir, job.name)
-        return Standing(job.name, directory, str(state_dir), state, alive=held(directory / LOCK_NAME))
+        return JobStatus(job.name, directory, str(state_dir), state, alive=held(directory / LOCK_NAME))
     from connectors.dynamodb.state import store as table_state
     from connectors.dynamodb.state.alive import alive
 
     state = await table_state.read_state(job.state, job.name)
-    return Standing(
+    return JobStatus(
         job.name,
         directory,
         f"table {job.state.table}",

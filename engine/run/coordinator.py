@@ -63,7 +63,7 @@ done again later. With the last checkpoint a stop takes less than five seconds, 
 
 
 @dataclass(slots=True)
-class Peer:
+class ConnectedWorker:
     """A worker as the coordinator sees it. `letters_bytes`: its dead letters that wait for a checkpoint."""
 
     link: RunnerEnd
@@ -98,7 +98,7 @@ class Coordinator:
         self._running: set[int] = set()
         self._counts = run.counts
         self._marks: list[Mark] = []
-        self._peers: list[Peer] = []
+        self._peers: list[ConnectedWorker] = []
         self._began = time.monotonic()
         self._durable_at = self._began
         self._stopping = False
@@ -132,7 +132,7 @@ class Coordinator:
 
     async def run(self, links: Sequence[RunnerEnd]) -> None:
         """Hand out segments until all are done, a fault or a stop ends it; then checkpoint once more."""
-        self._peers = [Peer(link) for link in links]
+        self._peers = [ConnectedWorker(link) for link in links]
         self._share_cap()
         checkpoints = asyncio.create_task(self._checkpoints())
         ticks = asyncio.create_task(self._ticks())
@@ -171,7 +171,7 @@ class Coordinator:
             if talk.done():
                 talk.result()
 
-    async def _converse(self, peer: Peer) -> None:
+    async def _converse(self, peer: ConnectedWorker) -> None:
         while not peer.finished:
             match await peer.link.receive():
                 case Want():
@@ -192,13 +192,13 @@ class Coordinator:
                     self._worker_died()
         self._share_cap()
 
-    def _gather(self, peer: Peer, mark: Mark) -> None:
+    def _gather(self, peer: ConnectedWorker, mark: Mark) -> None:
         self._marks.append(mark)
         peer.letters_bytes += weight(mark.dead_letters)
         if peer.letters_bytes >= LETTERS_CHECKPOINT_BYTES:
             self._checkpoint_due.set()
 
-    def _assign(self, peer: Peer) -> None:
+    def _assign(self, peer: ConnectedWorker) -> None:
         if self._pending and not self._stopping:
             state = self._pending.popleft()
             self._running.add(state.segment.number)

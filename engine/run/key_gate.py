@@ -11,48 +11,48 @@ from dataclasses import dataclass, field
 
 
 @dataclass(eq=False, slots=True)
-class Place:
-    """A batch's place in the order in which it was read."""
+class KeyHold:
+    """A batch's hold on its keys, in the order in which batches were read."""
 
     known: asyncio.Future[None]
     """Done once this batch's keys are known, and so were all before it."""
     left: asyncio.Future[None]
-    before: "Place | None"
+    before: "KeyHold | None"
     keys: frozenset[int] = field(default_factory=frozenset)
 
 
 class KeyGate:
-    """Lets batches write in the order of their places wherever their keys meet."""
+    """Lets batches write in the order of their holds wherever their keys meet."""
 
     def __init__(self) -> None:
-        self._last: Place | None = None
-        self._inside: list[Place] = []
+        self._last: KeyHold | None = None
+        self._inside: list[KeyHold] = []
 
-    def reserve(self) -> Place:
-        """Take the next place; called in the order in which batches are read."""
+    def reserve(self) -> KeyHold:
+        """Take the next hold; called in the order in which batches are read."""
         loop = asyncio.get_running_loop()
-        place = Place(loop.create_future(), loop.create_future(), self._last)
-        self._last = place
-        return place
+        hold = KeyHold(loop.create_future(), loop.create_future(), self._last)
+        self._last = hold
+        return hold
 
-    async def enter(self, place: Place, keys: frozenset[int]) -> None:
+    async def enter(self, hold: KeyHold, keys: frozenset[int]) -> None:
         """Wait until every earlier batch that shares one of `keys` (key hashes) has left."""
-        if place.before is not None:
-            await asyncio.shield(place.before.known)
-            place.before = None
-        place.keys = keys
+        if hold.before is not None:
+            await asyncio.shield(hold.before.known)
+            hold.before = None
+        hold.keys = keys
         waits_for = [other.left for other in self._inside if not other.keys.isdisjoint(keys)]
-        self._inside.append(place)
-        place.known.set_result(None)
+        self._inside.append(hold)
+        hold.known.set_result(None)
         for left in waits_for:
             await asyncio.shield(left)
 
-    def leave(self, place: Place) -> None:
-        """Give the place back, whether its batch was written or failed."""
-        if place in self._inside:
-            self._inside.remove(place)
-        for future in (place.known, place.left):
+    def leave(self, hold: KeyHold) -> None:
+        """Give the hold back, whether its batch was written or failed."""
+        if hold in self._inside:
+            self._inside.remove(hold)
+        for future in (hold.known, hold.left):
             if not future.done():
                 future.set_result(None)
-        if self._last is place:
+        if self._last is hold:
             self._last = None

@@ -20,7 +20,7 @@ from engine.contracts.source import Source
 from engine.contracts.target import Target
 from engine.contracts.transform import Transform
 from engine.meter import Meter
-from engine.run.key_gate import KeyGate, Place
+from engine.run.key_gate import KeyGate, KeyHold
 from engine.run.letters import LetterWindow
 from engine.state.ledger import Ledger, Ticket
 from engine.state.prefix import settled_prefix
@@ -33,7 +33,7 @@ SETTLE_S = 2.5
 """How long rows that are begun may take to be settled after a stop: acks beyond them would be lost."""
 
 
-class Window:
+class BatchWindow:
     """Bounds the bytes of rows that are between being read and being acknowledged.
 
     Ordering: first come, first served, so that a large batch isn't overtaken forever.
@@ -73,7 +73,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Stages:
     """The stages that every batch of this process passes.
 
     `gate` is set where item keys may repeat, `letters` bounded where somebody gives back what was kept;
@@ -83,7 +83,7 @@ class Line:
     source: Source
     transform: Transform
     target: Target
-    window: Window
+    window: BatchWindow
     gate: KeyGate | None
     threads: Executor
     meter: Meter
@@ -92,7 +92,7 @@ class Line:
 
 
 async def run_segment(
-    line: Line,
+    stages: Stages,
     segment: Segment,
     after: Cursor | None,
     stopping: asyncio.Event,
@@ -103,7 +103,7 @@ async def run_segment(
     Every mark goes to `emit`, in source order; the last one says `done` only where the source has ended.
     Raises: what the source and the target raise; nothing of this segment is in flight afterwards.
     """
-    reading = _Reading(line, segment, Ledger(segment.number, after), emit)
+    reading = _Reading(stages, segment, Ledger(segment.number, after), emit)
     async with asyncio.TaskGroup() as beside:
         watches = (
             beside.create_task(reading.keep_marking()),
@@ -120,7 +120,7 @@ class _Delivery:
 
     batch: Batch
     ticket: Ticket
-    place: Place | None
+    hold: KeyHold | None
     encoded: EncodedBatch | None = None
     letters_told: int = 0
 
@@ -128,8 +128,10 @@ class _Delivery:
 class _Reading:
     """One reading of a segment: the batches that are under way, and what marks have told of them."""
 
-    def __init__(self, line: Line, segment: Segment, ledger: Ledger, emit: Callable[[Mark], None]) -> None:
-        self._line = line
+    def __init__(
+        self, stages: Stages, segment: Segment, ledger: Ledger, emit: Callable[[Mark], None]
+    ) -> None:
+        self._stages = stages
         self._segment = segment
         self._ledger = ledger
         self._emit = emit
@@ -138,15 +140,15 @@ class _Reading:
 
     async def carry(self, after: Cursor | None, stopping: asyncio.Event) -> None:
         """Read on and deliver every batch."""
-        line = self._line
+        stages = self._stages
         async with (
             asyncio.TaskGroup() as deliveries,
-            aclosing(_timed(line, self._segment, after)) as batches,
+            aclosing(_timed(stages, self._segment, after)) as batches,
         ):
-            while isinstance(batch := await _next(line, batches, stopping), Batch):
-                await line.window.enter(batch.nbytes)
-                place = line.gate.reserve() if line.gate is not None else None
-                delivery = _Delivery(batch, self._ledger.open(batch), place)
+            while isinstance(batch := await _next(stages, batches, stopping), Batch):
+                await stages.window.enter(batch.nbytes)
+                hold = stages.gate.reserve() if stages.gate is not None else None
+                delivery = _Delivery(batch, self._ledger.open(batch), hold)
                 task = deliveries.create_task(self._deliver(delivery))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -162,7 +164,7 @@ class _Reading:
     async def end_soon_after(self, stopping: asyncio.Event) -> None:
         """After a stop have the target begin nothing new; what isn't settled then is done again later."""
         await stopping.wait()
-        self._line.target.drain()
+        self._stages.target.drain()
         await asyncio.sleep(SETTLE_S)
         self._mark_progress()
         for task in self._tasks:
@@ -172,7 +174,7 @@ class _Reading:
         first = self._ledger.first_open
         delivery = None if first is None else self._under_way.get(first)
         if delivery is not None and delivery.encoded is not None:
-            fates = self._line.target.progress(delivery.encoded)
+            fates = self._stages.target.progress(delivery.encoded)
             if fates is not None:
                 self._reach(delivery, delivery.encoded, fates)
 
@@ -191,39 +193,41 @@ class _Reading:
         """Count the letters that the target has given since the last time."""
         new = letters[delivery.letters_told :]
         delivery.letters_told = len(letters)
-        self._line.letters.hold(new)
+        self._stages.letters.hold(new)
         for letter in new:
-            self._line.meter.dead_lettered[letter.reason] += 1
+            self._stages.meter.dead_lettered[letter.reason] += 1
 
     async def _deliver(self, delivery: _Delivery) -> None:
-        """Bring one batch to its acknowledgement. The slot and the place are given back whatever happens."""
-        line, batch, place = self._line, delivery.batch, delivery.place
+        """Bring one batch to its acknowledgement. The slot and the hold are given back whatever happens."""
+        stages, batch, hold = self._stages, delivery.batch, delivery.hold
         self._under_way[batch.sequence] = delivery
         try:
-            prepared = await asyncio.get_running_loop().run_in_executor(line.threads, _prepare, line, batch)
+            prepared = await asyncio.get_running_loop().run_in_executor(
+                stages.threads, _prepare, stages, batch
+            )
             encoded = prepared.encoded
-            line.meter.stage_s["transform"] += prepared.transform_s
-            line.meter.stage_s["encode"] += prepared.encode_s
-            line.letters.hold(encoded.dead_letters)
-            if line.gate is not None and place is not None:
-                await line.gate.enter(place, frozenset(encoded.key_hashes.tolist()))
+            stages.meter.stage_s["transform"] += prepared.transform_s
+            stages.meter.stage_s["encode"] += prepared.encode_s
+            stages.letters.hold(encoded.dead_letters)
+            if stages.gate is not None and hold is not None:
+                await stages.gate.enter(hold, frozenset(encoded.key_hashes.tolist()))
             delivery.encoded = encoded
             began = perf_counter()
-            outcome = await line.target.write(encoded)
-            line.meter.stage_s["write"] += perf_counter() - began
+            outcome = await stages.target.write(encoded)
+            stages.meter.stage_s["write"] += perf_counter() - began
             if isinstance(outcome, Fates):
                 self._reach(delivery, encoded, outcome)
                 return
             self._tell(delivery, outcome.dead_letters)
-            line.meter.items_coalesced += encoded.coalesced
+            stages.meter.items_coalesced += encoded.coalesced
             for letter in encoded.dead_letters:
-                line.meter.dead_lettered[letter.reason] += 1
+                stages.meter.dead_lettered[letter.reason] += 1
             self._mark(self._ledger.ack(delivery.ticket, outcome, encoded))
         finally:
             del self._under_way[batch.sequence]
-            if line.gate is not None and place is not None:
-                line.gate.leave(place)
-            line.window.leave(batch.nbytes)
+            if stages.gate is not None and hold is not None:
+                stages.gate.leave(hold)
+            stages.window.leave(batch.nbytes)
 
 
 class _NoBatch(Enum):
@@ -232,7 +236,7 @@ class _NoBatch(Enum):
 
 
 async def _next(
-    line: Line, batches: AsyncGenerator[Batch, None], stopping: asyncio.Event
+    stages: Stages, batches: AsyncGenerator[Batch, None], stopping: asyncio.Event
 ) -> Batch | _NoBatch:
     """Return the next batch once there is room for its dead letters, or why there is none.
 
@@ -241,7 +245,7 @@ async def _next(
     """
 
     async def read() -> Batch | _NoBatch:
-        await line.letters.room()
+        await stages.letters.room()
         return await anext(batches, _NoBatch.ENDED)
 
     if stopping.is_set():
@@ -256,13 +260,13 @@ async def _next(
         await asyncio.gather(reading, stopped, return_exceptions=True)
 
 
-async def _timed(line: Line, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+async def _timed(stages: Stages, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
     """Read a segment, counting rows and the time that the source takes."""
-    async with aclosing(line.source.read(segment, after)) as batches:
+    async with aclosing(stages.source.read(segment, after)) as batches:
         began = perf_counter()
         async for batch in batches:
-            line.meter.stage_s["read"] += perf_counter() - began
-            line.meter.rows_read += batch.rows.num_rows
+            stages.meter.stage_s["read"] += perf_counter() - began
+            stages.meter.rows_read += batch.rows.num_rows
             yield batch
             began = perf_counter()
 
@@ -274,10 +278,10 @@ class _Prepared:
     encode_s: float
 
 
-def _prepare(line: Line, batch: Batch) -> _Prepared:
+def _prepare(stages: Stages, batch: Batch) -> _Prepared:
     """Transform and encode in one hop to a thread: two would cost a switch of the event loop more."""
     began = perf_counter()
-    items = line.transform(batch)
+    items = stages.transform(batch)
     between = perf_counter()
-    encoded = line.target.encode(batch, items)
+    encoded = stages.target.encode(batch, items)
     return _Prepared(encoded, between - began, perf_counter() - between)

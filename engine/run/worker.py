@@ -24,7 +24,7 @@ from engine.run.link import (
     Want,
     WorkerEnd,
 )
-from engine.run.pipeline import Line, run_segment
+from engine.run.pipeline import Stages, run_segment
 
 TICK_S = 0.5
 
@@ -38,7 +38,7 @@ class Usage:
 
 
 async def work(
-    line: Line, link: WorkerEnd, cursors: int, usage: Callable[[], Usage], notices_told: int = 0
+    stages: Stages, link: WorkerEnd, cursors: int, usage: Callable[[], Usage], notices_told: int = 0
 ) -> None:
     """Read up to `cursors` segments side by side until there are no more, or until told to drain.
 
@@ -47,15 +47,15 @@ async def work(
     """
     stopping = asyncio.Event()
     orders: asyncio.Queue[Assign | NoMore] = asyncio.Queue()
-    teller = _Teller(line, link, usage, notices_told)
+    teller = _Teller(stages, link, usage, notices_told)
     background = [
-        asyncio.create_task(_listen(line, link, orders, stopping, cursors)),
+        asyncio.create_task(_listen(stages, link, orders, stopping, cursors)),
         asyncio.create_task(teller.keep_telling()),
     ]
     try:
         async with asyncio.TaskGroup() as readers:
             for _ in range(cursors):
-                readers.create_task(_read(line, link, orders, stopping))
+                readers.create_task(_read(stages, link, orders, stopping))
         finished = Finished()
     except BaseExceptionGroup as faults:
         finished = describe(faults)
@@ -68,7 +68,7 @@ async def work(
 
 
 async def _read(
-    line: Line, link: WorkerEnd, orders: "asyncio.Queue[Assign | NoMore]", stopping: asyncio.Event
+    stages: Stages, link: WorkerEnd, orders: "asyncio.Queue[Assign | NoMore]", stopping: asyncio.Event
 ) -> None:
     """Be one cursor: take a segment, carry it to its end, take the next."""
 
@@ -80,11 +80,11 @@ async def _read(
         order = await orders.get()
         if isinstance(order, NoMore):
             return
-        await run_segment(line, order.segment, order.after, stopping, emit)
+        await run_segment(stages, order.segment, order.after, stopping, emit)
 
 
 async def _listen(
-    line: Line,
+    stages: Stages,
     link: WorkerEnd,
     orders: "asyncio.Queue[Assign | NoMore]",
     stopping: asyncio.Event,
@@ -99,13 +99,13 @@ async def _listen(
             case Assign() | NoMore() as order:
                 orders.put_nowait(order)
             case Limit(wcu_per_s):
-                line.target.limit(wcu_per_s)
+                stages.target.limit(wcu_per_s)
             case Kept(letters_bytes):
-                line.letters.give_back(letters_bytes)
+                stages.letters.give_back(letters_bytes)
             case Until(end_s, lost):
                 if lost is not None:
-                    line.tenure.lose(lost)
-                line.tenure.until(end_s)
+                    stages.tenure.lose(lost)
+                stages.tenure.until(end_s)
             case Drain() | None:
                 stopping.set()
                 for _ in range(cursors):
@@ -117,18 +117,20 @@ async def _listen(
 class _Teller:
     """Tells the runner this process's figures and what its source has to say, each notice once."""
 
-    def __init__(self, line: Line, link: WorkerEnd, usage: Callable[[], Usage], notices_told: int) -> None:
-        self._line = line
+    def __init__(
+        self, stages: Stages, link: WorkerEnd, usage: Callable[[], Usage], notices_told: int
+    ) -> None:
+        self._stages = stages
         self._link = link
         self._usage = usage
         self._told = notices_told
 
     def tell(self) -> None:
-        for text in self._line.source.notices[self._told :]:
+        for text in self._stages.source.notices[self._told :]:
             self._link.send(Noted(text))
             self._told += 1
         used = self._usage()
-        self._link.send(Ticked(self._line.meter.snapshot(), used.cpu_s, used.peak_rss_bytes))
+        self._link.send(Ticked(self._stages.meter.snapshot(), used.cpu_s, used.peak_rss_bytes))
 
     async def keep_telling(self) -> None:
         while True:

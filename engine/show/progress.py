@@ -82,7 +82,7 @@ def _answered(tick: Tick) -> int:
     return tick.meter.items_written + tick.meter.items_deleted + tick.meter.items_skipped
 
 
-class Pace:
+class Speedometer:
     """The last seconds of ticks, from which speeds are read."""
 
     def __init__(self) -> None:
@@ -145,14 +145,14 @@ class PlainProgress:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._started: RunStarted | None = None
-        self._pace = Pace()
+        self._pace = Speedometer()
         self._said_at_s: float | None = None
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
         match event:
             case RunStarted():
-                self._started, self._pace, self._said_at_s = event, Pace(), None
+                self._started, self._pace, self._said_at_s = event, Speedometer(), None
                 self._say(title(event))
             case SegmentsPlanned(total, complete):
                 self._say(f"{self._job}: {counted(total, 'segment')}, {number(complete)} complete already")
@@ -202,7 +202,7 @@ class LiveProgress:
         self._stream = stream
         self._live: Live | None = None
         self._started: RunStarted | None = None
-        self._pace = Pace()
+        self._pace = Speedometer()
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
@@ -222,7 +222,7 @@ class LiveProgress:
         match event:
             case RunStarted():
                 self._stop()
-                self._started, self._pace = event, Pace()
+                self._started, self._pace = event, Speedometer()
                 self._live = _start_live(self._stream)
                 self._print(title(event))
             case Notice(text, level):

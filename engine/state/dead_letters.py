@@ -39,7 +39,7 @@ REASONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StoredLetter:
     """One line of the file. `item` is DynamoDB JSON, None when there is none."""
 
     run_id: str
@@ -76,7 +76,7 @@ def _item(text: str | None) -> orjson.Fragment | Any:
     return orjson.loads(text)
 
 
-def read(path: Path) -> Iterator[Line]:
+def read(path: Path) -> Iterator[StoredLetter]:
     """Yield the dead letters of a file, none when there is no file.
 
     Raises: JobError when a line isn't one.
@@ -86,7 +86,7 @@ def read(path: Path) -> Iterator[Line]:
     with path.open("rb") as file:
         for number, text in enumerate(file, start=1):
             try:
-                yield Line(**orjson.loads(text))
+                yield StoredLetter(**orjson.loads(text))
             except (ValueError, TypeError) as error:
                 raise JobError(
                     f"line {number} of {path} isn't a dead letter: restore the file or take the line out"

@@ -15,7 +15,7 @@ from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate
 from engine.run.letters import LetterWindow
-from engine.run.pipeline import Line, Window
+from engine.run.pipeline import BatchWindow, Stages
 
 SCHEMA = RowSchema((Column("id", Scalar.INT),), ("id",), (frozenset({"id"}),))
 
@@ -153,12 +153,12 @@ def line(
     window: int = 2**20,
     ordered: bool = False,
     letters_bytes: float = math.inf,
-) -> Line:
-    return Line(
+) -> Stages:
+    return Stages(
         source=source,
         transform=FakeTransform(),  # type: ignore[arg-type]
         target=target,  # type: ignore[arg-type]
-        window=Window(window),
+        window=BatchWindow(window),
         gate=KeyGate() if ordered else None,
         threads=ThreadPoolExecutor(2),
         meter=Meter(),

@@ -19,7 +19,7 @@ from engine.batch import (
 )
 from engine.errors import PermanentError
 from engine.run import pipeline
-from engine.run.pipeline import Window, run_segment
+from engine.run.pipeline import BatchWindow, run_segment
 from tests.support.fakes import FakeSource, FakeTarget, batch, line
 
 SEGMENT = Segment(0, None, None, None)
@@ -235,7 +235,7 @@ async def test_equal_keys_are_written_in_the_order_of_their_rows() -> None:
 
 
 async def test_a_batch_larger_than_the_window_has_it_alone() -> None:
-    window = Window(10)
+    window = BatchWindow(10)
     await window.enter(50)
     entered = asyncio.create_task(window.enter(1))
     await asyncio.sleep(0)
@@ -245,7 +245,7 @@ async def test_a_batch_larger_than_the_window_has_it_alone() -> None:
 
 
 async def test_who_gives_up_waiting_for_the_window_leaves_no_hole() -> None:
-    window = Window(10)
+    window = BatchWindow(10)
     await window.enter(10)
     waiting = asyncio.create_task(window.enter(10))
     await asyncio.sleep(0)

@@ -53,7 +53,7 @@ def test_a_plain_line_every_ten_seconds() -> None:
 
 
 def test_speed_follows_what_happened_last() -> None:
-    pace = progress.Pace()
+    pace = progress.Speedometer()
     speeds = [pace.take(moment(float(s), 1_000 * min(s, 20)), None) for s in range(41)]  # type: ignore[arg-type]
     assert speeds[20].rows_per_s == 1_000
     assert speeds[40].rows_per_s == 0
@@ -61,7 +61,7 @@ def test_speed_follows_what_happened_last() -> None:
 
 
 def test_two_ticks_of_one_moment_have_no_speed() -> None:
-    pace = progress.Pace()
+    pace = progress.Speedometer()
     pace.take(moment(1.0, 10), 100)  # type: ignore[arg-type]
     assert pace.take(moment(1.0, 20), 100) == progress.Speeds(0, 0, 0, None)  # type: ignore[arg-type]
 

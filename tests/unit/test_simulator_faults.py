@@ -5,24 +5,26 @@ from statistics import median, quantiles
 
 import pytest
 
-from bench.simulator.faults import FAULTS, NOT_APPLIED, UNPROCESSED, Fate, Plan, Rates
+from bench.simulator.faults import FAULTS, NOT_APPLIED, UNPROCESSED, FaultPlan, Rates, RequestFate
 from bench.simulator.latency import Latency
 
 SOME = Rates({"500": 0.1, "reset_after": 0.05, UNPROCESSED: 0.2})
 
 
-def fates(plan: Plan, requests: int = 2_000, items: int = 3) -> list[tuple[str | None, tuple[bool, ...]]]:
-    found: list[Fate] = [plan.next() for _ in range(requests)]
-    return [(fate.fault, tuple(fate.leave() for _ in range(items))) for fate in found]
+def fates(
+    plan: FaultPlan, requests: int = 2_000, items: int = 3
+) -> list[tuple[str | None, tuple[bool, ...]]]:
+    found: list[RequestFate] = [plan.next() for _ in range(requests)]
+    return [(fate.fault, tuple(fate.leave() for _ in range(3))) for fate in found]
 
 
 def test_a_seed_gives_the_same_fates_again_and_another_others() -> None:
-    assert fates(Plan(SOME, 7)) == fates(Plan(SOME, 7))
-    assert fates(Plan(SOME, 7)) != fates(Plan(SOME, 8))
+    assert fates(FaultPlan(SOME, 7)) == fates(FaultPlan(SOME, 7))
+    assert fates(FaultPlan(SOME, 7)) != fates(FaultPlan(SOME, 8))
 
 
 def test_a_requests_fate_depends_on_its_number_only() -> None:
-    plan, other = Plan(SOME, 7), Plan(SOME, 7)
+    plan, other = FaultPlan(SOME, 7), FaultPlan(SOME, 7)
     for _ in range(50):
         mine, its = plan.next(), other.next()
         for _ in range(25):
@@ -31,7 +33,7 @@ def test_a_requests_fate_depends_on_its_number_only() -> None:
 
 
 def test_faults_come_at_their_rates() -> None:
-    drawn = fates(Plan(SOME, 1), 20_000)
+    drawn = fates(FaultPlan(SOME, 1), 20_000)
     hit = [fault for fault, _ in drawn]
     assert hit.count("500") / len(hit) == pytest.approx(0.1, abs=0.01)
     assert hit.count("reset_after") / len(hit) == pytest.approx(0.05, abs=0.01)
@@ -41,12 +43,12 @@ def test_faults_come_at_their_rates() -> None:
 
 
 def test_without_rates_nothing_goes_wrong() -> None:
-    assert set(fates(Plan(Rates(), 1))) == {(None, (False, False, False))}
+    assert set(fates(FaultPlan(Rates(), 1))) == {(None, (False, False, False))}
 
 
 def test_every_fault_can_be_asked_for() -> None:
     for fault in FAULTS:
-        assert {each for each, _ in fates(Plan(Rates({fault: 1.0}), 3), 10)} == {fault}
+        assert {each for each, _ in fates(FaultPlan(Rates({fault: 1.0}), 3), 10)} == {fault}
     assert set(FAULTS) >= NOT_APPLIED
 
 

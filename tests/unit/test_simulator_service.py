@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from bench.simulator.control import control
-from bench.simulator.faults import Plan, Rates
+from bench.simulator.faults import FaultPlan, Rates
 from bench.simulator.latency import Latency
 from bench.simulator.service import Reply, Service
 from bench.simulator.settings import Capacity, Model
@@ -184,7 +184,7 @@ def test_a_fault_applies_what_it_says(
     client: Client, fault: str, status: int, applied: bool, ending: str
 ) -> None:
     client.create()
-    client.service.plan = Plan(Rates({fault: 1.0}, late_s=9.0), seed=1)
+    client.service.plan = FaultPlan(Rates({fault: 1.0}, late_s=9.0), seed=1)
     reply = client.reply("BatchWriteItem", **batch("a"))
     assert (reply.status, reply.ending) == (status, ending)
     assert reply.delay_s == (9.0 if fault == "late" else 0.0)

@@ -3,6 +3,8 @@
 import ast
 import re
 import subprocess
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("engine", "connectors", "bench")
 LINES_MAX = 350
+FUNCTION_LINES_MAX = 60
+CLASS_LINES_MAX = 200
 LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 PLACES = re.compile(r"(?<![\w.])/(work|root|home/[a-z]+)/\w")
 
@@ -21,6 +25,59 @@ def modules() -> list[Path]:
 def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+
+NAMED_TWICE = {
+    "Facts",
+    "Fields",
+    "Findings",
+    "Found",
+    "Heat",
+    "Index",
+    "Items",
+    "Keys",
+    "Layout",
+    "Leaf",
+    "Member",
+    "MongoDBSource",
+    "Opened",
+    "Pace",
+    "Place",
+    "PostgresSource",
+    "Rows",
+    "Scope",
+    "Sender",
+    "Session",
+    "Sql",
+    "Value",
+    "Voice",
+    "Watermark",
+}
+TOO_LONG = {
+    "engine/commands/plan/plan.py as_json",
+    "engine/commands/plan/planner.py _plan",
+    "engine/commands/verify/command.py _verify",
+    "engine/run/coordinator.py Coordinator",
+    "engine/state/checkpoint.py SqliteStore",
+    "engine/throttle/pace.py Pace",
+    "connectors/dynamodb/http/connection.py Connection",
+    "connectors/dynamodb/http/transport.py Transport",
+    "connectors/dynamodb/writing/lots.py Queue",
+    "connectors/dynamodb/writing/settling.py Settling",
+    "connectors/dynamodb/writing/writer.py Writer",
+    "connectors/mongodb/source.py MongoDBSource",
+    "connectors/postgres/embed.py embedded_list",
+    "connectors/postgres/session.py connect",
+    "connectors/postgres/source.py PostgresSource",
+    "bench/simulator/command.py simulator",
+}
+
+
+def definitions() -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield str(path.relative_to(ROOT)), node
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -43,3 +100,18 @@ def test_no_tracked_file_names_a_place_of_a_machine() -> None:
 
 def test_no_file_is_left_in_conflict_or_backed_up() -> None:
     assert not [path for path in tracked() if path.suffix in (".orig", ".rej", ".bak")]
+
+
+def test_a_class_name_stands_once() -> None:
+    named = Counter(node.name for _, node in definitions() if isinstance(node, ast.ClassDef))
+    assert {name for name, times in named.items() if times > 1} <= NAMED_TWICE
+
+
+def test_functions_and_classes_are_short_enough_to_be_seen_whole() -> None:
+    found = set()
+    for path, node in definitions():
+        assert node.end_lineno is not None
+        lines = node.end_lineno - node.lineno + 1
+        if lines > (CLASS_LINES_MAX if isinstance(node, ast.ClassDef) else FUNCTION_LINES_MAX):
+            found.add(f"{path} {node.name}")
+    assert found <= TOO_LONG

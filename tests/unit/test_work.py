@@ -31,7 +31,7 @@ from engine.job.model import Job
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from engine.rules.transform import compile_rules
-from engine.run.pipeline import Line, Window, run_segment
+from engine.run.pipeline import BatchWindow, Stages, run_segment
 from tests.support.counting import OWN, calls_of, lines_of, watched
 from tests.support.fakes import FakeSource
 
@@ -128,11 +128,11 @@ def load(batches: list[Batch], window_bytes: int = 8 * 2**20) -> tuple[Wire, Cou
         )
         marks: list[Mark] = []
         with ThreadPoolExecutor(1) as threads:
-            line = Line(
+            line = Stages(
                 source=Rows({}, held=batches),
                 transform=compile_rules(job, SCHEMA, None),
                 target=TableTarget(encoder, writer, wire),  # type: ignore[arg-type]
-                window=Window(window_bytes),
+                window=BatchWindow(window_bytes),
                 gate=None,
                 threads=threads,
                 meter=meter,

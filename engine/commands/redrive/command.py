@@ -26,9 +26,8 @@ from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.rules.uniqueness import ordered_reason
-from engine.run.pipeline import Line
-from engine.state.dead_letters import Line as Letter
-from engine.state.dead_letters import lines, read
+from engine.run.pipeline import Stages
+from engine.state.dead_letters import StoredLetter, lines, read
 from engine.state.fingerprint import POSITIONS, compare, fingerprint, upgraded
 from engine.tenure import Tenure
 
@@ -97,7 +96,7 @@ class _Desk:
 
     job: Job
     source: Source
-    line: Line
+    line: Stages
     look: Look
     key_names: tuple[str, ...]
     reader: Any | None
@@ -147,15 +146,15 @@ class _Portion:
     """Some letters, grouped by the row and the rule that they are of."""
 
     def __init__(
-        self, desk: _Desk, letters: Sequence[Letter], options: RedriveOptions, report: RedriveReport
+        self, desk: _Desk, letters: Sequence[StoredLetter], options: RedriveOptions, report: RedriveReport
     ) -> None:
         self._desk = desk
         self._report = report
         self._drops = options.drop_gone
         self._names = desk.source.ticket.schema.key
         self._rules = {rule.name for rule in desk.job.items}
-        self._gone: list[Letter] = []
-        self._letters: dict[_RowAndRule, list[Letter]] = {}
+        self._gone: list[StoredLetter] = []
+        self._letters: dict[_RowAndRule, list[StoredLetter]] = {}
         for letter in letters:
             row = self._row(letter)
             if row is None or letter.rule not in self._rules:
@@ -256,7 +255,7 @@ class _Portion:
         report.tried += len(self._gone)
         yield from self._without_origin(self._gone)
 
-    def _without_origin(self, letters: Sequence[Letter]) -> Iterator[bytes]:
+    def _without_origin(self, letters: Sequence[StoredLetter]) -> Iterator[bytes]:
         report = self._report
         report.gone += len(letters)
         if self._drops:
@@ -264,7 +263,7 @@ class _Portion:
             return
         yield from self._as_they_are(letters)
 
-    def _as_they_are(self, letters: Sequence[Letter]) -> Iterator[bytes]:
+    def _as_they_are(self, letters: Sequence[StoredLetter]) -> Iterator[bytes]:
         report = self._report
         report.left += len(letters)
         report.left_by_reason.update(letter.reason for letter in letters)
@@ -283,7 +282,7 @@ class _Portion:
                 ],
             )
 
-    def _row(self, letter: Letter) -> Cursor | None:
+    def _row(self, letter: StoredLetter) -> Cursor | None:
         """Return the row that a letter is of; None when it doesn't say.
 
         Raises: JobError when it names rows by something else than the source's key of today.

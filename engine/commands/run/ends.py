@@ -22,7 +22,7 @@ from engine.job.model import Job, MongoDBSource, PostgresSource
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate
 from engine.run.letters import LetterWindow
-from engine.run.pipeline import Line, Window
+from engine.run.pipeline import BatchWindow, Stages
 from engine.tenure import Tenure
 
 CURSORS = 2
@@ -90,7 +90,7 @@ async def open_line(
     notice: Callable[[str], None],
     letters_bytes: float = math.inf,
     tenure: Tenure | None = None,
-) -> AsyncIterator[Line]:
+) -> AsyncIterator[Stages]:
     """Put the stages of this process together, and take them apart again.
 
     `tenure` is the lease's, where one is held: nothing is sent behind its end.
@@ -111,11 +111,11 @@ async def open_line(
     try:
         target.encode(empty, transform(empty))  # finds rules that no item could pass, before anything is read
         with ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode") as threads:
-            yield Line(
+            yield Stages(
                 source=source,
                 transform=transform,
                 target=target,
-                window=Window(WINDOW_BYTES),
+                window=BatchWindow(WINDOW_BYTES),
                 gate=KeyGate() if ordered else None,
                 threads=threads,
                 meter=meter,

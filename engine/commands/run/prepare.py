@@ -20,7 +20,7 @@ from engine.errors import JobError
 from engine.job.model import Job
 from engine.rules.uniqueness import ordered_reason
 from engine.run.letters import LETTERS_WINDOW_BYTES
-from engine.run.pipeline import Line
+from engine.run.pipeline import Stages
 from engine.run.voice import Voice
 from engine.state.fingerprint import STANDING, attributes, changed, compare, fingerprint, reshaped, upgraded
 from engine.state.former import dumped, former_rules, same_table, told
@@ -51,7 +51,7 @@ class Prepared:
     store: CheckpointStore
     source: Source
     table: Any
-    line: Line
+    line: Stages
     look: Look
     ordered: bool
     prints: Mapping[str, str]

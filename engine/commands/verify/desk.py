@@ -20,7 +20,7 @@ from engine.errors import JobError
 from engine.job.model import Job
 from engine.meter import Meter
 from engine.rules.uniqueness import ordered_reason
-from engine.run.pipeline import Line
+from engine.run.pipeline import Stages
 from engine.tenure import Tenure
 
 
@@ -42,7 +42,7 @@ class Desk:
         job: Job,
         table: Any,
         source: Source,
-        line: Line,
+        line: Stages,
         stack: AsyncExitStack,
         notice: Callable[[str], None],
     ) -> None:
