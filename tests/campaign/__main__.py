@@ -1,12 +1,15 @@
 """`python -m tests.campaign`: runs seeds, two at a time, and says what came of them.
 
-Invariant: the servers that it starts end with it; a seed that failed leaves its folder.
+Invariant: the servers that it starts end with it, also where it is told to end; a seed that failed leaves
+its folder.
 """
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +20,8 @@ from bench import mongod, servers
 from tests.campaign.plan import Plan, plan_of
 from tests.campaign.report import line, table
 from tests.campaign.runner import Outcome, run_seed
+
+EXIT_INTERRUPTED = 130
 
 
 @contextmanager
@@ -31,15 +36,35 @@ def sources(folder: Path, plans: list[Plan]) -> Iterator[tuple[str, str]]:
         yield postgres, mongodb
 
 
-def one(plan: Plan, postgres: str, mongodb: str, folder: Path) -> Outcome:
+def one(plan: Plan, postgres: str, mongodb: str, folder: Path, told_to_end: threading.Event) -> Outcome:
     """Run a seed; whatever goes wrong is its failure, not the campaign's end."""
     try:
-        outcome = run_seed(plan, postgres, mongodb, folder)
+        outcome = run_seed(plan, postgres, mongodb, folder, told_to_end)
     except Exception:
         outcome = Outcome(plan, failures=[traceback.format_exc()])
     if not outcome.failures:
         shutil.rmtree(folder)
     return outcome
+
+
+def run(plans: list[Plan], folder: Path, at_once: int) -> list[Outcome]:
+    """Run all seeds; where a signal comes, end those that run, start no other and raise KeyboardInterrupt."""
+    outcomes: list[Outcome] = []
+    told_to_end = threading.Event()
+    with sources(folder, plans) as (postgres, mongodb), ThreadPoolExecutor(at_once) as pool:
+        try:
+            waiting = [
+                pool.submit(one, plan, postgres, mongodb, folder / f"seed-{plan.seed}", told_to_end)
+                for plan in plans
+            ]
+            for future in as_completed(waiting):
+                outcomes.append(future.result())
+                print(line(outcomes[-1]), flush=True)
+        except KeyboardInterrupt:
+            told_to_end.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return outcomes
 
 
 def main() -> int:
@@ -55,14 +80,14 @@ def main() -> int:
     if chosen.plan:
         print("\n".join(f"seed {plan.seed}: {plan.said}" for plan in plans))
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="bf-campaign-"))
     folder.chmod(0o755)
-    outcomes = []
-    with sources(folder, plans) as (postgres, mongodb), ThreadPoolExecutor(chosen.at_once) as pool:
-        waiting = [pool.submit(one, plan, postgres, mongodb, folder / f"seed-{plan.seed}") for plan in plans]
-        for future in as_completed(waiting):
-            outcomes.append(future.result())
-            print(line(outcomes[-1]), flush=True)
+    try:
+        outcomes = run(plans, folder, chosen.at_once)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; folders are in {folder}")
+        return EXIT_INTERRUPTED
     print(table(sorted(outcomes, key=lambda outcome: outcome.plan.seed)))
     if not any(outcome.failures for outcome in outcomes):
         shutil.rmtree(folder)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -81,8 +82,16 @@ class Life:
 class Seed:
     """One seed as it goes."""
 
-    def __init__(self, plan: Plan, folder: Path, stub: Stub, source: PostgresRows | MongoRows) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        stub: Stub,
+        source: PostgresRows | MongoRows,
+        told_to_end: threading.Event,
+    ) -> None:
         self._plan, self._folder, self._stub, self._source = plan, folder, stub, source
+        self._told_to_end = told_to_end
         self.outcome = Outcome(plan)
         self._events = list(plan.events)
         self._deadline = time.monotonic() + SEED_S
@@ -148,7 +157,7 @@ class Seed:
         """Run, resume … until it is done, or can't be. Return the end of the last run if it was done."""
         endings = len(self._plan.faults.ending_at)
         refused = unexplained = 0
-        while time.monotonic() < self._deadline:
+        while self._goes_on():
             blow, ended = self._one()
             last = ended.stderr.strip().splitlines()[-1:] or [""]
             if "Traceback" in ended.stderr or "internal error" in ended.stderr:
@@ -175,15 +184,18 @@ class Seed:
             unexplained += 1
             if ended.code != 1 or unexplained == UNEXPLAINED_MAX:
                 return None
-        self._failed(f"wasn't done within {SEED_S:g} s")
+        self._failed("told to end" if self._told_to_end.is_set() else f"wasn't done within {SEED_S:g} s")
         return None
+
+    def _goes_on(self) -> bool:
+        return time.monotonic() < self._deadline and not self._told_to_end.is_set()
 
     def _one(self) -> tuple[Event | None, Ended]:
         """Run the command once, with what befalls it; return the blow that ended it, and how it ended."""
         life = self._start()
         blow: Event | None = None
         try:
-            while life.process.poll() is None and time.monotonic() < self._deadline:
+            while life.process.poll() is None and self._goes_on():
                 if blow is None and (self._events or self._move_waits(between=False)):
                     blow = self._look(life)
                 elif (
@@ -304,11 +316,13 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
-def run_seed(plan: Plan, postgres: str, mongodb: str, folder: Path) -> Outcome:
+def run_seed(
+    plan: Plan, postgres: str, mongodb: str, folder: Path, told_to_end: threading.Event | None = None
+) -> Outcome:
     """Run one seed against servers that are there; `folder` is for its state alone."""
     begun = time.monotonic()
     folder.mkdir(parents=True)
     with source_of(plan, postgres, mongodb) as source, stub_of(plan.faults, folder / "stub.log") as stub:
-        outcome = Seed(plan, folder, stub, source).run()
+        outcome = Seed(plan, folder, stub, source, told_to_end or threading.Event()).run()
     outcome.elapsed_s = time.monotonic() - begun
     return outcome
