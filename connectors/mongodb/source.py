@@ -37,11 +37,12 @@ from connectors.mongodb.raw import raw_batches
 from connectors.mongodb.session import closed, connect, where
 from connectors.mongodb.snapshot import GOES_ON, Sessions
 from connectors.mongodb.watermark import server_time, within_overlap
-from connectors.patience import PATIENCE_S, Patience, patiently
+from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.job.source import MongoDBSource as Section
+from engine.retry import Patience, patiently
 from engine.rules.fields import Fields
 
 CHUNK_BYTES = 2_000_000
@@ -66,7 +67,7 @@ async def open_source(
     try:
         if ticket is None:
             opened = await patiently(
-                lambda: look(client, section, fields, since), Patience(patience_s), PassingError
+                lambda: look(client, section, fields, since), with_source(patience_s), PassingError
             )
         else:
             opened = Opened(client, ticket, None, None, ())
@@ -190,13 +191,13 @@ class MongoDBSource:
                     self._collection, self._query.where, wanted, found.documents, expected
                 )
 
-        return await patiently(cut, Patience(self._patience_s), PassingError)
+        return await patiently(cut, with_source(self._patience_s), PassingError)
 
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost cursors and connections are mended inside."""
         keyed = bool(self._opened.ticket.schema.key)
         sequence = 0
-        patience = Patience(self._patience_s)
+        patience = with_source(self._patience_s)
         while True:
             try:
                 async with aclosing(self._pass(segment, after)) as parts:
@@ -232,7 +233,7 @@ class MongoDBSource:
         (name,) = self._opened.ticket.schema.key
         asked = dict.fromkeys(cursor.key[0] for cursor in keys)
         texts = pa.array(asked, pa.string())
-        patience = Patience(self._patience_s)
+        patience = with_source(self._patience_s)
         sequence = 0
         for some in in_commands(ids_of(text, self._types) for text in asked):
             again = True

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
-from connectors.patience import PATIENCE_S, Patience
+from connectors.patience import PATIENCE_S, with_source
 from connectors.postgres import opening, sampling, watch
 from connectors.postgres import segments as cutting
 from connectors.postgres.address import where
@@ -153,7 +153,7 @@ class PostgresSource:
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost connections are mended inside."""
         sequence = 0
-        patience = Patience(self._patience_s)
+        patience = with_source(self._patience_s)
         while True:
             try:
                 sql = copy_sql(self._shape, segment, after)

@@ -12,6 +12,7 @@ from connectors.dynamodb.reading.budget import Budget
 from connectors.dynamodb.reading.reader import Reader
 from connectors.dynamodb.reading.requests import page
 from engine.errors import PermanentError, RetriesExhausted
+from engine.retry import RetryPolicy
 
 
 def key(number):
@@ -40,7 +41,7 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(readers, "jittered", lambda *_: 0.0)
+    monkeypatch.setattr(readers, "RETRIES", RetryPolicy(0.0, 0.0))
 
 
 def reader(sender, **options):

@@ -5,6 +5,7 @@ Invariant: an answer is handed on whole or not at all; a key that is asked for w
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random, SystemRandom
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -25,18 +26,22 @@ from connectors.dynamodb.reading.requests import (
     unprocessed,
 )
 from connectors.dynamodb.writing import answers
-from engine.errors import PermanentError, RetriesExhausted
+from engine.errors import PermanentError, RetriesExhausted, TransientError
 from engine.job.model import DynamoDBTarget
+from engine.retry import Patience, RetryPolicy, patiently
 from engine.tasks import together
-from engine.throttle.pauses import jittered
 
 IN_FLIGHT_MAX = 16
-RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
+RETRIES = RetryPolicy(base_s=0.05, cap_s=5.0)
 
 Item = dict[str, Any]
 Read = TypeVar("Read", Page, Item)
 Parse: TypeAlias = Callable[[bytes], tuple[Read, float]]
 """Reads an answer and what it consumed, in read units."""
+
+
+class UnansweredError(TransientError):
+    """A read has to be asked for again."""
 
 
 class Sender(Protocol):
@@ -63,7 +68,7 @@ class Reader:
         self._sender = sender
         self._renew = renew
         self._table = table
-        self._give_up_after_s = give_up_after_s
+        self._retries = replace(RETRIES, give_up_after_s=give_up_after_s)
         self._random = random or SystemRandom()
         self._budget = Budget(max_rcu, self._loop.time())
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -105,53 +110,53 @@ class Reader:
             fruitless = fruitless + 1 if len(left) == len(keys) else 0
             keys = left
             if fruitless:
-                await asyncio.sleep(jittered(fruitless, RETRY_BASE_S, RETRY_CAP_S, self._random))
+                await asyncio.sleep(RETRIES.pause_s(fruitless, self._random))
         return items
 
     async def _ask(self, operation: str, body: bytes, parse: Parse[Read]) -> Read:
         """Send a read until it is answered."""
-        failing_since, attempt = self._loop.time(), 0
-        while True:
+
+        async def attempt() -> Read:
             async with self._slots:
                 await asyncio.sleep(self._budget.wait_s(self._loop.time()))
-                why = await self._try(operation, body, parse)
-            if not isinstance(why, str):
-                return why
-            attempt += 1
-            if self._loop.time() - failing_since > self._give_up_after_s:
-                raise RetriesExhausted(
-                    f"{operation} of table {self._table} has failed for {self._give_up_after_s:g} s ({why});"
-                    " try again later"
-                )
-            await asyncio.sleep(jittered(attempt, RETRY_BASE_S, RETRY_CAP_S, self._random))
+                return await self._try(operation, body, parse)
 
-    async def _try(self, operation: str, body: bytes, parse: Parse[Read]) -> Read | str:
-        """Return the answer, or why it has to be asked for again."""
+        try:
+            return await patiently(attempt, Patience(self._retries, self._random), UnansweredError)
+        except RetriesExhausted as error:
+            raise RetriesExhausted(
+                f"{operation} of table {self._table} has failed for {self._retries.give_up_after_s:g} s"
+                f" ({error}); try again later"
+            ) from error
+
+    async def _try(self, operation: str, body: bytes, parse: Parse[Read]) -> Read:
+        """Return the answer. Raises: UnansweredError; PermanentError."""
         try:
             answer = await self._sender.send(operation, [body])
         except TransportError as error:
-            return str(error)
+            raise UnansweredError(str(error)) from error
         if answer.status == 200:
             try:
                 parsed, units = parse(answer.body)
-            except ValueError:
-                return "the answer is no JSON"
+            except ValueError as error:
+                raise UnansweredError("the answer is no JSON") from error
             self._budget.spend(units)
             return parsed
         match answers.judge("put", answer, 1):
             case answers.Throttled():
-                return "throttled"
+                why = "throttled"
             case answers.Expired(detail):
                 await self._renew()
-                return detail
+                why = detail
             case answers.Fatal() as verdict:
                 raise PermanentError(answers.explain(verdict, operation, self._table))
             case answers.Refused(detail):
                 raise PermanentError(f"{operation} of table {self._table} is refused: {detail}")
             case answers.Unavailable(detail) | answers.Conflict(detail):
-                return detail
+                why = detail
             case _:
-                return f"status {answer.status}"
+                why = f"status {answer.status}"
+        raise UnansweredError(why)
 
 
 class TableReader(Reader):

@@ -7,13 +7,13 @@ Invariant: what counts is written only while the lease is held, checked in the s
 """
 
 import asyncio
-import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias
 
 from engine.errors import BackfillError, PermanentError, TransientError
+from engine.retry import Patience, RetryPolicy
 from engine.state.records import SegmentRecord, segment_text
 from engine.tenure import Tenure
 
@@ -25,8 +25,8 @@ TRANSACT_ACTIONS_MAX = 100
 BATCH_ITEMS_MAX = 25
 """Items of one BatchWriteItem. Source: API reference, BatchWriteItem."""
 
-CONFLICT_TRIES = 8
-CONFLICT_PAUSE_S = 0.05
+BUSY = RetryPolicy(base_s=0.05, cap_s=5.0, give_up_after_s=15.0)
+"""For what a table answers that has little capacity, or another writer at the same items."""
 
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _REFUSED = "ConditionalCheckFailed"
@@ -106,18 +106,15 @@ class StateTable:
     async def _batch(self, requests: list[Item]) -> None:
         for start in range(0, len(requests), BATCH_ITEMS_MAX):
             left = {self.table: requests[start : start + BATCH_ITEMS_MAX]}
-            for attempt in range(CONFLICT_TRIES):
+            patience = Patience(BUSY)
+            while left:
                 self.tenure.prove()  # no condition guards these, and another runner may use the same keys
                 with told(self.table):
                     answer = await self.client.batch_write_item(RequestItems=left)
                 left = answer.get("UnprocessedItems") or {}
-                if not left:
-                    break
-                await asyncio.sleep(_pause_s(attempt))
-            else:
-                raise TransientError(
-                    f"the state table {self.table} is throttled for too long: give it more capacity"
-                )
+                if left:
+                    why = f"the state table {self.table} is throttled for too long: give it more capacity"
+                    await patience.wait(TransientError(why))
 
     async def commit(self, actions: Sequence[Item]) -> None:
         """Do all actions or none, only while the lease is held under this term.
@@ -138,17 +135,15 @@ class StateTable:
         ]
         assert len(checked) <= TRANSACT_ACTIONS_MAX, f"{len(checked)} actions in one transaction"
         async with self.writing:
-            for attempt in range(CONFLICT_TRIES):
-                codes = await self._transact(checked)
-                if not codes:
-                    return
+            patience = Patience(BUSY)
+            while codes := await self._transact(checked):
                 if not codes <= _PASSING:
                     await self._refuse(codes)
-                await asyncio.sleep(_pause_s(attempt))
-        raise TransientError(
-            f"the state table {self.table} doesn't take a transaction ({', '.join(sorted(codes))}):"
-            " give it more capacity, or see who else writes to it"
-        )
+                why = (
+                    f"the state table {self.table} doesn't take a transaction ({', '.join(sorted(codes))}):"
+                    " give it more capacity, or see who else writes to it"
+                )
+                await patience.wait(TransientError(why))
 
     async def _transact(self, actions: list[Item]) -> set[str]:
         """Try a transaction. Returns why it was cancelled; nothing when it is done."""
@@ -201,11 +196,6 @@ def key(partition_key: str, sort_key: str) -> Item:
 def run_key(job_name: str, run_id: str) -> str:
     """Return the partition key of a run's segments and dead letters."""
     return f"{job_name}#{run_id}"
-
-
-def _pause_s(attempt: int) -> float:
-    pause_s: float = CONFLICT_PAUSE_S * 2**attempt
-    return pause_s * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
 
 
 @contextmanager
