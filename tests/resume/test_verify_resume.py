@@ -7,7 +7,8 @@ import pytest
 from bench import servers
 from connectors.dynamodb.reading import reader as readers
 from connectors.dynamodb.target import TableTarget
-from engine.commands.verify import index, look, source_pass, target_pass
+from engine.commands import hash_store
+from engine.commands.verify import look, source_pass, target_pass
 from engine.errors import PermanentError
 from tests.integration.test_redrive import ROWS as PEOPLE
 from tests.integration.test_redrive import job as people_job
@@ -18,7 +19,7 @@ from tests.support.command import Command
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
     monkeypatch.setattr(look, "PAUSES_S", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(index, "PART_RECORDS", 300)
+    monkeypatch.setattr(hash_store, "PART_RECORDS", 300)
     monkeypatch.setattr(source_pass, "SEGMENT_ROWS", 250)
     monkeypatch.setattr(target_pass, "COMMIT_S", 0.0)
 

@@ -5,13 +5,9 @@ bits of hash are); a key that isn't suspected isn't repeated. Deletes alone don'
 counts from its second item on if one of them is a put.
 """
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +15,11 @@ import polars as pl
 
 from connectors.dynamodb.measure import Measured
 from engine.batch import Batch
-from engine.errors import PermanentError
+from engine.commands.hash_store import HashStore
 
 Hashes = npt.NDArray[np.uint64]
 
-BUCKETS_BITS = 6
-"""Of a hash, these bits say in which of 64 files it lies: one of them is in memory at a time."""
-BUFFERED = 8_192
-"""Hashes that are held back per bucket: 64 KB each, 4 MB in all."""
+NO_ROOM = "set TMPDIR to a disk with 8 bytes for each item"
 CONFIRMED_MAX = 50_000
 """Suspected keys that are compared as text; of more, the rest is known by its hashes, of which two in
 10,000,000 are equal by chance once in 300,000 times."""
@@ -144,74 +137,21 @@ class Suspects:
     lost_beyond: int
 
 
-class Spill:
-    """The hashes of all keys, on disk: 8 bytes an item, of which a 64th at a time is in memory."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="backfill-keys-")
-        self._buffers: list[list[Hashes]] = [[] for _ in range(1 << BUCKETS_BITS)]
-        self._held = [0] * (1 << BUCKETS_BITS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._folder.cleanup()
-
-    def add(self, hashes: Hashes) -> None:
-        """Add the hashes of some keys. Raises: PermanentError when the disk is full."""
-        if not len(hashes):
-            return
-        ordered = np.sort(hashes)
-        numbers = (ordered >> np.uint64(64 - BUCKETS_BITS)).astype(np.int64)
-        cuts = np.searchsorted(numbers, np.arange(len(self._buffers) + 1))
-        for number, (low, high) in enumerate(pairwise(cuts)):
-            if high > low:
-                self._buffers[number].append(ordered[low:high].copy())
-                self._held[number] += int(high - low)
-                if self._held[number] >= BUFFERED:
-                    self._write(number)
-
-    def _path(self, number: int) -> Path:
-        return Path(self._folder.name) / f"{number:02d}"
-
-    def _write(self, number: int) -> None:
-        try:
-            with self._path(number).open("ab") as file:
-                for part in self._buffers[number]:
-                    part.tofile(file)
-        except OSError as error:
-            raise PermanentError(
-                f"no room for the keys in {self._folder.name}: {error.strerror}; set TMPDIR to a disk with 8"
-                " bytes for each item"
-            ) from error
-        self._buffers[number], self._held[number] = [], 0
-
-    def suspects(self) -> Suspects:
-        """Return the hashes that occur more than once."""
-        found: list[Hashes] = []
-        kept = keys_beyond = lost_beyond = 0
-        for hashes, counts in self._repeated():
-            room = max(0, CONFIRMED_MAX - kept)
-            found.append(hashes[:room])
-            kept += len(hashes[:room])
-            keys_beyond += len(hashes[room:])
-            lost_beyond += int((counts[room:] - 1).sum())
-        every = np.concatenate(found) if found else np.empty(0, np.uint64)
-        return Suspects(np.sort(every), keys_beyond, lost_beyond)
-
-    def _repeated(self) -> Iterator[tuple[Hashes, npt.NDArray[np.int64]]]:
-        for number in range(len(self._buffers)):
-            self._write(number)
-            hashes = np.fromfile(self._path(number), np.uint64)
-            hashes.sort()
-            starts = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))[: len(hashes)])
-            counts = np.diff(np.append(starts, len(hashes)))
-            more = counts > 1
-            if more.any():
-                yield hashes[starts[more]], counts[more]
+def suspected(store: HashStore) -> Suspects:
+    """Return the hashes that occur more than once."""
+    found: list[Hashes] = []
+    kept = keys_beyond = lost_beyond = 0
+    for together in store.merged():
+        starts = np.flatnonzero(np.concatenate(([True], together[1:] != together[:-1])))
+        counts = np.diff(np.append(starts, len(together)))
+        hashes, counts = together[starts[counts > 1]], counts[counts > 1]
+        room = max(0, CONFIRMED_MAX - kept)
+        found.append(hashes[:room])
+        kept += len(hashes[:room])
+        keys_beyond += len(hashes[room:])
+        lost_beyond += int((counts[room:] - 1).sum())
+    every = np.concatenate(found) if found else np.empty(0, np.uint64)
+    return Suspects(every, keys_beyond, lost_beyond)
 
 
 def _texts(batch: Batch, name: str) -> pl.Series:

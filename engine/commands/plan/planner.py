@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from connectors.dynamodb.measure import Measured, Measurer, planned_table
 from connectors.dynamodb.table import TableInfo, check_keys, describe
 from engine.batch import Batch, Segment
+from engine.commands.hash_store import passing_store
 from engine.commands.plan import estimate, sampling
 from engine.commands.plan.advice import Findings, advise, expected_s, warn
-from engine.commands.plan.collisions import Collisions, Keys, Spill
+from engine.commands.plan.collisions import NO_ROOM, Collisions, Keys, suspected
 from engine.commands.plan.heat import Heat
 from engine.commands.plan.plan import Plan, Scope, SourceFacts
 from engine.commands.plan.prices import Prices
@@ -194,15 +196,17 @@ async def _look_at_all(
 ) -> tuple[Tally, Collisions]:
     """Measure every row, and find every key that repeats: by hashes first, then those suspected by text."""
     tally = _tally(stage, table)
-    with Spill() as spill:
+    with passing_store(np.dtype(np.uint64), NO_ROOM) as store:
 
         def add(batch: Batch, measured: Sequence[Measured]) -> None:
             tally.add(batch, measured, stage.source_key)
             for found in measured:
-                spill.add(found.hashes)
+                store.add(found.hashes)
+            if store.full:
+                store.flush()
 
         await _pass(stage, segments, add, say, in_full=True)
-        suspects = await asyncio.to_thread(spill.suspects)
+        suspects = await asyncio.to_thread(suspected, store)
     keys = Keys(stage.source_key, has_sort=table.sort_key is not None, suspects=suspects.hashes)
     if len(suspects.hashes):
         say(f"{len(suspects.hashes):,} keys are suspected of repeating: reading again to compare their texts")

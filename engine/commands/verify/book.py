@@ -17,7 +17,6 @@ from engine.batch import Cursor, Segment
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE parts (number INTEGER PRIMARY KEY, length INTEGER NOT NULL);
 CREATE TABLE segments (
     job INTEGER, number INTEGER, after TEXT, until TEXT, at TEXT, done INTEGER NOT NULL,
     PRIMARY KEY (job, number)
@@ -88,14 +87,6 @@ class Book:
     def put(self, name: str, value: str) -> None:
         """Keep a setting."""
         self._file.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
-
-    def parts(self) -> list[int]:
-        """Return the lengths of the index's parts."""
-        return [row[0] for row in self._file.execute("SELECT length FROM parts ORDER BY number")]
-
-    def add_part(self, number: int, length: int) -> None:
-        """Note a part of the index that is on disk."""
-        self._file.execute("INSERT INTO parts VALUES (?, ?)", (number, length))
 
     def plan_segments(self, job: int, segments: Sequence[Segment]) -> None:
         """Note the segments of a job's source."""

@@ -27,10 +27,10 @@ from engine.commands.verify import known
 from engine.commands.verify.book import Book, Suspect, discard, open_book
 from engine.commands.verify.desk import Desk, open_desk
 from engine.commands.verify.digests import ABSENT, content_hashes, key_hashes
+from engine.commands.verify.external_index import ExternalIndex
 from engine.commands.verify.findings import RIGHT, Findings
 from engine.commands.verify.former import Former
 from engine.commands.verify.get_pass import GetPass
-from engine.commands.verify.index import Index
 from engine.commands.verify.look import Looks, look_again
 from engine.commands.verify.repair import Repairs
 from engine.commands.verify.report import VerifyReport
@@ -48,7 +48,7 @@ SCAN_SEGMENT_BYTES, SCAN_SEGMENT_ITEMS = 16 * 2**20, 20_000
 SCAN_SEGMENTS_MIN, SCAN_SEGMENTS_MAX = 8, 4_096
 RCU_BYTES = 4_096
 """What one read unit pays for. Source: Developer Guide, "Read and write capacity units"."""
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 """Rises when items are hashed or kept in another way: what was begun before is then begun anew."""
 SAMPLE_SCANS_MAX = 200
 SAMPLE_PAGE_ITEMS = 20
@@ -221,7 +221,7 @@ class Session:
             await SourcePass(book, self._desks, self._told("rows read")).run()
         length = int(book.get(SOURCE_DONE) or 0)
         if book.get(TARGET_DONE) is None:
-            index = Index(book.directory, length)
+            index = ExternalIndex(book.directory, length)
             size = self._desks[0].table.size_bytes
             wanted = max(size // SCAN_SEGMENT_BYTES, length // SCAN_SEGMENT_ITEMS)
             segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, wanted))

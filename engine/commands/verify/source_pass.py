@@ -8,13 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
-import numpy as np
-
 from engine.batch import Cursor, Segment
+from engine.commands.hash_store import HashStore
 from engine.commands.verify.book import Book, Place
 from engine.commands.verify.desk import Desk
-from engine.commands.verify.index import Parts, Records
-from engine.commands.verify.ranks import RANK_BYTES
+from engine.commands.verify.external_index import NO_ROOM, build, record_type, records
 from engine.contracts.state import SegmentState
 from engine.tasks import together
 
@@ -22,7 +20,7 @@ SEGMENT_ROWS = 50_000
 SEGMENTS_MAX = 64
 READERS = 2
 
-DONE = "source pass done"
+DONE, PARTS = "source pass done", "parts of the index"
 
 
 class SourcePass:
@@ -32,8 +30,10 @@ class SourcePass:
         self._book = book
         self._desks = desks
         self._told = told
-        self._ranked = any(desk.ranked for desk in desks)
-        self._parts = Parts(book.directory, book.parts(), RANK_BYTES if self._ranked else 0)
+        self._record = record_type(ranked=any(desk.ranked for desk in desks))
+        self._store = HashStore(
+            book.directory, self._record, parts=int(book.get(PARTS) or 0), durable=True, advice=NO_ROOM
+        )
         self._next_place = book.places_count()
         self._places: list[tuple[int, Place]] = []
         self._whole: dict[int, int] = {}
@@ -45,7 +45,7 @@ class SourcePass:
         for desk in self._desks:
             await self._read(desk)
         self._flush()
-        length = await asyncio.to_thread(self._parts.merge)
+        length = await asyncio.to_thread(build, self._book.directory, self._store)
         self._book.begin()
         self._book.put(DONE, str(length))
         self._book.commit()
@@ -79,16 +79,12 @@ class SourcePass:
                     Place(desk.number) if desk.ordered else Place(desk.number, after, batch.end)
                 )
                 at = batch.end
-                places = np.full(len(made.keys), number, np.uint32)
-                ranks = made.ranks
-                if self._ranked and ranks is None:
-                    ranks = np.zeros(len(places), f"S{RANK_BYTES}")
-                self._parts.add(Records(made.keys, made.contents, places, ranks))
+                self._store.add(records(made.keys, made.contents, number, made.ranks, self._record))
                 self._positions[desk.number, segment.number] = (at, False)
                 self._tallies["rows"] += batch.rows.num_rows
                 self._tallies["dead_lettered"] += made.dead
                 self._told(batch.rows.num_rows)
-                if self._parts.full:
+                if self._store.full:
                     self._flush()
         self._positions[desk.number, segment.number] = (at, True)
 
@@ -104,10 +100,9 @@ class SourcePass:
         return number
 
     def _flush(self) -> None:
-        length = self._parts.flush()
+        self._store.flush()
         self._book.begin()
-        if length:
-            self._book.add_part(len(self._parts.lengths) - 1, length)
+        self._book.put(PARTS, str(self._store.parts))
         for number, place in self._places:
             self._book.add_place(number, place)
         for (job, segment), (at, done) in self._positions.items():

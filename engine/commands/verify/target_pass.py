@@ -20,7 +20,7 @@ import orjson
 
 from engine.commands.verify.book import Book, Suspect
 from engine.commands.verify.digests import ABSENT, UNKNOWN, KeySchema, digests, sliced
-from engine.commands.verify.index import Index
+from engine.commands.verify.external_index import ExternalIndex
 from engine.commands.verify.scope import Scope
 from engine.commands.verify.values import Item
 from engine.errors import PermanentError
@@ -76,7 +76,9 @@ class Sifted:
     tallies: Counter[str]
 
 
-def sift(page: ScannedPage, index: Index, schema: KeySchema, scope: Scope, *, keeps: bool = False) -> Sifted:
+def sift(
+    page: ScannedPage, index: ExternalIndex, schema: KeySchema, scope: Scope, *, keeps: bool = False
+) -> Sifted:
     """Hold a page's items against the index; only those that don't match are parsed.
 
     With `keeps`, whatever is there under an expected key is right: the job's mode leaves it.
@@ -90,10 +92,10 @@ def sift(page: ScannedPage, index: Index, schema: KeySchema, scope: Scope, *, ke
     at = index.find(hashes.keys)
     known = at >= 0
     seen = at[known]
-    records = index.at(seen)
+    wanted, places = index.contents[seen], index.places[seen]
     contents = hashes.contents[known]
-    equal = records.contents == contents
-    unknown = records.contents == UNKNOWN
+    equal = wanted == contents
+    unknown = wanted == UNKNOWN
     tallies["matched"] = int(equal.sum())
     tallies["unknown"] = int(unknown.sum())
     suspects = []
@@ -105,9 +107,9 @@ def sift(page: ScannedPage, index: Index, schema: KeySchema, scope: Scope, *, ke
         row = int(rows[which])
         suspects.append(
             Suspect(
-                int(records.places[which]),
+                int(places[which]),
                 int(hashes.keys[row]),
-                int(records.contents[which]),
+                int(wanted[which]),
                 int(contents[which]),
                 dict(schema.of(orjson.loads(items.item(row)))),
             )
@@ -128,7 +130,7 @@ class TargetPass:
     def __init__(
         self,
         book: Book,
-        index: Index,
+        index: ExternalIndex,
         reader: TargetReader,
         schema: KeySchema,
         scope: Scope,
@@ -201,16 +203,14 @@ class TargetPass:
     def _note_missing(self) -> None:
         """Make suspects of what should have been met, and count what rightly was not."""
         self._book.begin()
-        for records in self._index.unseen():
-            gone = int((records.contents == ABSENT).sum())
-            unknown = int((records.contents == UNKNOWN).sum())
+        for keys, contents, places in self._index.unseen():
+            gone = int((contents == ABSENT).sum())
+            unknown = int((contents == UNKNOWN).sum())
             self._book.add({"matched": gone, "absent": gone, "unknown": unknown})
-            missing = records.contents > UNKNOWN
+            missing = contents > UNKNOWN
             self._book.suspect(
                 Suspect(int(place), int(key), int(content), ABSENT, None)
-                for key, content, place in zip(
-                    records.keys[missing], records.contents[missing], records.places[missing], strict=True
-                )
+                for key, content, place in zip(keys[missing], contents[missing], places[missing], strict=True)
             )
         self._book.put(DONE, "1")
         self._book.commit()

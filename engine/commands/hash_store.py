@@ -1,0 +1,126 @@
+"""Hashes on disk, more of them than fit in memory: taken in as they come, given back by key.
+
+    store = HashStore(directory, np.dtype(np.uint64))   # or records with a field `key`
+    for hashes in ...:
+        store.add(hashes)                               # writes a sorted part whenever enough is held
+    for together in store.merged():                     # ascending; a range of keys at a time
+        ...
+
+Invariant: what was added comes out once. Equal keys are in one range, in the order in which they were added.
+Memory holds one part's worth, and what the system maps; hashes must be spread evenly over 64 bits.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import PermanentError
+
+PART_RECORDS = 1_000_000
+
+Records = npt.NDArray[Any]
+"""Hashes, or records with a hash under `key`."""
+
+
+class HashStore:
+    """Sorted parts, `part-N` in a directory. `parts`: how many of those there already count.
+
+    `advice` says where room comes from when the disk is full.
+    """
+
+    def __init__(
+        self, directory: Path, dtype: np.dtype[Any], *, parts: int = 0, durable: bool = False, advice: str
+    ) -> None:
+        self._directory = directory
+        self._dtype = dtype
+        self._durable = durable
+        self._advice = advice
+        self.parts = parts
+        """Parts that are written; with `durable` they outlive the machine's end."""
+        self._held: list[Records] = []
+        self._count = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether a part's worth is held."""
+        return self._count >= PART_RECORDS
+
+    def add(self, records: Records) -> None:
+        """Take records in, after all earlier ones. The caller flushes once `full`."""
+        self._held.append(records)
+        self._count += len(records)
+
+    def flush(self) -> None:
+        """Write what is held as one more part. Raises: PermanentError when the disk is full."""
+        if not self._count:
+            return
+        records = _by_key(joined(self._held, self._dtype))
+        self._held, self._count = [], 0
+        path = self._directory / f"part-{self.parts}"
+        try:
+            with path.open("wb") as file:
+                records.tofile(file)
+                if self._durable:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise PermanentError(
+                f"no room for the keys in {self._directory}: {error.strerror}; {self._advice}"
+            ) from error
+        self.parts += 1
+
+    def merged(self) -> Iterator[Records]:
+        """Yield all records by key, those of a range at a time; what is held is written first."""
+        self.flush()
+        parts = [
+            np.memmap(self._directory / f"part-{number}", self._dtype, "r") for number in range(self.parts)
+        ]
+        ranges = -(-sum(map(len, parts)) // PART_RECORDS)
+        begins = [0] * len(parts)
+        for number in range(1, ranges + 1):
+            bound = 2**64 * number // ranges
+            ends = [
+                len(part) if number == ranges else bisect_left(keys_of(part), np.uint64(bound))
+                for part in parts
+            ]
+            cut = [part[begin:end] for part, begin, end in zip(parts, begins, ends, strict=True)]
+            begins = ends
+            yield _by_key(joined(cut, self._dtype))
+
+
+@contextmanager
+def passing_store(dtype: np.dtype[Any], advice: str) -> Iterator[HashStore]:
+    """Open a store in a temporary directory that goes when it is closed."""
+    with TemporaryDirectory(prefix="backfill-keys-") as directory:
+        yield HashStore(Path(directory), dtype, advice=advice)
+
+
+def keys_of(records: Records) -> npt.NDArray[np.uint64]:
+    """Return the hashes by which records are sorted."""
+    return records if records.dtype.names is None else records["key"]
+
+
+def joined(parts: Sequence[Records], dtype: np.dtype[Any]) -> Records:
+    """Return several as one. As bytes, since NumPy takes three times as long field by field."""
+    return np.concatenate([part.view(_as_bytes(dtype)) for part in parts]).view(dtype)
+
+
+def taken(records: Records, order: npt.NDArray[np.int64]) -> Records:
+    """Return records in another order."""
+    return records.view(_as_bytes(records.dtype)).take(order).view(records.dtype)
+
+
+def _by_key(records: Records) -> Records:
+    if records.dtype.names is None:
+        return np.sort(records)
+    return taken(records, np.argsort(records["key"], kind="stable"))
+
+
+def _as_bytes(dtype: np.dtype[Any]) -> np.dtype[np.void]:
+    return np.dtype((np.void, dtype.itemsize))

@@ -1,0 +1,52 @@
+"""What was added comes out once and by key, equal keys as they were added, whatever part they lie in."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.commands import hash_store
+from engine.commands.hash_store import HashStore, passing_store
+from engine.errors import PermanentError
+
+RECORD = np.dtype([("key", np.uint64), ("number", np.uint32)])
+KEYS = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63, 2**64 - 1]))
+
+
+@given(st.lists(st.lists(KEYS, max_size=30), max_size=6), st.booleans())
+def test_records_come_by_key_and_equal_ones_as_they_were_added(added, whole):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hash_store, "PART_RECORDS", 10)
+        with passing_store(RECORD, "") as store:
+            count = 0
+            for keys in added:
+                some = np.zeros(len(keys), RECORD)
+                some["key"], some["number"] = keys, np.arange(count, count + len(keys))
+                count += len(keys)
+                store.add(some)
+                if store.full and not whole:
+                    store.flush()
+            ranges = [each.tolist() for each in store.merged()]
+    every = [(key, number) for number, key in enumerate(key for keys in added for key in keys)]
+    assert [pair for each in ranges for pair in each] == sorted(every)
+    for one, other in pairwise(ranges):
+        assert not one or not other or one[-1][0] < other[0][0]
+
+
+def test_only_the_parts_that_count_are_gone_on_with(tmp_path):
+    store = HashStore(tmp_path, np.dtype(np.uint64), durable=True, advice="")
+    for keys in ([3, 1], [2]):
+        store.add(np.array(keys, np.uint64))
+        store.flush()
+    again = HashStore(tmp_path, np.dtype(np.uint64), parts=1, durable=True, advice="")
+    again.add(np.array([7], np.uint64))
+    assert [key for each in again.merged() for key in each.tolist()] == [1, 3, 7]
+
+
+def test_a_full_disk_is_said_with_what_to_do(tmp_path):
+    store = HashStore(tmp_path / "gone", np.dtype(np.uint64), advice="make room")
+    store.add(np.array([1], np.uint64))
+    with pytest.raises(PermanentError, match=r"no room for the keys in .*gone: .*; make room"):
+        store.flush()
