@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from engine.amounts import counted, duration, number
 from engine.batch import Counts
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
 from engine.meter import TABLE, quantile
-from engine.show.summary import KINDS, PASSED, counted, duration, number
+from engine.show.summary import KINDS, PASSED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

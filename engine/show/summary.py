@@ -6,6 +6,7 @@ Invariant: plain text that fits a screen, ASCII but for names that come from out
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from engine.amounts import counted, duration, number
 from engine.contracts.state import RunState, SegmentState
 from engine.report import COMPLETE, COMPLETE_WITH_DEAD_LETTERS, FAILED, INTERRUPTED, Report, build
 
@@ -23,28 +24,6 @@ PASSED: Mapping[str, str] = {
     INTERRUPTED: "interrupted",
     RUNNING: "running",
 }
-
-
-def number(value: float) -> str:
-    """Write a count with thousands separated."""
-    return f"{value:,.0f}"
-
-
-def counted(value: int, noun: str) -> str:
-    """Write a count with its noun in the right number."""
-    return f"{number(value)} {noun}" if value == 1 else f"{number(value)} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """Write a time span to the precision that a person wants."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h {minutes:02d} min"
-    return f"{hours} h {minutes:02d} min {rest:02d} s" if hours else f"{minutes} min {rest:02d} s"
 
 
 def render(report: Report, directory: Path) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors.dynamodb.table_info import TableInfo
+from engine.amounts import counted, duration, number
 from engine.commands.plan.collisions import Collisions
 from engine.commands.plan.estimate import TABLE_QUOTA_WCU_PER_S, Cost, Pace, Volume
 from engine.commands.plan.heat import TABLE, HotKey
 from engine.commands.plan.tally import Tally
-from engine.show.summary import counted, duration, number
 
 WORTH_WARMING = 1.5
 """How many times longer the load must take cold before warming is worth a sentence."""

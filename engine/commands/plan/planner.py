@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from connectors.dynamodb.measure import Measured, Measurer, planned_table
 from connectors.dynamodb.table import TableInfo, check_keys, describe
+from engine.amounts import duration
 from engine.batch import Batch, Segment
 from engine.commands.hash_store import passing_store
 from engine.commands.plan import estimate, sampling
@@ -31,7 +32,6 @@ from engine.job.hook import load_hook
 from engine.job.model import Job
 from engine.rules.transform import compile_rules
 from engine.rules.uniqueness import ordered_reason
-from engine.show.summary import duration
 
 SAMPLE_ROWS = 30_000
 """About one row in a thousand is seen 30 times in it, and it is measured within a second or two."""

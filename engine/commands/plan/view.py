@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.amounts import bytes_text, counted, duration, number
 from engine.commands.plan.advice import place
 from engine.commands.plan.estimate import Pace
 from engine.commands.plan.heat import TABLE
 from engine.commands.plan.plan import HISTOGRAM_BOUNDS, Plan
-from engine.show.summary import counted, duration, number
 
 BAR = 20
 """Marks of the longest bar of the histogram."""
@@ -73,7 +73,7 @@ def _table(*columns: str, right: Sequence[int] = ()) -> Table:
 def _overview(plan: Plan) -> Table:
     grid = Table.grid(padding=(0, 2))
     source, cost = plan.source, plan.cost
-    size = "" if source.size_bytes is None else f", {_bytes(source.size_bytes)}"
+    size = "" if source.size_bytes is None else f", {bytes_text(source.size_bytes)}"
     how = {"counted": "", "estimated": "about ", "unknown": "at least "}[source.rows_are]
     segments = counted(source.segments, "segment") + (" in order" if source.ordered_reason else "")
     grid.add_row("  source", f"{how}{counted(source.rows, 'row')}{size}, {segments}")
@@ -82,8 +82,8 @@ def _overview(plan: Plan) -> Table:
     grid.add_row("  target", _target(plan))
     grid.add_row(
         "  item sizes",
-        f"p50 {_bytes(plan.tally.size_at(0.5))}, p95 {_bytes(plan.tally.size_at(0.95))}, largest"
-        f" {_bytes(plan.tally.largest)}, {_bytes(plan.volume.size_bytes)} in all",
+        f"p50 {bytes_text(plan.tally.size_at(0.5))}, p95 {bytes_text(plan.tally.size_at(0.95))}, largest"
+        f" {bytes_text(plan.tally.largest)}, {bytes_text(plan.volume.size_bytes)} in all",
     )
     grid.add_row("  time", "; ".join(_times(plan)))
     grid.add_row(
@@ -103,7 +103,7 @@ def _target(plan: Plan) -> str:
     table = plan.table
     state = "exists" if plan.table_exists else "to be created"
     billing = "on demand" if table.billing == "on_demand" else f"provisioned, {table.write_capacity} WCU"
-    indexes = f", {counted(len(table.indexes), 'index').replace('indexs', 'indexes')}"
+    indexes = f", {counted(len(table.indexes), 'index', 'indexes')}"
     there = f", {counted(table.item_count, 'item')} there" if table.item_count else ""
     return f"{table.name} ({state}, {billing}{indexes}{there}), mode {plan.mode}"
 
@@ -172,7 +172,7 @@ def _histogram(plan: Plan) -> Table:
     filled = [position for position, (_, count) in enumerate(counts) if count]
     for bound, count in counts[filled[0] : filled[-1] + 1] if filled else ():
         share = count / plan.tally.items
-        table.add_row(f"  up to {_bytes(bound)}", f"{100 * share:.1f} %", "#" * round(BAR * count / most))
+        table.add_row(f"  up to {bytes_text(bound)}", f"{100 * share:.1f} %", "#" * round(BAR * count / most))
     return table
 
 
@@ -212,10 +212,3 @@ def _row(source_key: object) -> str:
 
 def _usd(dollars: float) -> str:
     return "under $0.01" if 0 < dollars < 0.01 else f"${dollars:,.2f}"
-
-
-def _bytes(count: float) -> str:
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:,.1f} {unit}"
-    return f"{count:.0f} B"

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import uvloop
 
+from engine.amounts import counted, number
 from engine.commands.redrive.command import RedriveOptions, redrive
 from engine.commands.redrive.report import RedriveReport
 from engine.job.model import Job
-from engine.show.summary import counted, number
 from engine.state.dead_letters import FILE_NAME
 
 

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.amounts import counted, duration, number
 from engine.commands.verify.findings import Difference
 from engine.commands.verify.report import VerifyReport
-from engine.show.summary import counted, duration, number
 
 SHOWN_MAX = 8
 VALUE_CHARS_MAX = 48
