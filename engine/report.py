@@ -6,7 +6,6 @@ Invariant: every figure comes from the checkpoint (counts) or is computed from i
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from engine.batch import Counts, Effort
 from engine.contracts.state import RunState
+from engine.durable import replaced
 from engine.errors import PermanentError
 from engine.masking import mask
 from engine.meter import TABLE, quantile
@@ -163,23 +163,8 @@ def write(report: Report, path: Path) -> None:
     Raises: PermanentError when the directory can't take it.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(report.as_json(), file, indent=2, ensure_ascii=False)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        with replaced(path) as file:
+            file.write(f"{json.dumps(report.as_json(), indent=2, ensure_ascii=False)}\n".encode())
     except OSError as error:
         raise PermanentError(
             f"can't write {path}: {error.strerror}; how the run ended is not changed by that,"

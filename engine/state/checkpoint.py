@@ -17,11 +17,12 @@ from typing import TypeVar
 from engine.batch import Effort, Mark
 from engine.clock import utc_now
 from engine.contracts.state import RunState
+from engine.durable import sync_directory
 from engine.errors import JobError, PermanentError
 from engine.state import file as state_file
 from engine.state import lease as leases
 from engine.state import records
-from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines, sync_directory
+from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines
 from engine.state.file import STATE_NAME, read_state
 from engine.state.records import RunRecord, SegmentRecord
 from engine.tenure import Tenure

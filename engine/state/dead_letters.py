@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from engine.batch import DeadLetter
+from engine.durable import removed, replaced, sync_directory
 from engine.errors import JobError
 
 FILE_NAME = "dead-letters.jsonl"
@@ -149,8 +150,7 @@ class DeadLetterFile:
         if self.size() <= length:
             return
         if length == 0:
-            self._path.unlink()
-            sync_directory(self._path.parent)
+            removed(self._path)
             return
         with self._path.open("r+b") as file:
             file.truncate(length)
@@ -169,18 +169,10 @@ class DeadLetterFile:
     @contextmanager
     def replacing(self) -> Iterator[Callable[[bytes], object]]:
         """Hand out what writes a new file, which takes the old one's place at the end, or not at all."""
-        part = self._path.with_suffix(".part")
-        with part.open("wb") as file:
-            part.chmod(0o600)
+        with replaced(self._path) as file:
             yield file.write
-            file.flush()
-            os.fsync(file.fileno())
-        if part.stat().st_size:
-            part.replace(self._path)
-        else:
-            part.unlink()
-            self._path.unlink(missing_ok=True)
-        sync_directory(self._path.parent)
+        if not self.size():
+            removed(self._path)
 
     def copy_aside(self, run_id: str) -> None:
         """Keep a copy as dead-letters.RUN.jsonl before a full run starts with an empty file.
@@ -190,19 +182,5 @@ class DeadLetterFile:
         if self.size() == 0:
             return
         kept = self._path.with_name(f"dead-letters.{run_id}.jsonl")
-        part = kept.with_suffix(".part")
-        shutil.copyfile(self._path, part)
-        part.chmod(0o600)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(kept)
-        sync_directory(self._path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a file's creation, renaming or removal in a directory durable."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        with self._path.open("rb") as file, replaced(kept) as copy:
+            shutil.copyfileobj(file, copy)

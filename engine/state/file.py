@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.contracts.state import RunState
+from engine.durable import put
 from engine.errors import JobError, PermanentError
 from engine.state import records
-from engine.state.dead_letters import sync_directory
 from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
 
 STATE_NAME = "state.sqlite"
@@ -63,8 +63,7 @@ def _create(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
-    new.replace(path)
-    sync_directory(path.parent)
+    put(new, path)
 
 
 def read_state(state_dir: Path, job_name: str) -> RunState | None:
