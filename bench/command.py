@@ -61,15 +61,16 @@ def _prepared(job: "Job", kind: Kind) -> "Iterator[tuple[Job, Any]]":
     import asyncio
 
     from connectors.dynamodb import table as tables
-    from engine.commands.run import ends
+    from connectors.dynamodb.connector import section_of
+    from engine.commands import ends
 
     if kind == "real":
-        yield job, asyncio.run(ends.describe_table(job))
+        yield job, asyncio.run(ends.describe_target(job))
         return
     with servers.simulator() as endpoint:
         aimed = _aimed(job, endpoint)
-        asyncio.run(tables.create(aimed.target, lambda _: None))
-        table = asyncio.run(ends.describe_table(aimed))
+        asyncio.run(tables.create(section_of(aimed), lambda _: None))
+        table = asyncio.run(ends.describe_target(aimed))
         if kind == "simulator":
             yield aimed, table
             return
@@ -79,18 +80,20 @@ def _prepared(job: "Job", kind: Kind) -> "Iterator[tuple[Job, Any]]":
 
 def _aimed(job: "Job", endpoint: str) -> "Job":
     """Return the job with a target on this machine, and a table whose key is the one that its rules give."""
-    from engine.job.target import Create
+    from connectors.dynamodb.connector import section_of
+    from connectors.dynamodb.section import Create
 
-    create = job.target.create
+    section = section_of(job)
+    create = section.create
     if create is None:
         partition_key, *sort_key = job.items[0].key
         create = Create(partition_key=partition_key, sort_key=sort_key[0] if sort_key else None)
-    target = job.target.model_copy(
+    target = section.model_copy(
         update={
             "endpoint_url": endpoint,
             "profile": None,
-            "region": job.target.region or "us-east-1",
-            "table": job.target.table.rpartition("/")[2],
+            "region": section.region or "us-east-1",
+            "table": section.table.rpartition("/")[2],
             "create": create,
         }
     )
@@ -107,8 +110,8 @@ def _ask(job: "Job", table: Any, rows: int, *, yes: bool) -> None:
     cost = units / 1e6 * USD_PER_MILLION_WRU
     on_indexes = f" and its {indexes} indexes" if indexes else ""
     sentence = (
-        f"this writes {encoded.items:,} items twice into {job.target.table}, for up to {units:,} write units"
-        f" of the table{on_indexes}, about ${cost:,.2f} on demand"
+        f"this writes {encoded.items:,} items twice into {job.target.writes_to}, for up to {units:,} write"
+        f" units of the table{on_indexes}, about ${cost:,.2f} on demand"
     )
     if not yes:
         raise JobError(f"--target real: {sentence}; repeat the command with --yes to do so")

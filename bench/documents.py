@@ -18,7 +18,8 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, Timestamp
 from pymongo import AsyncMongoClient
 
 from bench import measure, mongod
-from connectors.mongodb import MongoDBSource, open_source
+from connectors.mongodb.section import MongoDBSection
+from connectors.mongodb.source import MongoDBSource, open_source
 from engine.contracts.source import Lookup
 from engine.job.model import Job
 from engine.rules.fields import wanted_fields
@@ -137,7 +138,7 @@ TYPES_RULES: list[dict[str, Any]] = [
 async def opened(url: str, collection: str, rules: list[dict[str, Any]]) -> MongoDBSource:
     """Open a collection as a run does."""
     made = Job.model_validate(job(url, collection, rules, "http://127.0.0.1:1"))
-    assert made.source.type == "mongodb", "it was made here"
+    assert isinstance(made.source, MongoDBSection), "it was made here"
     return await open_source(made.source, wanted_fields(made))
 
 

@@ -10,9 +10,9 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from bench.cutting import (
     PREPARED_BYTES_MAX,
@@ -24,11 +24,11 @@ from bench.cutting import (
     StageTally,
 )
 from engine.batch import Counts, EncodedBatch, Segment
-from engine.commands.run import ends
+from engine.commands import ends
 from engine.commands.run.processes import peak_rss_bytes
+from engine.contracts.target import TargetInfo
 from engine.job.model import Job
 from engine.meter import quantile
-from engine.rules.uniqueness import ordered_reason
 from engine.run.pipeline import Stages, run_segment
 
 Stage: TypeAlias = Literal["read", "transform", "encode", "write", "whole"]
@@ -61,20 +61,20 @@ class Figures:
     limit_wcu: float | None = None
 
 
-def measure(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
+def measure(stage: Stage, job: Job, table: TargetInfo, rows: int) -> Figures:
     """Run one stage in a process of its own over so many rows. Raises: what the stage raises."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
         return process.submit(_in_process, stage, job, table, rows).result()
 
 
-def _in_process(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
+def _in_process(stage: Stage, job: Job, table: TargetInfo, rows: int) -> Figures:
     import uvloop
 
     return uvloop.run(_measure(stage, job, table, rows))
 
 
-async def _measure(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
+async def _measure(stage: Stage, job: Job, table: TargetInfo, rows: int) -> Figures:
     async with _opened(job, table) as (line, segments, cursors):
         tally = StageTally()
         line = replace(line, source=Limited(line.source, rows), target=CountingTarget(line.target, tally))
@@ -107,16 +107,13 @@ async def _measure(stage: Stage, job: Job, table: Any, rows: int) -> Figures:
 
 
 @asynccontextmanager
-async def _opened(job: Job, table: Any) -> AsyncGenerator[tuple[Stages, Sequence[Segment], int], None]:
+async def _opened(job: Job, table: TargetInfo) -> AsyncGenerator[tuple[Stages, Sequence[Segment], int], None]:
     """Open both ends as a run does, in one process."""
-    source = await ends.open_source(job, since=None)
-    try:
-        ordered = ordered_reason(job, source.ticket.schema) is not None
-        segments = await source.segments(1 if ordered else SEGMENTS)
-        async with ends.open_line(job, source, table, ordered=ordered, notice=lambda _: None) as line:
-            yield line, segments, 1 if ordered else ends.CURSORS
-    finally:
-        await source.close()
+    async with AsyncExitStack() as stack:
+        opened = await ends.open_ends(stack, job, target=table)
+        segments = await opened.source.segments(1 if opened.ordered else SEGMENTS)
+        async with opened.stages(lambda _: None) as line:
+            yield line, segments, 1 if opened.ordered else ends.CURSORS
 
 
 async def _prepare(

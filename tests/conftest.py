@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import connectors  # noqa: F401 - fills the tables of what a job may name
 from bench import mongod, servers
 from engine.errors import BackfillError
 

@@ -19,11 +19,11 @@ import orjson
 from connectors.dynamodb.http.connection import Answer, TransportError
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.http.transport import Transport
+from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import WRITABLE, TableInfo, table_info
 from connectors.dynamodb.writing.answers import EXPIRIES, code_of
 from engine.contracts.target import Look
 from engine.errors import TargetUnfit
-from engine.job.model import DynamoDBTarget
 
 OPERATION = "DescribeTable"
 
@@ -97,7 +97,7 @@ def moved(before: TableInfo, now: TableInfo) -> str | None:
 
 
 @asynccontextmanager
-async def watched(section: DynamoDBTarget, table: TableInfo) -> AsyncIterator[Look]:
+async def watched(section: DynamoDBSection, table: TableInfo) -> AsyncIterator[Look]:
     """Yield what looks at the table whenever it is called, on a connection of its own."""
     session = await open_session(section)
     transport = session.transport(connections_max=1)

@@ -13,15 +13,15 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
+from connectors.dynamodb.connector import section_of
 from connectors.dynamodb.encoding.keys import key_roles
 from connectors.dynamodb.encoding.order import Hashes
 from connectors.dynamodb.encoding.rule_items import Layout, RulePlan, encode_rule, plan_rule
 from connectors.dynamodb.encoding.sizes import write_units
 from connectors.dynamodb.encoding.values import NULL_SIZE, ValueOptions, Values, json_name, wire_values
-from connectors.dynamodb.table_info import Index, TableInfo, table_info
-from connectors.dynamodb.table_request import create_request
+from connectors.dynamodb.table_info import Index, TableInfo
 from engine.contracts.transform import DELETE, ROW, Attribute, RuleItems
-from engine.job.model import DynamoDBTarget, Job
+from engine.job.model import Job
 from engine.kinds import Members
 from engine.wire.fragments import measured
 
@@ -77,14 +77,6 @@ class Measured:
     flaws: tuple[Flaw, ...]
 
 
-def planned_table(section: DynamoDBTarget) -> TableInfo:
-    """Return the table that `target.create` describes, as it would be once it is there."""
-    assert section.create is not None, "only a table that is to be created is planned"
-    request = create_request(section.table, section.create)
-    billing = {"BillingMode": request["BillingMode"]}
-    return table_info({**request, "BillingModeSummary": billing, "TableStatus": "ACTIVE"})
-
-
 class Measurer:
     """Measures the items of a job for one table. Safe to call from several threads."""
 
@@ -94,9 +86,8 @@ class Measurer:
         )
         key = tuple(attribute.name for attribute in info.keys)
         self._indexes = info.indexes
-        self._layout = Layout(
-            job.target.table, key, key_roles(info), job.target.mode, job.target.version, options
-        )
+        section = section_of(job)
+        self._layout = Layout(section.table, key, key_roles(info), section.mode, section.version, options)
 
     def __call__(self, items: RuleItems, *, in_full: bool = True) -> Measured:
         """Measure the items of one rule; without `in_full` only what needs no second look at them.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from connectors.dynamodb.http.session import Session, open_session
+from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import WRITABLE, Index, KeyAttribute, TableInfo, table_info
 from connectors.dynamodb.table_request import (
     OPTIONAL,
@@ -18,7 +19,7 @@ from connectors.dynamodb.table_request import (
     pending,
 )
 from engine.errors import BackfillError, JobError, PermanentError, TransientError
-from engine.job.model import DynamoDBTarget, Job
+from engine.job.model import Job
 
 __all__ = ["Index", "KeyAttribute", "TableInfo", "check_keys", "create", "describe"]
 
@@ -32,7 +33,7 @@ Notify = Callable[[str], None]
 Sleep = Callable[[float], Awaitable[None]]
 
 
-async def describe(section: DynamoDBTarget, session: Session | None = None) -> TableInfo | None:
+async def describe(section: DynamoDBSection, session: Session | None = None) -> TableInfo | None:
     """Return what the target's table is, or None if there is no such table.
 
     Raises: JobError, PermanentError, TransientError.
@@ -44,7 +45,7 @@ async def describe(section: DynamoDBTarget, session: Session | None = None) -> T
             return None if table is None else table_info(table, await _pitr(client, section.table))
 
 
-async def create(section: DynamoDBTarget, on_status: Notify, *, sleep: Sleep = asyncio.sleep) -> TableInfo:
+async def create(section: DynamoDBSection, on_status: Notify, *, sleep: Sleep = asyncio.sleep) -> TableInfo:
     """Create the table as `target.create` says, and wait until it and its indexes are active.
 
     Doing it again is harmless: a table that is there with the same keys is left as it is.
@@ -147,7 +148,7 @@ def _without(request: dict[str, Any], option: str) -> dict[str, Any]:
     return rest
 
 
-def _compare(info: TableInfo, section: DynamoDBTarget, on_status: Notify) -> None:
+def _compare(info: TableInfo, section: DynamoDBSection, on_status: Notify) -> None:
     assert section.create is not None
     differences = list(key_differences(info, section.create))
     if differences:
@@ -201,7 +202,7 @@ async def _switch_pitr_on(
 
 
 @contextmanager
-def _explained(section: DynamoDBTarget, session: Session) -> Iterator[None]:
+def _explained(section: DynamoDBSection, session: Session) -> Iterator[None]:
     """Turn botocore's errors into one sentence each."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from botocore.exceptions import ConnectionError as Unreachable
@@ -219,7 +220,7 @@ def _explained(section: DynamoDBTarget, session: Session) -> Iterator[None]:
         raise PermanentError(f"table {section.table} at {where}: {error}") from error
 
 
-def _explain(error: dict[str, str], section: DynamoDBTarget, where: str) -> BackfillError:
+def _explain(error: dict[str, str], section: DynamoDBSection, where: str) -> BackfillError:
     code, message = error.get("Code", "Unknown"), error.get("Message") or "no reason given"
     table = section.table
     match code:

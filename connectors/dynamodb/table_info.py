@@ -4,9 +4,12 @@ Invariant: pure; nothing here calls DynamoDB.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC
 from typing import Any, Literal, NamedTuple
+
+import orjson
+from pydantic import TypeAdapter
 
 WRITABLE = ("ACTIVE", "UPDATING")
 """Statuses in which a table takes writes. Source: API reference, TableDescription.TableStatus."""
@@ -77,6 +80,21 @@ class TableInfo:
         return (self.partition_key,) if self.sort_key is None else (self.partition_key, self.sort_key)
 
     @property
+    def key(self) -> tuple[str, ...]:
+        """The names of the key's attributes."""
+        return tuple(attribute.name for attribute in self.keys)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What makes a table the same one tomorrow."""
+        with_id = {"id": self.table_id} if self.table_id else {}
+        return {"arn": self.arn, "created_at": self.created_at, **with_id}
+
+    def as_text(self) -> str:
+        """Return all of it as JSON, for another process; `from_text` reads it."""
+        return orjson.dumps(asdict(self)).decode()
+
+    @property
     def index_keys(self) -> tuple[KeyAttribute, ...]:
         """Every attribute that is a key of some index, once, in the indexes' order."""
         return tuple(dict.fromkeys(key for index in self.indexes for key in index.keys))
@@ -111,6 +129,11 @@ def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
         stream=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
         replicas=tuple(each["RegionName"] for each in table.get("Replicas") or () if "RegionName" in each),
     )
+
+
+def from_text(text: str) -> TableInfo:
+    """Return what `TableInfo.as_text` gave."""
+    return TypeAdapter(TableInfo).validate_json(text)
 
 
 def _name(index: Index) -> str:

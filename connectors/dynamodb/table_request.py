@@ -6,8 +6,8 @@ Invariant: pure; nothing here calls DynamoDB.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from connectors.dynamodb.table_info import KeyAttribute, TableInfo
-from engine.job.model import Create, Gsi
+from connectors.dynamodb.section import Create, DynamoDBSection, Gsi
+from connectors.dynamodb.table_info import KeyAttribute, TableInfo, table_info
 
 OPTIONAL = ("WarmThroughput", "Tags", "SSESpecification", "DeletionProtectionEnabled", "StreamSpecification")
 """What a table can do without; emulators refuse one or another."""
@@ -110,3 +110,11 @@ def _typed(create: Create, *names: str | None) -> tuple[KeyAttribute, ...]:
 
 def _named(keys: tuple[KeyAttribute, ...]) -> str:
     return " and ".join(f"{key.name} ({key.type})" for key in keys)
+
+
+def planned_table(section: DynamoDBSection) -> TableInfo:
+    """Return the table that `target.create` describes, as it would be once it is there."""
+    assert section.create is not None, "only a table that is to be created is planned"
+    request = create_request(section.table, section.create)
+    billing = {"BillingMode": request["BillingMode"]}
+    return table_info({**request, "BillingModeSummary": billing, "TableStatus": "ACTIVE"})

@@ -6,6 +6,7 @@ Invariant: what is sent belongs to this event loop; `encode` belongs to nobody a
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 
+from connectors.dynamodb.connector import section_of
 from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.http.transport import Transport
@@ -80,7 +81,7 @@ async def open_target(
     `notice` is told when the table goes away and when it is back.
     Raises: JobError when region, endpoint or credentials are missing.
     """
-    section = job.target
+    section = section_of(job)
     session = await open_session(section)
     tenure = tenure or Tenure()
     transport = session.transport(

@@ -1,5 +1,1 @@
-"""MongoDB as a source."""
-
-from connectors.mongodb.source import MongoDBSource, open_source
-
-__all__ = ["MongoDBSource", "open_source"]
+"""MongoDB as a source: raw BSON batches into Arrow, no value guessed."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
+from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.watermark import server_time
-from engine.job.source import MongoDBSource as Section
 
 MANY_DOCUMENTS = 100_000
 """From so many on it takes seconds to look at all of them."""
@@ -31,7 +31,9 @@ class Facts:
     age_s: float | None
 
 
-async def facts(client: Any, section: Section, documents: int, at: str | None, *, capped: bool) -> Facts:
+async def facts(
+    client: Any, section: MongoDBSection, documents: int, at: str | None, *, capped: bool
+) -> Facts:
     """Look at the server. `at` is the snapshot's time as `seconds.increment`, None without one."""
     keys = {"source.filter": bool(section.filter), "source.watermark": section.watermark is not None}
     age_s = None

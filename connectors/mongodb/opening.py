@@ -11,13 +11,13 @@ from connectors.mongodb.errors import speaking
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
+from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.server import observe
 from connectors.mongodb.session import where
 from connectors.mongodb.snapshot import NONE, reading_at, take
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError
-from engine.job.source import MongoDBSource as Section
 from engine.kinds import Kind
 from engine.rules.fields import Fields
 
@@ -38,7 +38,7 @@ class Opened:
     notices: tuple[str, ...]
 
 
-async def look(client: Any, section: Section, fields: Fields, since: str | None) -> Opened:
+async def look(client: Any, section: MongoDBSection, fields: Fields, since: str | None) -> Opened:
     """Check the job against the server, take the watermark, then a snapshot.
 
     Raises: JobError, PermanentError, TransientError.
@@ -82,7 +82,7 @@ async def look(client: Any, section: Section, fields: Fields, since: str | None)
     return Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
 
 
-async def _check_query(client: Any, section: Section, since: str | None) -> None:
+async def _check_query(client: Any, section: MongoDBSection, since: str | None) -> None:
     """Let the server plan the query without running it. Raises: JobError when it can't."""
     find: dict[str, Any] = {"find": section.collection, "filter": query_of(section, since)}
     projection = projection_of(section)

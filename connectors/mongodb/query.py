@@ -15,11 +15,11 @@ from bson.errors import BSONError
 from connectors.mongodb.layout import ID
 from connectors.mongodb.pin import ANY, Pin
 from connectors.mongodb.positions import position_value
+from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import CODEC
 from connectors.mongodb.watermark import changed_since
 from engine.batch import Cursor
 from engine.errors import JobError
-from engine.job.source import MongoDBSource
 
 IDS_MAX, IDS_BYTES_MAX = 1_000, 4_000_000
 """What one `$in` holds: a command has 16 MB. Source: MongoDB manual, "MongoDB Limits", BSON documents."""
@@ -32,7 +32,7 @@ MAX_KEY_TEXT = '{"$maxKey":1}'
 _OPTIONS = json_util.JSONOptions(tz_aware=False)
 
 
-def query_of(section: MongoDBSource, since: str | None) -> dict[str, Any]:
+def query_of(section: MongoDBSection, since: str | None) -> dict[str, Any]:
     """Return the query for the documents to read.
 
     Raises: JobError when the filter holds Extended JSON that says nothing.
@@ -44,7 +44,7 @@ def query_of(section: MongoDBSource, since: str | None) -> dict[str, Any]:
     return {"$and": [query, changed]} if query else dict(changed)
 
 
-def projection_of(section: MongoDBSource) -> dict[str, Any] | None:
+def projection_of(section: MongoDBSection) -> dict[str, Any] | None:
     """Return the projection, None for whole documents."""
     return _typed(section.projection, "source.projection") or None
 

@@ -34,6 +34,7 @@ from connectors.mongodb.opening import Opened, look
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, in_commands, projection_of, query_of
 from connectors.mongodb.raw import raw_batches
+from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import closed, connect, where
 from connectors.mongodb.snapshot import GOES_ON, Sessions
 from connectors.mongodb.watermark import server_time, within_overlap
@@ -41,7 +42,6 @@ from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
-from engine.job.source import MongoDBSource as Section
 from engine.retry import Patience, patiently
 from engine.rules.fields import Fields
 
@@ -50,7 +50,7 @@ CHUNK_BYTES = 2_000_000
 
 
 async def open_source(
-    section: Section,
+    section: MongoDBSection,
     fields: Fields,
     *,
     since: str | None = None,
@@ -80,7 +80,7 @@ async def open_source(
 class MongoDBSource:
     """A collection or view of a MongoDB server; see contracts.Source."""
 
-    def __init__(self, section: Section, fields: Fields, opened: Opened, patience_s: float) -> None:
+    def __init__(self, section: MongoDBSection, fields: Fields, opened: Opened, patience_s: float) -> None:
         self._place = where(section.url.get_secret_value())
         self._opened = opened
         self._client = opened.client

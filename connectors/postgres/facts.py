@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres import catalog
+from connectors.postgres.section import PostgresSection
 from connectors.postgres.settings import by_catalogs
-from engine.job.model import PostgresSource as Section
 
 SNAPSHOT_LONG_S = 3_600.0
 """From how long on it is told that a snapshot is held."""
@@ -29,7 +29,7 @@ class Facts:
     warnings: tuple[str, ...]
 
 
-async def facts(connection: Any, section: Section) -> Facts:
+async def facts(connection: Any, section: PostgresSection) -> Facts:
     """Look at the catalogs. The section has been checked before."""
     warnings: list[str] = []
     if await connection.fetchval("SELECT pg_catalog.pg_is_in_recovery()"):

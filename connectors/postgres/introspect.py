@@ -11,10 +11,10 @@ from typing import Any
 from connectors.postgres import catalog
 from connectors.postgres.layout import layout
 from connectors.postgres.quoting import identifier
+from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, checking, connect
 from connectors.postgres.settings import by_catalogs
 from engine.errors import JobError
-from engine.job.model import PostgresSource as Section
 from engine.kinds import Kind
 
 WATERMARK_NAME = re.compile(
@@ -88,7 +88,7 @@ class TableSeen:
 
 async def look_at(url: str, table: str) -> TableSeen:
     """Look at a table. Raises: JobError, PermanentError, TransientError."""
-    section = Section.model_validate({"type": "postgres", "url": url, "table": table})
+    section = PostgresSection.model_validate({"type": "postgres", "url": url, "table": table})
     connection = await connect(url)
     try:
         await begin(connection, None)

@@ -12,12 +12,12 @@ from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
 from connectors.postgres.embed import embedded_list
 from connectors.postgres.quoting import enclosed, identifier
+from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
 from connectors.postgres.types import Leaf, Reading, column_sql, has_free_dimensions, kind_of, node_of
 from connectors.postgres.watermark import blind_spots, changed_sql, overlap_sql, watermark_column
 from engine.errors import JobError
-from engine.job.model import PostgresSource as Section
 from engine.kinds import Column, RowSchema
 
 _SORTED_AS_OTHERS = ("varchar", "cidr")
@@ -37,7 +37,7 @@ class Layout:
     """The query for how many rows the watermark's overlap holds; None where no index answers it."""
 
 
-async def layout(connection: Any, section: Section, since: str | None) -> Layout:
+async def layout(connection: Any, section: PostgresSection, since: str | None) -> Layout:
     """Check the section against the server and lay out what is read. Call inside the snapshot.
 
     Raises: JobError.
@@ -106,7 +106,7 @@ async def check_keys(connection: Any, shape: Shape) -> None:
             )
 
 
-async def _check_reading(connection: Any, section: Section, origin: str) -> None:
+async def _check_reading(connection: Any, section: PostgresSection, origin: str) -> None:
     """Let the server find what is wrong with rights or with `where`, so that the right key is named.
 
     Without the driver's parameters, as COPY reads it: a $1 is an error here too.
@@ -118,7 +118,7 @@ async def _check_reading(connection: Any, section: Section, origin: str) -> None
             await connection.execute(f"EXPLAIN SELECT FROM {origin} WHERE {enclosed(section.where)}")
 
 
-async def _origin(connection: Any, section: Section) -> tuple[Relation, str, str]:
+async def _origin(connection: Any, section: PostgresSection) -> tuple[Relation, str, str]:
     if section.table is not None:
         async with checking("source.table"):
             relation = await catalog.relation(connection, section.table)
@@ -148,13 +148,13 @@ async def _origin(connection: Any, section: Section) -> tuple[Relation, str, str
     return Relation(0, "", "", "query", False, 0, columns, (), ()), f"{query} AS source", "source"
 
 
-def _name(relation: Relation, section: Section) -> str:
+def _name(relation: Relation, section: PostgresSection) -> str:
     if section.table is not None:
         return f"{relation.schema}.{relation.name}#{relation.oid}"
     return f"query {section.query}"
 
 
-def _chosen(relation: Relation, section: Section) -> list[CatalogColumn]:
+def _chosen(relation: Relation, section: PostgresSection) -> list[CatalogColumn]:
     if section.columns is None:
         return list(relation.columns)
     return [find_column(relation, name, "source.columns") for name in section.columns]
@@ -174,7 +174,7 @@ async def _column(
 
 
 def _key(
-    relation: Relation, types: Types, section: Section, alias: str
+    relation: Relation, types: Types, section: PostgresSection, alias: str
 ) -> tuple[tuple[KeyColumn, ...], bool, tuple[str, ...]]:
     primary = next((index for index in relation.unique_indexes if index.primary), None)
     if section.key is not None:

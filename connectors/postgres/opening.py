@@ -13,6 +13,7 @@ from connectors.postgres import watch
 from connectors.postgres.address import where
 from connectors.postgres.layout import Layout, check_keys, layout
 from connectors.postgres.reach import unseen
+from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, checking, connect, speaking
 from connectors.postgres.settings import looking
 from connectors.postgres.snapshot import (
@@ -26,7 +27,6 @@ from connectors.postgres.sql import Shape
 from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
 from engine.contracts.source import SourceTicket
 from engine.errors import PermanentError, TransientError
-from engine.job.model import PostgresSource as Section
 
 # Superusers are held to neither limit.
 _LIMIT = """
@@ -50,7 +50,7 @@ class Opened:
     """See Layout.overlap."""
 
 
-async def opened(section: Section, since: str | None) -> Opened:
+async def opened(section: PostgresSection, since: str | None) -> Opened:
     """Open a source as the runner does: check the job, take the watermark, export a snapshot.
 
     Raises: JobError, PermanentError, TransientError.
@@ -107,7 +107,7 @@ async def opened(section: Section, since: str | None) -> Opened:
 
 
 async def steady(
-    connection: Any, section: Section, since: str | None, server: str
+    connection: Any, section: PostgresSection, since: str | None, server: str
 ) -> tuple[Layout, str, Standing]:
     """Begin a transaction that reads every relation whole; return what it reads, its plan, its standing.
 
@@ -128,7 +128,7 @@ async def steady(
     )
 
 
-async def told(error: PermanentError, section: Section) -> PermanentError:
+async def told(error: PermanentError, section: PostgresSection) -> PermanentError:
     """Say of a lock that nobody gave who holds it; every other error as it is."""
     if getattr(error.__cause__, "sqlstate", None) != watch.LOCK_TIMEOUT:
         return error

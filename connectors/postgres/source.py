@@ -18,6 +18,7 @@ from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.keeping import Keeper, instead
 from connectors.postgres.layout import check_keys
 from connectors.postgres.lookup import by_key, refused, sampled
+from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import NoRoomError, SnapshotTooOldError, abandon, begin, connect, speaking
 from connectors.postgres.snapshot import server_identity
 from connectors.postgres.sql import Shape, copy_sql
@@ -25,7 +26,6 @@ from connectors.postgres.standing import Behind, Standing, loaded
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
-from engine.job.model import PostgresSource as Section
 
 IDLE_CONNECTIONS_MAX = 4
 SNAPSHOT_GONE = (
@@ -41,7 +41,7 @@ GOES_ON = (
 
 
 async def open_source(
-    section: Section,
+    section: PostgresSection,
     *,
     since: str | None = None,
     ticket: SourceTicket | None = None,
@@ -62,7 +62,7 @@ async def open_source(
 class PostgresSource:
     """A table, view or query of a PostgreSQL server; see contracts.Source."""
 
-    def __init__(self, section: Section, opened: opening.Opened, patience_s: float) -> None:
+    def __init__(self, section: PostgresSection, opened: opening.Opened, patience_s: float) -> None:
         self._section = section
         self._url = section.url.get_secret_value()
         self._batch_rows = section.batch_rows

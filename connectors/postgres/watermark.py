@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
 from connectors.postgres.quoting import identifier, literal, operator
+from connectors.postgres.section import PostgresSection
 from connectors.postgres.sql import Shape, where_sql
 from engine.errors import JobError
-from engine.job.model import PostgresSource as Section
 from engine.job.watermark import REREAD_ROWS_MAX, Watermark
 
 WATERMARK_LAG_S = {
@@ -70,7 +70,7 @@ def overlap_sql(
     return f"SELECT pg_catalog.count(*) FROM ({rows}) AS again"
 
 
-def blind_spots(section: Section, relation: Relation) -> Sequence[str]:
+def blind_spots(section: PostgresSection, relation: Relation) -> Sequence[str]:
     """Say what catch-up runs by a watermark don't see, a sentence for each kind of it."""
     if section.watermark is None:
         return ()

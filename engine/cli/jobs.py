@@ -19,6 +19,7 @@ def load_jobs(job_file: Path, overrides: Sequence[str], only: str | None) -> "Se
     """Load the jobs that the command line names, with the libraries set up for what follows."""
     tune()
     with held():
+        import connectors  # noqa: F401 - fills the tables of what a job may name
         from engine.job import file as jobfile
 
         return jobfile.load(job_file, overrides, os.environ, only=only)

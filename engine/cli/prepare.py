@@ -80,14 +80,15 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
     """Create the target tables as the job describes them, and wait until they are active."""
     jobs = load_jobs(job_file, overrides, only)
     with held():
-        from connectors.dynamodb import table as tables
+        from engine.registry import TARGETS
 
     async def create() -> None:
         done = []
         for job in jobs:
             if job.target not in done:
                 done.append(job.target)
-                await tables.create(job.target, lambda text: click.echo(f"backfill: {text}", err=True))
+                create = TARGETS[job.target.type].create
+                await create(job, lambda text: click.echo(f"backfill: {text}", err=True))
 
     asyncio.run(create())
 
@@ -97,6 +98,7 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
     with held():
+        import connectors  # noqa: F401 - fills the tables of what a job may name
         from engine.job.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

@@ -3,18 +3,15 @@
 Invariant: reads only; an absent state is an answer, not an error.
 """
 
-import fcntl
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.contracts.state import RunState
 from engine.job.model import Job
+from engine.registry import STATES
 from engine.report import build
 from engine.show import summary
-from engine.state.checkpoint import read_state
-from engine.state.lease import LOCK_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +45,7 @@ class JobStatus:
 
 async def look(job: Job, state_dir: Path) -> JobStatus:
     """Read how a job stands. Raises: JobError when its state is damaged; PermanentError, TransientError."""
-    directory = state_dir / job.name
-    if job.state.type == "sqlite":
-        state = read_state(state_dir, job.name)
-        return JobStatus(job.name, directory, str(state_dir), state, alive=held(directory / LOCK_NAME))
-    from connectors.dynamodb.state import store as table_state
-    from connectors.dynamodb.state.alive import alive
-
-    state = await table_state.read_state(job.state, job.name)
-    return JobStatus(
-        job.name,
-        directory,
-        f"table {job.state.table}",
-        state,
-        alive=state is not None and await alive(job.state, job.name),
-    )
-
-
-def held(lock: Path) -> bool:
-    """Return whether a process holds a job's lease.
-
-    Asks for a shared lock and gives it back at once; two `status` don't see each other.
-    """
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    store = STATES[job.state.type]
+    state = await store.read(job, state_dir)
+    alive = state is not None and await store.alive(job, state_dir)
+    return JobStatus(job.name, state_dir / job.name, store.where(job, state_dir), state, alive=alive)

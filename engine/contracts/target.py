@@ -1,7 +1,8 @@
 """Where items are written."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
 
 from engine.batch import Batch, EncodedBatch, Fates, WriteReport
 from engine.contracts.transform import RuleItems
@@ -9,6 +10,48 @@ from engine.contracts.transform import RuleItems
 Look: TypeAlias = Callable[[], Awaitable[str | None]]
 """Looks whether the target is still the one that the run began with: None when it is, a sentence when that
 can't be told now. Raises: PermanentError when it isn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAbilities:
+    """What a kind of target can do besides being written to.
+
+    `reads_back`: items can be read again, so that verify and redrive can compare. `deletes`: an item can be
+    deleted. `creates`: it makes itself as the job describes it. `acks`: when a write is durable, item by item
+    or only when the object that holds it is closed.
+    """
+
+    reads_back: bool = False
+    deletes: bool = False
+    creates: bool = False
+    acks: Literal["item", "object"] = "item"
+
+
+class TargetInfo(Protocol):
+    """What a target said of itself before the run; each connector has its own, with more in it."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as people know it."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What makes this target the same one tomorrow; no secrets. Kept in the checkpoint."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The attributes that tell items apart, in the key's order."""
+
+    @property
+    def item_count(self) -> int:
+        """About how many items it holds; 0 when it doesn't tell."""
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much it holds, in bytes; 0 when it doesn't tell."""
+
+    def as_text(self) -> str:
+        """Return all of it as JSON, for a worker; the connector's `info_from` reads it."""
 
 
 class Target(Protocol):

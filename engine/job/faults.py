@@ -12,17 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.job.interpolation import Path
-from engine.job.model import NAME
-from engine.job.section import Misfit
-from engine.job.target import INDEX_NAME, TABLE_NAME
-from engine.job.watermark import DURATION
+from engine.job.section import PATTERNS, Misfit
 
-PATTERNS = {
-    DURATION: "it must be a duration: 30s, 10m, 2h or 1d",
-    NAME: "it may hold only lower-case letters, digits, - and _",
-    TABLE_NAME: "it must be a table's name (3 to 255 of A-Z a-z 0-9 _ - .) or ARN",
-    INDEX_NAME: "it must be an index's name (3 to 255 of A-Z a-z 0-9 _ - .)",
-}
 KINDS = {
     "string": "text",
     "int": "a whole number",

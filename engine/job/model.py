@@ -10,41 +10,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from engine.job.hook import REFERENCE, source_digest
-from engine.job.items import AttributeType, Constant, Filled, ItemRule, Sql, Value
-from engine.job.section import Misfit, Section
-from engine.job.source import Embed, MongoDBSource, PostgresSource, SourceSection
-from engine.job.target import Create, DynamoDBState, DynamoDBTarget, Gsi, SqliteState
+from engine.job.items import ItemRule
+from engine.job.section import Misfit, Section, pattern
+from engine.job.sections import SOURCE_KINDS, STATE_KINDS, TARGET_KINDS, AnySource, AnyState, AnyTarget
 
-__all__ = [
-    "AttributeType",
-    "Constant",
-    "Create",
-    "DynamoDBState",
-    "DynamoDBTarget",
-    "Embed",
-    "Filled",
-    "Gsi",
-    "ItemRule",
-    "Job",
-    "MongoDBSource",
-    "Options",
-    "PostgresSource",
-    "SourceSection",
-    "Sql",
-    "SqliteState",
-    "Value",
-]
-
-NAME = r"^[a-z0-9_-]+$"
+NAME = pattern(r"^[a-z0-9_-]+$", "it may hold only lower-case letters, digits, - and _")
 NAME_CHARS_MAX = 100
 """Leaves room in a file name of 255 bytes."""
 FINGERPRINT_DIGITS = 16
-_SOURCE_FREE = {"url", "batch_rows", "segments", "max_connections", "driver", "watermark"}
-"""Keys of the source that change nothing of what is written: how it is reached and cut, what a later run goes
-by. What else may be gained later belongs here too."""
 
 
 def _hook_reference(text: str) -> str:
@@ -67,11 +43,13 @@ class Options(Section):
 class Job(Section):
     """One load: a source, a target, the rules between them."""
 
+    model_config = ConfigDict(defer_build=True)  # the kinds of its ends are loaded when a job is made
+
     name: Annotated[str, Field(pattern=NAME, max_length=NAME_CHARS_MAX)]
     """Names the job's state: lower-case letters, digits, - and _."""
-    source: SourceSection
+    source: AnySource
     """Where rows are read."""
-    target: DynamoDBTarget
+    target: AnyTarget
     """Where items are written."""
     transform: Annotated[str, AfterValidator(_hook_reference)] | None = None
     """module:function, a function from LazyFrame to LazyFrame that every batch passes before `items`."""
@@ -79,7 +57,7 @@ class Job(Section):
     """Rules by which a row becomes items; every row goes through each."""
     options: Options = Options()
     """What becomes of nulls, of items that can't be written, of numbers that DynamoDB can't hold."""
-    state: Annotated[SqliteState | DynamoDBState, Field(discriminator="type")] = SqliteState()
+    state: AnyState = Field(default={"type": "sqlite"}, validate_default=True)
     """Where progress is kept."""
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -101,14 +79,12 @@ class Job(Section):
         Raises: JobError when the hook's module can't be found.
         """
         hook = self.transform and [self.transform, source_digest(self.transform, self.directory)]
-        source = self._source_dump()
-        target = self.target.model_dump(include={"table", "region", "endpoint_url", "mode", "version"})
         items = [rule.model_dump(exclude_defaults=True) for rule in self.items]
         options = self.options.model_dump(exclude={"on_invalid"}, exclude_defaults=True)
         return {
-            "source": _digest(source),
+            "source": _digest(self.source.decides()),
             "mapping": _digest([items, options, hook]),
-            "target": _digest(target),
+            "target": _digest(self.target.decides()),
         }
 
     def former_parts(self) -> dict[str, str]:
@@ -119,47 +95,28 @@ class Job(Section):
         watermark = self.source.watermark
         if watermark is None:
             return {}
-        return {"source": _digest({**self._source_dump(), "watermark": watermark.column})}
-
-    def _source_dump(self) -> dict[str, Any]:
-        """Return what of the source decides over what was written: not what a later run may gain."""
-        source = self.source.model_dump(exclude=_SOURCE_FREE, exclude_defaults=True)
-        for child in source.get("embed", {}).values():
-            child.pop("watermark", None)
-        return source
+        return {"source": _digest({**self.source.decides(), "watermark": watermark.column})}
 
     @model_validator(mode="after")
     def _check(self) -> "Job":
-        keys = set(self.items[0].key) if self.target.create is None else set(self.target.create.table_key)
+        keys = set(self.target.key or self.items[0].key)
         names: set[str] = set()
         for position, rule in enumerate(self.items):
             if rule.name in names:
                 raise Misfit("another rule has this name", "items", position, "name")
             if set(rule.key) != keys:
                 wanted = " and ".join(sorted(keys))
-                whose = "the other rules have" if self.target.create is None else "target.create has"
+                whose = "the other rules have" if self.target.key is None else "target.create has"
                 raise Misfit(
                     f"the key attributes must be those that {whose}: {wanted}", "items", position, "key"
                 )
-            self._check_version(position, rule)
             names.add(rule.name)
+        self.target.check_rules(self.items)
         return self
 
-    def _check_version(self, position: int, rule: ItemRule) -> None:
-        version = self.target.version
-        if version is None or self.target.mode != "newer":
-            return
-        if version in rule.key:
-            raise Misfit(
-                "a key attribute is equal in both items, so it can't tell the newer", "target", "version"
-            )
-        known = rule.attributes_known
-        if (known is not None and version not in known) or (
-            known is None and version in rule.exclude and version not in rule.attributes
-        ):
-            raise Misfit(
-                f"its items have no attribute {version!r}, which target.version compares", "items", position
-            )
+
+for _kinds in (SOURCE_KINDS, TARGET_KINDS, STATE_KINDS):
+    _kinds.on_change(lambda: Job.model_rebuild(force=True))
 
 
 def _digest(value: Any) -> str:

@@ -44,6 +44,16 @@ class Section(BaseModel):
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
 
+PATTERNS: dict[str, str] = {}
+"""What a text must be, in words, by the pattern that it has to match."""
+
+
+def pattern(expression: str, sentence: str) -> str:
+    """Return the pattern, and keep what to say of a text that doesn't match it."""
+    PATTERNS[expression] = sentence
+    return expression
+
+
 def nearest(key: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that names the known key nearest to an unknown one, or all of them."""
     names = tuple(known)

@@ -7,12 +7,12 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from engine.job.section import Section, Text
+from engine.job.section import Section, Text, pattern
 
 OVERLAP = "60s"
 """By default for every source: an application that stamps rows itself does so before its transaction begins,
 by a clock of its own."""
-DURATION = r"^[0-9]{1,7}[smhd]$"
+DURATION = pattern(r"^[0-9]{1,7}[smhd]$", "it must be a duration: 30s, 10m, 2h or 1d")
 REREAD_ROWS_MAX = 100_000
 """Up to so many rows of an overlap are counted: that must cost little beside reading them."""
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -13,7 +13,6 @@ import polars as pl
 from engine.errors import JobError
 from engine.job.items import EACH, Filled, ItemRule, Sql
 from engine.job.model import Job
-from engine.job.source import MongoDBSource
 from engine.job.template import Placeholder, placeholders
 from engine.rules.names import parsed, source_name
 
@@ -78,7 +77,7 @@ def rest_of(job: Job, rule: ItemRule) -> Rest | None:
     if rule.include != "all":
         return None
     own = {*rule.key, *rule.attributes, *rule.exclude}
-    apart = tuple(name for name in _compared(job) if name not in own)
+    apart = tuple(name for name in job.target.looked_into if name not in own)
     without = frozenset({*own, *apart})
     return Rest(_REST + orjson.dumps(sorted(without)).decode(), without, apart)
 
@@ -115,23 +114,11 @@ def wanted_fields(job: Job) -> Fields:
                 column = list_column(for_each)
                 before = lists[column].fields if column in lists else {}
                 lists[column] = ListFields(for_each, {**before, **elements})
-    if hooked and isinstance(job.source, MongoDBSource):
-        for name, shown in job.source.projection.items():
-            if shown in (1, True):
-                _add(paths, tuple(name.split(".")), "source.projection")
+    for name in job.source.named_fields if hooked else ():
+        _add(paths, tuple(name.split(".")), "source.projection")
     # A list of which some rule needs whole elements has no column of its own, for one name has one meaning.
     whole = {list_column(path) for path in paths.values()}
     return Fields(paths, {name: found for name, found in lists.items() if name not in whole}, rests, hooked)
-
-
-def _compared(job: Job) -> Iterator[str]:
-    """Yield the attributes that the target looks into, as far as the job tells."""
-    found: dict[str, None] = {}
-    if job.target.mode == "newer" and job.target.version is not None:
-        found[job.target.version] = None
-    for index in () if job.target.create is None else job.target.create.gsi:
-        found |= dict.fromkeys(name for name in (index.partition_key, index.sort_key) if name is not None)
-    yield from found
 
 
 def _add(paths: dict[str, Path], path: Path, place: str) -> None:

@@ -20,17 +20,17 @@ _FIX = "; {column:%Y-%m-%dT%H:%M:%S.%fZ} says all of it, and so does `as: epoch_
 
 def check_versions(job: Job, schema: RowSchema) -> None:
     """Check the attribute that `target.version` names in every rule. Raises: JobError."""
-    if job.target.mode != "newer":
+    if job.target.compared is None:
         return
     kinds = {} if job.transform else {column.name: column.kind for column in schema.visible}
     for number, rule in enumerate(job.items):
         fault = _fault(job, rule, kinds)
         if fault is not None:
-            raise JobError(f"target.version: {job.target.version} of items[{number}] {fault}")
+            raise JobError(f"target.version: {job.target.compared} of items[{number}] {fault}")
 
 
 def _fault(job: Job, rule: ItemRule, kinds: Mapping[str, Kind]) -> str | None:
-    made = dict(rule.attribute_rules()).get(job.target.version or "")
+    made = dict(rule.attribute_rules()).get(job.target.compared or "")
     match made:
         case Filled(template, wanted):
             parts = [part for part in template if isinstance(part, Placeholder)]
@@ -59,11 +59,11 @@ def _of_one(
 
 
 def _cut(job: Job, wanted: str | None, kind: Kind | None) -> str | None:
-    """Say what a conversion to a time leaves out; BSON dates have milliseconds."""
+    """Say what a conversion to a time leaves out; some sources' times have milliseconds only."""
     if wanted not in ("epoch_s", "epoch_ms") or kind is Scalar.DATE:
         return None
-    bson = job.source.type == "mongodb" and (kind is None or isinstance(kind, Document))
-    if wanted == "epoch_ms" and bson:
+    in_milliseconds = job.source.CLOCK_DIGITS <= 3 and (kind is None or isinstance(kind, Document))
+    if wanted == "epoch_ms" and in_milliseconds:
         return None
     return f"is cut by `as: {wanted}`, so that rows of one moment are skipped as equal; use `as: epoch_us`"
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.store import open_store as open_table_store
 from engine.batch import Counts, Cursor, Effort, Segment
 from engine.contracts.state import SegmentState
 from engine.errors import JobError
-from engine.job.model import DynamoDBState
 from engine.state.checkpoint import open_store
 from tests.support.states import a_letter, a_mark, a_run
 
@@ -31,7 +31,7 @@ class TablePlace:
 
     def __init__(self, tmp_path, endpoint, table):
         self.directory = tmp_path / "state"
-        self.section = DynamoDBState(type="dynamodb", table=table, endpoint_url=endpoint)
+        self.section = DynamoDBStateSection(type="dynamodb", table=table, endpoint_url=endpoint)
 
     async def open(self):
         return await open_table_store(self.section, self.directory, "orders")

@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from connectors.postgres import PostgresSource, open_source
+from connectors.postgres.section import PostgresSection
+from connectors.postgres.source import PostgresSource, open_source
 from engine.batch import Segment
 from engine.errors import PermanentError, RetriesExhausted
-from engine.job.model import PostgresSource as Section
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.pg import execute
 
@@ -36,7 +36,7 @@ async def behind_proxy(
     local = Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432"
     async with CuttingProxy(local) as proxy:
         address = f"postgresql://postgres@127.0.0.1:{proxy.port}{parts.path}?sslmode=disable"
-        job = Section(type="postgres", url=address, table="t", batch_rows=500, **section)
+        job = PostgresSection(type="postgres", url=address, table="t", batch_rows=500, **section)
         source = await open_source(job, patience_s=patience_s)
         try:
             yield source, proxy
@@ -75,7 +75,7 @@ async def test_keys_that_repeat_survive_a_cut_too(postgres_url: str) -> None:
 
 async def test_a_backend_that_an_administrator_ends_is_replaced(postgres_url: str) -> None:
     await execute(postgres_url, *TABLE)
-    source = await open_source(Section(type="postgres", url=postgres_url, table="t", batch_rows=500))
+    source = await open_source(PostgresSection(type="postgres", url=postgres_url, table="t", batch_rows=500))
     reading = source.read(WHOLE, None)
     found = [int(v) for v in (await anext(reading)).rows.column("id").to_pylist()]
     # All of them, the one that keeps the snapshot too.
@@ -110,7 +110,7 @@ async def test_a_server_that_stays_away_ends_the_patience(postgres_url: str) -> 
 
 async def test_a_refusal_on_the_way_back_is_no_wait(postgres_url: str) -> None:
     await execute(postgres_url, *TABLE)
-    section = Section(type="postgres", url=postgres_url, table="t", batch_rows=500)
+    section = PostgresSection(type="postgres", url=postgres_url, table="t", batch_rows=500)
     parent = await open_source(section)
     worker = await open_source(section, ticket=parent.ticket)
     await parent.close()
@@ -130,7 +130,7 @@ async def test_a_refusal_on_the_way_back_is_no_wait(postgres_url: str) -> None:
 )
 async def test_a_table_that_changed_is_not_read_on_as_what_it_was(postgres_url: str, change: str) -> None:
     await execute(postgres_url, *TABLE, "ALTER TABLE t ADD l int[]")
-    section = Section(type="postgres", url=postgres_url, table="t", batch_rows=500)
+    section = PostgresSection(type="postgres", url=postgres_url, table="t", batch_rows=500)
     parent = await open_source(section)
     worker = await open_source(section, ticket=parent.ticket)
     await parent.close()
@@ -142,7 +142,7 @@ async def test_a_table_that_changed_is_not_read_on_as_what_it_was(postgres_url: 
 
 async def test_cancelling_a_reader_is_never_swallowed(postgres_url: str) -> None:
     await execute(postgres_url, *TABLE)
-    source = await open_source(Section(type="postgres", url=postgres_url, table="t", batch_rows=10))
+    source = await open_source(PostgresSection(type="postgres", url=postgres_url, table="t", batch_rows=10))
     started = asyncio.Event()
 
     async def slowly() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from connectors.postgres import open_source
+from connectors.postgres.section import PostgresSection
 from connectors.postgres.settings import SETTINGS
+from connectors.postgres.source import open_source
 from engine.batch import Cursor, Segment
 from engine.errors import PermanentError
-from engine.job.model import PostgresSource as Section
 from tests.support.pg import execute
 from tests.support.postgres_moves import (
     BY_QUERY,
@@ -51,7 +51,7 @@ async def test_a_run_that_starts_while_a_reload_is_open_reads_all_of_it(
     await loader.execute(
         f"TRUNCATE t, c; {FILL}; INSERT INTO c SELECT n, 1 FROM generate_series(1, {ROWS}) AS n"
     )
-    section = Section(type="postgres", url=postgres_url, **{"table": "t", **source})
+    section = PostgresSection(type="postgres", url=postgres_url, **{"table": "t", **source})
     opening = asyncio.create_task(open_source(section))
     await waits_for_a_lock(postgres_url)
     await reload.commit()
@@ -101,7 +101,7 @@ async def test_a_lock_that_somebody_holds_at_the_start_is_told(postgres_url: str
         async with holder.transaction():
             await holder.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(PermanentError) as caught:
-                await open_source(Section(type="postgres", url=postgres_url, table="t"))
+                await open_source(PostgresSection(type="postgres", url=postgres_url, table="t"))
             pid = holder.get_server_pid()
             assert f"public.t is locked by pid {pid} (reload, idle in transaction" in str(caught.value)
             assert "run again" in str(caught.value)
@@ -114,7 +114,7 @@ async def test_a_reader_that_queues_behind_a_ddl_ends_with_who_holds_whom(
 ) -> None:
     """The DDL waits for the lock that our snapshot's keeper holds, so nobody would ever get on."""
     await execute(postgres_url, *TABLE)
-    section = Section(type="postgres", url=postgres_url, table="t", batch_rows=500)
+    section = PostgresSection(type="postgres", url=postgres_url, table="t", batch_rows=500)
     keeper = await open_source(section)
     reader = await open_source(section, ticket=keeper.ticket)
     ddl = await asyncpg.connect(postgres_url, server_settings={"application_name": "migration"})
@@ -146,7 +146,7 @@ async def test_a_snapshot_that_is_too_old_is_read_on_from_a_newer_one(postgres_u
     """PostgreSQL up to 16 with old_snapshot_threshold; here a function says of our snapshot that it is."""
     view = "CREATE VIEW w AS SELECT *, seen(id) AS s FROM t"
     await execute(postgres_url, *TABLE, "CREATE TABLE moved (id int)", TOO_OLD, view)
-    section = Section(type="postgres", url=postgres_url, batch_rows=50, **BY_VIEW)
+    section = PostgresSection(type="postgres", url=postgres_url, batch_rows=50, **BY_VIEW)
     source = await open_source(section, patience_s=20.0)
     first, rest = Segment(0, None, Cursor(("100",)), None), Segment(1, Cursor(("100",)), None, None)
     try:

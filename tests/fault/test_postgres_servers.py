@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from connectors.postgres import PostgresSource, open_source
+from connectors.postgres.section import PostgresSection
+from connectors.postgres.source import PostgresSource, open_source
 from engine.errors import PermanentError
-from engine.job.model import PostgresSource as Section
 from tests.support import own_postgres as own
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.pg import execute
@@ -46,7 +46,9 @@ async def copied(server: own.OwnPostgres) -> AsyncIterator[own.OwnPostgres]:
 
 async def through(proxy: CuttingProxy, server: own.OwnPostgres) -> PostgresSource:
     url = server.url().replace(f":{server.port}/", f":{proxy.port}/") + "?sslmode=disable"
-    return await open_source(Section(type="postgres", url=url, table="t", batch_rows=500), patience_s=20.0)
+    return await open_source(
+        PostgresSection(type="postgres", url=url, table="t", batch_rows=500), patience_s=20.0
+    )
 
 
 async def test_an_older_copy_behind_the_same_address_is_noticed(server: own.OwnPostgres) -> None:

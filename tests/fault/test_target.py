@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.writing.settling import Terms
 from connectors.dynamodb.writing.writer import Writer
 from engine.errors import RetriesExhausted
-from engine.job.model import DynamoDBTarget
 from engine.meter import Meter
 from tests.integration.test_target_dynamodb import Table
 from tests.support.encoded import encoded, put
@@ -68,7 +68,7 @@ class Saboteur:
 async def writer_to(
     endpoint: str, table: str, meter: Meter, notices: list[str], give_up_after_s: float = 60.0
 ):
-    section = DynamoDBTarget(type="dynamodb", table=table, endpoint_url=endpoint, region="us-east-1")
+    section = DynamoDBSection(type="dynamodb", table=table, endpoint_url=endpoint, region="us-east-1")
     session = await open_session(section)
     transport = session.transport(connections_max=128)
     terms = Terms("put", table, ("PK", "SK"), ("Order",), ("id",), give_up_after_s)

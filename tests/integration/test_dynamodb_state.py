@@ -8,11 +8,11 @@ import boto3
 import pytest
 
 from connectors.dynamodb.state import lease as state_lease
-from connectors.dynamodb.state.store import _as_target, open_store, read_state
+from connectors.dynamodb.state.section import DynamoDBStateSection
+from connectors.dynamodb.state.store import open_store, read_state
 from connectors.dynamodb.table import create
 from engine.batch import Effort
 from engine.errors import JobError, PermanentError
-from engine.job.model import DynamoDBState
 from tests.support.states import a_letter, a_mark, a_run
 
 NOW = 1_767_000_000.0
@@ -24,7 +24,7 @@ class Place:
     """A state table and machines that use it."""
 
     def __init__(self, endpoint, table, tmp_path):
-        self.section = DynamoDBState(type="dynamodb", table=table, endpoint_url=endpoint)
+        self.section = DynamoDBStateSection(type="dynamodb", table=table, endpoint_url=endpoint)
         self.tmp_path = tmp_path
         self.table = boto3.resource("dynamodb", endpoint_url=endpoint).Table(table)
 
@@ -170,7 +170,7 @@ async def test_a_state_table_that_is_made_anew_ends_what_runs_on_it(place):
     await store.begin(a_run())
     client = place.table.meta.client
     client.delete_table(TableName=place.section.table)
-    await create(_as_target(place.section), print)
+    await create(place.section.as_target(), print)
     with pytest.raises(PermanentError, match="the table was made anew"):
         await store.advance([a_mark(0, "10", 3)], Effort())
     assert not store.tenure.held

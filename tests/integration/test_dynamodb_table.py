@@ -8,9 +8,9 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.section import Create, DynamoDBSection, Gsi
 from connectors.dynamodb.table import create, describe
 from engine.errors import JobError, TransientError
-from engine.job.model import Create, DynamoDBTarget, Gsi
 
 CREATE = Create(
     key_types={"GSI2SK": "N"},
@@ -26,9 +26,9 @@ CREATE = Create(
 
 
 @pytest.fixture(params=["dynoxide", "dynamodb_local"])
-def target(request: pytest.FixtureRequest, table_name: str) -> DynamoDBTarget:
+def target(request: pytest.FixtureRequest, table_name: str) -> DynamoDBSection:
     """Return a job's target at each emulator; its table isn't there yet."""
-    return DynamoDBTarget(
+    return DynamoDBSection(
         type="dynamodb",
         table=table_name,
         region="us-east-1",
@@ -37,13 +37,13 @@ def target(request: pytest.FixtureRequest, table_name: str) -> DynamoDBTarget:
     )
 
 
-def boto3_table(target: DynamoDBTarget) -> Any:
+def boto3_table(target: DynamoDBSection) -> Any:
     return boto3.resource("dynamodb", region_name="us-east-1", endpoint_url=target.endpoint_url).Table(
         target.table
     )
 
 
-async def test_a_created_table_is_described_as_the_job_says(target: DynamoDBTarget) -> None:
+async def test_a_created_table_is_described_as_the_job_says(target: DynamoDBSection) -> None:
     said: list[str] = []
     assert await describe(target) is None
     created = await create(target, said.append)
@@ -62,7 +62,7 @@ async def test_a_created_table_is_described_as_the_job_says(target: DynamoDBTarg
     assert any("no point-in-time recovery" in text for text in said)
 
 
-async def test_creating_again_changes_nothing_and_says_so(target: DynamoDBTarget) -> None:
+async def test_creating_again_changes_nothing_and_says_so(target: DynamoDBSection) -> None:
     first = await create(target, lambda _: None)
     boto3_table(target).put_item(Item={"PK": "kept", "SK": "1"})
     said: list[str] = []
@@ -72,7 +72,7 @@ async def test_creating_again_changes_nothing_and_says_so(target: DynamoDBTarget
     assert any("is there already with these keys" in text for text in said)
 
 
-async def test_a_table_with_other_keys_is_left_alone(target: DynamoDBTarget) -> None:
+async def test_a_table_with_other_keys_is_left_alone(target: DynamoDBSection) -> None:
     first = await create(target, lambda _: None)
     other = target.model_copy(update={"create": Create(sort_key=None)})
     with pytest.raises(JobError, match=r"its key is PK \(S\) and SK \(S\), target.create says PK \(S\)"):
@@ -82,7 +82,7 @@ async def test_a_table_with_other_keys_is_left_alone(target: DynamoDBTarget) -> 
     assert info.created_at == first.created_at
 
 
-async def test_what_the_transport_sends_boto3_reads_back(target: DynamoDBTarget) -> None:
+async def test_what_the_transport_sends_boto3_reads_back(target: DynamoDBSection) -> None:
     await create(target, lambda _: None)
     items = [
         {
@@ -109,7 +109,7 @@ async def test_what_the_transport_sends_boto3_reads_back(target: DynamoDBTarget)
 
 
 async def test_an_endpoint_where_nobody_listens_is_named() -> None:
-    target = DynamoDBTarget(
+    target = DynamoDBSection(
         type="dynamodb", table="app-data", region="us-east-1", endpoint_url="http://127.0.0.1:1"
     )
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:1 can't be reached"):

@@ -7,7 +7,7 @@ import pytest
 from bson import DatetimeMS, Timestamp
 from pymongo import AsyncMongoClient
 
-from connectors.mongodb import open_source
+from connectors.mongodb.source import open_source
 from engine.batch import Segment
 from engine.rules.fields import wanted_fields
 from tests.support.mongo_source import HOSTILE_IDS, fill, job, numbers, of_eight_types, opened

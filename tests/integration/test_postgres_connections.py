@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connectors.postgres import open_source
 from connectors.postgres.keeping import ALONE
+from connectors.postgres.section import PostgresSection
+from connectors.postgres.source import open_source
 from engine.batch import Cursor, Segment
 from engine.commands.run.runner import crew
 from engine.errors import RetriesExhausted, TransientError
-from engine.job.model import PostgresSource as Section
 from tests.integration.test_redrive import job
 from tests.support import pg
 from tests.support.command import Command
@@ -85,7 +85,7 @@ async def test_a_worker_that_finds_no_room_says_what_is_needed(postgres_url: str
     url = await role(postgres_url, 1)
     async with pg.opened(url, table="people") as source:
         worker = await open_source(
-            Section(type="postgres", url=url, table="people"), ticket=source.ticket, patience_s=0.2
+            PostgresSection(type="postgres", url=url, table="people"), ticket=source.ticket, patience_s=0.2
         )
         with pytest.raises(
             RetriesExhausted, match=r"too many connections for role .* source\.max_connections"

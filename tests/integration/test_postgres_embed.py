@@ -2,8 +2,8 @@
 
 import pytest
 
+from connectors.postgres.section import Embed
 from engine.errors import JobError
-from engine.job.model import Embed
 from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
 from tests.support.pg import execute, opened, read_all, rows
 

@@ -6,10 +6,10 @@ import pickle
 import asyncpg
 import pytest
 
-from connectors.postgres import open_source
+from connectors.postgres.section import PostgresSection
+from connectors.postgres.source import open_source
 from engine.batch import Cursor, Segment
 from engine.errors import PermanentError
-from engine.job.model import PostgresSource as Section
 from tests.support.pg import batches, execute, ids, opened, read_all, rows
 
 pytestmark = pytest.mark.asyncio
@@ -114,7 +114,9 @@ async def test_all_connections_of_a_run_see_one_snapshot(postgres_url: str) -> N
             "DELETE FROM t WHERE id % 3 = 1",
             "VACUUM t",
         )
-        worker = await open_source(Section(type="postgres", url=postgres_url, table="t"), ticket=ticket)
+        worker = await open_source(
+            PostgresSection(type="postgres", url=postgres_url, table="t"), ticket=ticket
+        )
         found = await asyncio.gather(*(batches(worker, segment) for segment in four))
         assert worker.notices == ()
         await worker.close()
@@ -127,7 +129,7 @@ async def test_a_worker_whose_snapshot_is_gone_reads_on_and_says_so(postgres_url
     await execute(postgres_url, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
     async with opened(postgres_url, table="t") as parent:
         ticket = parent.ticket
-    worker = await open_source(Section(type="postgres", url=postgres_url, table="t"), ticket=ticket)
+    worker = await open_source(PostgresSection(type="postgres", url=postgres_url, table="t"), ticket=ticket)
     found = await batches(worker, Segment(0, None, None, None))
     assert [batch.end for batch in found] == [Cursor(("1",))]
     assert any("snapshot is gone" in notice for notice in worker.notices)

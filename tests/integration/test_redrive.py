@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bench import servers
+from engine.commands.ends import Ends
 from engine.commands.redrive.command import RedriveOptions, redrive
-from engine.commands.run import ends
 from engine.errors import PermanentError
 from engine.job.model import Job
 from tests.support import loads
@@ -133,11 +133,11 @@ def test_letters_stay_when_the_table_was_replaced_meanwhile(loaded, monkeypatch)
     command, url = loaded
     servers.execute(url, "UPDATE people SET email = 'mended' || id WHERE email IS NULL")
     target = command.job["target"]
-    really = ends.watch_table
+    really = Ends.watch
 
     @asynccontextmanager
-    async def replaced_at_the_last(job, table):
-        async with really(job, table) as look:
+    async def replaced_at_the_last(ends):
+        async with really(ends) as look:
 
             async def late():
                 loads.client(target["endpoint_url"]).delete_table(TableName=target["table"])
@@ -146,7 +146,7 @@ def test_letters_stay_when_the_table_was_replaced_meanwhile(loaded, monkeypatch)
 
             yield late
 
-    monkeypatch.setattr(ends, "watch_table", replaced_at_the_last)
+    monkeypatch.setattr(Ends, "watch", replaced_at_the_last)
     before = command.dead_letters()
     ended = command.here("redrive", "--json")
     assert ended.code == 1, ended.stderr
@@ -162,7 +162,7 @@ async def test_refusals_do_not_end_a_redrive(monkeypatch, tmp_path, table_name):
         asked.append(job.target.stop_after_refusals)
         raise PermanentError("that is all")
 
-    monkeypatch.setattr(ends, "open_store", open_store)
+    monkeypatch.setattr("engine.commands.redrive.command.open_store", open_store)
     made = Job.model_validate(
         job("postgres://127.0.0.1/x", "http://127.0.0.1:1", table_name, {"type": "sqlite"})
     )

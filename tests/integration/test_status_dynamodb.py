@@ -4,15 +4,16 @@ import uuid
 from pathlib import Path
 
 from connectors.dynamodb.state.alive import alive
+from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.store import open_store
 from engine.batch import Counts
 from engine.commands.status import look
-from engine.job.model import DynamoDBState, Job
+from engine.job.model import Job
 from tests.support.runs import run_state
 
 
 async def test_a_run_elsewhere_is_seen(dynoxide: str, tmp_path: Path) -> None:
-    section = DynamoDBState(
+    section = DynamoDBStateSection(
         type="dynamodb", table=f"state-{uuid.uuid4().hex}", region="us-east-1", endpoint_url=dynoxide
     )
     job = Job.model_validate(

@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table import describe
 from connectors.dynamodb.target import open_target
 from connectors.dynamodb.writing.settling import Terms
@@ -16,7 +17,7 @@ from connectors.dynamodb.writing.writer import Writer
 from engine.batch import WriteReport
 from engine.contracts.transform import DELETE, RuleItems, RuleShape
 from engine.errors import PermanentError
-from engine.job.model import DynamoDBTarget, Job
+from engine.job.model import Job
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from tests.support.encoded import delete, encoded, put
@@ -61,7 +62,7 @@ class Written:
     """A writer on the real transport."""
 
     def __init__(self, table: Table, mode: str = "put", name: str | None = None) -> None:
-        self.section = DynamoDBTarget(
+        self.section = DynamoDBSection(
             type="dynamodb",
             table=name or table.name,
             endpoint_url=table.endpoint,

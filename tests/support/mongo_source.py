@@ -7,7 +7,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey
 from pymongo import AsyncMongoClient
 
 from bench.documents import ids_of_eight_types
-from connectors.mongodb import open_source
+from connectors.mongodb.source import open_source
 from engine.batch import Cursor, Segment
 from engine.job.model import Job
 from engine.rules.fields import wanted_fields

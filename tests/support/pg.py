@@ -6,9 +6,9 @@ from typing import Any
 
 import asyncpg
 
-from connectors.postgres import PostgresSource, open_source
+from connectors.postgres.section import PostgresSection
+from connectors.postgres.source import PostgresSource, open_source
 from engine.batch import Batch, Cursor, Segment
-from engine.job.model import PostgresSource as Section
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -24,7 +24,7 @@ async def execute(url: str, *statements: str) -> None:
 @asynccontextmanager
 async def opened(url: str, since: str | None = None, **section: Any) -> AsyncIterator[PostgresSource]:
     """Open a source and close it at the end."""
-    source = await open_source(Section(type="postgres", url=url, **section), since=since)
+    source = await open_source(PostgresSection(type="postgres", url=url, **section), since=since)
     try:
         yield source
     finally:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from connectors.postgres import PostgresSource, open_source
+from connectors.postgres.section import PostgresSection
+from connectors.postgres.source import PostgresSource, open_source
 from engine.batch import Segment
-from engine.job.model import PostgresSource as Section
 from tests.support.cutting_proxy import CuttingProxy
 
 ROWS = 20_000
@@ -116,7 +116,7 @@ async def behind_proxy(url: str, **source: Any) -> AsyncIterator[tuple[PostgresS
     parts = urlsplit(url)
     async with CuttingProxy(Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432") as proxy:
         address = f"postgresql://postgres@127.0.0.1:{proxy.port}{parts.path}?sslmode=disable"
-        section = Section(type="postgres", url=address, **{"table": "t", "batch_rows": 500, **source})
+        section = PostgresSection(type="postgres", url=address, **{"table": "t", "batch_rows": 500, **source})
         opened_source = await open_source(section, patience_s=20.0)
         try:
             yield opened_source, proxy

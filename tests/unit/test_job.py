@@ -8,8 +8,11 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
+from connectors.dynamodb.section import Create
+from connectors.postgres.section import PostgresSection
 from engine.job.faults import faults
-from engine.job.model import Constant, Create, Filled, ItemRule, Job, PostgresSource, Sql
+from engine.job.items import Constant, Filled, ItemRule, Sql
+from engine.job.model import Job
 from engine.job.template import Placeholder
 
 RULE = {"name": "Order", "key": {"PK": "USER#{user_id}", "SK": "ORDER#{id}"}}
@@ -363,4 +366,4 @@ def test_the_fingerprint_follows_the_hook_s_source(tmp_path, monkeypatch):
 def test_sections_can_be_built_in_python():
     assert Create().table_key == ("PK", "SK")
     assert Create(sort_key=None).table_key == ("PK",)
-    assert PostgresSource.model_validate(JOB["source"]).segments == "auto"
+    assert PostgresSection.model_validate(JOB["source"]).segments == "auto"

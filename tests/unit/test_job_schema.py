@@ -47,7 +47,7 @@ def test_unknown_keys_are_refused_by_editors_too():
 
 def test_numbers_and_choices_may_come_from_variables():
     found = properties(json_schema())
-    for key in (("PostgresSource", "batch_rows"), ("DynamoDBTarget", "mode"), ("Create", "pitr")):
+    for key in (("PostgresSection", "batch_rows"), ("DynamoDBSection", "mode"), ("Create", "pitr")):
         assert {"$ref": "#/$defs/Variable"} in found[key]["anyOf"]
 
 

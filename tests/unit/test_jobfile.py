@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import JobError
 from engine.job.file import load
-from engine.job.model import Constant
+from engine.job.items import Constant
 
 ROOT = Path(__file__).parents[2]
 ENV = {"SOURCE_URL": "postgresql://user:hunter22@host/db", "STAGE": "production-7"}

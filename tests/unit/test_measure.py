@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from connectors.dynamodb.measure import ABSENT, Measured, Measurer, entry_units, planned_table
+from connectors.dynamodb.measure import ABSENT, Measured, Measurer, entry_units
+from connectors.dynamodb.table_request import planned_table
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.job.model import Job
 from engine.kinds import Members, Scalar

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.dynamodb.measure import planned_table
+from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import TableInfo
+from connectors.dynamodb.table_request import planned_table
 from engine.commands.plan.estimate import (
     DOUBLING_S,
     Volume,
@@ -19,13 +20,12 @@ from engine.commands.plan.estimate import (
 from engine.commands.plan.heat import HotKey
 from engine.commands.plan.prices import load_prices
 from engine.errors import JobError
-from engine.job.model import DynamoDBTarget
 
 
 def table(**create: object) -> TableInfo:
     gsi = [{"name": "ByEmail", "partition_key": "Email"}]
     section = {"type": "dynamodb", "table": "shop", "create": {"gsi": gsi, **create}}
-    return planned_table(DynamoDBTarget.model_validate(section))
+    return planned_table(DynamoDBSection.model_validate(section))
 
 
 def volume(own: float, index: float) -> Volume:

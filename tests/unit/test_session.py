@@ -12,8 +12,8 @@ from connectors.dynamodb.http import session as session_module
 from connectors.dynamodb.http.endpoint import parse_endpoint
 from connectors.dynamodb.http.session import CHECK_EVERY_S, FORCE_EVERY_S, Session, open_session, tls_context
 from connectors.dynamodb.http.sigv4 import Keys
+from connectors.dynamodb.section import DynamoDBSection
 from engine.errors import JobError, PermanentError
-from engine.job.model import DynamoDBTarget
 
 LOCAL = "http://127.0.0.1:8000"
 
@@ -36,8 +36,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
 
 
-def target(**settings: Any) -> DynamoDBTarget:
-    return DynamoDBTarget(type="dynamodb", table="app-data", **settings)
+def target(**settings: Any) -> DynamoDBSection:
+    return DynamoDBSection(type="dynamodb", table="app-data", **settings)
 
 
 async def test_the_job_comes_before_the_environment_and_that_before_the_profile(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from connectors.dynamodb.section import Create, Gsi
 from connectors.dynamodb.table import check_keys
 from connectors.dynamodb.table_info import KeyAttribute, TableInfo, table_info
 from connectors.dynamodb.table_request import create_request, key_differences, missing_indexes, pending
 from engine.errors import JobError
-from engine.job.model import Create, Gsi
 
 DESCRIBED: dict[str, Any] = {
     "TableName": "app-data",

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from connectors.dynamodb.section import Create, DynamoDBSection, Gsi
 from connectors.dynamodb.table import create, describe
 from engine.errors import BackfillError, JobError, PermanentError
-from engine.job.model import Create, DynamoDBTarget, Gsi
 from tests.support.stub_server import Step, Stub, answer, stub_server
 
 KEY = [{"AttributeName": "PK", "KeyType": "HASH"}]
@@ -37,8 +37,8 @@ BACKUPS_OFF = answered({"ContinuousBackupsDescription": {"ContinuousBackupsStatu
 ABSENT = refused("ResourceNotFoundException")
 
 
-def target(stub: Stub, **settings: Any) -> DynamoDBTarget:
-    return DynamoDBTarget(
+def target(stub: Stub, **settings: Any) -> DynamoDBSection:
+    return DynamoDBSection(
         type="dynamodb",
         table="app-data",
         region="us-east-1",

@@ -20,12 +20,12 @@ from connectors.dynamodb.encoding.rule_items import (
     plan_rule,
 )
 from connectors.dynamodb.encoding.values import ValueOptions, large_text
+from connectors.dynamodb.section import Mode
 from connectors.dynamodb.table_info import TableInfo
 from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch
 from engine.contracts.transform import RuleItems
 from engine.errors import PermanentError
 from engine.job.model import Options
-from engine.job.target import Mode
 
 
 class Encoder:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
-from engine.job.target import Mode
+from connectors.dynamodb.section import Mode
 from engine.wire.versions import is_lower
 
 Hashes = npt.NDArray[np.uint64]

@@ -29,10 +29,10 @@ from connectors.dynamodb.limits import (
     NESTING_LEVELS_MAX,
     STATEMENT_LENGTH_MAX,
 )
+from connectors.dynamodb.section import Mode
 from engine.batch import NO_ROWS
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
-from engine.job.target import Mode
 from engine.kinds import Members
 
 _STATEMENT_PER_NAME = len("'':?,")

@@ -6,8 +6,8 @@ what was found over their private socket. No credential is ever printed.
 
 import asyncio
 import getpass
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -76,15 +76,16 @@ async def find_anew(profile: str | None, endpoint: Endpoint) -> Found:
     return _kept(place, await _walk(place, endpoint, asks=False))
 
 
-async def to_hand_over() -> Mapping[Place, Keys]:
-    """Return what this process has found, for its workers. Raises: PermanentError."""
+async def to_hand_over() -> str:
+    """Return what this process has found, for its workers: JSON, secret. Raises: PermanentError."""
     known = _found.get(asyncio.get_running_loop(), {})
-    return {place: await frozen(found.credentials) for place, found in known.items()}
+    return json.dumps([(*place, *astuple(await frozen(found.credentials))) for place, found in known.items()])
 
 
-def take_over(keys: Mapping[Place, Keys]) -> None:
+def take_over(text: str) -> None:
     """Use what the runner has found, instead of asking again."""
-    _handed.update(keys)
+    for profile, loopback, *keys in json.loads(text):
+        _handed[Place(profile, loopback)] = Keys(*keys)
 
 
 def new_session(profile: str | None) -> Any:

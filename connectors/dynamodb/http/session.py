@@ -18,8 +18,8 @@ from connectors.dynamodb.http.credentials import find, find_anew, frozen, new_se
 from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
 from connectors.dynamodb.http.sigv4 import Keys, Signer
 from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Greeting, Transport
+from connectors.dynamodb.section import DynamoDBSection
 from engine.errors import JobError, PermanentError
-from engine.job.model import DynamoDBTarget
 from engine.tenure import Tenure
 
 CHECK_EVERY_S = 10.0
@@ -39,7 +39,7 @@ class Session:
 
     def __init__(
         self,
-        section: DynamoDBTarget,
+        section: DynamoDBSection,
         aio_session: Any,
         credentials: Any,
         keys: Keys,
@@ -131,7 +131,7 @@ class Session:
         return True
 
 
-async def open_session(section: DynamoDBTarget) -> Session:
+async def open_session(section: DynamoDBSection) -> Session:
     """Find region, endpoint and credentials as the AWS defaults say; the job's own keys come first.
 
     Raises: JobError when one is missing or doesn't fit.

@@ -25,9 +25,9 @@ from connectors.dynamodb.reading.requests import (
     scan_body,
     unprocessed,
 )
+from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.writing import answers
 from engine.errors import PermanentError, RetriesExhausted, TransientError
-from engine.job.model import DynamoDBTarget
 from engine.retry import Patience, RetryPolicy, patiently
 from engine.tasks import together
 
@@ -171,7 +171,7 @@ class TableReader(Reader):
         await self._transport.close()
 
 
-async def open_reader(section: DynamoDBTarget, max_rcu: float | None) -> TableReader:
+async def open_reader(section: DynamoDBSection, max_rcu: float | None) -> TableReader:
     """Open a table for reading.
 
     Raises: JobError when region, endpoint or credentials are missing.

@@ -7,16 +7,13 @@ import time
 from collections.abc import Callable
 
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.table import StateTable
-from engine.job.model import DynamoDBState, DynamoDBTarget
 
 
-async def alive(section: DynamoDBState, job_name: str, clock: Callable[[], float] = time.time) -> bool:
+async def alive(section: DynamoDBStateSection, job_name: str, clock: Callable[[], float] = time.time) -> bool:
     """Return whether a runner holds the job's lease. The table must be there."""
-    target = DynamoDBTarget(
-        type="dynamodb", table=section.table, region=section.region, endpoint_url=section.endpoint_url
-    )
-    session = await open_session(target)
+    session = await open_session(section.as_target())
     async with session.client() as client:
         lease = await StateTable(client, section.table, job_name).get("LEASE")
     return lease is not None and float(lease["expires_at"]["N"]) > clock()

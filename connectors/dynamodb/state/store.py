@@ -17,6 +17,7 @@ from pathlib import Path
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.state import letters as letter_items
 from connectors.dynamodb.state.lease import TableLease, owner_of
+from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.table import (
     TRANSACT_ACTIONS_MAX,
     Item,
@@ -26,7 +27,6 @@ from connectors.dynamodb.table import create, describe
 from engine.batch import Effort, Mark
 from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
-from engine.job.model import Create, DynamoDBState, DynamoDBTarget
 from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile
 from engine.state.lease import Lease, take
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 async def open_store(
-    section: DynamoDBState, state_dir: Path, job_name: str, clock: Callable[[], float] = time.time
+    section: DynamoDBStateSection, state_dir: Path, job_name: str, clock: Callable[[], float] = time.time
 ) -> "DynamoDBStore":
     """Take the job's lease, here and in the table, and return its store; the table is made if need be.
 
@@ -47,7 +47,7 @@ async def open_store(
     async with AsyncExitStack() as stack:
         stack.callback(local.release)
         with _called_state():
-            target = _as_target(section)
+            target = section.as_target()
             await create(target, log.info)
             client = await stack.enter_async_context((await open_session(target)).client())
         directory = state_dir / job_name
@@ -59,9 +59,9 @@ async def open_store(
     return DynamoDBStore(table, lease, local, DeadLetterFile(directory / FILE_NAME), resources)
 
 
-async def read_state(section: DynamoDBState, job_name: str) -> RunState | None:
+async def read_state(section: DynamoDBStateSection, job_name: str) -> RunState | None:
     """Return a job's latest run without its lease, also while it is alive; None when it never ran."""
-    target = _as_target(section)
+    target = section.as_target()
     with _called_state():
         if await describe(target) is None:
             return None
@@ -287,17 +287,6 @@ async def _read(table: StateTable) -> tuple[RunRecord, dict[int, SegmentRecord]]
         items = table.of_run(run.run.run_id, "SEGMENT#")
         segments = [records.read_segment(each["record"]["S"]) async for each in items]
         return run, records.checked(run, segments)
-
-
-def _as_target(section: DynamoDBState) -> DynamoDBTarget:
-    """Return the state's table as the section that sessions and table calls know."""
-    return DynamoDBTarget(
-        type="dynamodb",
-        table=section.table,
-        region=section.region,
-        endpoint_url=section.endpoint_url,
-        create=Create(partition_key="PK", sort_key="SK"),
-    )
 
 
 @contextmanager

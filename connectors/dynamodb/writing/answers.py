@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from connectors.dynamodb.http.connection import Answer
-from engine.job.target import Mode
+from connectors.dynamodb.section import Mode
 from engine.meter import TABLE
 
 Cause: TypeAlias = Literal["table", "index", "partition", "account", "unknown"]

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from connectors.dynamodb.limits import BATCH_ITEMS_MAX, CAPACITY_WANTED, REQUEST_BYTES_MAX, STATEMENTS_MAX
+from connectors.dynamodb.section import Mode
 from connectors.dynamodb.writing.loads import Lot
 from engine.batch import EncodedBatch
-from engine.job.target import Mode
 
 ITEMS_MAX: Mapping[Mode, int] = {"put": BATCH_ITEMS_MAX, "insert": STATEMENTS_MAX, "newer": 1}
 

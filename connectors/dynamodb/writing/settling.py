@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.section import Mode
 from connectors.dynamodb.writing import answers
 from connectors.dynamodb.writing.answers import Cause, Consumed, Fate, Refusal, Verdict
 from connectors.dynamodb.writing.heat import Heat
@@ -20,7 +21,6 @@ from connectors.dynamodb.writing.refusals import Refusals
 from connectors.dynamodb.writing.requests import Envelope
 from engine.batch import DeadLetter
 from engine.errors import PermanentError, RetriesExhausted
-from engine.job.target import Mode
 from engine.meter import TABLE, Meter
 from engine.throttle.gate import Gate
 from engine.throttle.pace import Pace

@@ -10,9 +10,9 @@ meanwhile, might be overwritten by the older one. So that one waits.
 Invariant: a key is held for REQUEST_LIFE_S after its last such request, and no longer.
 """
 
+from connectors.dynamodb.section import Mode
 from connectors.dynamodb.writing.loads import Lot
 from engine.batch import EncodedBatch
-from engine.job.target import Mode
 
 REQUEST_LIFE_S = 5.0
 """A server is taken to work no longer than that on a request that its client has given up. An assumption:

@@ -5,16 +5,17 @@ Invariant: nothing is written, neither to the source nor to the target nor to th
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from connectors.dynamodb.measure import Measured, Measurer, planned_table
-from connectors.dynamodb.table import TableInfo, check_keys, describe
+from connectors.dynamodb.measure import Measured, Measurer
+from connectors.dynamodb.table_info import TableInfo
 from engine.amounts import duration
 from engine.batch import Batch, Segment
+from engine.commands import ends
 from engine.commands.hash_store import passing_store
 from engine.commands.plan import estimate, sampling
 from engine.commands.plan.advice import Findings, advise, expected_s, warn
@@ -23,13 +24,13 @@ from engine.commands.plan.heat import Heat
 from engine.commands.plan.plan import Plan, Scope, SourceFacts
 from engine.commands.plan.prices import Prices
 from engine.commands.plan.tally import Tally
-from engine.commands.run import ends
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
 from engine.contracts.source import Source
 from engine.contracts.transform import Transform
 from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job
+from engine.registry import TARGETS
 from engine.rules.transform import compile_rules
 from engine.rules.uniqueness import ordered_reason
 
@@ -73,25 +74,24 @@ async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Pl
     Raises: JobError, PermanentError, TransientError.
     """
     table, exists = await _table(job)
-    source = await ends.open_source(job, since=None)
-    try:
-        return await _plan(job, options, say, table, exists, source)
-    finally:
-        await source.close()
+    async with AsyncExitStack() as stack:
+        opened = await ends.open_ends(stack, job, target=table)
+        return await _plan(job, options, say, table, exists, opened.source)
 
 
 async def _table(job: Job) -> tuple[TableInfo, bool]:
     """Return the target table, or the one that `target.create` describes."""
-    table = await describe(job.target)
+    connector = TARGETS[job.target.type]
+    table = await connector.describe(job)
     exists = table is not None
+    table = table or connector.planned(job)
     if table is None:
-        if job.target.create is None:
-            raise JobError(
-                f"target.table: there is no table {job.target.table}, and no target.create that says what it"
-                " would be; add that, or correct the name or region"
-            )
-        table = planned_table(job.target)
-    check_keys(table, job)
+        raise JobError(
+            f"target.table: there is no table {job.target.writes_to}, and no target.create that says what it"
+            " would be; add that, or correct the name or region"
+        )
+    connector.check(table, job)
+    assert isinstance(table, TableInfo)
     return table, exists
 
 
@@ -137,7 +137,7 @@ async def _plan(
     warm_rate, warmed = _warm(table)
     warm = estimate.pace_at(volume, table, warm_rate, hot)
     capped = (
-        None if job.target.max_wcu is None else estimate.pace_capped(now, volume, table, job.target.max_wcu)
+        None if job.target.rate_max is None else estimate.pace_capped(now, volume, table, job.target.rate_max)
     )
     cost = estimate.cost(volume, table, options.prices)
     scale = rows / tally.rows if tally.rows else 0.0

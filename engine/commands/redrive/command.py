@@ -16,8 +16,8 @@ import orjson
 
 from engine.batch import Batch, Cursor, DeadLetter, WriteReport
 from engine.clock import utc_now
+from engine.commands.ends import open_ends, open_store
 from engine.commands.redrive.report import RedriveReport
-from engine.commands.run import ends
 from engine.commands.verify.repair import subset
 from engine.commands.verify.values import differing
 from engine.contracts.source import KeysRefused, Lookup, Source
@@ -25,10 +25,9 @@ from engine.contracts.state import RunState
 from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.job.model import Job
-from engine.rules.uniqueness import ordered_reason
 from engine.run.pipeline import Stages
 from engine.state.dead_letters import StoredLetter, lines, read
-from engine.state.fingerprint import POSITIONS, compare, fingerprint, upgraded
+from engine.state.fingerprint import POSITIONS, compare, upgraded
 from engine.tenure import Tenure
 
 LETTERS_AT_ONCE = 10_000
@@ -58,15 +57,14 @@ async def redrive(
 async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], None]) -> RedriveReport:
     report = RedriveReport(job.name)
     # Letters that are refused again are no surprise, and good ones may lie behind a thousand of them.
-    target = job.target.model_copy(update={"stop_after_refusals": None})
-    job = job.model_copy(update={"target": target})
+    job = job.model_copy(update={"target": job.target.patient()})
 
     def note(text: str) -> None:
         report.notices.append(text)
         notice(text)
 
     async with AsyncExitStack() as stack:
-        store = await ends.open_store(job, options.state_dir)
+        store = await open_store(job, options.state_dir)
         stack.push_async_callback(store.close)
         before = await store.load()
         if before is not None and not before.closed:
@@ -109,11 +107,10 @@ async def _open(
     note: Callable[[str], None],
     tenure: Tenure,
 ) -> _Desk:
-    table = await ends.describe_table(job)
-    source = await ends.open_source(job, since=None)
-    stack.push_async_callback(source.close)
+    ends = await open_ends(stack, job)
+    source = ends.source
     if before is not None:
-        now = fingerprint(job.fingerprint_parts(), source.identity, ends.table_identity(table))
+        now = ends.prints()
         stored, present = (
             {name: value for name, value in prints.items() if name not in RELAXED}
             for prints in (upgraded(before.fingerprint, job.former_parts(), now), now)
@@ -125,18 +122,17 @@ async def _open(
             f"{job.source.reads} has no key by which rows can be looked up, so its dead letters can't be"
             " tried again one by one: load again with `backfill run --fresh`"
         )
-    line = await stack.enter_async_context(
-        ends.open_line(job, source, table, ordered=False, notice=note, tenure=tenure)
-    )
+    line = await stack.enter_async_context(ends.stages(note, ordered=False, tenure=tenure))
     reader = None
-    if ordered_reason(job, source.ticket.schema) is not None:
+    if ends.ordered:
+        from connectors.dynamodb.connector import section_of
         from connectors.dynamodb.reading.reader import open_reader
 
         note("several rows may give one key here, so items whose key is taken are not written over")
-        reader = await open_reader(job.target, None)
+        reader = await open_reader(section_of(job), None)
         stack.push_async_callback(reader.close)
-    look = await stack.enter_async_context(ends.watch_table(job, table))
-    return _Desk(job, source, line, look, tuple(key.name for key in table.keys), reader)
+    look = await stack.enter_async_context(ends.watch())
+    return _Desk(job, source, line, look, ends.target.key, reader)
 
 
 _RowAndRule = tuple[Cursor, str]

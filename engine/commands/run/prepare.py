@@ -8,21 +8,19 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.batch import Counts, Effort
 from engine.clock import utc_now
-from engine.commands.run import ends
+from engine.commands.ends import CURSORS, Ends, open_ends
 from engine.contracts.source import Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.job.model import Job
-from engine.rules.uniqueness import ordered_reason
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Stages
 from engine.run.voice import Voice
-from engine.state.fingerprint import STANDING, attributes, changed, compare, fingerprint, reshaped, upgraded
+from engine.state.fingerprint import STANDING, attributes, changed, compare, reshaped, upgraded
 from engine.state.former import dumped, former_rules, same_table, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
@@ -46,14 +44,11 @@ class RunOptions:
 class Prepared:
     """Everything that a run needs, opened and checked."""
 
-    job: Job
     options: RunOptions
     store: CheckpointStore
-    source: Source
-    table: Any
+    ends: Ends
     line: Stages
     look: Look
-    ordered: bool
     prints: Mapping[str, str]
     former: tuple[str, ...]
 
@@ -71,10 +66,9 @@ async def prepare(
     A finished run with nothing to catch up with is looked at in the same way: what has changed since is said
     by refusing, never by leaving it out.
     """
-    table = await ends.describe_table(job)
     since = decision.since if isinstance(decision, Start) else decision.run.since
-    source = await ends.open_source(job, since=since)
-    stack.push_async_callback(source.close)
+    ends = await open_ends(stack, job, since=since)
+    source = ends.source
     for text in () if isinstance(decision, NothingToDo) else source.notices:
         voice.warn(text)
     if isinstance(decision, Start) and decision.kind == "catch_up" and since is None:
@@ -82,7 +76,7 @@ async def prepare(
             "No run before could keep from when on changes are to be read, so this catch-up run reads the"
             " whole source."
         )
-    prints = fingerprint(job.fingerprint_parts(), source.identity, ends.table_identity(table))
+    prints = ends.prints()
     if source.standing is not None:
         prints[STANDING] = source.standing
     before = await _before(store, decision, job, fresh=options.fresh)
@@ -92,20 +86,10 @@ async def prepare(
         await _held_to(before, source, prints, goes_on=goes_on)
         for text in source.notices[told:]:
             voice.warn(text)
-    why_ordered = ordered_reason(job, source.ticket.schema)
-    if why_ordered is not None:
-        voice.note(why_ordered)
-    ordered = why_ordered is not None
+    if ends.ordered_reason is not None:
+        voice.note(ends.ordered_reason)
     line = await stack.enter_async_context(
-        ends.open_line(
-            job,
-            source,
-            table,
-            ordered=ordered,
-            notice=voice.warn,
-            letters_bytes=LETTERS_WINDOW_BYTES,
-            tenure=store.tenure,
-        )
+        ends.stages(voice.warn, letters_bytes=LETTERS_WINDOW_BYTES, tenure=store.tenure)
     )
     prints |= attributes(line.transform.rules)
     if before is not None and (misfit := compare(before, prints, goes_on=goes_on)):
@@ -113,8 +97,8 @@ async def prepare(
     if before is not None and not goes_on and (change := reshaped(before, prints)):
         voice.warn(f"{change}; items written before keep their shape until --fresh")
     former = await _former(store, decision, job, prints, voice)
-    look = await stack.enter_async_context(ends.watch_table(job, table))
-    return Prepared(job, options, store, source, table, line, look, ordered, prints, former)
+    look = await stack.enter_async_context(ends.watch())
+    return Prepared(options, store, ends, line, look, prints, former)
 
 
 async def _held_to(
@@ -169,8 +153,8 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
     """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
     if isinstance(decision, GoOn):
         return await prepared.store.resume()
-    rows = await prepared.source.rows_expected()
-    segments = await prepared.source.segments(_segments_wanted(prepared, rows))
+    rows = await prepared.ends.source.rows_expected()
+    segments = await prepared.ends.source.segments(_segments_wanted(prepared, rows))
     state = RunState(
         run_id=uuid.uuid4().hex[:12],
         kind=decision.kind,
@@ -179,7 +163,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
         outcome=None,
         fingerprint=prepared.prints,
         since=decision.since,
-        watermark=prepared.source.watermark if prepared.job.source.watched else None,
+        watermark=prepared.ends.source.watermark if prepared.ends.job.source.watched else None,
         interruptions=0,
         rows_expected=rows,
         segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
@@ -187,9 +171,9 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
         dead_letters_by_reason={},
         effort=Effort(),
         error=None,
-        base=prepared.source.watermark if decision.kind == "full" else decision.base,
-        watched=prepared.job.source.watched,
-        rules=dumped(prepared.job.items),
+        base=prepared.ends.source.watermark if decision.kind == "full" else decision.base,
+        watched=prepared.ends.job.source.watched,
+        rules=dumped(prepared.ends.job.items),
         former=prepared.former,
     )
     await prepared.store.begin(state)
@@ -198,9 +182,9 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
 
 def _segments_wanted(prepared: Prepared, rows: int | None) -> int:
     """Cut for even work over all cursors; in order, only one cursor may read."""
-    if prepared.ordered:
+    if prepared.ends.ordered:
         return 1
-    if prepared.job.source.segments != "auto":
-        return prepared.job.source.segments
-    most = prepared.options.workers * ends.CURSORS * SEGMENTS_PER_CURSOR
+    if prepared.ends.job.source.segments != "auto":
+        return prepared.ends.job.source.segments
+    most = prepared.options.workers * CURSORS * SEGMENTS_PER_CURSOR
     return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))

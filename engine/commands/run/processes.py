@@ -12,7 +12,6 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.contracts.source import SourceTicket
 from engine.job.model import Job
@@ -29,11 +28,11 @@ class Boot:
 
     job: Job
     ticket: SourceTicket
-    table: Any
-    ordered: bool
+    target: str
+    """TargetInfo.as_text."""
     cursors: int
-    credentials: Any
-    """What the runner has found of the target's credentials; see connect.credentials."""
+    credentials: str
+    """What the runner has found of the target's credentials; see TargetConnector.hand_over."""
     lease_end_s: float
 
 

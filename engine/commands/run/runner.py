@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from engine.commands.run import ends, processes
+from engine.commands import ends
+from engine.commands.run import processes
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.contracts.state import RunState
 from engine.errors import BackfillError, JobError, PermanentError
@@ -106,19 +107,19 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
     """Work until the run is complete, interrupted or failed, and record which."""
     open_segments = sum(not segment.done for segment in state.segments)
     workers, cursors = crew(
-        1 if prepared.ordered else max(1, min(prepared.options.workers, open_segments)),
-        1 if prepared.ordered else ends.CURSORS,
-        prepared.source.ticket.cursors_max,
+        1 if prepared.ends.ordered else max(1, min(prepared.options.workers, open_segments)),
+        1 if prepared.ends.ordered else ends.CURSORS,
+        prepared.ends.source.ticket.cursors_max,
     )
     voice.tell(
         RunStarted(
-            job=prepared.job.name,
+            job=prepared.ends.job.name,
             run_id=state.run_id,
             kind=state.kind,
             resumed=state.interruptions > 0,
             rows_expected=state.rows_expected,
-            source=prepared.job.source.reads,
-            target=prepared.job.target.table,
+            source=prepared.ends.job.source.reads,
+            target=prepared.ends.job.target.writes_to,
             workers=workers,
             started_at=state.started_at,
             counts=state.counts,
@@ -129,10 +130,10 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
         prepared.store,
         state,
         [voice],
-        max_wcu=prepared.job.target.max_wcu,
+        max_wcu=prepared.ends.job.target.rate_max,
         own_usage=processes.usage,
         look=prepared.look,
-        patience_s=prepared.job.target.give_up_after_s,
+        patience_s=prepared.ends.job.target.give_up_after_s,
     )
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
         async with _workers(prepared, workers, cursors) as links:
@@ -168,7 +169,7 @@ async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: b
         voice.warn(f"the outcome could not be recorded: {fault}")
     state = await prepared.store.load()
     assert state is not None
-    return build(prepared.job.name, replace(state, error=error), outcome=outcome, notices=voice.notices)
+    return build(prepared.ends.job.name, replace(state, error=error), outcome=outcome, notices=voice.notices)
 
 
 @asynccontextmanager
@@ -176,7 +177,7 @@ async def _workers(prepared: Prepared, count: int, cursors: int) -> AsyncGenerat
     """Run the workers: one in this process, several in processes of their own."""
     if count == 1:
         ours, theirs = queue_link()
-        told = len(prepared.source.notices)
+        told = len(prepared.ends.source.notices)
         task = asyncio.create_task(work(prepared.line, theirs, cursors, _counted_by_runner, told))
         try:
             yield [ours]
@@ -185,12 +186,11 @@ async def _workers(prepared: Prepared, count: int, cursors: int) -> AsyncGenerat
             await asyncio.gather(task, return_exceptions=True)
         return
     boot = processes.Boot(
-        prepared.job,
-        prepared.source.ticket,
-        prepared.table,
-        ordered=prepared.ordered,
+        prepared.ends.job,
+        prepared.ends.source.ticket,
+        prepared.ends.target.as_text(),
         cursors=cursors,
-        credentials=await ends.credentials(),
+        credentials=await prepared.ends.connector.hand_over(),
         lease_end_s=prepared.store.tenure.end_s,
     )
     workers: list[processes.WorkerProcess] = []

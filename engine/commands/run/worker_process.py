@@ -5,12 +5,14 @@ Invariant: it ends when the runner does, whatever it is doing.
 
 import os
 import socket
+from contextlib import AsyncExitStack
 from typing import cast
 
 import uvloop
 
-from engine.commands.run import ends
+from engine.commands.ends import open_ends
 from engine.commands.run.processes import Boot, usage
+from engine.registry import TARGETS
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
 from engine.run.worker import describe, work
@@ -41,21 +43,19 @@ async def serve(descriptor: int) -> None:
     link = await RunnerLink.open(socket.socket(fileno=descriptor))
     boot = await link.boot()
     try:
-        ends.take_over(boot.credentials)
-        source = await ends.open_source(boot.job, since=boot.ticket.since, ticket=boot.ticket)
-        try:
-            async with ends.open_line(
-                boot.job,
-                source,
-                boot.table,
-                ordered=boot.ordered,
-                notice=lambda text: link.send(Noted(text)),
-                letters_bytes=LETTERS_WINDOW_BYTES,
-                tenure=Tenure(boot.lease_end_s),
-            ) as line:
-                await work(line, link, boot.cursors, usage)
-        finally:
-            await source.close()
+        async with AsyncExitStack() as stack:
+            connector = TARGETS[boot.job.target.type]
+            connector.take_over(boot.credentials)
+            target = connector.info_from(boot.target)
+            ends = await open_ends(stack, boot.job, ticket=boot.ticket, target=target)
+            line = await stack.enter_async_context(
+                ends.stages(
+                    lambda text: link.send(Noted(text)),
+                    letters_bytes=LETTERS_WINDOW_BYTES,
+                    tenure=Tenure(boot.lease_end_s),
+                )
+            )
+            await work(line, link, boot.cursors, usage)
     except Exception as fault:  # told to the runner, who tells the user
         link.send(describe(fault))
     await link.close()

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import orjson
 import polars as pl
 
-from engine.commands.run import ends
+from engine.commands import ends
 from engine.commands.verify import known
 from engine.commands.verify.book import Book, Suspect, discard, open_book
 from engine.commands.verify.desk import Desk, open_desk
@@ -94,8 +94,7 @@ async def verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> l
     """
     groups: dict[tuple[Any, ...], list[Job]] = {}
     for job in jobs:
-        target = job.target
-        groups.setdefault((target.table, target.region, target.endpoint_url, target.profile), []).append(job)
+        groups.setdefault(job.target.place, []).append(job)
     with _few_collections():
         return [await _verify(group, options, voice) for group in groups.values()]
 
@@ -113,9 +112,10 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> 
             await open_desk(stack, number, job, voice.notice, tenures[number])
             for number, job in enumerate(jobs)
         ]
+        from connectors.dynamodb.connector import section_of
         from connectors.dynamodb.reading.reader import open_reader
 
-        reader = await open_reader(jobs[0].target, options.max_rcu)
+        reader = await open_reader(section_of(jobs[0]), options.max_rcu)
         stack.push_async_callback(reader.close)
         rules = [await known.former(desk, options.state_dir, voice.notice) for desk in desks]
         others = known.others(desks, options.state_dir) if any(rules) else ()
@@ -156,7 +156,7 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, voice: Voice) -> 
             discard(book)
         return VerifyReport(
             jobs=tuple(job.name for job in jobs),
-            table=jobs[0].target.table,
+            table=jobs[0].target.writes_to,
             full=options.sample is None,
             findings=findings,
             rows_read=tallies.get("rows", 0),
@@ -309,7 +309,7 @@ class Session:
 
 def _fingerprint(desks: Sequence[Desk], former: Former) -> str:
     parts = [
-        [desk.job.fingerprint_parts(), dict(desk.source.identity), ends.table_identity(desk.table)]
+        [desk.job.fingerprint_parts(), dict(desk.source.identity), dict(desk.table.identity)]
         for desk in desks
     ]
     text = orjson.dumps(

@@ -7,19 +7,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any
 
+from connectors.dynamodb.table_info import TableInfo
 from engine.batch import Batch, EncodedBatch, Segment
-from engine.commands.run import ends
+from engine.commands.ends import Ends, open_ends
 from engine.commands.verify.book import Place
 from engine.commands.verify.digests import KeySchema
 from engine.commands.verify.expected import Digested, Expected, digested, digested_and_ranked, taken_apart
 from engine.contracts.source import Lookup, Source
-from engine.contracts.target import Target
+from engine.contracts.target import Target, TargetInfo
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.meter import Meter
-from engine.rules.uniqueness import ordered_reason
+from engine.registry import TARGETS
 from engine.run.pipeline import Stages
 from engine.tenure import Tenure
 
@@ -40,19 +40,18 @@ class Desk:
         self,
         number: int,
         job: Job,
-        table: Any,
-        source: Source,
+        ends: Ends,
         line: Stages,
         stack: AsyncExitStack,
         notice: Callable[[str], None],
     ) -> None:
         self.number = number
         self.job = job
-        self.table = table
-        self.source = source
+        self.table = _table(ends.target)
+        self.source = ends.source
         self.line = line
-        self.schema = KeySchema(tuple(key.name for key in table.keys), tuple(key.type for key in table.keys))
-        self.ordered = ordered_reason(job, source.ticket.schema) is not None
+        self.schema = KeySchema(self.table.key, tuple(key.type for key in self.table.keys))
+        self.ordered = ends.ordered
         self._stack = stack
         self._notice = notice
         self._targets: dict[str, Target] = {line_mode(job): line.target}
@@ -65,7 +64,7 @@ class Desk:
     @property
     def version(self) -> str | None:
         """The attribute that `newer` compares; None in other modes."""
-        return self.job.target.version if self.job.target.mode == "newer" else None
+        return self.job.target.compared
 
     @property
     def ranked(self) -> bool:
@@ -78,8 +77,7 @@ class Desk:
         Raises: JobError when its columns have changed, or it is another one.
         """
         await self.source.close()
-        source = await ends.open_source(self.job, since=None)
-        self._stack.push_async_callback(source.close)
+        source = (await open_ends(self._stack, self.job, target=self.table)).source
         if source.ticket.schema != self.line.source.ticket.schema:
             raise JobError(f"{self.job.source.reads} has changed its columns meanwhile: start verify again")
         if source.identity != self.source.identity:
@@ -123,16 +121,14 @@ class Desk:
     async def target(self, mode: str) -> Target:
         """Return the job's target in a mode: `put` writes and deletes what it is given."""
         if mode not in self._targets:
-            from connectors.dynamodb.target import open_target
-
-            target = await open_target(
+            target = await TARGETS[self.job.target.type].open(
                 in_mode(self.job, mode),
                 self.table,
                 self.source.ticket.schema,
                 self.line.transform.rules,
                 Meter(),
                 self._notice,
-                tenure=self.line.tenure,
+                self.line.tenure,
             )
             self._stack.push_async_callback(target.close)
             self._targets[mode] = target
@@ -146,10 +142,7 @@ def line_mode(job: Job) -> str:
 
 def in_mode(job: Job, mode: str) -> Job:
     """Return the job as if its target had another mode."""
-    if job.target.mode == mode:
-        return job
-    version = job.target.version if mode == "newer" else None
-    return job.model_copy(update={"target": job.target.model_copy(update={"mode": mode, "version": version})})
+    return job.model_copy(update={"target": job.target.in_mode(mode)})
 
 
 async def open_desk(
@@ -161,14 +154,13 @@ async def open_desk(
 
     Raises: JobError, PermanentError, TransientError.
     """
-    table = await ends.describe_table(job)
-    source = await ends.open_source(job, since=None)
-    stack.push_async_callback(source.close)
-    for text in source.notices:
+    ends = await open_ends(stack, in_mode(job, line_mode(job)))
+    for text in ends.source.notices:
         notice(text)
-    line = await stack.enter_async_context(
-        ends.open_line(
-            in_mode(job, line_mode(job)), source, table, ordered=False, notice=notice, tenure=tenure
-        )
-    )
-    return Desk(number, job, table, source, line, stack, notice)
+    line = await stack.enter_async_context(ends.stages(notice, ordered=False, tenure=tenure))
+    return Desk(number, job, ends, line, stack, notice)
+
+
+def _table(info: TargetInfo) -> TableInfo:
+    assert isinstance(info, TableInfo)
+    return info

@@ -6,7 +6,7 @@ Invariant: reads what runs keep, changes nothing, and needs none of it to be the
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.commands.run import ends
+from engine.commands import ends
 from engine.commands.verify.desk import Desk
 from engine.commands.verify.digests import key_hashes
 from engine.errors import BackfillError, JobError
@@ -23,14 +23,14 @@ async def former(desk: Desk, state_dir: Path, notice: Callable[[str], None]) -> 
     except BackfillError as error:
         notice(f"what earlier runs wrote isn't known, so items of earlier keys aren't looked for: {error}")
         return ()
-    table = fingerprint({}, {}, ends.table_identity(desk.table))
+    table = fingerprint({}, {}, desk.table.identity)
     return () if state is None or not same_table(state, table) else former_rules(state, desk.job.items)
 
 
 def others(desks: Sequence[Desk], state_dir: Path) -> tuple[str, ...]:
     """Return the rules of other jobs whose runs, kept in the same directory, loaded the same table."""
     ours = {desk.job.name for desk in desks}
-    table = fingerprint({}, {}, ends.table_identity(desks[0].table))
+    table = fingerprint({}, {}, desks[0].table.identity)
     rules = []
     for path in sorted(state_dir.glob(f"*/{STATE_NAME}")):
         name = path.parent.name

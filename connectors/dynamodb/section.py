@@ -1,26 +1,30 @@
-"""The `target` and `state` sections: where items are written, and where progress is kept.
+"""The job's `target` section for DynamoDB.
 
 Invariant: a table that is to be created can be: its keys, types and capacities fit together.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from engine.job.section import Misfit, Section, SomeNames, Text
+from engine.job.items import ItemRule
+from engine.job.section import Misfit, Section, SomeNames, Text, pattern
+from engine.job.sections import TargetSection
 
-TABLE_NAME = r"^([a-zA-Z0-9_.-]{3,255}|arn:[^\s]{1,1020})$"
+TABLE_NAME = pattern(
+    r"^([a-zA-Z0-9_.-]{3,255}|arn:[^\s]{1,1020})$",
+    "it must be a table's name (3 to 255 of A-Z a-z 0-9 _ - .) or ARN",
+)
 """A table's name or ARN. Source: API_CreateTable and API_BatchWriteItem, TableName."""
-INDEX_NAME = r"^[a-zA-Z0-9_.-]{3,255}$"
+INDEX_NAME = pattern(r"^[a-zA-Z0-9_.-]{3,255}$", "it must be an index's name (3 to 255 of A-Z a-z 0-9 _ - .)")
 """Source: API_GlobalSecondaryIndex, IndexName."""
 TAGS_MAX = 50
 """Source: Amazon DynamoDB Developer Guide, "Tagging restrictions"."""
 ATTRIBUTE_NAME_MAX = 255
 """Of a key attribute. Source: API_KeySchemaElement, AttributeName."""
-LEASE_S_MIN, LEASE_S_MAX = 2.0, 3_600.0
-"""Below, one slow answer of the state table would stop a run; above, nobody waits for a takeover."""
 KMS_KEY = re.compile(
     r"default|kms|arn:\S+|alias/\S+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}"
 )
@@ -136,8 +140,10 @@ class Create(Section):
         return frozenset({*self.table_key, *of_indexes})
 
 
-class DynamoDBTarget(Section):
+class DynamoDBSection(TargetSection):
     """A DynamoDB table."""
+
+    DECIDES = frozenset({"table", "region", "endpoint_url", "mode", "version"})
 
     type: Literal["dynamodb"]
     """The kind of target."""
@@ -163,31 +169,70 @@ class DynamoDBTarget(Section):
     """How `backfill table create` makes the table."""
 
     @model_validator(mode="after")
-    def _check(self) -> "DynamoDBTarget":
+    def _check(self) -> "DynamoDBSection":
         if self.mode == "newer" and self.version is None:
             raise Misfit("`newer` needs `version`, the attribute to compare", "mode")
         if self.version is not None and "mode" not in self.model_fields_set:
             raise Misfit("only `mode: newer` compares it; say which mode is meant", "version")
         return self
 
+    @property
+    def writes_to(self) -> str:
+        """The table's name or ARN."""
+        return self.table
 
-class SqliteState(Section):
-    """State in files below --state."""
+    @property
+    def place(self) -> tuple[str | None, ...]:
+        """What is equal in two jobs that write to one table."""
+        return (self.type, self.table, self.region, self.endpoint_url, self.profile)
 
-    type: Literal["sqlite"] = "sqlite"
-    """The kind of state."""
+    @property
+    def rate_max(self) -> float | None:
+        """The most write units per second, over all workers."""
+        return self.max_wcu
 
+    @property
+    def key(self) -> tuple[str, ...] | None:
+        """The key that `create` gives the table."""
+        return None if self.create is None else self.create.table_key
 
-class DynamoDBState(Section):
-    """State in a DynamoDB table, for runs that may go on from another machine."""
+    @property
+    def compared(self) -> str | None:
+        """The version's attribute in mode `newer`."""
+        return self.version if self.mode == "newer" else None
 
-    type: Literal["dynamodb"]
-    """The kind of state."""
-    table: Annotated[str, Field(pattern=TABLE_NAME)]
-    """The table's name; it is created if it isn't there."""
-    region: Text | None = None
-    """The AWS region; by default from the environment or the profile."""
-    endpoint_url: EndpointUrl | None = None
-    """Another endpoint than the region's, such as a local server's."""
-    lease_s: Annotated[float, Field(ge=LEASE_S_MIN, le=LEASE_S_MAX)] = 60.0
-    """Seconds after which another machine may take over from a runner that is gone, or stopped."""
+    @property
+    def looked_into(self) -> tuple[str, ...]:
+        """The version's attribute and the keys of the indexes to create, each once."""
+        found = {} if self.compared is None else {self.compared: None}
+        for index in () if self.create is None else self.create.gsi:
+            found |= dict.fromkeys(name for name in (index.partition_key, index.sort_key) if name is not None)
+        return tuple(found)
+
+    def in_mode(self, mode: str) -> "DynamoDBSection":
+        """Return this section in another mode; only `newer` has a version."""
+        if mode == self.mode:
+            return self
+        return self.model_copy(update={"mode": mode, "version": self.version if mode == "newer" else None})
+
+    def patient(self) -> "DynamoDBSection":
+        """Return this section with no end to refusals."""
+        return self.model_copy(update={"stop_after_refusals": None})
+
+    def check_rules(self, rules: Sequence[ItemRule]) -> None:
+        """See that every rule's items have the version's attribute, outside the key. Raises: Misfit."""
+        version = self.compared
+        for position, rule in enumerate(() if version is None else rules):
+            if version in rule.key:
+                raise Misfit(
+                    "a key attribute is equal in both items, so it can't tell the newer", "target", "version"
+                )
+            known = rule.attributes_known
+            if (known is not None and version not in known) or (
+                known is None and version in rule.exclude and version not in rule.attributes
+            ):
+                raise Misfit(
+                    f"its items have no attribute {version!r}, which target.version compares",
+                    "items",
+                    position,
+                )

@@ -1,34 +1,24 @@
-"""The `source` section: where rows are read.
+"""The job's `source` section for PostgreSQL.
 
 Invariant: a section that exists says exactly one thing to read, and a query comes with its key.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from engine.job.section import Misfit, Names, Section, SomeNames, Text
+from engine.job.sections import SourceSection
 from engine.job.watermark import AnyWatermark
 
-SOURCE_TYPES = ("postgres", "mongodb")
 POSTGRES_URL = re.compile(r"postgres(ql)?://", re.IGNORECASE)
 """Source: PostgreSQL manual, "Connection Strings", Connection URIs."""
-
-MONGODB_URL = re.compile(r"mongodb(\+srv)?://")
-"""Source: MongoDB manual, "Connection Strings"."""
 
 
 def _postgres_url(url: SecretStr) -> SecretStr:
     if not POSTGRES_URL.match(url.get_secret_value()):
         raise Misfit("it must be a URL such as postgresql://user@host:5432/database")
-    return url
-
-
-def _mongodb_url(url: SecretStr) -> SecretStr:
-    if not MONGODB_URL.match(url.get_secret_value()):
-        raise Misfit("it must be a URL such as mongodb://user@host:27017/?replicaSet=rs0")
     return url
 
 
@@ -49,8 +39,10 @@ class Embed(Section):
     """The child column that says when a child last changed; catch-up runs read its parents then."""
 
 
-class PostgresSource(Section):
+class PostgresSection(SourceSection):
     """A PostgreSQL table or query."""
+
+    FREE = SourceSection.FREE | {"max_connections"}
 
     type: Literal["postgres"]
     """The kind of source."""
@@ -82,19 +74,25 @@ class PostgresSource(Section):
         """What is read, in a word or two."""
         return self.table or "query"
 
+    def decides(self) -> dict[str, Any]:
+        """Return what of this section decides over what is written, for the fingerprint."""
+        source = super().decides()
+        for child in source.get("embed", {}).values():
+            child.pop("watermark", None)
+        return source
+
     @property
     def watched(self) -> tuple[str, ...]:
         """What catch-up runs go by: each key of the job with its column."""
-        own = () if self.watermark is None else (f"source.watermark {self.watermark.column}",)
         children = (
             f"source.embed.{name}.watermark {child.watermark.column}"
             for name, child in sorted(self.embed.items())
             if child.watermark is not None
         )
-        return (*own, *children)
+        return (*super().watched, *children)
 
     @model_validator(mode="after")
-    def _check(self) -> "PostgresSource":
+    def _check(self) -> "PostgresSection":
         if self.table is None and self.query is None:
             raise Misfit("it needs `table`, or `query` with `key`")
         if self.table is not None and self.query is not None:
@@ -114,58 +112,3 @@ class PostgresSource(Section):
             if self.columns is not None and name in self.columns:
                 raise Misfit("a column of this name is read already; choose another name", "embed", name)
         return self
-
-
-class MongoDBSource(Section):
-    """A MongoDB collection or view."""
-
-    type: Literal["mongodb"]
-    """The kind of source."""
-    url: Annotated[SecretStr, AfterValidator(_mongodb_url)]
-    """Where the server is, `mongodb://user:password@host:27017/`; better from the environment."""
-    database: Text
-    """The database."""
-    collection: Text
-    """The collection or view to read."""
-    filter: dict[str, Any] = Field(default_factory=dict)
-    """A MongoDB query: only these documents are read. Types that YAML hasn't got in Extended JSON."""
-    projection: dict[Text, Any] = Field(default_factory=dict)
-    """A MongoDB projection: what the server sends of each document; `_id` is always sent."""
-    watermark: AnyWatermark = None
-    """The field that says when a document last changed, or a section; makes catch-up runs possible."""
-    driver: Literal["pymongo", "motor"] = "pymongo"
-    """The driver: PyMongo's own asyncio API, or Motor (`pip install 'backfill[motor]'`)."""
-    segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
-    """Into how many ranges the source is cut."""
-    batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """The most documents that travel together."""
-
-    @property
-    def reads(self) -> str:
-        """What is read, in a word or two."""
-        return self.collection
-
-    @property
-    def watched(self) -> tuple[str, ...]:
-        """What catch-up runs go by: each key of the job with its field."""
-        return () if self.watermark is None else (f"source.watermark {self.watermark.column}",)
-
-    @model_validator(mode="after")
-    def _check(self) -> "MongoDBSource":
-        if "_id" in self.projection and not self.projection["_id"]:
-            raise Misfit("`_id` is the position of a document, so it is always sent", "projection", "_id")
-        if self.watermark is not None and self.watermark.column.startswith("$"):
-            raise Misfit("it must be the name of a field, without a dollar sign", "watermark")
-        return self
-
-
-def _supported(data: Any) -> Any:
-    if isinstance(data, Mapping) and data.get("type") not in SOURCE_TYPES:
-        supported = ", ".join(SOURCE_TYPES)
-        raise Misfit(f"it must name a kind of source that is supported: {supported}", "type")
-    return data
-
-
-SourceSection: TypeAlias = Annotated[
-    PostgresSource | MongoDBSource, Field(discriminator="type"), BeforeValidator(_supported)
-]

@@ -1,0 +1,106 @@
+"""DynamoDB as the table of targets has it.
+
+Invariant: nothing heavy is loaded before an end is opened; a job of another type never comes here.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from connectors.dynamodb.section import DynamoDBSection
+from engine.contracts.target import Look, Target, TargetAbilities, TargetInfo
+from engine.contracts.transform import RuleShape
+from engine.job.model import Job
+from engine.kinds import RowSchema
+from engine.meter import Meter
+from engine.tenure import Tenure
+
+if TYPE_CHECKING:
+    from connectors.dynamodb.table_info import TableInfo
+
+
+def section_of(job: Job) -> DynamoDBSection:
+    """Return the target's section of a job that writes to DynamoDB."""
+    assert isinstance(job.target, DynamoDBSection), "the table of targets goes by type"
+    return job.target
+
+
+class DynamoDBConnector:
+    """registry.TargetConnector for DynamoDB tables."""
+
+    section = DynamoDBSection
+    abilities = TargetAbilities(reads_back=True, deletes=True, creates=True, acks="item")
+
+    async def describe(self, job: Job) -> TargetInfo | None:
+        """Return the table, or None if there is no such table."""
+        from connectors.dynamodb.table import describe
+
+        return await describe(section_of(job))
+
+    def planned(self, job: Job) -> TargetInfo | None:
+        """Return the table that `target.create` describes."""
+        from connectors.dynamodb.table_request import planned_table
+
+        section = section_of(job)
+        return None if section.create is None else planned_table(section)
+
+    def check(self, info: TargetInfo, job: Job) -> None:
+        """See that the rules give the table's key, and that it takes writes. Raises: JobError."""
+        from connectors.dynamodb.table import check_keys
+
+        check_keys(_table(info), job)
+
+    async def create(self, job: Job, say: Callable[[str], None]) -> None:
+        """Create the table and wait until it is active."""
+        from connectors.dynamodb.table import create
+
+        await create(section_of(job), say)
+
+    async def open(
+        self,
+        job: Job,
+        info: TargetInfo,
+        schema: RowSchema,
+        rules: Sequence[RuleShape],
+        meter: Meter,
+        notice: Callable[[str], None],
+        tenure: Tenure,
+    ) -> Target:
+        """Open the table for writing. Raises: JobError when region, endpoint or credentials are missing."""
+        from connectors.dynamodb.target import open_target
+
+        return await open_target(job, _table(info), schema, rules, meter, notice, tenure=tenure)
+
+    def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:
+        """Return what looks whether the table is still the one that was described."""
+        from connectors.dynamodb.lookout import watched
+
+        return watched(section_of(job), _table(info))
+
+    def info_from(self, text: str) -> TargetInfo:
+        """Return the table that another process has described."""
+        from connectors.dynamodb.table_info import from_text
+
+        return from_text(text)
+
+    async def hand_over(self) -> str:
+        """Return the credentials that this process has found: JSON, secret. Raises: PermanentError."""
+        from connectors.dynamodb.http.credentials import to_hand_over
+
+        return await to_hand_over()
+
+    def take_over(self, text: str) -> None:
+        """Use the credentials that the runner has found."""
+        from connectors.dynamodb.http.credentials import take_over
+
+        take_over(text)
+
+
+def _table(info: TargetInfo) -> "TableInfo":
+    from connectors.dynamodb.table_info import TableInfo
+
+    assert isinstance(info, TableInfo), "what describes a table is this connector's own"
+    return info
+
+
+CONNECTOR = DynamoDBConnector()

@@ -1,0 +1,68 @@
+"""The job's `source` section for MongoDB.
+
+Invariant: a section that exists reads `_id` of every document.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from engine.job.section import Misfit, Text
+from engine.job.sections import SourceSection
+from engine.job.watermark import AnyWatermark
+
+MONGODB_URL = re.compile(r"mongodb(\+srv)?://")
+"""Source: MongoDB manual, "Connection Strings"."""
+
+
+def _mongodb_url(url: SecretStr) -> SecretStr:
+    if not MONGODB_URL.match(url.get_secret_value()):
+        raise Misfit("it must be a URL such as mongodb://user@host:27017/?replicaSet=rs0")
+    return url
+
+
+class MongoDBSection(SourceSection):
+    """A MongoDB collection or view."""
+
+    FREE = SourceSection.FREE | {"driver"}
+    CLOCK_DIGITS = 3
+
+    type: Literal["mongodb"]
+    """The kind of source."""
+    url: Annotated[SecretStr, AfterValidator(_mongodb_url)]
+    """Where the server is, `mongodb://user:password@host:27017/`; better from the environment."""
+    database: Text
+    """The database."""
+    collection: Text
+    """The collection or view to read."""
+    filter: dict[str, Any] = Field(default_factory=dict)
+    """A MongoDB query: only these documents are read. Types that YAML hasn't got in Extended JSON."""
+    projection: dict[Text, Any] = Field(default_factory=dict)
+    """A MongoDB projection: what the server sends of each document; `_id` is always sent."""
+    watermark: AnyWatermark = None
+    """The field that says when a document last changed, or a section; makes catch-up runs possible."""
+    driver: Literal["pymongo", "motor"] = "pymongo"
+    """The driver: PyMongo's own asyncio API, or Motor (`pip install 'backfill[motor]'`)."""
+    segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
+    """Into how many ranges the source is cut."""
+    batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """The most documents that travel together."""
+
+    @property
+    def reads(self) -> str:
+        """What is read, in a word or two."""
+        return self.collection
+
+    @property
+    def named_fields(self) -> tuple[str, ...]:
+        """Paths of the fields that the projection shows."""
+        return tuple(name for name, shown in self.projection.items() if shown in (1, True))
+
+    @model_validator(mode="after")
+    def _check(self) -> "MongoDBSection":
+        if "_id" in self.projection and not self.projection["_id"]:
+            raise Misfit("`_id` is the position of a document, so it is always sent", "projection", "_id")
+        if self.watermark is not None and self.watermark.column.startswith("$"):
+            raise Misfit("it must be the name of a field, without a dollar sign", "watermark")
+        return self

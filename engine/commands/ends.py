@@ -1,0 +1,159 @@
+"""A job's two ends, opened the one way there is: for a run, a worker, a plan, a verification, a redrive.
+
+Invariant: connectors are found by the job's `type` in the registry's tables and nowhere else; whatever is
+opened here belongs to the caller's stack.
+"""
+
+import math
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from engine.batch import Batch
+from engine.contracts.source import Source, SourceTicket
+from engine.contracts.state import CheckpointStore, RunState
+from engine.contracts.target import Look, TargetInfo
+from engine.errors import JobError
+from engine.job.hook import load_hook
+from engine.job.model import Job
+from engine.meter import Meter
+from engine.registry import SOURCES, STATES, TARGETS, TargetConnector
+from engine.rules.uniqueness import ordered_reason
+from engine.run.key_gate import KeyGate
+from engine.run.letters import LetterWindow
+from engine.run.pipeline import BatchWindow, Stages
+from engine.state.fingerprint import fingerprint
+from engine.tenure import Tenure
+
+CURSORS = 2
+"""Segments that one process reads side by side: while one waits for its server, the other has rows."""
+
+WINDOW_BYTES = 6 * 2**20
+"""Rows that are between being read and being acked, per process: about three batches of 2 MB. Eight and
+sixteen MB were no faster and took 7 and 57 MB more."""
+
+ENCODE_THREADS = 1
+"""Threads that transform and encode, per process: they take 2 µs an item, so that a second one only costs
+memory (30 MB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """A job with its source opened and its target described.
+
+    `ordered_reason`: why the source has to be read in order, as one segment; None: keys can't meet.
+    """
+
+    job: Job
+    source: Source
+    target: TargetInfo
+    ordered_reason: str | None
+
+    @property
+    def connector(self) -> TargetConnector:
+        """The target's connector."""
+        return TARGETS[self.job.target.type]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether several rows may give one key."""
+        return self.ordered_reason is not None
+
+    def prints(self) -> dict[str, str]:
+        """Return what a checkpoint of this job depends on, and both ends' identity. Raises: JobError."""
+        return fingerprint(self.job.fingerprint_parts(), self.source.identity, self.target.identity)
+
+    def watch(self) -> AbstractAsyncContextManager[Look]:
+        """Return what looks, whenever asked, whether the target is still the one that was described."""
+        return self.connector.watch(self.job, self.target)
+
+    @asynccontextmanager
+    async def stages(
+        self,
+        notice: Callable[[str], None],
+        *,
+        ordered: bool | None = None,
+        letters_bytes: float = math.inf,
+        tenure: Tenure | None = None,
+    ) -> AsyncIterator[Stages]:
+        """Put the stages of this process together, and take them apart again.
+
+        `ordered` False: nothing waits for an equal key, as where single rows are tried again.
+        `letters_bytes` bounds the dead letters that nobody has kept yet, where somebody tells what was.
+        `tenure` is the lease's, where one is held: nothing is sent behind its end.
+        Raises: JobError when the rules don't fit the source's columns or the target's keys.
+        """
+        from engine.rules.transform import compile_rules
+
+        job, meter, tenure, schema = self.job, Meter(), tenure or Tenure(), self.source.ticket.schema
+        hook = load_hook(job.transform, job.directory) if job.transform else None
+        transform = compile_rules(job, schema, hook)
+        target = await self.connector.open(job, self.target, schema, transform.rules, meter, notice, tenure)
+        try:
+            empty = Batch(0, 0, pa.RecordBatch.from_pylist([], schema.arrow()), None)
+            target.encode(empty, transform(empty))  # finds rules that no item could pass, before any read
+            with ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode") as threads:
+                yield Stages(
+                    source=self.source,
+                    transform=transform,
+                    target=target,
+                    window=BatchWindow(WINDOW_BYTES),
+                    gate=KeyGate() if (self.ordered if ordered is None else ordered) else None,
+                    threads=threads,
+                    meter=meter,
+                    letters=LetterWindow(letters_bytes),
+                    tenure=tenure,
+                )
+        finally:
+            await target.close()
+
+
+async def open_ends(
+    stack: AsyncExitStack,
+    job: Job,
+    *,
+    since: str | None = None,
+    ticket: SourceTicket | None = None,
+    target: TargetInfo | None = None,
+) -> Ends:
+    """Describe the job's target and open its source; the stack closes it.
+
+    `since`: the watermark that a catch-up run reads from; a worker has it in its `ticket`. `target`: where it
+    was described already.
+    Raises: JobError, PermanentError, TransientError.
+    """
+    target = target or await describe_target(job)
+    connector = SOURCES[job.source.type]
+    source = await connector.open(job, since if ticket is None else ticket.since, ticket)
+    stack.push_async_callback(source.close)
+    return Ends(job, source, target, ordered_reason(job, source.ticket.schema))
+
+
+async def describe_target(job: Job) -> TargetInfo:
+    """Return what the target says of itself, checked against the rules' keys.
+
+    Raises: JobError when there is no such target or its keys don't fit.
+    """
+    connector = TARGETS[job.target.type]
+    info = await connector.describe(job)
+    if info is None:
+        raise JobError(
+            f"target.table: there is no table {job.target.writes_to};"
+            " create it with `backfill table create` or correct the name or region"
+        )
+    connector.check(info, job)
+    return info
+
+
+async def read_state(job: Job, state_dir: Path) -> RunState | None:
+    """Return a job's latest run without taking its lease; None when it never ran. Raises: JobError."""
+    return await STATES[job.state.type].read(job, state_dir)
+
+
+async def open_store(job: Job, state_dir: Path) -> CheckpointStore:
+    """Take the job's lease and open its checkpoint. Raises: JobError when another run holds it."""
+    return await STATES[job.state.type].open(job, state_dir)
