@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from engine.cli import options as given
+from engine.cli.choices import REDRIVE, VERIFY
 from engine.cli.jobs import load_jobs
 from engine.cli.options import options
 from engine.cli.signals import held
-from engine.commands.verify.choices import REDRIVE, VERIFY
 
 
 @click.command()
