@@ -47,7 +47,6 @@ async def test_what_does_not_fit_is_one_sentence(mongodb_url, database, changes,
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore:.*<socket:pytest.PytestUnraisableExceptionWarning")
 async def test_an_unreachable_server_is_a_passing_fault(database, monkeypatch):
     monkeypatch.setattr("connectors.mongodb.session.SELECTION_TIMEOUT_MS", 300)
     with pytest.raises(
@@ -57,8 +56,6 @@ async def test_an_unreachable_server_is_a_passing_fault(database, monkeypatch):
     assert "sesame" not in str(caught.value)
 
 
-# PyMongo leaves the socket of a refused login to the garbage collector.
-@pytest.mark.filterwarnings("ignore:.*<socket:pytest.PytestUnraisableExceptionWarning")
 async def test_a_wrong_password_is_the_jobs_fault(tmp_path, database):
     with mongod.mongod(tmp_path / "data", "--auth") as url:
         async with AsyncMongoClient(url) as client:
