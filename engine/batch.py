@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-_K = TypeVar("_K")
-_N = TypeVar("_N", int, float)
+from engine.figures import Figures, peak
 
 DEAD_LETTER_HEAD_BYTES = 450
 """What a dead letter holds besides its texts: the object, its dict and the heads of its strings, measured."""
@@ -95,7 +94,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Figures):
     """Rows and items that are accounted for; they add up.
 
     Invariant, once everything is acked:
@@ -109,9 +108,6 @@ class Counts:
     items_skipped: int = 0
     items_coalesced: int = 0
     items_dead_lettered: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
 
     def __sub__(self, other: "Counts") -> "Counts":
         return Counts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(Counts)))
@@ -224,7 +220,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(Figures):
     """What the run cost in requests, time and capacity; kept with the checkpoint, added across interruptions.
 
     Units: seconds; write units by index name, the table itself under "". `latency` is a histogram: bucket
@@ -237,28 +233,6 @@ class Effort:
     retries: int = 0
     elapsed_s: float = 0.0
     cpu_s: float = 0.0
-    peak_rss_bytes: int = 0
+    peak_rss_bytes: int = peak()
     consumed_wcu: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[int, int] = field(default_factory=dict)
-
-    def __add__(self, other: "Effort") -> "Effort":
-        """Add the effort of a later part of the run; of the two peaks, the higher one counts."""
-        return Effort(
-            requests=self.requests + other.requests,
-            items_unprocessed=self.items_unprocessed + other.items_unprocessed,
-            requests_throttled=self.requests_throttled + other.requests_throttled,
-            retries=self.retries + other.retries,
-            elapsed_s=self.elapsed_s + other.elapsed_s,
-            cpu_s=self.cpu_s + other.cpu_s,
-            peak_rss_bytes=max(self.peak_rss_bytes, other.peak_rss_bytes),
-            consumed_wcu=_sum(self.consumed_wcu, other.consumed_wcu),
-            latency=_sum(self.latency, other.latency),
-        )
-
-
-def _sum(left: Mapping[_K, _N], right: Mapping[_K, _N]) -> dict[_K, _N]:
-    """Add two tallies, key by key."""
-    total = dict(left)
-    for key, number in right.items():
-        total[key] = total.get(key, type(number)()) + number
-    return total

@@ -7,8 +7,9 @@ there too, from what the threads return). Durable counts are the ledger's, not t
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+
+from engine.figures import Figures, taken
 
 LATENCY_BOUNDS_S = tuple(round(0.0005 * 1.25**step, 7) for step in range(56))
 """Upper bounds of the latency buckets, 0.5 ms to about 107 s, 25 % apart; one more bucket is open."""
@@ -54,11 +55,11 @@ class Meter:
 
     def snapshot(self) -> "MeterTotals":
         """Return the figures as they are now, fit to be sent to another process."""
-        return MeterTotals(*(_copy(getattr(self, f.name)) for f in fields(MeterTotals)))
+        return taken(MeterTotals, self)
 
 
 @dataclass(frozen=True, slots=True)
-class MeterTotals:
+class MeterTotals(Figures):
     """A Meter at one moment, or several of them added up.
 
     `MeterTotals()` is the neutral element: nobody counted, nobody may send. Gauges add up over processes;
@@ -83,11 +84,6 @@ class MeterTotals:
     requests_in_flight: int = 0
     rate_limit: float = 0.0
 
-    def __add__(self, other: "MeterTotals") -> "MeterTotals":
-        return MeterTotals(
-            *(_sum(getattr(self, f.name), getattr(other, f.name)) for f in fields(MeterTotals))
-        )
-
 
 def quantile(latency: Mapping[int, int], q: float) -> float | None:
     """Estimate the latency below which the share `q` of the requests stayed; None without requests.
@@ -106,13 +102,3 @@ def quantile(latency: Mapping[int, int], q: float) -> float | None:
             return floor + (LATENCY_BOUNDS_S[bucket] - floor) * max(0.0, rank - below) / count
         below += count
     return None
-
-
-def _copy(figure: Any) -> Any:
-    return dict(figure) if isinstance(figure, Mapping) else figure
-
-
-def _sum(one: Any, other: Any) -> Any:
-    if isinstance(one, Mapping):
-        return {key: one.get(key, 0) + other.get(key, 0) for key in one.keys() | other.keys()}
-    return one + other

@@ -15,6 +15,7 @@ from engine.batch import Counts, Effort
 from engine.contracts.state import RunState
 from engine.durable import replaced
 from engine.errors import PermanentError
+from engine.figures import taken
 from engine.masking import mask
 from engine.meter import TABLE, quantile
 
@@ -70,15 +71,7 @@ class Report:
     @property
     def counts(self) -> Counts:
         """The rows and items as a value that can tell whether it balances."""
-        return Counts(
-            rows_read=self.rows_read,
-            items_emitted=self.items_emitted,
-            items_written=self.items_written,
-            items_deleted=self.items_deleted,
-            items_skipped=self.items_skipped,
-            items_coalesced=self.items_coalesced,
-            items_dead_lettered=self.items_dead_lettered,
-        )
+        return taken(Counts, self)
 
     @property
     def exit_code(self) -> int:
@@ -101,14 +94,8 @@ def build(job: str, state: RunState, *, outcome: str, notices: Sequence[str] = (
         started_at=state.started_at,
         finished_at=state.finished_at,
         resumed=state.interruptions > 0,
-        rows_read=counts.rows_read,
         rows_expected=state.rows_expected,
-        items_emitted=counts.items_emitted,
-        items_written=counts.items_written,
-        items_deleted=counts.items_deleted,
-        items_skipped=counts.items_skipped,
-        items_coalesced=counts.items_coalesced,
-        items_dead_lettered=counts.items_dead_lettered,
+        **asdict(counts),
         requests=effort.requests,
         items_unprocessed=effort.items_unprocessed,
         requests_throttled=effort.requests_throttled,

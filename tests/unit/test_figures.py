@@ -1,0 +1,37 @@
+"""Figures add up field by field, whatever they are figures of."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.figures import Figures, peak, taken
+
+
+@dataclass(frozen=True, slots=True)
+class Some(Figures):
+    items: int = 0
+    seconds: float = 0.0
+    highest: int = peak()
+    by_reason: Mapping[str, int] = field(default_factory=dict)
+
+
+def test_numbers_and_tallies_add_up_and_of_peaks_the_higher_one_counts() -> None:
+    whole = Some(1, 0.5, 7, {"a": 1}) + Some(2, 0.25, 3, {"a": 1, "b": 4})
+    assert whole == Some(3, 0.75, 7, {"a": 2, "b": 4})
+    assert type(whole) is Some
+
+
+def test_a_new_value_is_the_neutral_element() -> None:
+    some = Some(1, 0.5, 7, {"a": 1})
+    assert some + Some() == Some() + some == some
+
+
+def test_what_is_taken_of_another_value_no_longer_changes_with_it() -> None:
+    class Live:
+        items, seconds, highest, more = 1, 2.0, 3, "unasked"
+        by_reason = Counter(a=1)
+
+    some = taken(Some, Live)
+    Live.by_reason["a"] += 1
+    assert some == Some(1, 2.0, 3, {"a": 1})
+    assert type(some.by_reason) is dict
