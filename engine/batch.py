@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from engine.figures import Figures, peak
+from engine.figures import Additive, peak
 
 DEAD_LETTER_HEAD_BYTES = 450
 """What a dead letter holds besides its texts: the object, its dict and the heads of its strings, measured."""
@@ -94,7 +94,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts(Figures):
+class Counts(Additive):
     """Rows and items that are accounted for; they add up.
 
     Invariant, once everything is acked:
@@ -220,7 +220,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Effort(Figures):
+class Effort(Additive):
     """What the run cost in requests, time and capacity; kept with the checkpoint, added across interruptions.
 
     Units: seconds; write units by index name, the table itself under "". `latency` is a histogram: bucket

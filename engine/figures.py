@@ -19,7 +19,7 @@ def peak(default: int = 0) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Additive:
     """A value whose fields are figures. Its fields' defaults are what nothing has: the neutral element."""
 
     def __add__(self, other: Self) -> Self:

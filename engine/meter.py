@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from engine.figures import Figures, taken
+from engine.figures import Additive, taken
 
 LATENCY_BOUNDS_S = tuple(round(0.0005 * 1.25**step, 7) for step in range(56))
 """Upper bounds of the latency buckets, 0.5 ms to about 107 s, 25 % apart; one more bucket is open."""
@@ -59,7 +59,7 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class MeterTotals(Figures):
+class MeterTotals(Additive):
     """A Meter at one moment, or several of them added up.
 
     `MeterTotals()` is the neutral element: nobody counted, nobody may send. Gauges add up over processes;

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
-from engine.figures import Figures, peak, taken
+from engine.figures import Additive, peak, taken
 
 
 @dataclass(frozen=True, slots=True)
-class Some(Figures):
+class Some(Additive):
     items: int = 0
     seconds: float = 0.0
     highest: int = peak()
@@ -27,11 +28,8 @@ def test_a_new_value_is_the_neutral_element() -> None:
 
 
 def test_what_is_taken_of_another_value_no_longer_changes_with_it() -> None:
-    class Live:
-        items, seconds, highest, more = 1, 2.0, 3, "unasked"
-        by_reason = Counter(a=1)
-
-    some = taken(Some, Live)
-    Live.by_reason["a"] += 1
+    live = SimpleNamespace(items=1, seconds=2.0, highest=3, by_reason=Counter(a=1), more="unasked")
+    some = taken(Some, live)
+    live.by_reason["a"] += 1
     assert some == Some(1, 2.0, 3, {"a": 1})
     assert type(some.by_reason) is dict
