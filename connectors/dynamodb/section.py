@@ -5,6 +5,7 @@ Invariant: a table that is to be created can be: its keys, types and capacities 
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,8 +22,14 @@ TABLE_NAME = pattern(
 """A table's name or ARN. Source: API_CreateTable and API_BatchWriteItem, TableName."""
 INDEX_NAME = pattern(r"^[a-zA-Z0-9_.-]{3,255}$", "it must be an index's name (3 to 255 of A-Z a-z 0-9 _ - .)")
 """Source: API_GlobalSecondaryIndex, IndexName."""
+KEY_ATTRIBUTES_MAX = 2
+"""A partition key and a sort key. Source: API_CreateTable, KeySchema."""
 TAGS_MAX = 50
 """Source: Amazon DynamoDB Developer Guide, "Tagging restrictions"."""
+NUMBER_DIGITS_MAX = 38
+NUMBER_EXPONENTS = range(-130, 126)
+"""Source: Amazon DynamoDB Developer Guide, "Supported data types", Number: 38 digits, ±1E-130 … 9.99E+125."""
+NO_NUMBER = "DynamoDB can't hold this number (38 digits, 1E-130 to 9.99E+125); quote it for a text"
 ATTRIBUTE_NAME_MAX = 255
 """Of a key attribute. Source: API_KeySchemaElement, AttributeName."""
 KMS_KEY = re.compile(
@@ -220,19 +227,33 @@ class DynamoDBSection(TargetSection):
         return self.model_copy(update={"stop_after_refusals": None})
 
     def check_rules(self, rules: Sequence[ItemRule]) -> None:
-        """See that every rule's items have the version's attribute, outside the key. Raises: Misfit."""
-        version = self.compared
-        for position, rule in enumerate(() if version is None else rules):
-            if version in rule.key:
-                raise Misfit(
-                    "a key attribute is equal in both items, so it can't tell the newer", "target", "version"
-                )
-            known = rule.attributes_known
-            if (known is not None and version not in known) or (
-                known is None and version in rule.exclude and version not in rule.attributes
-            ):
-                raise Misfit(
-                    f"its items have no attribute {version!r}, which target.version compares",
-                    "items",
-                    position,
-                )
+        """See that a table can have these keys, literal numbers and versions. Raises: Misfit."""
+        for position, rule in enumerate(rules):
+            if len(rule.key) > KEY_ATTRIBUTES_MAX:
+                raise Misfit(f"it must have at most {KEY_ATTRIBUTES_MAX} entries", "items", position, "key")
+            for name, value in rule.attributes.items():
+                if isinstance(value, Decimal) and not fits(value):
+                    raise Misfit(NO_NUMBER, "items", position, "attributes", name)
+            if self.compared is not None:
+                self._check_version(self.compared, position, rule)
+
+    def _check_version(self, version: str, position: int, rule: ItemRule) -> None:
+        if version in rule.key:
+            raise Misfit(
+                "a key attribute is equal in both items, so it can't tell the newer", "target", "version"
+            )
+        known = rule.attributes_known
+        if (known is not None and version not in known) or (
+            known is None and version in rule.exclude and version not in rule.attributes
+        ):
+            raise Misfit(
+                f"its items have no attribute {version!r}, which target.version compares", "items", position
+            )
+
+
+def fits(number: Decimal) -> bool:
+    """Return whether a literal number is one that DynamoDB holds exactly."""
+    if not number.is_finite():
+        return False
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+    return len(digits) <= NUMBER_DIGITS_MAX and (not number or number.adjusted() in NUMBER_EXPONENTS)

@@ -14,11 +14,6 @@ from engine.errors import JobError
 from engine.job.section import Misfit, Names, Section, TemplateText, Text
 from engine.job.template import Placeholder, Template, parse, placeholders, single
 
-NUMBER_DIGITS_MAX = 38
-NUMBER_EXPONENTS = range(-130, 126)
-"""Source: Amazon DynamoDB Developer Guide, "Supported data types", Number: 38 digits, ±1E-130 … 9.99E+125."""
-KEY_ATTRIBUTES_MAX = 2
-"""A partition key and a sort key. Source: API_CreateTable, KeySchema."""
 EACH = "each"
 """The name by which templates reach the element under `for_each`."""
 
@@ -56,12 +51,7 @@ def _shape(value: Any) -> str:
 
 
 def _exact(value: Any) -> Any:
-    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
-    fits = number.is_finite() and len(digits) <= NUMBER_DIGITS_MAX
-    if not fits or (number and number.adjusted() not in NUMBER_EXPONENTS):
-        raise Misfit("DynamoDB can't hold this number (38 digits, 1E-130 to 9.99E+125); quote it for a text")
-    return number
+    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
 AttributeValue: TypeAlias = Annotated[
@@ -100,7 +90,7 @@ class ItemRule(Section):
     """Polars SQL over the source columns: rows for which it isn't true give no item."""
     for_each: Text | None = None
     """A list column, or the path to a list in a document: one item per element, `{each}` and `{index}`."""
-    key: Annotated[dict[Text, TemplateText], Field(min_length=1, max_length=KEY_ATTRIBUTES_MAX)]
+    key: Annotated[dict[Text, TemplateText], Field(min_length=1)]
     """The templates of the key attributes: the partition key, and the sort key if the table has one."""
     include: Literal["all", "none"] | Names = "none"
     """Columns that become attributes of the same name."""

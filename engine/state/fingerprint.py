@@ -69,11 +69,7 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool 
     `goes_on`: the run is gone on with from its cursors, into items that must look alike; a catch-up run after
     a whole one has neither need. Attributes that one side doesn't know aren't compared.
     """
-    differing = {name for name in (*stored, *now) if stored.get(name) != now.get(name)} - {STANDING}
-    if TABLE_ID not in stored or TABLE_ID not in now:
-        differing.discard(TABLE_ID)
-    elif TABLE_ID not in differing:
-        differing.discard(TABLE_CREATED)
+    differing = _differing(stored, now) - {STANDING}
     if not goes_on or _in_one_width(stored.get(POSITIONS)) == _in_one_width(now.get(POSITIONS)):
         differing.discard(POSITIONS)
     if not goes_on or ATTRIBUTES not in stored or ATTRIBUTES not in now:
@@ -85,6 +81,20 @@ def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool 
     return changed(
         "; ".join([*filter(None, said), *(f"the {name} changed" for name in others)]), goes_on=goes_on
     )
+
+
+def same_target(stored: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether a run wrote to the target that is loaded now, whatever job it was."""
+    return not any(name.startswith("target.") for name in _differing(stored, now))
+
+
+def _differing(stored: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    differing = {name for name in (*stored, *now) if stored.get(name) != now.get(name)}
+    if TABLE_ID not in stored or TABLE_ID not in now:
+        differing.discard(TABLE_ID)
+    elif TABLE_ID not in differing:
+        differing.discard(TABLE_CREATED)
+    return differing
 
 
 def changed(changes: str, *, goes_on: bool) -> JobError:

@@ -5,14 +5,13 @@ Pure.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from engine.contracts.state import RunState
 from engine.job.items import ItemRule
 
-_TARGET = ("target.arn", "target.created_at")
 _NUMBER = "number"
 
 
@@ -40,11 +39,6 @@ def former_rules(before: RunState | None, now: Sequence[ItemRule]) -> tuple[str,
         if other and dumped(other) not in kept:
             kept.append(dumped(other))
     return tuple(kept)
-
-
-def same_table(before: RunState, prints: Mapping[str, str]) -> bool:
-    """Whether a run wrote to the table that is loaded now."""
-    return all(before.fingerprint.get(name) == prints.get(name) for name in _TARGET)
 
 
 def told(before: RunState, former: Sequence[str], job: str) -> str:

@@ -231,7 +231,7 @@ def test_what_fits_is_taken(data):
         (job(items__0__attributes={"A": {"sql": "x", "value": "y"}}), "items/0/attributes/A/value", "known"),
         (job(items__0__attributes={"A": Decimal("9" * 39)}), "items/0/attributes/A", "38 digits"),
         (job(items__0__attributes={"A": Decimal("1E+126")}), "items/0/attributes/A", "38 digits"),
-        (job(items__0__attributes={"A": float("nan")}), "items/0/attributes/A", "38 digits"),
+        (job(items__0__attributes={"A": float("nan")}), "items/0/attributes/A", "finite"),
         (job(items__0__attributes={"text": "{a"}), "items/0/attributes/text", "at character 1"),
         (job(items__0__include="id"), "items/0/include", "'all' or 'none' or a list"),
         (job(items__0__include=["a", 5]), "items/0/include/1", "put it in quotes"),

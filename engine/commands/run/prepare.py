@@ -20,8 +20,8 @@ from engine.job.model import Job
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Stages
 from engine.run.voice import Voice
-from engine.state.fingerprint import STANDING, attributes, changed, compare, reshaped, upgraded
-from engine.state.former import dumped, former_rules, same_table, told
+from engine.state.fingerprint import STANDING, attributes, changed, compare, reshaped, same_target, upgraded
+from engine.state.former import dumped, former_rules, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
 SEGMENT_ROWS = 50_000
@@ -132,7 +132,7 @@ async def _former(
         before = await store.load()
     except JobError:  # a fresh start is the way out of damage; what was there before nobody knows
         return ()
-    if before is None or not same_table(before, prints):
+    if before is None or not same_target(before.fingerprint, prints):
         return ()
     former = former_rules(before, job.items)
     if decision.kind == "full" and former:

@@ -12,8 +12,8 @@ from engine.commands.verify.digests import key_hashes
 from engine.errors import BackfillError, JobError
 from engine.state.dead_letters import FILE_NAME, read
 from engine.state.file import STATE_NAME, read_state
-from engine.state.fingerprint import fingerprint
-from engine.state.former import former_rules, same_table
+from engine.state.fingerprint import fingerprint, same_target
+from engine.state.former import former_rules
 
 
 async def former(desk: Desk, state_dir: Path, notice: Callable[[str], None]) -> tuple[str, ...]:
@@ -24,7 +24,11 @@ async def former(desk: Desk, state_dir: Path, notice: Callable[[str], None]) -> 
         notice(f"what earlier runs wrote isn't known, so items of earlier keys aren't looked for: {error}")
         return ()
     table = fingerprint({}, {}, desk.table.identity)
-    return () if state is None or not same_table(state, table) else former_rules(state, desk.job.items)
+    return (
+        ()
+        if state is None or not same_target(state.fingerprint, table)
+        else former_rules(state, desk.job.items)
+    )
 
 
 def others(desks: Sequence[Desk], state_dir: Path) -> tuple[str, ...]:
@@ -40,7 +44,7 @@ def others(desks: Sequence[Desk], state_dir: Path) -> tuple[str, ...]:
             state = read_state(state_dir, name)
         except JobError:  # damaged: its own commands tell
             continue
-        if state is not None and state.rules is not None and same_table(state, table):
+        if state is not None and state.rules is not None and same_target(state.fingerprint, table):
             rules.append(state.rules)
     return tuple(rules)
 
