@@ -3,6 +3,10 @@
 Invariant: pure, ASCII, the same on every terminal.
 """
 
+from collections.abc import Iterable
+
+NAME_WIDTH = 14
+
 
 def number(value: float) -> str:
     """Write a count with thousands separated."""
@@ -12,6 +16,16 @@ def number(value: float) -> str:
 def counted(value: int, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun in the right number; its plural has an s unless it is given."""
     return f"{number(value)} {noun if value == 1 else plural or noun + 's'}"
+
+
+def share(part: float, whole: float) -> str:
+    """Write how much of the whole there is, never more than all; of nothing it is all."""
+    return f"{min(100.0, 100 * part / whole) if whole else 100.0:.0f} %"
+
+
+def aligned(figures: Iterable[tuple[str, str]]) -> list[str]:
+    """Write a report's figures, a line each: their names, and their texts below one another."""
+    return [f"  {name:<{NAME_WIDTH}}{text}" for name, text in figures]
 
 
 def duration(seconds: float) -> str:

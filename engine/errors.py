@@ -4,17 +4,19 @@ Invariant: a message is one clear sentence that names what is at fault and the n
 holds a secret. A bug is an AssertionError, never one of these.
 """
 
+from engine.exits import Exit
+
 
 class BackfillError(Exception):
     """A fault that the user is told about in one sentence."""
 
-    exit_code = 1
+    exit_code = Exit.FAILED
 
 
 class JobError(BackfillError):
     """The job file, the command line or the checkpoint doesn't fit; nothing was written."""
 
-    exit_code = 2
+    exit_code = Exit.UNFIT
 
 
 class PermanentError(BackfillError):

@@ -15,6 +15,7 @@ from engine.batch import Counts, Effort
 from engine.contracts.state import RunState
 from engine.durable import replaced
 from engine.errors import PermanentError
+from engine.exits import Exit
 from engine.figures import taken
 from engine.masking import mask
 from engine.meter import TABLE, quantile
@@ -24,7 +25,12 @@ COMPLETE_WITH_DEAD_LETTERS = "complete_with_dead_letters"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
 
-EXIT_CODES: Mapping[str, int] = {COMPLETE: 0, FAILED: 1, COMPLETE_WITH_DEAD_LETTERS: 3, INTERRUPTED: 130}
+EXIT_CODES: Mapping[str, Exit] = {
+    COMPLETE: Exit.DONE,
+    FAILED: Exit.FAILED,
+    COMPLETE_WITH_DEAD_LETTERS: Exit.DEAD_LETTERS,
+    INTERRUPTED: Exit.INTERRUPTED,
+}
 """What the process answers for each outcome."""
 
 

@@ -1,12 +1,9 @@
-"""What commands do alike: load the job file, print JSON."""
+"""What commands do alike: load the job file."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from engine.cli.signals import held
 from engine.environment import tune
@@ -23,8 +20,3 @@ def load_jobs(job_file: Path, overrides: Sequence[str], only: str | None) -> "Se
         from engine.job import file as jobfile
 
         return jobfile.load(job_file, overrides, os.environ, only=only)
-
-
-def print_json(objects: Sequence[Any], *, several: bool) -> None:
-    """Print one object: that of the one job, or those of several under `jobs`."""
-    click.echo(json.dumps({"jobs": objects} if several else objects[0], indent=2))

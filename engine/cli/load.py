@@ -1,23 +1,18 @@
 """The commands of a load: run, status."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from engine.cli import options as given
-from engine.cli.jobs import load_jobs, print_json
+from engine.cli.jobs import load_jobs
 from engine.cli.options import options
 from engine.cli.signals import held
 from engine.environment import cores
-
-if TYPE_CHECKING:
-    from engine.report import Report
-
-EXIT_ORDER = (1, 130, 3, 0)
-"""Of several jobs' exit codes the first of these that occurs is the process's."""
+from engine.exits import exit_code
+from engine.show import console
 
 
 @click.command()
@@ -53,7 +48,7 @@ def run(
     if metrics_port is not None:
         figures = metrics.Metrics()
         server, address = metrics.serve(figures, metrics_port)
-        click.echo(f"backfill: metrics on {address}", err=True)
+        console.say(f"metrics on {address}")
         observers.append(figures)
     try:
         reports = uvloop.run(
@@ -68,19 +63,16 @@ def run(
         if server is not None:
             server.shutdown()
             server.server_close()
-    if as_json:
-        print_json([report.as_json() for report in reports], several=len(jobs) > 1)
-    else:
-        click.echo("\n\n".join(summary.render(report, state_dir / report.job) for report in reports))
+    console.print_reports(
+        reports,
+        lambda report: summary.render(report, state_dir / report.job),
+        as_json=as_json,
+        several=len(jobs) > 1,
+    )
     for report in reports:
         if report.error is not None:
-            click.echo(f"backfill: error: {report.error}", err=True)
+            console.say(f"error: {report.error}")
     return exit_code(reports)
-
-
-def exit_code(reports: "Sequence[Report]") -> int:
-    """Return the exit code of several jobs' runs: the one that asks most of the user."""
-    return min((report.exit_code for report in reports), key=EXIT_ORDER.index, default=0)
 
 
 @click.command()
@@ -91,13 +83,9 @@ def status(
     """Show the last or current run, from its checkpoint."""
     jobs = load_jobs(job_file, overrides, only)
     with held():
-        from engine.commands import status as standing
+        from engine.commands.status import JobStatus, look
 
-    async def look_at_all() -> list[standing.JobStatus]:
-        return [await standing.look(job, state_dir) for job in jobs]
+    async def look_at_all() -> list[JobStatus]:
+        return [await look(job, state_dir) for job in jobs]
 
-    looks = asyncio.run(look_at_all())
-    if as_json:
-        print_json([look.as_json() for look in looks], several=len(jobs) > 1)
-    else:
-        click.echo("\n\n".join(look.text() for look in looks))
+    console.print_reports(asyncio.run(look_at_all()), JobStatus.text, as_json=as_json, several=len(jobs) > 1)

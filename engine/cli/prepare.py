@@ -11,6 +11,7 @@ from engine.cli.jobs import load_jobs
 from engine.cli.options import options
 from engine.cli.signals import held
 from engine.environment import cores, tune
+from engine.show import console
 
 
 @click.command()
@@ -88,7 +89,7 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
             if job.target not in done:
                 done.append(job.target)
                 create = TARGETS[job.target.type].create
-                await create(job, lambda text: click.echo(f"backfill: {text}", err=True))
+                await create(job, console.say)
 
     asyncio.run(create())
 

@@ -15,10 +15,9 @@ from engine.cli import check, instruments, load, prepare
 from engine.cli.options import Invocation
 from engine.cli.signals import interrupted
 from engine.errors import BackfillError, JobError
+from engine.exits import Exit
 from engine.masking import mask
 from engine.show import logs
-
-EXIT_FAILED = 1
 
 COMMANDS = (
     prepare.init,
@@ -79,7 +78,7 @@ def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | No
         raise
     except BaseException as error:  # the last resort: a bug, or a panic of Polars, ends as a sentence too
         what = f"internal error: {type(error).__name__}: {error}; please report this; -v shows the traceback"
-        return _complain(what, error, invocation, EXIT_FAILED)
+        return _complain(what, error, invocation, Exit.FAILED)
     return code if isinstance(code, int) else None
 
 

@@ -13,10 +13,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
+from engine.exits import Exit
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a command to end: Ctrl-C, a supervisor, a terminal that is closed."""
-
-EXIT_INTERRUPTED = 130
 
 
 def take() -> None:
@@ -63,7 +63,7 @@ def held() -> Generator[None, None, None]:
 def interrupted() -> int:
     """Say that a signal ended the command, and return its exit code."""
     sys.stderr.write("backfill: interrupted; run the same command again\n")
-    return EXIT_INTERRUPTED
+    return Exit.INTERRUPTED
 
 
 def hurry(code: int) -> None:

@@ -13,13 +13,12 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from engine.exits import Exit
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-
-EXIT_UNTOLD = 1
-"""How a command ends whose only outcome was what it printed."""
 
 
 class _Forgiving(io.FileIO):
@@ -60,7 +59,7 @@ class Standard:
             why = os.strerror(lost.errno or errno.EIO)
             self.stderr.write(f"backfill: error: the output can't be written to stdout ({why.lower()})\n")
         if code is None:
-            return 0 if lost is None else EXIT_UNTOLD
+            return Exit.DONE if lost is None else Exit.FAILED
         return code
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from engine.amounts import counted, duration, number
+from engine.amounts import counted, duration, number, share
 from engine.batch import Counts
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
 from engine.meter import TABLE, quantile
@@ -120,8 +120,8 @@ def plain_line(started: RunStarted, tick: Tick, pace: Speeds) -> str:
 def _rows(tick: Tick, rows_expected: int | None) -> str:
     if rows_expected is None:
         return number(tick.counts.rows_read)
-    percent = 100.0 if not rows_expected else min(100.0, 100 * tick.counts.rows_read / rows_expected)
-    return f"{number(tick.counts.rows_read)} of ~{number(rows_expected)} ({percent:.0f} %)"
+    rows = tick.counts.rows_read
+    return f"{number(rows)} of ~{number(rows_expected)} ({share(rows, rows_expected)})"
 
 
 def _cells(tick: Tick, pace: Speeds) -> Mapping[str, str]:

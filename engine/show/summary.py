@@ -3,10 +3,10 @@
 Invariant: plain text that fits a screen, ASCII but for names that come from outside; pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from engine.amounts import counted, duration, number
+from engine.amounts import aligned, counted, duration, number, share
 from engine.contracts.state import RunState, SegmentState
 from engine.report import COMPLETE, COMPLETE_WITH_DEAD_LETTERS, FAILED, INTERRUPTED, Report, build
 
@@ -30,8 +30,8 @@ def render(report: Report, directory: Path) -> str:
     """Say how a run ended, whether it is all there, and what to do next. `directory`: where its files are."""
     lines = [f"{report.job}: {KINDS[report.kind]} {PASSED[report.outcome]} in {duration(report.elapsed_s)}"]
     lines += ["", f"  {verdict(report)}", ""]
-    lines += figures(report)
-    lines += [f"  note          {notice}" for notice in report.notices]
+    lines += aligned(figures(report))
+    lines += aligned(("note", notice) for notice in report.notices)
     lines += ["", *(f"  {line}" for line in _next(report, directory))]
     return "\n".join(lines)
 
@@ -67,30 +67,27 @@ def _ending(report: Report) -> str:
             return "still going on"
 
 
-def figures(report: Report) -> list[str]:
-    """Write the figures behind the verdict, a line each."""
+def figures(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the figures behind the verdict, each with its name."""
     latency, wcu, segments = report.write_latency_ms, report.consumed_wcu, report.segments
     cpu = "" if report.cpu_us_per_item is None else f", {report.cpu_us_per_item:.1f} us of CPU per item"
-    lines = [
-        f"  speed         {number(report.items_per_s)} items/s{cpu}, {number(report.peak_rss_mb)} MB at most",
-        f"  requests      {number(report.requests)}, {number(report.requests_throttled)} throttled, "
+    yield "speed", f"{number(report.items_per_s)} items/s{cpu}, {number(report.peak_rss_mb)} MB at most"
+    yield (
+        "requests",
+        f"{number(report.requests)}, {number(report.requests_throttled)} throttled, "
         f"{counted(report.items_unprocessed, 'item')} sent again, {number(report.retries)} retries",
-    ]
+    )
     known = [f"{name} {ms:.1f} ms" for name, ms in latency.items() if ms is not None]
     if known:
-        lines.append(f"  latency       {', '.join(known)}")
-    units = [
-        f"table {number(wcu['table'])}",
-        *(f"{name} {number(used)}" for name, used in wcu["gsi"].items()),
-    ]
-    lines.append(f"  write units   {', '.join(units)}")
-    lines.append(f"  segments      {number(segments['complete'])} of {number(segments['total'])} complete")
+        yield "latency", ", ".join(known)
+    units = {"table": wcu["table"], **wcu["gsi"]}
+    yield "write units", ", ".join(f"{name} {number(used)}" for name, used in units.items())
+    yield "segments", f"{number(segments['complete'])} of {number(segments['total'])} complete"
     since, until = report.watermark["from"], report.watermark["to"]
     if until is not None:
-        lines.append(f"  watermark     {f'from {since} ' if since else ''}to {until}")
+        yield "watermark", f"{f'from {since} ' if since else ''}to {until}"
     for reason, count in sorted(report.dead_letters_by_reason.items()):
-        lines.append(f"  dead letters  {reason}: {number(count)}")
-    return lines
+        yield "dead letters", f"{reason}: {number(count)}"
 
 
 def _next(report: Report, directory: Path) -> list[str]:
@@ -127,17 +124,15 @@ def standing(state: RunState, *, alive: bool) -> str:
 def status(job: str, state: RunState, *, alive: bool, directory: Path) -> str:
     """Say how the last or current run of a job stands, from its checkpoint."""
     report = build(job, state, outcome=standing(state, alive=alive))
+    times = report.started_at + (f", finished {report.finished_at}" if report.finished_at else "")
     lines = [
         f"{job}: {KINDS[report.kind]} {report.run_id}, {PASSED[report.outcome]}",
-        f"  started       {report.started_at}"
-        + (f", finished {report.finished_at}" if report.finished_at else ""),
-        f"  resumed       {counted(state.interruptions, 'time')}",
+        *aligned([("started", times), ("resumed", counted(state.interruptions, "time"))]),
         "",
         f"  {verdict(report)}",
         "",
-        f"  rows          {progress(report)}",
+        *aligned([("rows", progress(report)), *figures(report)]),
     ]
-    lines += figures(report)
     if state.segments:
         lines.append(f"  [{segment_bar(state.segments)}]  #: complete, +: begun, .: pending")
     if not alive:
@@ -151,7 +146,7 @@ def progress(report: Report) -> str:
         return number(report.rows_read)
     text = f"{number(report.rows_read)} of about {number(report.rows_expected)}"
     if report.rows_expected:
-        text += f" ({min(100.0, 100 * report.rows_read / report.rows_expected):.0f} %)"
+        text += f" ({share(report.rows_read, report.rows_expected)})"
     left_s = eta_s(report)
     if report.outcome == RUNNING and left_s is not None:
         text += f", about {duration(left_s)} left"

@@ -13,9 +13,8 @@ from engine.commands.plan.estimate import Cost, Pace, Volume
 from engine.commands.plan.heat import TABLE, HotKey
 from engine.commands.plan.prices import Prices
 from engine.commands.plan.tally import Tally
+from engine.exits import Exit
 
-LOSSES = 4
-"""The contract's exit code for a load that would lose or overwrite something."""
 HISTOGRAM_BOUNDS = (256, 512, 1_024, 2_048, 4_096, 16_384, 65_536, 409_600)
 """Units: bytes; most steps are where an item costs one unit more."""
 
@@ -70,7 +69,7 @@ class Plan:
     @property
     def exit_code(self) -> int:
         """What the process answers."""
-        return LOSSES if self.loses else 0
+        return Exit.DIFFERENT if self.loses else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

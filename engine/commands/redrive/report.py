@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-EXIT_DONE, EXIT_LEFT = 0, 3
+from engine.exits import Exit
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class RedriveReport:
     @property
     def exit_code(self) -> int:
         """Return 3 while there are dead letters."""
-        return EXIT_LEFT if self.left else EXIT_DONE
+        return Exit.DEAD_LETTERS if self.left else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as `--json` prints it."""

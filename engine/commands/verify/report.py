@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.commands.verify.findings import Findings
-
-EXIT_EQUAL, EXIT_DIFFERENT = 0, 4
+from engine.exits import Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class VerifyReport:
     @property
     def exit_code(self) -> int:
         """Return 0 where nothing differs any more."""
-        return EXIT_DIFFERENT if self.findings.left else EXIT_EQUAL
+        return Exit.DIFFERENT if self.findings.left else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as `--json` prints it."""

@@ -4,7 +4,6 @@ Invariant: stdout carries the report only; progress goes to stderr, one line tha
 terminal and one every ten seconds elsewhere.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,9 @@ from engine.commands.verify import view
 from engine.commands.verify.command import VerifyOptions, Voice, verify
 from engine.commands.verify.report import VerifyReport
 from engine.errors import JobError
+from engine.exits import exit_code
 from engine.job.model import Job
+from engine.show.console import print_json, say
 
 TERMINAL_S, LOG_S = 0.5, 10.0
 
@@ -51,14 +52,13 @@ def run(
     reports = uvloop.run(verify(jobs, options, Voice(line.say, line.step)))
     line.clear()
     show(reports, as_json=as_json)
-    return max(report.exit_code for report in reports)
+    return exit_code(reports)
 
 
 def show(reports: Sequence[VerifyReport], *, as_json: bool) -> None:
     """Print reports."""
     if as_json:
-        objects = [report.as_json() for report in reports]
-        click.echo(json.dumps(objects[0] if len(objects) == 1 else {"jobs": objects}, indent=2))
+        print_json(reports, several=len(reports) > 1)
         return
     console = Console(highlight=False)
     for report in reports:
@@ -76,7 +76,7 @@ class Line:
     def say(self, text: str) -> None:
         """Say a sentence."""
         self.clear()
-        click.echo(f"backfill: {text}", err=True)
+        say(text)
 
     def step(self, what: str, count: int) -> None:
         """Say how far it has got, now and then."""

@@ -1,0 +1,41 @@
+"""What commands print: reports on stdout, for people or for programs, and sentences on stderr.
+
+Invariant: stdout carries reports only.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import click
+
+
+class Told(Protocol):
+    """A report that can be told to a program."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+
+
+_Report = TypeVar("_Report", bound=Told)
+
+
+def say(sentence: str) -> None:
+    """Say a sentence on stderr."""
+    click.echo(f"backfill: {sentence}", err=True)
+
+
+def print_reports(
+    reports: Sequence[_Report], text: Callable[[_Report], str], *, as_json: bool, several: bool
+) -> None:
+    """Print the reports of one command, each as `text` says it, or all as JSON."""
+    if as_json:
+        print_json(reports, several=several)
+    else:
+        click.echo("\n\n".join(text(report) for report in reports))
+
+
+def print_json(reports: Sequence[Told], *, several: bool) -> None:
+    """Print one JSON object: the only report, or those of several jobs under `jobs`."""
+    objects = [report.as_json() for report in reports]
+    click.echo(json.dumps({"jobs": objects} if several else objects[0], indent=2))
