@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.batch import Batch, Counts, Cursor, EncodedBatch, Fates, Mark, Segment, WriteReport
-from engine.contracts.source import Source, SourceTicket
+from engine.contracts.source import Source, SourceAbilities, SourceTicket
 from engine.contracts.target import Target
 from engine.contracts.transform import RuleItems, RuleShape, Transform
 
@@ -50,13 +50,9 @@ class Limited:
         return self.inner.identity
 
     @property
-    def standing(self) -> str | None:
-        """None: nothing is remembered."""
-        return None
-
-    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:  # noqa: ARG002 - the contract's
-        """None: there was no run before."""
-        return None
+    def abilities(self) -> SourceAbilities:
+        """None: it is only read."""
+        return SourceAbilities()
 
     @property
     def watermark(self) -> str | None:

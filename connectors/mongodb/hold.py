@@ -4,11 +4,13 @@ Invariant: a reading that passed both looks, before and after, was of that colle
 that had its data.
 """
 
+import json
 from typing import Any
 
 from connectors.mongodb.errors import speaking
 from connectors.mongodb.pin import MovedError, Pin
-from connectors.mongodb.server import Server, checked, differs, loaded
+from connectors.mongodb.server import Server, checked, differs
+from engine.plain import dumped, loaded
 
 
 class Hold:
@@ -24,7 +26,7 @@ class Hold:
     @property
     def standing(self) -> str:
         """The server as the run found it, for the checkpoint."""
-        return self._server.dumped()
+        return json.dumps(dumped(self._server))
 
     async def check(self) -> None:
         """Look at both. Raises: MovedError, TransientError."""
@@ -40,8 +42,9 @@ class Hold:
 
     async def misfit(self, standing: str) -> str | None:
         """Say why the server isn't the one of an earlier run; None when it is."""
-        before = loaded(standing)
-        if before is None:
+        try:
+            before = loaded(Server, json.loads(standing))
+        except (ValueError, TypeError):  # it is of another form
             return None
         async with speaking("source", self._place):
             difference = await differs(self._db.client, before)

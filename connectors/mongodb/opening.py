@@ -9,22 +9,39 @@ from typing import Any
 from connectors.mongodb.catalog import Found, look_up, proved_id
 from connectors.mongodb.errors import speaking
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
+from connectors.mongodb.pin import Pin
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.section import MongoDBSection
-from connectors.mongodb.server import observe
+from connectors.mongodb.server import Server, observe
 from connectors.mongodb.session import where
 from connectors.mongodb.snapshot import NONE, reading_at, take
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError
 from engine.kinds import Kind
+from engine.plain import dumped
 from engine.rules.fields import Fields
 
 _BLIND = (
     "The source is a view: catch-up runs see a change in what it joins ($lookup, $unionWith) only where that"
     " changes the watermark."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What every process of a run reads: the ticket's details.
+
+    Shape: `at` the snapshot's time as `seconds.increment`, None without one; `types` the BSON types that all
+    `_id`s are proved to have, empty when they aren't. Units: `document_bytes` on average.
+    """
+
+    at: str | None
+    types: frozenset[int]
+    document_bytes: int
+    pin: Pin
+    server: Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +89,8 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
         notices.append(section.watermark.rereads(again, planned=False))
     notices += [] if at is not None else [NONE]
     notices += [] if unseen is None else [unseen]
-    details = {
-        "at": at,
-        "types": types,
-        "document_bytes": found.document_bytes,
-        "pin": found.pin,
-        "server": server,
-    }
-    return Opened(client, SourceTicket(schema, since, details), found, watermark, tuple(notices))
+    view = dumped(View(at, types, found.document_bytes, found.pin, server))
+    return Opened(client, SourceTicket(schema, since, view), found, watermark, tuple(notices))
 
 
 async def _check_query(client: Any, section: MongoDBSection, since: str | None) -> None:

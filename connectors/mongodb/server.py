@@ -4,9 +4,8 @@ Invariant: a restart, a step-down, an election or a member that was added change
 deployment or a history that lacks a write which most members had is told, as far as the role may look.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,18 +29,6 @@ class Server:
     time: str | None
     term: int | None
     process: str | None
-
-    def dumped(self) -> str:
-        """Return it as text for the checkpoint."""
-        return json.dumps(asdict(self))
-
-
-def loaded(text: str) -> Server | None:
-    """Read what `dumped` wrote; None when it is of another form."""
-    try:
-        return Server(**json.loads(text))
-    except (ValueError, TypeError):
-        return None
 
 
 async def observe(client: Any) -> Server:

@@ -30,7 +30,7 @@ from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
 from connectors.mongodb.hold import Hold
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import layout_of
-from connectors.mongodb.opening import Opened, look
+from connectors.mongodb.opening import Opened, View, look
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, in_commands, projection_of, query_of
 from connectors.mongodb.raw import raw_batches
@@ -40,8 +40,9 @@ from connectors.mongodb.snapshot import GOES_ON, Sessions
 from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
-from engine.contracts.source import SourceTicket
+from engine.contracts.source import SourceAbilities, SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
+from engine.plain import loaded
 from engine.retry import Patience, patiently
 from engine.rules.fields import Fields
 
@@ -86,23 +87,19 @@ class MongoDBSource:
         self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
         self._section = section
-        details = opened.ticket.details
-        self._at: str | None = details["at"]
+        view = loaded(View, opened.ticket.details)
+        self._at = view.at
         self._query = Query(
             query_of(section, opened.ticket.since),
             projection_of(section),
-            max(1, min(section.batch_rows, CHUNK_BYTES // details["document_bytes"])),
-            details["pin"],
+            max(1, min(section.batch_rows, CHUNK_BYTES // view.document_bytes)),
+            view.pin,
         )
         self._hold = Hold(
-            opened.client[section.database],
-            section.collection,
-            details["pin"],
-            details["server"],
-            self._place,
+            opened.client[section.database], section.collection, view.pin, view.server, self._place
         )
         self._layout = layout_of(fields, opened.ticket.schema)
-        self._types: frozenset[int] = details["types"]
+        self._types = view.types
         self._batch_rows = section.batch_rows
         self._notices = list(opened.notices)
         self._sessions = Sessions(opened.client, self._at, self._notices.append)
@@ -120,12 +117,23 @@ class MongoDBSource:
         return self._opened.found.identity
 
     @property
-    def standing(self) -> str | None:
+    def abilities(self) -> SourceAbilities:
+        """What it can do besides; documents are looked up by `_id`, where that has an index."""
+        return SourceAbilities(
+            lookup=self if self.ticket.schema.key else None,
+            continuity=self,
+            count=self.count,
+            inspect=self.inspect,
+            lasting=self.lasting,
+        )
+
+    @property
+    def standing(self) -> str:
         """The server, and how far most of its members had got; what is read is in the identity."""
         return self._hold.standing
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
-        """Say why this isn't the source of an earlier run; see contracts.Source."""
+        """Say why this isn't the source of an earlier run; see contracts.Continuity."""
         if goes_on:
             self._note(GOES_ON)
         return await self._hold.misfit(standing)

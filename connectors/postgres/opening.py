@@ -27,12 +27,27 @@ from connectors.postgres.sql import Shape
 from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
 from engine.contracts.source import SourceTicket
 from engine.errors import PermanentError, TransientError
+from engine.plain import dumped
 
 # Superusers are held to neither limit.
 _LIMIT = """
 SELECT CASE WHEN NOT r.rolsuper THEN least(nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) END::int4
 FROM pg_roles AS r, pg_database AS d WHERE r.rolname = session_user AND d.datname = current_database()
 """
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What every process of a run reads: the ticket's details.
+
+    `snapshot` is None where the server exports none, `connections` where nobody limits them.
+    """
+
+    shape: Shape
+    snapshot: str | None
+    relation: str
+    standing: Standing
+    connections: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +103,9 @@ async def opened(section: PostgresSection, since: str | None) -> Opened:
         notices = (*notices, watermark.notice)
     if snapshot is None:
         notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
-    details = {
-        "shape": found.shape,
-        "snapshot": snapshot,
-        "relation": found.name,
-        "standing": standing,
-        "connections": connections,
-    }
+    view = dumped(View(found.shape, snapshot, found.name, standing, connections))
     return Opened(
-        SourceTicket(found.schema, since, details, None if connections is None else max(1, connections - 1)),
+        SourceTicket(found.schema, since, view, None if connections is None else max(1, connections - 1)),
         {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
         watermark.value,
         notices,

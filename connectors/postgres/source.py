@@ -4,6 +4,7 @@ Invariant: every row of the snapshot is handed over exactly once per reading, wh
 positions are what the server printed.
 """
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
@@ -22,10 +23,11 @@ from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import NoRoomError, SnapshotTooOldError, abandon, begin, connect, speaking
 from connectors.postgres.snapshot import server_identity
 from connectors.postgres.sql import Shape, copy_sql
-from connectors.postgres.standing import Behind, Standing, loaded
+from connectors.postgres.standing import Behind, Standing
 from engine.batch import Batch, Cursor, Segment
-from engine.contracts.source import SourceTicket
+from engine.contracts.source import SourceAbilities, SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
+from engine.plain import dumped, loaded
 
 IDLE_CONNECTIONS_MAX = 4
 SNAPSHOT_GONE = (
@@ -67,11 +69,12 @@ class PostgresSource:
         self._url = section.url.get_secret_value()
         self._batch_rows = section.batch_rows
         self._opened = opened
-        self._shape: Shape = opened.ticket.details["shape"]
-        self._snapshot: str | None = opened.ticket.details["snapshot"]
+        self._view = loaded(opening.View, opened.ticket.details)
+        self._shape: Shape = self._view.shape
+        self._snapshot = self._view.snapshot
         self._notices = list(opened.notices)
         self._patience_s = patience_s
-        self._alone = opened.ticket.details["connections"] == 1
+        self._alone = self._view.connections == 1
         self._keeper = None if opened.keeper is None else Keeper(opened.keeper)
         self._idle: list[Any] = []
         self._busy: set[Any] = set()
@@ -87,10 +90,21 @@ class PostgresSource:
         return self._opened.identity
 
     @property
-    def standing(self) -> str | None:
-        """What the run begins with; see contracts.Source."""
-        standing: Standing = self.ticket.details["standing"]
-        return standing.dumped()
+    def abilities(self) -> SourceAbilities:
+        """What it can do besides; rows are looked up by the key, where there is one."""
+        return SourceAbilities(
+            lookup=self if self._shape.key else None,
+            continuity=self,
+            count=self.count,
+            sample=self.sample,
+            inspect=self.inspect,
+            lasting=self.lasting,
+        )
+
+    @property
+    def standing(self) -> str:
+        """What the run begins with; see contracts.Continuity."""
+        return json.dumps(dumped(self._view.standing))
 
     @property
     def watermark(self) -> str | None:
@@ -282,8 +296,7 @@ class PostgresSource:
         except JobError as error:
             raise PermanentError(str(error)) from error
         await self._hold_to(connection, now)
-        details = self.ticket.details
-        if found.name != details["relation"] or not found.shape.gives(self._shape):
+        if found.name != self._view.relation or not found.shape.gives(self._shape):
             raise PermanentError(
                 f"source: {self._section.reads} is no longer the table that the run began with, or its"
                 " columns changed; put it back and run again to go on, or start over with --fresh"
@@ -315,7 +328,7 @@ class PostgresSource:
 
     async def _hold_to(self, connection: Any, now: Standing) -> None:
         """See that the source is what the run began with. Raises: PermanentError, TransientError."""
-        misfit = await opening.misfit(connection, self.ticket.details["standing"], now, goes_on=True)
+        misfit = await opening.misfit(connection, self._view.standing, now, goes_on=True)
         if isinstance(misfit, Behind):
             raise TransientError(f"source: {misfit.text}")
         if misfit is not None:
@@ -325,12 +338,11 @@ class PostgresSource:
             )
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
-        """Say why this isn't the source that an earlier run's standing tells of; see contracts.Source."""
+        """Say why this isn't the source that an earlier run's standing tells of; see contracts.Continuity."""
         connection = self._opened.keeper
         assert connection is not None, "only the process that opened the source compares it"
-        found = await opening.misfit(
-            connection, loaded(standing), self.ticket.details["standing"], goes_on=goes_on
-        )
+        before = loaded(Standing, json.loads(standing))
+        found = await opening.misfit(connection, before, self._view.standing, goes_on=goes_on)
         if found is None and goes_on:
             self._notices.append(GOES_ON)
         return None if found is None else found.text

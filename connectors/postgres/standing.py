@@ -6,9 +6,7 @@ new partitions, new enum values, a restart, a promoted standby.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-
-import orjson
+from dataclasses import dataclass
 
 _INTEGERS = {"int2": 2, "int4": 4, "int8": 8}
 _TEXTS = ("varchar", "text")
@@ -67,28 +65,6 @@ class Standing:
     horizon: int
     relations: tuple[RelationFact, ...]
     orders: tuple[tuple[str, str], ...]
-
-    def dumped(self) -> str:
-        """Return it as JSON text, for the checkpoint."""
-        return orjson.dumps(asdict(self)).decode()
-
-
-def loaded(text: str) -> Standing:
-    """Return what `dumped` gave."""
-    found = orjson.loads(text)
-    relations = tuple(
-        RelationFact(
-            **{
-                **each,
-                "columns": tuple(
-                    ColumnFact(**{**column, "labels": tuple(column["labels"])}) for column in each["columns"]
-                ),
-            }
-        )
-        for each in found["relations"]
-    )
-    orders = tuple((name, version) for name, version in found["orders"])
-    return Standing(**{**found, "relations": relations, "orders": orders})
 
 
 @dataclass(frozen=True, slots=True)

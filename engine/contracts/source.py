@@ -1,31 +1,125 @@
-"""Where rows come from: what a source is, and what another process needs to read it too."""
+"""Where rows come from: what a source is, what it can do besides, and what another process needs to read it.
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+A source is `Source`; everything else that one may be able to do is a value, `SourceAbilities`: what a source
+doesn't name there has a declared answer, so that nobody asks what kind of source it is.
+
+Invariant: everything that one run reads of a source is of one view of it, as far as the source can keep one;
+where it can't, it has said so in `notices`.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol
 
 from engine.batch import Batch, Cursor, Segment
 from engine.errors import PermanentError
 from engine.kinds import RowSchema
+from engine.plain import Json, dumped, loaded
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTicket:
-    """All that another process needs to read the same view of the same source; picklable, no secrets.
+    """All that another process needs to read the same view of the same source: plain JSON, no secrets.
 
-    `details` belongs to the source (a snapshot's name, resolved types …). `since` is the watermark from
-    which a catch-up run reads, as the source prints it; None in a full run. `cursors_max`: how many may read
-    at a time, over all processes; None: as many as one likes.
+    `details` belongs to the source (a snapshot's name, resolved types …), which reads it as its own type.
+    `since` is the watermark from which a catch-up run reads, as the source prints it; None in a full run.
+    `cursors_max`: how many may read at a time, over all processes; None: as many as one likes.
     """
 
     schema: RowSchema
     since: str | None
-    details: Mapping[str, Any]
+    details: Json
     cursors_max: int | None = None
+
+    def as_json(self) -> str:
+        """Return the ticket as JSON text."""
+        return json.dumps(
+            {
+                "schema": dumped(self.schema),
+                "since": self.since,
+                "details": self.details,
+                "cursors_max": self.cursors_max,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> "SourceTicket":
+        """Return the ticket that `as_json` gave. Raises: ValueError, TypeError (it isn't one)."""
+        found = json.loads(text)
+        return SourceTicket(**{**found, "schema": loaded(RowSchema, found["schema"])})
+
+
+class Lookup(Protocol):
+    """Rows by their keys, for verify and redrive: from the view that the run reads."""
+
+    async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
+        """Return the keys of up to `count` random rows from the whole source, the same for the same seed."""
+
+    def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
+        """Read the rows that have these keys; keys without a row give none. Ordering: none promised.
+
+        Raises: KeysRefused (of texts that can't be such keys), PermanentError, TransientError.
+        """
+
+
+class Continuity(Protocol):
+    """Whether a source is the one that an earlier run began with, where equality of `identity` can't tell.
+
+    For what has an order (how far the server's log has got) or needs a look at rows (whether a table was
+    emptied).
+    """
+
+    @property
+    def standing(self) -> str:
+        """What the run begins with, as opaque text for the checkpoint."""
+
+    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
+        """Say why this isn't the source that an earlier run's `standing` tells of; None when it is.
+
+        `goes_on`: that run is gone on with from its cursors; False: a catch-up run follows on it.
+        """
+
+
+async def cannot_count(within_s: float) -> int | None:
+    """Return None: the rows can't be counted; see SourceAbilities."""
+    del within_s
+    return None
+
+
+async def knows_nothing() -> tuple[int | None, Sequence[str]]:
+    """Return no size and no warnings; see SourceAbilities."""
+    return None, ()
+
+
+async def minds_nothing(load_s: float, load: str) -> Sequence[str]:
+    """Return no warnings, however long a load takes; see SourceAbilities."""
+    del load_s, load
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAbilities:
+    """What a source can do besides being read. What it can't do it leaves out.
+
+    `lookup` is there only if the source has a key. `count(within_s)` counts the rows that a whole pass reads;
+    None when that takes longer, or can't be done. `sample(rows, of)` reads about `rows` rows from random
+    places all over the source, which has `of`, if that is known; without it the beginnings of many segments
+    are read. `inspect()` gives the source's size in bytes, None when unknown, and what will make reading it
+    slow; `lasting(load_s, load)` what a load that takes so long has to expect (`load` is that in words), a
+    sentence each.
+    """
+
+    lookup: Lookup | None = None
+    continuity: Continuity | None = None
+    count: Callable[[float], Awaitable[int | None]] = cannot_count
+    sample: Callable[[int, int | None], AsyncGenerator[Batch, None]] | None = None
+    inspect: Callable[[], Awaitable[tuple[int | None, Sequence[str]]]] = knows_nothing
+    lasting: Callable[[float, str], Awaitable[Sequence[str]]] = minds_nothing
 
 
 class Source(Protocol):
-    """Where rows are read. Opened by its builder, which has checked the job against the server."""
+    """Where rows are read. Opened by its connector, which has checked the job against the server."""
 
     @property
     def ticket(self) -> SourceTicket:
@@ -36,18 +130,8 @@ class Source(Protocol):
         """What makes this source the same one tomorrow: server, database, table; no secrets."""
 
     @property
-    def standing(self) -> str | None:
-        """What the run begins with, as opaque text for the checkpoint; None where nothing can be said.
-
-        For what has an order (how far the server's log has got) or needs a look at rows (whether a table was
-        emptied), so that equality, as of `identity`, can't tell.
-        """
-
-    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
-        """Say why this isn't the source that an earlier run's `standing` tells of; None when it is.
-
-        `goes_on`: that run is gone on with from its cursors; False: a catch-up run follows on it.
-        """
+    def abilities(self) -> SourceAbilities:
+        """What it can do besides being read."""
 
     @property
     def watermark(self) -> str | None:
@@ -59,7 +143,7 @@ class Source(Protocol):
 
     @property
     def notices(self) -> Sequence[str]:
-        """What the user should be told about this source, a sentence each."""
+        """What the user should be told about this source, a sentence each; grows while rows are read."""
 
     async def rows_expected(self) -> int | None:
         """Estimate the rows that a whole pass reads, without reading them; None when unknown."""
@@ -73,6 +157,8 @@ class Source(Protocol):
     def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after` (None: from its start) to its end.
 
+        `after` is any cursor that a batch of this segment ended with, or that its `cuts` gave: the row which
+        it is the key of was read, so the next one is the first.
         Ordering: by key. A batch is handed over only when it is complete; the iteration ends only when the
         server has said that nothing follows. Lost connections are mended inside, without a row lost or read
         twice.
@@ -80,7 +166,7 @@ class Source(Protocol):
         """
 
     async def close(self) -> None:
-        """Give back every connection."""
+        """Give back every connection; a second time does no harm."""
 
 
 class KeysRefused(PermanentError):
@@ -89,17 +175,3 @@ class KeysRefused(PermanentError):
     def __init__(self, message: str, keys: frozenset[Cursor]) -> None:
         super().__init__(message)
         self.keys = keys
-
-
-@runtime_checkable
-class Lookup(Protocol):
-    """What a Source with a key can do besides, for verify and redrive."""
-
-    async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
-        """Return the keys of up to `count` random rows from the whole source, the same for the same seed."""
-
-    def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
-        """Read the rows that have these keys; keys without a row give none. Ordering: none promised.
-
-        Raises: KeysRefused (of texts that can't be such keys), PermanentError, TransientError.
-        """

@@ -17,7 +17,7 @@ POSITIONS = "source.key"
 """The columns that cursors are values of: under others, a stored cursor is a position somewhere else."""
 
 STANDING = "standing"
-"""What the source says of itself and compares itself; see contracts.Source.standing."""
+"""What the source says of itself and compares itself; see contracts.source.Continuity."""
 
 TABLE_ID, TABLE_CREATED = "target.id", "target.created_at"
 """What tells a table from one made anew; where both sides know an id, the time says nothing: some servers

@@ -11,7 +11,6 @@ from pymongo import AsyncMongoClient
 
 from connectors.mongodb import draw
 from engine.batch import Cursor
-from engine.contracts.source import Lookup
 from tests.support.mongo_source import HOSTILE_IDS, fill, kill_cursors, of_eight_types, opened
 
 LOOKED_AT_ALL, COUNTED_OFF = 10**9, 0
@@ -40,8 +39,7 @@ async def test_a_seed_draws_the_same_documents_from_all_over(mongodb_url, databa
     for seed in (7, 7, 8):
         source = await opened(mongodb_url, database, driver=driver)
         try:
-            assert isinstance(source, Lookup)
-            drawn.append(await source.sample_keys(500, seed))
+            drawn.append(await source.abilities.lookup.sample_keys(500, seed))
             numbers = await found(source, drawn[-1])
         finally:
             await source.close()

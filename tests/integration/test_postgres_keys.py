@@ -220,7 +220,7 @@ async def test_segments_from_a_sample_are_even_on_skewed_keys(
         "ANALYZE t",
     )
     async with opened(postgres_url, table="t") as source:
-        assert segments.sample_percent(source.ticket.details["shape"], 4) is not None
+        assert segments.sample_percent(source._shape, 4) is not None
         cut = await source.segments(4)
         counts = [sum(b.rows.num_rows for b in await batches(source, segment)) for segment in cut]
     assert len(counts) == 4

@@ -1,7 +1,6 @@
 """Reading tables, views and queries: every row exactly once, from every position."""
 
 import asyncio
-import pickle
 
 import asyncpg
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.source import open_source
 from engine.batch import Cursor, Segment
+from engine.contracts.source import SourceTicket
 from engine.errors import PermanentError
 from tests.support.pg import batches, execute, ids, opened, read_all, rows
 
@@ -107,7 +107,7 @@ async def test_all_connections_of_a_run_see_one_snapshot(postgres_url: str) -> N
     )
     async with opened(postgres_url, table="t") as parent:
         four = await parent.segments(4)
-        ticket = pickle.loads(pickle.dumps(parent.ticket))
+        ticket = SourceTicket.from_json(parent.ticket.as_json())
         await execute(
             postgres_url,
             "UPDATE t SET v = 1, id = id + 10000 WHERE id % 3 = 0",

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Segment, WriteReport
-from engine.contracts.source import SourceTicket
+from engine.contracts.source import SourceAbilities, SourceTicket
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate
@@ -44,11 +44,8 @@ class FakeSource:
         return {"database": "fake"}
 
     @property
-    def standing(self) -> str | None:
-        return None
-
-    async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
-        return None
+    def abilities(self) -> SourceAbilities:
+        return SourceAbilities()
 
     async def rows_expected(self) -> int | None:
         return sum(len(ids) for batches in self.batches.values() for ids in batches)

@@ -73,12 +73,7 @@ class Source:
 
     def __init__(self, key_columns, identities):
         self.ticket = SimpleNamespace(schema=replace(schema(KINDS, identities), key=key_columns))
-
-    async def sample_keys(self, count, seed):
-        raise NotImplementedError
-
-    def rows_by_key(self, keys):
-        raise NotImplementedError
+        self.abilities = SimpleNamespace(lookup=self if key_columns else None)
 
 
 def inverse(*rules, key_columns=("id",), transform=None):

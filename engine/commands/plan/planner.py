@@ -111,8 +111,8 @@ async def _plan(
     empty = Batch(0, 0, pa.RecordBatch.from_pylist([], schema.arrow()), None)
     stage.measured(empty, in_full=True)  # finds rules that no item could pass, before anything is read
     say(f"{job.name}: looking at {job.source.reads}")
-    size_bytes, slow = await sampling.inspected(source)
-    counted = await sampling.counted(source, COUNT_S)
+    size_bytes, slow = await source.abilities.inspect()
+    counted = await source.abilities.count(COUNT_S)
     say(f"{job.name}: measuring a sample of {options.sample:,} rows")
     sample = await _sample(stage, table, options.sample, counted)
     rows, rows_are = counted, "counted"
@@ -148,7 +148,7 @@ async def _plan(
     if rows_are == "unknown":
         slow = (*slow, UNKNOWN_ROWS)
     load_s = expected_s(now, capped)
-    lasting = await sampling.lasting(source, load_s, duration(load_s))
+    lasting = await source.abilities.lasting(load_s, duration(load_s))
     warnings = [*source.notices, *slow, *([] if reason is None else [_sentence(reason)]), *lasting]
     return Plan(
         job=job.name,

@@ -94,6 +94,7 @@ class _Desk:
 
     job: Job
     source: Source
+    lookup: Lookup
     line: Stages
     look: Look
     key_names: tuple[str, ...]
@@ -117,7 +118,8 @@ async def _open(
         )
         if misfit := compare(stored, present):
             raise misfit
-    if not (isinstance(source, Lookup) and source.ticket.schema.key):
+    lookup = source.abilities.lookup
+    if lookup is None:
         raise JobError(
             f"{job.source.reads} has no key by which rows can be looked up, so its dead letters can't be"
             " tried again one by one: load again with `backfill run --fresh`"
@@ -132,7 +134,7 @@ async def _open(
         reader = await open_reader(section_of(job), None)
         stack.push_async_callback(reader.close)
     look = await stack.enter_async_context(ends.watch())
-    return _Desk(job, source, line, look, ends.target.key, reader)
+    return _Desk(job, source, lookup, line, look, ends.target.key, reader)
 
 
 _RowAndRule = tuple[Cursor, str]
@@ -163,10 +165,9 @@ class _Portion:
 
     async def settle(self, kept: IO[bytes], note: Callable[[str], None]) -> None:
         """Try the letters, and write those that are left."""
-        assert isinstance(self._desk.source, Lookup), "checked when it was opened"
         rows = list(dict.fromkeys(row for row, _ in self._letters))
         try:
-            async with aclosing(self._desk.source.rows_by_key(rows)) as batches:
+            async with aclosing(self._desk.lookup.rows_by_key(rows)) as batches:
                 async for batch in batches:
                     await self._write(batch)
         except KeysRefused as error:

@@ -77,8 +77,8 @@ async def prepare(
             " whole source."
         )
     prints = ends.prints()
-    if source.standing is not None:
-        prints[STANDING] = source.standing
+    if (continuity := source.abilities.continuity) is not None:
+        prints[STANDING] = continuity.standing
     before = await _before(store, decision, job, fresh=options.fresh)
     goes_on = isinstance(decision, GoOn)
     if before is not None:
@@ -107,8 +107,10 @@ async def _held_to(
     """See that job, source and target are those of an earlier run. Raises: JobError."""
     if misfit := compare(before, prints, goes_on=goes_on):
         raise misfit
-    standing = before.get(STANDING)
-    if standing is not None and (what := await source.misfit(standing, goes_on=goes_on)):
+    standing, continuity = before.get(STANDING), source.abilities.continuity
+    if standing is None or continuity is None:
+        return
+    if (what := await continuity.misfit(standing, goes_on=goes_on)) is not None:
         raise changed(f"the source changed ({what})", goes_on=goes_on)
 
 

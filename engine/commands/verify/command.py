@@ -39,7 +39,6 @@ from engine.commands.verify.source_pass import SourcePass
 from engine.commands.verify.target_pass import DONE as TARGET_DONE
 from engine.commands.verify.target_pass import TargetPass, TargetReader
 from engine.commands.verify.whence import Inverse
-from engine.contracts.source import Lookup
 from engine.job.model import Job
 from engine.tenure import Tenure
 
@@ -260,8 +259,8 @@ class Session:
         told = self._told("items compared")
         for desk in self._desks:
             compare = GetPass(book, self._desks, self._reader, told)
-            if isinstance(desk.source, Lookup) and desk.source.ticket.schema.key:
-                await compare.rows(desk, await desk.source.sample_keys(share, options.seed))
+            if (lookup := desk.source.abilities.lookup) is not None:
+                await compare.rows(desk, await lookup.sample_keys(share, options.seed))
             else:
                 await compare.stretches(desk, share, Random(options.seed))  # noqa: S311 - a sample
         inverses = [Inverse(desk) for desk in self._desks]

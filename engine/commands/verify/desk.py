@@ -14,7 +14,7 @@ from engine.commands.ends import Ends, open_ends
 from engine.commands.verify.book import Place
 from engine.commands.verify.digests import KeySchema
 from engine.commands.verify.expected import Digested, Expected, digested, digested_and_ranked, taken_apart
-from engine.contracts.source import Lookup, Source
+from engine.contracts.source import Source
 from engine.contracts.target import Target, TargetInfo
 from engine.errors import JobError
 from engine.job.model import Job
@@ -110,8 +110,9 @@ class Desk:
     async def rows_of(self, place: Place) -> AsyncGenerator[Batch, None]:
         """Read the rows of a place."""
         if place.keys is not None:
-            assert isinstance(self.source, Lookup), "only such a source gives places by key"
-            batches = self.source.rows_by_key(place.keys)
+            lookup = self.source.abilities.lookup
+            assert lookup is not None, "only a source that is looked up in gives places by key"
+            batches = lookup.rows_by_key(place.keys)
         else:
             batches = self.source.read(Segment(0, place.after, place.until, None), None)
         async with aclosing(batches):

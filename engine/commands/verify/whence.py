@@ -14,7 +14,7 @@ from engine.commands.verify.book import Place
 from engine.commands.verify.desk import Desk
 from engine.commands.verify.digests import KeySchema
 from engine.commands.verify.values import Item
-from engine.contracts.source import KeysRefused, Lookup
+from engine.contracts.source import KeysRefused
 from engine.errors import PermanentError
 from engine.job.items import ItemRule
 from engine.job.template import Placeholder
@@ -67,7 +67,7 @@ class Inverse:
         schema = desk.source.ticket.schema
         kinds = {column.name: column.kind for column in schema.visible}
         self._schema = desk.schema
-        able = desk.job.transform is None and isinstance(desk.source, Lookup) and bool(schema.key)
+        able = desk.job.transform is None and desk.source.abilities.lookup is not None
         self._rules = [
             _inverted(rule, kinds, schema.key, desk.schema) if able else None for rule in desk.job.items
         ]

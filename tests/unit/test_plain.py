@@ -1,0 +1,58 @@
+"""Plain JSON keeps every kind of value that a ticket or a checkpoint carries, and builds nothing else."""
+
+import json
+
+import pytest
+
+from connectors.postgres.types import Fields, Items, JsonArray, Leaf, Nested, Node, Reading
+from engine.kinds import Column, Decimal, Document, Kind, ListOf, Members, RowSchema, Scalar, SetOf, StructOf
+from engine.plain import dumped, loaded
+
+KINDS = (
+    Scalar.INT,
+    Decimal(12, 2),
+    Document(plain=True),
+    Members(),
+    ListOf(SetOf(Scalar.NUMBER)),
+    SetOf(Scalar.BINARY),
+    StructOf((("a", ListOf(Scalar.STRING)), ("b", StructOf(())))),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_kind_comes_back(kind: Kind) -> None:
+    schema = RowSchema((Column("c", kind, hidden=True),), ("c",), (frozenset({"c", "a"}),), open=True)
+    assert loaded(RowSchema, json.loads(json.dumps(dumped(schema)))) == schema
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        Nested(Leaf(Decimal(3, 1), Reading.AS_IS, castable=True)),
+        JsonArray(),
+        Items(Fields((("x", Leaf(Document(), Reading.JSON)), ("y", JsonArray()))), splits=False),
+    ],
+    ids=str,
+)
+def test_classes_of_the_same_form_are_told_apart_by_their_names(node: Node) -> None:
+    value = Fields((("n", node),))
+    assert loaded(Fields, json.loads(json.dumps(dumped(value)))) == value
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"columns": [], "key": [], "identities": [], "open": "yes"},
+        {"columns": [], "key": [1], "identities": [], "open": True},
+        {"columns": [], "key": [], "identities": []} | {"more": 1},
+        {"columns": [{"name": "c", "kind": {"is": "Path"}}], "key": [], "identities": []},
+        {"columns": [{"name": "c", "kind": "no kind"}], "key": [], "identities": []},
+        {"columns": [{"name": "c", "kind": None}], "key": [], "identities": []},
+        {"columns": 3, "key": [], "identities": []},
+        [],
+    ],
+    ids=str,
+)
+def test_what_is_of_another_form_is_refused(found: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        loaded(RowSchema, found)
