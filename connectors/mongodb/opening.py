@@ -30,7 +30,7 @@ _BLIND = (
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class MongoDBView:
     """What every process of a run reads: the ticket's details.
 
     Shape: `at` the snapshot's time as `seconds.increment`, None without one; `types` the BSON types that all
@@ -45,7 +45,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedCollection:
     """What opening found out; all but the ticket and the client is None or empty in a worker."""
 
     client: Any
@@ -55,7 +55,7 @@ class Opened:
     notices: tuple[str, ...]
 
 
-async def look(client: Any, section: MongoDBSection, fields: Fields, since: str | None) -> Opened:
+async def look(client: Any, section: MongoDBSection, fields: Fields, since: str | None) -> OpenedCollection:
     """Check the job against the server, take the watermark, then a snapshot.
 
     Raises: JobError, PermanentError, TransientError.
@@ -89,8 +89,8 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
         notices.append(section.watermark.rereads(again, planned=False))
     notices += [] if at is not None else [NONE]
     notices += [] if unseen is None else [unseen]
-    view = dumped(View(at, types, found.document_bytes, found.pin, server))
-    return Opened(client, SourceTicket(schema, since, view), found, watermark, tuple(notices))
+    view = dumped(MongoDBView(at, types, found.document_bytes, found.pin, server))
+    return OpenedCollection(client, SourceTicket(schema, since, view), found, watermark, tuple(notices))
 
 
 async def _check_query(client: Any, section: MongoDBSection, since: str | None) -> None:

@@ -30,7 +30,7 @@ from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
 from connectors.mongodb.hold import Hold
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import layout_of
-from connectors.mongodb.opening import Opened, View, look
+from connectors.mongodb.opening import MongoDBView, OpenedCollection, look
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, in_commands, projection_of, query_of
 from connectors.mongodb.raw import raw_batches
@@ -71,7 +71,7 @@ async def open_source(
                 lambda: look(client, section, fields, since), with_source(patience_s), PassingError
             )
         else:
-            opened = Opened(client, ticket, None, None, ())
+            opened = OpenedCollection(client, ticket, None, None, ())
     except BaseException:
         await closed(client)
         raise
@@ -81,13 +81,15 @@ async def open_source(
 class MongoDBSource:
     """A collection or view of a MongoDB server; see contracts.Source."""
 
-    def __init__(self, section: MongoDBSection, fields: Fields, opened: Opened, patience_s: float) -> None:
+    def __init__(
+        self, section: MongoDBSection, fields: Fields, opened: OpenedCollection, patience_s: float
+    ) -> None:
         self._place = where(section.url.get_secret_value())
         self._opened = opened
         self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
         self._section = section
-        view = loaded(View, opened.ticket.details)
+        view = loaded(MongoDBView, opened.ticket.details)
         self._at = view.at
         self._query = Query(
             query_of(section, opened.ticket.since),

@@ -37,7 +37,7 @@ FROM pg_roles AS r, pg_database AS d WHERE r.rolname = session_user AND d.datnam
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PostgresView:
     """What every process of a run reads: the ticket's details.
 
     `snapshot` is None where the server exports none, `connections` where nobody limits them.
@@ -51,7 +51,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedTable:
     """What opening found out; all but the ticket is None or empty in a worker."""
 
     ticket: SourceTicket
@@ -65,7 +65,7 @@ class Opened:
     """See Layout.overlap."""
 
 
-async def opened(section: PostgresSection, since: str | None) -> Opened:
+async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
     """Open a source as the runner does: check the job, take the watermark, export a snapshot.
 
     Raises: JobError, PermanentError, TransientError.
@@ -103,8 +103,8 @@ async def opened(section: PostgresSection, since: str | None) -> Opened:
         notices = (*notices, watermark.notice)
     if snapshot is None:
         notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
-    view = dumped(View(found.shape, snapshot, found.name, standing, connections))
-    return Opened(
+    view = dumped(PostgresView(found.shape, snapshot, found.name, standing, connections))
+    return OpenedTable(
         SourceTicket(found.schema, since, view, None if connections is None else max(1, connections - 1)),
         {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
         watermark.value,

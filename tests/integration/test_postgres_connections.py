@@ -75,7 +75,7 @@ async def test_a_pooler_that_lets_a_second_one_wait_is_made_do_with(
         raise TimeoutError
 
     async with pg.opened(postgres_url, table="people") as source:
-        monkeypatch.setattr("connectors.postgres.source.server_identity", waits)
+        monkeypatch.setattr("connectors.postgres.readers.server_identity", waits)
         assert len(await pg.rows(source, 3)) == 3000
         assert ALONE in source.notices
         assert len(asked) == 1, "not at each segment again"

@@ -68,7 +68,6 @@ TOO_LONG = {
     "connectors/mongodb/source.py MongoDBSource",
     "connectors/postgres/embed.py embedded_list",
     "connectors/postgres/session.py connect",
-    "connectors/postgres/source.py PostgresSource",
     "bench/simulator/command.py simulator",
 }
 
