@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.batch import Batch, Counts, Cursor, EncodedBatch, Fates, Mark, Segment, WriteReport
 from engine.contracts.source import Source, SourceAbilities, SourceTicket
-from engine.contracts.target import Target
+from engine.contracts.target import Taken, Target
 from engine.contracts.transform import RuleItems, RuleShape, Transform
 
 PREPARED_BYTES_MAX = 128 * 2**20
@@ -101,7 +101,7 @@ class CountingTarget:
         self.tally.wcu += int(encoded.wcu.sum())
         return encoded
 
-    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates | Taken:
         """Write."""
         return await self.inner.write(encoded)
 
@@ -112,6 +112,9 @@ class CountingTarget:
     def drain(self) -> None:
         """Begin nothing new."""
         self.inner.drain()
+
+    def flush(self) -> None:
+        """Do nothing: items are acked one by one."""
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Set the cap."""
@@ -173,6 +176,9 @@ class NoEncoding:
     def drain(self) -> None:
         """Nothing waits."""
 
+    def flush(self) -> None:
+        """Do nothing: items are acked one by one."""
+
     def limit(self, wcu_per_s: float | None) -> None:
         """Nothing is written, so nothing is limited."""
 
@@ -206,6 +212,9 @@ class NoWriting:
 
     def drain(self) -> None:
         """Nothing waits."""
+
+    def flush(self) -> None:
+        """Do nothing: items are acked one by one."""
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Nothing is written, so nothing is limited."""

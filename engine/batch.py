@@ -1,7 +1,7 @@
 """The values that move through the pipeline. All are frozen: a batch only moves forward."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -172,6 +172,22 @@ class EncodedBatch:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def emptied(self) -> "EncodedBatch":
+        """Return it without rows and items: what is left for its ack to count."""
+        none = np.empty(0, np.uint64)
+        return replace(
+            self,
+            batch=replace(self.batch, rows=pa.RecordBatch.from_pylist([], self.batch.rows.schema), cuts=None),
+            text=memoryview(b""),
+            offsets=np.zeros(1, np.int64),
+            wcu=np.empty(0, np.int32),
+            key_hashes=none,
+            partition_hashes=none,
+            deletes=np.empty(0, np.bool_),
+            rows=NO_ROWS,
+            rules=np.empty(0, np.uint16),
+        )
 
     def item(self, index: int) -> bytes:
         """Return one item's wire text without the comma."""

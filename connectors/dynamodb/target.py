@@ -55,6 +55,9 @@ class TableTarget:
         """Begin nothing new, for good."""
         self._writer.drain()
 
+    def flush(self) -> None:
+        """Do nothing: items are acked one by one."""
+
     def limit(self, wcu_per_s: float | None) -> None:
         """Set this process's share of the hard cap; None: no cap."""
         self._writer.limit(wcu_per_s)

@@ -54,17 +54,28 @@ class TargetInfo(Protocol):
         """Return all of it as JSON, for a worker; the connector's `info_from` reads it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A batch that the target keeps somewhere else than in memory, in the order in which it was written.
+
+    It is acked later: `report` comes when the object that holds the items is closed and durable; None when it
+    was given up after `drain`, so that its rows are read again. Until then the batch takes no room.
+    """
+
+    report: Awaitable[WriteReport | None]
+
+
 class Target(Protocol):
     """Where items are written."""
 
     def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
         """Turn items into wire text, with every limit checked. Pure and safe to call from several threads."""
 
-    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates | Taken:
         """Write all items and return once each is written, deleted, skipped or refused for good.
 
         After `drain` it returns as soon as nothing of the batch is in flight, with the items' fates if some
-        are open.
+        are open. A target that acks by object returns when it has taken the items.
         Ordering: the target's own, but rows settle from the first to the last by about half a second of work
         at a time, so that a prefix of them can be acked.
         Raises: PermanentError (no permission, no table), RetriesExhausted (the target was away for too long).
@@ -75,6 +86,9 @@ class Target(Protocol):
 
     def drain(self) -> None:
         """Begin nothing new, for good: settle only rows that are begun, since others' acks wait for them."""
+
+    def flush(self) -> None:
+        """Ack what was taken without waiting for more: a segment has ended, and its last acks are awaited."""
 
     def limit(self, wcu_per_s: float | None) -> None:
         """Set this process's share of the hard cap; None: no cap."""

@@ -17,7 +17,7 @@ from time import perf_counter
 
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Mark, Segment
 from engine.contracts.source import Source
-from engine.contracts.target import Target
+from engine.contracts.target import Taken, Target
 from engine.contracts.transform import Transform
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate, KeyHold
@@ -116,13 +116,19 @@ async def run_segment(
 
 @dataclass(eq=False, slots=True)
 class _Delivery:
-    """A batch on its way. `encoded` once it is; `letters_told` of those that the target gave."""
+    """A batch on its way.
 
-    batch: Batch
+    `batch` until it sets out, `encoded` once it is and while it is in memory; `letters_told` of those that
+    the target gave.
+    """
+
+    batch: Batch | None
+    nbytes: int
     ticket: Ticket
     hold: KeyHold | None
     encoded: EncodedBatch | None = None
     letters_told: int = 0
+    in_memory: bool = True
 
 
 class _Reading:
@@ -137,6 +143,7 @@ class _Reading:
         self._emit = emit
         self._under_way: dict[int, _Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._read_out = False
 
     async def carry(self, after: Cursor | None, stopping: asyncio.Event) -> None:
         """Read on and deliver every batch."""
@@ -148,10 +155,12 @@ class _Reading:
             while isinstance(batch := await _next(stages, batches, stopping), Batch):
                 await stages.window.enter(batch.nbytes)
                 hold = stages.gate.reserve() if stages.gate is not None else None
-                delivery = _Delivery(batch, self._ledger.open(batch), hold)
+                delivery = _Delivery(batch, batch.nbytes, self._ledger.open(batch), hold)
                 task = deliveries.create_task(self._deliver(delivery))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+            self._read_out = True
+            stages.target.flush()
         if batch is _NoBatch.ENDED:
             self._mark(self._ledger.ended())
 
@@ -200,7 +209,9 @@ class _Reading:
     async def _deliver(self, delivery: _Delivery) -> None:
         """Bring one batch to its acknowledgement. The slot and the hold are given back whatever happens."""
         stages, batch, hold = self._stages, delivery.batch, delivery.hold
-        self._under_way[batch.sequence] = delivery
+        assert batch is not None, "it sets out"
+        delivery.batch = None
+        self._under_way[delivery.ticket.sequence] = delivery
         try:
             prepared = await asyncio.get_running_loop().run_in_executor(
                 stages.threads, _prepare, stages, batch
@@ -215,6 +226,16 @@ class _Reading:
             began = perf_counter()
             outcome = await stages.target.write(encoded)
             stages.meter.stage_s["write"] += perf_counter() - began
+            if isinstance(outcome, Taken):
+                del prepared, batch
+                delivery.encoded, encoded = None, encoded.emptied()
+                self._leave(delivery)
+                if self._read_out:
+                    stages.target.flush()
+                taken = await outcome.report
+                if taken is None:
+                    return
+                outcome = taken
             if isinstance(outcome, Fates):
                 self._reach(delivery, encoded, outcome)
                 return
@@ -224,10 +245,16 @@ class _Reading:
                 stages.meter.dead_lettered[letter.reason] += 1
             self._mark(self._ledger.ack(delivery.ticket, outcome, encoded))
         finally:
-            del self._under_way[batch.sequence]
-            if stages.gate is not None and hold is not None:
-                stages.gate.leave(hold)
-            stages.window.leave(batch.nbytes)
+            del self._under_way[delivery.ticket.sequence]
+            self._leave(delivery)
+
+    def _leave(self, delivery: _Delivery) -> None:
+        """Give back a batch's room, and its keys: what follows is written behind it."""
+        if delivery.in_memory:
+            delivery.in_memory = False
+            if self._stages.gate is not None and delivery.hold is not None:
+                self._stages.gate.leave(delivery.hold)
+            self._stages.window.leave(delivery.nbytes)
 
 
 class _NoBatch(Enum):

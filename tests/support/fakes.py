@@ -129,6 +129,9 @@ class FakeTarget:
     def drain(self) -> None:
         """What is begun is finished."""
 
+    def flush(self) -> None:
+        """Do nothing: items are acked one by one."""
+
     def limit(self, wcu_per_s: float | None) -> None:
         self.limits.append(wcu_per_s)
 
