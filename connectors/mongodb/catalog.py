@@ -35,7 +35,7 @@ _UUID_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CollectionInfo:
     """A collection as the server describes it.
 
     Shape: `keyed` says that it can be read from an `_id`; `unique` that no `_id` can be there twice; `why` is
@@ -56,7 +56,7 @@ class Found:
     collection: bool = True
 
 
-async def look_up(client: Any, database: str, collection: str, place: str) -> Found:
+async def look_up(client: Any, database: str, collection: str, place: str) -> CollectionInfo:
     """Describe a collection.
 
     Raises: JobError when there is none; what the driver raises.
@@ -77,10 +77,12 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Fo
             " interrupted run starts it over."
         )
         view = info["type"] == "view"
-        return Found(identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS, collection=not view)
+        return CollectionInfo(identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS, collection=not view)
     documents = int(await db[collection].estimated_document_count())
     size, each = await _sizes(db[collection])
-    found = Found(identity, pin, True, True, None, documents, each, size, bool(options.get("capped")))
+    found = CollectionInfo(
+        identity, pin, True, True, None, documents, each, size, bool(options.get("capped"))
+    )
     if "clusteredIndex" not in options and not await _has_id_index(db[collection]):
         why = (
             f"{collection} has no index on _id, so it is read in one segment, and an interrupted run starts"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from connectors.mongodb.bson_values import INT32_AT
 from connectors.mongodb.columns import read_columns
-from connectors.mongodb.layout import Layout
+from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.positions import id_element, position_text
 from engine.batch import Cursor
 
@@ -54,7 +54,7 @@ class Chunk:
         is_id = (octets[self.starts[:, None] + np.arange(5, 5 + len(first))] == first).all(axis=1)
         return np.where(is_id, octets[self.starts + 4], 0).astype(np.uint8)
 
-    def rows(self, layout: Layout) -> pa.RecordBatch:
+    def rows(self, layout: FieldColumns) -> pa.RecordBatch:
         """Return the documents as columns."""
         return read_columns(layout, self.data, self.starts)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from connectors.mongodb.bson_values import NULL, UNSUPPORTED, Walk
 from connectors.mongodb.documents import read_documents
 from connectors.mongodb.keys import exact_texts
-from connectors.mongodb.layout import Elements, Layout, Node, scalar_id
+from connectors.mongodb.layout import Elements, FieldColumns, Node, scalar_id
 from connectors.mongodb.leaves import Depths, Part, Piece, Sizes, leaf
 from connectors.mongodb.shapes import PADDING, Leaf, List, Map, Octets, Places, Shape, groups
 from engine.kinds import DOCUMENT_TYPE, ListOf, StructOf, arrow_type
@@ -23,7 +23,7 @@ from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
 _SCALAR = r'^\{"[SN]":"(.*)"\}$'
 
 
-def read_columns(layout: Layout, data: bytes, starts: Places) -> pa.RecordBatch:
+def read_columns(layout: FieldColumns, data: bytes, starts: Places) -> pa.RecordBatch:
     """Turn the documents that begin at some places into a batch."""
     octets = np.frombuffer(data + bytes(PADDING), np.uint8)
     parts: list[pa.RecordBatch] = []
@@ -45,7 +45,7 @@ class _Columns:
 
     __slots__ = ("_data", "_layout", "_octets", "_rows", "_starts")
 
-    def __init__(self, layout: Layout, data: bytes, octets: Octets, starts: Places) -> None:
+    def __init__(self, layout: FieldColumns, data: bytes, octets: Octets, starts: Places) -> None:
         self._layout = layout
         self._data = data
         self._octets = octets

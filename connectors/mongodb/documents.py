@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from connectors.mongodb.bson_values import ARRAY, DOCUMENT, NULL, UNSUPPORTED, Walk, skipped
 from connectors.mongodb.keys import exact_texts
-from connectors.mongodb.layout import Elements, Layout, Node, scalar_id
+from connectors.mongodb.layout import Elements, FieldColumns, Node, scalar_id
 from engine.kinds import DOCUMENT_TYPE, ListOf, Scalar, StructOf, arrow_type
 
 Cell: TypeAlias = tuple[str, int, int, str | None]
@@ -21,7 +21,7 @@ TWICE = f"{UNSUPPORTED}: a name stands twice in one document"
 _NOTHING: Cell = ("", 0, 0, None)
 
 
-def read_documents(layout: Layout, data: bytes, starts: Iterable[int]) -> pa.RecordBatch:
+def read_documents(layout: FieldColumns, data: bytes, starts: Iterable[int]) -> pa.RecordBatch:
     """Turn the documents that begin at some places into a batch."""
     places = list(starts)
     rows = [_row(layout, data, start) for start in places]
@@ -74,7 +74,7 @@ def _lists(cells: Sequence[Any], kind: StructOf) -> pa.StructArray:
     return pa.StructArray.from_arrays([lists, flaws], fields=list(arrow_type(kind)))
 
 
-def _row(layout: Layout, data: bytes, start: int) -> list[Any]:
+def _row(layout: FieldColumns, data: bytes, start: int) -> list[Any]:
     cells: list[Any] = [
         (None, None) if isinstance(column.kind, StructOf) else None for column in layout.schema.columns
     ]

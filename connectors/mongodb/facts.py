@@ -21,7 +21,7 @@ SNAPSHOT_KEPT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CollectionFacts:
     """What warnings are made of. `chosen_by` names what leaves documents out; `age_s` the snapshot's age."""
 
     documents: int
@@ -33,13 +33,13 @@ class Facts:
 
 async def facts(
     client: Any, section: MongoDBSection, documents: int, at: str | None, *, capped: bool
-) -> Facts:
+) -> CollectionFacts:
     """Look at the server. `at` is the snapshot's time as `seconds.increment`, None without one."""
     keys = {"source.filter": bool(section.filter), "source.watermark": section.watermark is not None}
     age_s = None
     if at is not None:
         age_s = (await server_time(client)).timestamp() - int(at.partition(".")[0])
-    return Facts(
+    return CollectionFacts(
         documents,
         tuple(name for name, is_set in keys.items() if is_set),
         capped,
@@ -48,7 +48,7 @@ async def facts(
     )
 
 
-def warnings(found: Facts) -> Sequence[str]:
+def warnings(found: CollectionFacts) -> Sequence[str]:
     """Say what may surprise."""
     said = []
     if found.chosen_by and found.documents >= MANY_DOCUMENTS:

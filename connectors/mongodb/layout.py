@@ -45,7 +45,7 @@ class Elements:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FieldColumns:
     """All columns of a batch.
 
     Shape: `rests` are the columns of Members with the names that they leave out; `key` the column KEY, where
@@ -78,7 +78,7 @@ def schema_of(fields: Fields, id_kind: Kind, *, keyed: bool, unique: bool) -> Ro
     return RowSchema(tuple(columns), key, identities, open=True)
 
 
-def layout_of(fields: Fields, schema: RowSchema) -> Layout:
+def layout_of(fields: Fields, schema: RowSchema) -> FieldColumns:
     """Put the columns into a tree."""
     places = {column.name: place for place, column in enumerate(schema.columns)}
     tree = Node()
@@ -90,7 +90,7 @@ def layout_of(fields: Fields, schema: RowSchema) -> Layout:
     rests = tuple(
         (places[name], frozenset(each.encode() for each in without)) for name, without in fields.rests.items()
     )
-    return Layout(schema, tree, rests, places.get(KEY))
+    return FieldColumns(schema, tree, rests, places.get(KEY))
 
 
 def scalar_id(schema: RowSchema) -> Scalar | None:

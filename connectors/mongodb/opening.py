@@ -6,7 +6,7 @@ Invariant: the watermark is taken before the snapshot; nothing but a bounded sam
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.mongodb.catalog import Found, look_up, proved_id
+from connectors.mongodb.catalog import CollectionInfo, look_up, proved_id
 from connectors.mongodb.errors import speaking
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.pin import Pin
@@ -50,7 +50,7 @@ class OpenedCollection:
 
     client: Any
     ticket: SourceTicket
-    found: Found | None
+    found: CollectionInfo | None
     watermark: str | None
     notices: tuple[str, ...]
 

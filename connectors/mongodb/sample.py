@@ -14,7 +14,7 @@ import pyarrow as pa
 from connectors.mongodb.bson_values import skipped
 from connectors.mongodb.chunks import starts_of
 from connectors.mongodb.columns import read_columns
-from connectors.mongodb.layout import ID, Layout
+from connectors.mongodb.layout import ID, FieldColumns
 from engine.kinds import Members, Scalar
 from engine.rules.fields import Fields
 
@@ -23,7 +23,7 @@ NAMED_MAX = 5
 
 
 async def unseen_fields(
-    collection: Any, projection: Mapping[str, Any] | None, fields: Fields, layout: Layout
+    collection: Any, projection: Mapping[str, Any] | None, fields: Fields, layout: FieldColumns
 ) -> str | None:
     """Say which of the fields that rules name no document has, of those that come first."""
     parts = [data async for data in collection.find_raw_batches({}, projection, limit=DOCUMENTS)]

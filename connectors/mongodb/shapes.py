@@ -19,7 +19,7 @@ from connectors.mongodb.bson_values import (
     is_reference,
     skipped,
 )
-from connectors.mongodb.layout import Layout, Node
+from connectors.mongodb.layout import FieldColumns, Node
 
 Places: TypeAlias = npt.NDArray[np.int64]
 Octets: TypeAlias = npt.NDArray[np.uint8]
@@ -83,7 +83,7 @@ class _ShapelessError(Exception):
     """The first document has something that no columns are made of."""
 
 
-def groups(layout: Layout, data: bytes, octets: Octets, starts: Places) -> Iterator[Group]:
+def groups(layout: FieldColumns, data: bytes, octets: Octets, starts: Places) -> Iterator[Group]:
     """Sort documents by their shape, as far as the layout looks into them.
 
     Shape: `octets` are those of `data` with PADDING behind them.

@@ -4,50 +4,37 @@ Invariant: every document of the collection is handed over exactly once per read
 connections are lost; positions are `_id`s as the server sent them.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pymongo.errors import ExecutionTimeout
 
 from connectors.mongodb import segments as cutting
-from connectors.mongodb.chunks import Chunk, chunks
+from connectors.mongodb.catalog import CollectionInfo
 from connectors.mongodb.draw import draw
 from connectors.mongodb.errors import (
-    LOST,
-    NO_TIMEOUT_REFUSED,
     NoTimeoutRefusedError,
     PassingError,
-    SnapshotGoneError,
     speaking,
 )
 from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
-from connectors.mongodb.hold import Hold
 from connectors.mongodb.keys import ids_of, key_text
-from connectors.mongodb.layout import layout_of
 from connectors.mongodb.opening import MongoDBView, OpenedCollection, look
-from connectors.mongodb.positions import position_element
-from connectors.mongodb.query import Query, in_commands, projection_of, query_of
-from connectors.mongodb.raw import raw_batches
+from connectors.mongodb.query import in_commands
+from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import closed, connect, where
-from connectors.mongodb.snapshot import GOES_ON, Sessions
+from connectors.mongodb.snapshot import GOES_ON
 from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.source import SourceAbilities, SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
-from engine.retry import Patience, patiently
+from engine.retry import patiently
 from engine.rules.fields import Fields
-
-CHUNK_BYTES = 2_000_000
-"""How much of a collection becomes one batch."""
 
 
 async def open_source(
@@ -89,22 +76,9 @@ class MongoDBSource:
         self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
         self._section = section
-        view = loaded(MongoDBView, opened.ticket.details)
-        self._at = view.at
-        self._query = Query(
-            query_of(section, opened.ticket.since),
-            projection_of(section),
-            max(1, min(section.batch_rows, CHUNK_BYTES // view.document_bytes)),
-            view.pin,
-        )
-        self._hold = Hold(
-            opened.client[section.database], section.collection, view.pin, view.server, self._place
-        )
-        self._layout = layout_of(fields, opened.ticket.schema)
-        self._types = view.types
-        self._batch_rows = section.batch_rows
+        self._view = loaded(MongoDBView, opened.ticket.details)
         self._notices = list(opened.notices)
-        self._sessions = Sessions(opened.client, self._at, self._notices.append)
+        self._reader = CollectionReader(section, fields, opened, self._place, self._note)
         self._patience_s = patience_s
 
     @property
@@ -115,8 +89,7 @@ class MongoDBSource:
     @property
     def identity(self) -> Mapping[str, str]:
         """Server, database and collection."""
-        assert self._opened.found is not None, "only the process that opened the source knows it"
-        return self._opened.found.identity
+        return self._found.identity
 
     @property
     def abilities(self) -> SourceAbilities:
@@ -132,13 +105,13 @@ class MongoDBSource:
     @property
     def standing(self) -> str:
         """The server, and how far most of its members had got; what is read is in the identity."""
-        return self._hold.standing
+        return self._reader.hold.standing
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source of an earlier run; see contracts.Continuity."""
         if goes_on:
             self._note(GOES_ON)
-        return await self._hold.misfit(standing)
+        return await self._reader.hold.misfit(standing)
 
     @property
     def watermark(self) -> str | None:
@@ -152,15 +125,16 @@ class MongoDBSource:
 
     async def rows_expected(self) -> int | None:
         """Return the server's count of all documents; None when only some are read."""
-        assert self._opened.found is not None, "only the process that opened the source knows it"
-        return None if self._query.where or not self._opened.found.documents else self._opened.found.documents
+        return None if self._reader.query.where else self._found.documents or None
 
     async def count(self, within_s: float) -> int | None:
         """Count the documents that a whole pass reads; None when that takes longer than `within_s`."""
         try:
             async with speaking("source", self._place):
                 limit_ms = max(1, round(within_s * 1000))
-                return int(await self._collection.count_documents(self._query.where, maxTimeMS=limit_ms))
+                return int(
+                    await self._collection.count_documents(self._reader.query.where, maxTimeMS=limit_ms)
+                )
         except TransientError as error:
             if isinstance(error.__cause__, ExecutionTimeout):
                 return None
@@ -168,10 +142,11 @@ class MongoDBSource:
 
     async def inspect(self) -> tuple[int | None, Sequence[str]]:
         """Return the documents' size in bytes, None when unknown, and what may surprise."""
-        found = self._opened.found
-        assert found is not None, "only the process that opened the source looks at it"
+        found = self._found
         async with speaking("source", self._place):
-            known = await facts(self._client, self._section, found.documents, self._at, capped=found.capped)
+            known = await facts(
+                self._client, self._section, found.documents, self._view.at, capped=found.capped
+            )
             said = warnings(known)
             watermark = self._section.watermark
             if watermark is not None:
@@ -181,7 +156,7 @@ class MongoDBSource:
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
         """Say what a load that takes so long has to expect; `load` is that in words."""
-        if self._at is None:
+        if self._view.at is None:
             return ()
         async with speaking("source", self._place):
             kept_s = await snapshot_kept_s(self._client)
@@ -189,8 +164,7 @@ class MongoDBSource:
 
     async def segments(self, wanted: int) -> Sequence[Segment]:
         """Cut the collection into about `wanted` segments."""
-        found = self._opened.found
-        assert found is not None, "only the process that opened the source cuts it"
+        found = self._found
         expected = await self.rows_expected()
         if not found.keyed:
             return (Segment(0, None, None, expected),)
@@ -198,7 +172,7 @@ class MongoDBSource:
         async def cut() -> Sequence[Segment]:
             async with speaking("source.segments", self._place):
                 return await cutting.cut(
-                    self._collection, self._query.where, wanted, found.documents, expected
+                    self._collection, self._reader.query.where, wanted, found.documents, expected
                 )
 
         return await patiently(cut, with_source(self._patience_s), PassingError)
@@ -210,19 +184,19 @@ class MongoDBSource:
         patience = with_source(self._patience_s)
         while True:
             try:
-                async with aclosing(self._pass(segment, after)) as parts:
+                async with aclosing(self._reader.segment(segment, after)) as parts:
                     async for rows, end, cuts in parts:
                         sequence, after = sequence + 1, end if keyed else None
                         patience.rewarded()
                         yield Batch(segment.number, sequence - 1, rows, after, cuts if keyed else None)
             except TransientError as error:
                 if sequence and not keyed and not isinstance(error, NoTimeoutRefusedError):
-                    await self._hold.check()
+                    await self._reader.hold.check()
                     raise PermanentError(
                         f"{error}; without an index on _id it can't be read on from the middle, so run again"
                         " to start it over"
                     ) from error
-                await self._mend(error, patience)
+                await self._reader.mend(error, patience)
             except JobError as error:
                 raise PermanentError(str(error)) from error
             else:
@@ -230,13 +204,12 @@ class MongoDBSource:
 
     async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
         """Return the keys of `count` random documents; see contracts.Lookup."""
-        found = self._opened.found
-        assert found is not None, "only the process that opened the source samples it"
-        async with speaking("source", self._place), self._sessions.session() as session:
+        found = self._found
+        async with speaking("source", self._place), self._reader.sessions.session() as session:
             drawn = await draw(
-                self._collection, session, self._query.where, count, seed, documents=found.documents
+                self._collection, session, self._reader.query.where, count, seed, documents=found.documents
             )
-        return [Cursor((key_text(element, self._types),)) for element in drawn]
+        return [Cursor((key_text(element, self._view.types),)) for element in drawn]
 
     async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
         """Read the documents that have these keys; see contracts.Lookup."""
@@ -245,12 +218,12 @@ class MongoDBSource:
         texts = pa.array(asked, pa.string())
         patience = with_source(self._patience_s)
         sequence = 0
-        for some in in_commands(ids_of(text, self._types) for text in asked):
+        for some in in_commands(ids_of(text, self._view.types) for text in asked):
             again = True
             while again:
                 begun = again = False
                 try:
-                    async with aclosing(self._among(some)) as parts:
+                    async with aclosing(self._reader.among(some)) as parts:
                         async for rows, end, _ in parts:
                             begun = True
                             # Numbers of another text may be equal, as 0.5 is to a Decimal128 of 0.50.
@@ -260,77 +233,19 @@ class MongoDBSource:
                 except TransientError as error:
                     if begun:
                         raise
-                    await self._mend(error, patience)
+                    await self._reader.mend(error, patience)
                     again = True
 
-    async def _among(
-        self, ids: Sequence[Any]
-    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
-        """Read the documents that have these `_id`s."""
-        await self._hold.check()
-        async with speaking("source", self._place), self._sessions.session() as session:
-            cursor = self._query.among(self._collection, session, ids)
-            async with aclosing(self._read(cursor, None)) as parts:
-                async for part in parts:
-                    yield part
-        await self._hold.check()
-
-    async def _mend(self, error: TransientError, patience: Patience) -> None:
-        """Note what was lost, and wait before the next try. Raises: RetriesExhausted."""
-        if isinstance(error, NoTimeoutRefusedError):
-            self._query = replace(self._query, lasting=False)
-            self._note(NO_TIMEOUT_REFUSED)
-            return
-        if isinstance(error, SnapshotGoneError):
-            self._sessions.lost()
-        else:
-            self._note(LOST)
-        await patience.wait(error)
+    @property
+    def _found(self) -> CollectionInfo:
+        assert self._opened.found is not None, "only the process that opened the source knows the collection"
+        return self._opened.found
 
     def _note(self, text: str) -> None:
         if text not in self._notices:
             self._notices.append(text)
 
-    async def _pass(
-        self, segment: Segment, after: Cursor | None
-    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
-        """Read in one session, until the end or until it fails."""
-        schema = self._opened.ticket.schema
-        passed = None if after is None or not schema.identities else position_element(after.key[0])
-        await self._hold.check()
-        async with speaking("source", self._place), self._sessions.session() as session:
-            if schema.key:
-                cursors = self._query.ranges(self._collection, session, after or segment.after, segment.until)
-            else:
-                cursors = iter([self._query.whole(self._collection, session)])
-            for cursor in cursors:
-                async with aclosing(self._read(cursor, passed)) as parts:
-                    async for part in parts:
-                        yield part
-                        passed = None
-        await self._hold.check()
-
-    async def _read(
-        self, cursor: Any, passed: bytes | None
-    ) -> AsyncGenerator[tuple[pa.RecordBatch, Cursor | None, Chunk], None]:
-        """Read what a cursor gives; `passed` is the `_id` that is left out if it comes first."""
-        async with aclosing(raw_batches(cursor)) as batches:
-            async for data in batches:
-                for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
-                    yield await asyncio.to_thread(self._digest, chunk)
-                passed = None if data else passed
-
-    def _digest(self, chunk: Chunk) -> tuple[pa.RecordBatch, Cursor | None, Chunk]:
-        end = chunk.end
-        if self._types and not np.isin(chunk.id_types, list(self._types)).all():
-            raise PermanentError(
-                "source: an _id of another type has come since the run began, and keys made of both types may"
-                " meet; run with --fresh to read the collection anew"
-            )
-        rows = chunk.rows(self._layout)
-        return rows, None if end is None else Cursor((end,)), chunk.alone()
-
     async def close(self) -> None:
         """Close every connection; whatever is being read ends with an error."""
-        await self._sessions.close()
+        await self._reader.sessions.close()
         await closed(self._client)

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.postgres.types import Fields, Items, JsonArray, Leaf, Nested, Node, Reading
+from connectors.postgres.types import ArrayOf, Composite, JsonArray, Nested, Node, Printed, Reading
 from engine.wire.documents import documents_from_json, documents_from_text_json
 
 _DATE_CHARS = len("2024-01-15")
@@ -21,22 +21,22 @@ _SPACE, _ZERO, _NINE = b" 09"
 def column(node: Node, texts: pa.StringArray) -> pa.Array:
     """Turn one column as it arrived into the Arrow form of its kind."""
     match node:
-        case Leaf(reading=reading):
+        case Printed(reading=reading):
             return _READERS[reading](texts)
         case Nested(leaf=leaf):
             return documents_from_text_json(_leaves_canonical(leaf, texts), leaf.kind)
         case JsonArray():
             return documents_from_json(texts)
-        case Items() | Fields():
+        case ArrayOf() | Composite():
             decoded = pl.Series(texts).str.json_decode(_json_type(node))
             return _nested(node, decoded.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(_raw_type(node)))
 
 
 def _json_type(node: Node) -> pl.DataType:
     match node:
-        case Items(element=element):
+        case ArrayOf(element=element):
             return pl.List(_json_type(element))
-        case Fields(fields=fields):
+        case Composite(fields=fields):
             return pl.Struct({name: _json_type(field) for name, field in fields})
         case _:
             return pl.String()
@@ -44,9 +44,9 @@ def _json_type(node: Node) -> pl.DataType:
 
 def _raw_type(node: Node) -> pa.DataType:
     match node:
-        case Items(element=element):
+        case ArrayOf(element=element):
             return pa.list_(_raw_type(element))
-        case Fields(fields=fields):
+        case Composite(fields=fields):
             return pa.struct([(name, _raw_type(field)) for name, field in fields])
         case _:
             return pa.string()
@@ -55,12 +55,12 @@ def _raw_type(node: Node) -> pa.DataType:
 def _nested(node: Node, array: pa.Array) -> pa.Array:
     """Make the leaves of decoded JSON canonical, the lists and structs around them kept."""
     match node:
-        case Items(element=element):
+        case ArrayOf(element=element):
             values = _nested(element, array.flatten())
             lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
             offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
             return pa.ListArray.from_arrays(pa.array(offsets), values, mask=array.is_null())
-        case Fields(fields=fields):
+        case Composite(fields=fields):
             children = [
                 _nested(field, child) for (_, field), child in zip(fields, array.flatten(), strict=True)
             ]
@@ -70,7 +70,7 @@ def _nested(node: Node, array: pa.Array) -> pa.Array:
             return column(node, array)
 
 
-def _leaves_canonical(leaf: Leaf, texts: pa.StringArray) -> pa.StringArray:
+def _leaves_canonical(leaf: Printed, texts: pa.StringArray) -> pa.StringArray:
     """Make the leaves inside JSON lists of unknown depth canonical."""
     if leaf.reading is Reading.AS_IS:
         return texts

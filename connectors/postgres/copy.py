@@ -56,7 +56,7 @@ class KeyCuts:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ParsedRows:
     """Parsed rows, the cursor behind the last of them, and those between them."""
 
     rows: pa.RecordBatch
@@ -97,7 +97,7 @@ class _Chunks:
             await self.queue.put(parts)
 
 
-async def copy(connection: Any, sql: str, shape: Shape, batch_rows: int) -> AsyncGenerator[Rows, None]:
+async def copy(connection: Any, sql: str, shape: Shape, batch_rows: int) -> AsyncGenerator[ParsedRows, None]:
     """Run one COPY and yield its rows in batches of at most `batch_rows`.
 
     Ordering: as the SELECT says. Where keys aren't unique, a batch ends only where the key changes, so it may
@@ -145,7 +145,7 @@ async def _run(connection: Any, sql: str, chunks: _Chunks) -> None:
 class _Digest:
     """What a chunk of CSV gave, and the rows held back because their key may go on in the next."""
 
-    ready: Sequence[Rows]
+    ready: Sequence[ParsedRows]
     held: pa.RecordBatch | None
     parsed: int
     row_bytes: float
@@ -193,7 +193,7 @@ def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
     return batches[0]
 
 
-def finish(shape: Shape, texts: pa.RecordBatch) -> Rows:
+def finish(shape: Shape, texts: pa.RecordBatch) -> ParsedRows:
     """Turn columns of text into the columns that the schema promises."""
     cuts = None
     if shape.key:
@@ -204,7 +204,7 @@ def finish(shape: Shape, texts: pa.RecordBatch) -> Rows:
         canonical.column(column.node, texts.column(n)) for n, column in enumerate(shape.columns)
     ]
     rows = pa.RecordBatch.from_arrays(columns, names=[column.name for column in shape.columns])
-    return Rows(rows, None if cuts is None else cuts.behind(len(rows) - 1), cuts)
+    return ParsedRows(rows, None if cuts is None else cuts.behind(len(rows) - 1), cuts)
 
 
 def _parts(table: pa.RecordBatch, batch_rows: int) -> list[pa.RecordBatch]:

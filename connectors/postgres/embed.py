@@ -11,7 +11,7 @@ from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import Embed
 from connectors.postgres.session import checking
 from connectors.postgres.sql import ReadColumn
-from connectors.postgres.types import Fields, Items, json_sql, node_of, object_sql
+from connectors.postgres.types import ArrayOf, Composite, json_sql, node_of, object_sql
 from connectors.postgres.watermark import changed_sql, watermark_column
 from engine.errors import JobError
 
@@ -49,31 +49,20 @@ async def embedded_list(
     watermark = embed.watermark and find_column(child, embed.watermark.column, f"{key}.watermark")
     wanted = [*columns, *([watermark] if watermark else []), *(column for pair in joined for column in pair)]
     types = await catalog.types(connection, {column.type_oid for column in wanted})
-    node = Fields(
+    node = Composite(
         tuple((column.name, node_of(types.rows, column.type_oid, column.typmod)) for column in columns)
     )
-    fields = ", ".join(
-        f"{json_sql(field, f'{alias}.{identifier(field_name)}')} AS {identifier(field_name)}"
-        for field_name, field in node.fields
-    )
-    conditions = [
+    origin = f"{identifier(child.schema)}.{identifier(child.name)} AS {alias}"
+    joins = [
         f"{alias}.{identifier(theirs.name)} {types.equality(theirs.type_oid, ours.type_oid)}"
         f" {parent_alias}.{identifier(ours.name)}"
         for theirs, ours in joined
     ]
-    joins = tuple(conditions)
-    if embed.where:
-        conditions.append(enclosed(embed.where))
-    primary = next((index.columns for index in child.unique_indexes if index.primary), ())
-    ordering = [
-        f"{alias}.{identifier(find_column(child, column, f'{key}.order_by').name)}"
-        for column in embed.order_by or primary
-    ]
-    order = f" ORDER BY {', '.join(ordering)}" if ordering else ""
+    where = " AND ".join([*joins, *([enclosed(embed.where)] if embed.where else [])])
+    order = _order(child, embed, alias, key)
     sql = (
-        f"coalesce((SELECT pg_catalog.json_agg({object_sql(node, fields)}{order})"
-        f" FROM {identifier(child.schema)}.{identifier(child.name)} AS {alias}"
-        f" WHERE {' AND '.join(conditions)}), '[]'::pg_catalog.json)"
+        f"coalesce((SELECT pg_catalog.json_agg({_object(node, alias)}{order}) FROM {origin}"
+        f" WHERE {where}), '[]'::pg_catalog.json)"
     )
     notices: tuple[str, ...] = ()
     if child.kind in ("r", "p", "m") and not child.is_indexed(embed.on):
@@ -88,11 +77,24 @@ async def embedded_list(
         if since is not None:
             # Without `where`: a child that no longer meets it has changed its parent's list, too.
             lately = changed_sql(alias, column, types, embed.watermark, since)
-            changed = (
-                f"EXISTS (SELECT FROM {identifier(child.schema)}.{identifier(child.name)} AS {alias}"
-                f" WHERE {' AND '.join((*joins, lately))})"
-            )
-    return Embedded(ReadColumn(name, sql, Items(node, splits=False)), notices, changed)
+            changed = f"EXISTS (SELECT FROM {origin} WHERE {' AND '.join((*joins, lately))})"
+    return Embedded(ReadColumn(name, sql, ArrayOf(node, splits=False)), notices, changed)
+
+
+def _object(node: Composite, alias: str) -> str:
+    """Return the SQL of one child as JSON."""
+    fields = (
+        f"{json_sql(field, f'{alias}.{identifier(name)}')} AS {identifier(name)}"
+        for name, field in node.fields
+    )
+    return object_sql(node, ", ".join(fields))
+
+
+def _order(child: Relation, embed: Embed, alias: str, key: str) -> str:
+    primary = next((index.columns for index in child.unique_indexes if index.primary), ())
+    columns = [find_column(child, name, f"{key}.order_by").name for name in embed.order_by or primary]
+    ordering = ", ".join(f"{alias}.{identifier(name)}" for name in columns)
+    return f" ORDER BY {ordering}" if ordering else ""
 
 
 def _columns(child: Relation, embed: Embed, key: str) -> list[CatalogColumn]:

@@ -22,14 +22,14 @@ FROM pg_class AS c WHERE c.oid = $1::int8::oid
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TableFacts:
     """What is known of a source. Units: bytes of the table with its long values; None when unknown."""
 
     size_bytes: int | None
     warnings: tuple[str, ...]
 
 
-async def facts(connection: Any, section: PostgresSection) -> Facts:
+async def facts(connection: Any, section: PostgresSection) -> TableFacts:
     """Look at the catalogs. The section has been checked before."""
     warnings: list[str] = []
     if await connection.fetchval("SELECT pg_catalog.pg_is_in_recovery()"):
@@ -39,7 +39,7 @@ async def facts(connection: Any, section: PostgresSection) -> Facts:
         )
     relation = None if section.table is None else await catalog.relation(connection, section.table)
     if relation is None:
-        return Facts(None, tuple(warnings))
+        return TableFacts(None, tuple(warnings))
     primary = next((index.columns for index in relation.unique_indexes if index.primary), ())
     key = section.key or primary
     if key and relation.kind in ("r", "p", "m") and tuple(key) not in {
@@ -51,7 +51,7 @@ async def facts(connection: Any, section: PostgresSection) -> Facts:
         )
     async with by_catalogs(connection):
         size = await connection.fetchval(_SIZE, relation.oid)
-    return Facts(size, tuple(warnings))
+    return TableFacts(size, tuple(warnings))
 
 
 def outlasts(load: str) -> str:

@@ -15,7 +15,7 @@ from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
-from connectors.postgres.types import Leaf, Reading, column_sql, has_free_dimensions, kind_of, node_of
+from connectors.postgres.types import Printed, Reading, column_sql, has_free_dimensions, kind_of, node_of
 from connectors.postgres.watermark import blind_spots, changed_sql, overlap_sql, watermark_column
 from engine.errors import JobError
 from engine.kinds import Column, RowSchema
@@ -26,7 +26,7 @@ _TABLES, _SAMPLED = ("r", "p", "m", "v", "f"), ("r", "p", "m")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class SelectList:
     """What is read, and what is to be told about it. `name`: the relation or query for the fingerprint."""
 
     shape: Shape
@@ -37,7 +37,7 @@ class Layout:
     """The query for how many rows the watermark's overlap holds; None where no index answers it."""
 
 
-async def layout(connection: Any, section: PostgresSection, since: str | None) -> Layout:
+async def layout(connection: Any, section: PostgresSection, since: str | None) -> SelectList:
     """Check the section against the server and lay out what is read. Call inside the snapshot.
 
     Raises: JobError.
@@ -93,7 +93,7 @@ async def layout(connection: Any, section: PostgresSection, since: str | None) -
         tuple(part.name for part in key),
         tuple(frozenset(index.columns) for index in relation.unique_indexes),
     )
-    return Layout(shape, schema, _name(relation, section), notices, overlap)
+    return SelectList(shape, schema, _name(relation, section), notices, overlap)
 
 
 async def check_keys(connection: Any, shape: Shape) -> None:
@@ -216,6 +216,6 @@ def _key(
 def _sortable(types: Types, column: CatalogColumn) -> bool:
     base = types.base(column.type_oid)
     node = node_of(types.rows, column.type_oid, column.typmod)
-    if not isinstance(node, Leaf) or node.reading is Reading.JSON:
+    if not isinstance(node, Printed) or node.reading is Reading.JSON:
         return False
     return base.oid in types.ordered or base.typtype in ("e", "r") or base.name in _SORTED_AS_OTHERS

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from connectors.postgres.copy import Rows
+from connectors.postgres.copy import ParsedRows
 from connectors.postgres.session import speaking
 from connectors.postgres.sql import Shape, lookup_sql, sample_sql, values_sql
 from engine.batch import Batch, Cursor
@@ -24,7 +24,7 @@ SAMPLED_WHOLE_ROWS = 200_000
 SAMPLED_SPARE = 50.0
 """How many times the wanted rows are on the pages that are chosen among: neighbours are alike."""
 
-Read = Callable[[str], AsyncGenerator[Rows, None]]
+Read = Callable[[str], AsyncGenerator[ParsedRows, None]]
 Refused = Callable[[Sequence[Cursor]], Awaitable[frozenset[Cursor]]]
 
 

@@ -11,13 +11,13 @@ import orjson
 
 from connectors.postgres import watch
 from connectors.postgres.address import where
-from connectors.postgres.layout import Layout, check_keys, layout
+from connectors.postgres.layout import SelectList, check_keys, layout
 from connectors.postgres.reach import unseen
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, checking, connect, speaking
 from connectors.postgres.settings import looking
 from connectors.postgres.snapshot import (
-    Watermark,
+    NextWatermark,
     export,
     next_watermark,
     server_identity,
@@ -62,7 +62,7 @@ class OpenedTable:
     """The connection that holds the exported snapshot."""
     rows_expected: int | None
     overlap: str | None = None
-    """See Layout.overlap."""
+    """See SelectList.overlap."""
 
 
 async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
@@ -79,7 +79,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
             if section.watermark is not None:
                 watermark = await next_watermark(connection, since)
             else:
-                watermark = Watermark(await start_of_catching_up(connection))
+                watermark = NextWatermark(await start_of_catching_up(connection))
         found, plan, standing = await steady(connection, section, since, identity["server"])
         async with checking("source"):
             snapshot = await export(connection)
@@ -89,7 +89,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
                 again = await connection.fetchval(found.overlap)
             why = await unseen(connection, orjson.loads(plan))
             if why is not None:
-                watermark = Watermark(since, why if section.watermark is not None else None)
+                watermark = NextWatermark(since, why if section.watermark is not None else None)
     except PermanentError as error:
         await abandon(connection)
         raise await told(error, section) from error
@@ -117,7 +117,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
 
 async def steady(
     connection: Any, section: PostgresSection, since: str | None, server: str
-) -> tuple[Layout, str, Standing]:
+) -> tuple[SelectList, str, Standing]:
     """Begin a transaction that reads every relation whole; return what it reads, its plan, its standing.
 
     Raises: JobError, PermanentError, TransientError.

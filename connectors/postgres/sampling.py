@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from connectors.postgres.copy import Rows, copy
+from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.quoting import operator
 from connectors.postgres.session import speaking
 from connectors.postgres.sql import Shape, tablesample, where_sql
@@ -29,7 +29,7 @@ WHOLE_PERCENT = 50.0
 
 async def draw(
     connection: Any, shape: Shape, rows: int, expected: int | None, batch_rows: int
-) -> AsyncGenerator[Rows, None]:
+) -> AsyncGenerator[ParsedRows, None]:
     """Read about `rows` rows from random places. Call inside the snapshot.
 
     Ordering: as they are stored, where the relation has pages.

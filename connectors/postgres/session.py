@@ -80,37 +80,16 @@ async def connect(url: str) -> Any:
             server_settings={"application_name": "backfill"},
         )
     except asyncpg.PostgresError as error:
-        if error.sqlstate == _UNKNOWN_PARAMETER:
-            raise JobError(f"source.url: the server refused it: {said(error)}; take it out") from error
-        if str(error.sqlstate).startswith(_WRONG_JOB):
-            raise JobError(
-                f"source.url: PostgreSQL refused the connection: {said(error)};"
-                f" {secret.fault or 'correct the user, the password or the database'}"
-            ) from error
-        if error.sqlstate == _TOO_MANY or _POOLER_FULL in str(error):
-            raise NoRoomError(
-                f"source.url: PostgreSQL refused the connection: {said(error)}; {ROOM}"
-            ) from error
-        raise TransientError(f"source.url: PostgreSQL refused the connection: {said(error)}") from error
-    except (OSError, EOFError, TimeoutError) as error:
-        if (fault := certificate_fault(url, error)) is not None:
-            raise JobError(f"source.url: {fault}") from error
-        if _TLS_REFUSED in str(error):
-            raise JobError(
-                f"source.url: the server at {where(url)} takes no SSL connections, which sslmode asks for;"
-                " turn SSL on there or change sslmode"
-            ) from error
-        raise TransientError(
-            f"source.url: no PostgreSQL server answers at {where(url)} ({reason(error)}); check host, port"
-            " and network, then run again"
-        ) from error
+        raise _refusal(error, secret) from error
     except asyncpg.InternalClientError as error:
         raise TransientError(
             f"source.url: no server at {where(url)} could be used ({type(error).__name__}); see that it is up"
         ) from error
-    except (asyncpg.InterfaceError, ValueError) as error:
+    except (OSError, EOFError, TimeoutError, asyncpg.InterfaceError, ValueError) as error:
         if (fault := certificate_fault(url, error)) is not None:
             raise JobError(f"source.url: {fault}") from error
+        if isinstance(error, OSError | EOFError):
+            raise _silence(url, error) from error
         # These messages may quote the URL, so neither the text nor the cause is passed on.
         raise JobError(
             "source.url: not a usable PostgreSQL URL; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -122,6 +101,31 @@ async def connect(url: str) -> Any:
         raise JobError(f"source.url: PostgreSQL {version} is too old; {SERVER_VERSION_MIN} or newer is read")
     _keep_alive(connection._transport.get_extra_info("socket"))  # asyncpg has no other way in
     return connection
+
+
+def _refusal(error: asyncpg.PostgresError, secret: Password) -> JobError | TransientError:
+    """Say why the server refused a connection: the job's fault, no room, or something that passes."""
+    refused = f"source.url: PostgreSQL refused the connection: {said(error)}"
+    if error.sqlstate == _UNKNOWN_PARAMETER:
+        return JobError(f"source.url: the server refused it: {said(error)}; take it out")
+    if str(error.sqlstate).startswith(_WRONG_JOB):
+        return JobError(f"{refused}; {secret.fault or 'correct the user, the password or the database'}")
+    if error.sqlstate == _TOO_MANY or _POOLER_FULL in str(error):
+        return NoRoomError(f"{refused}; {ROOM}")
+    return TransientError(refused)
+
+
+def _silence(url: str, error: BaseException) -> JobError | TransientError:
+    """Say why no connection came about."""
+    if _TLS_REFUSED in str(error):
+        return JobError(
+            f"source.url: the server at {where(url)} takes no SSL connections, which sslmode asks for;"
+            " turn SSL on there or change sslmode"
+        )
+    return TransientError(
+        f"source.url: no PostgreSQL server answers at {where(url)} ({reason(error)}); check host, port"
+        " and network, then run again"
+    )
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -42,7 +42,7 @@ _PREPARED = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_dat
 
 
 @dataclass(frozen=True, slots=True)
-class Watermark:
+class NextWatermark:
     """The watermark for the next catch-up run, or why there is none."""
 
     value: str | None
@@ -62,7 +62,7 @@ async def start_of_catching_up(connection: Any) -> str | None:
         return None
 
 
-async def next_watermark(connection: Any, since: str | None) -> Watermark:
+async def next_watermark(connection: Any, since: str | None) -> NextWatermark:
     """Return the time from which the next catch-up run misses nothing. Call outside a transaction.
 
     Where no such time can be known, it is `since`: this run's own lower bound still holds.
@@ -72,9 +72,9 @@ async def next_watermark(connection: Any, since: str | None) -> Watermark:
         return await _next(connection, since, waits=True)
 
 
-async def _next(connection: Any, since: str | None, *, waits: bool) -> Watermark:
+async def _next(connection: Any, since: str | None, *, waits: bool) -> NextWatermark:
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
-        return Watermark(
+        return NextWatermark(
             since,
             "The source is a standby, which can't see the transactions open on its primary, so the watermark"
             " doesn't advance; read from the primary to make catch-up runs cheaper.",
@@ -90,19 +90,19 @@ async def _next(connection: Any, since: str | None, *, waits: bool) -> Watermark
         await asyncio.sleep(SETTLE_S)
     seen = await connection.fetchrow(_OLDEST, clock)
     if seen["hidden"]:
-        return Watermark(
+        return NextWatermark(
             since,
             "Some sessions of the source run with track_activities off, which hides when their transactions"
             " began, so the watermark doesn't advance; ALTER DATABASE … SET track_activities = on.",
         )
     # Only now: a transaction that was prepared after the look above has been seen by it.
     if await connection.fetchval(_PREPARED):
-        return Watermark(
+        return NextWatermark(
             since,
             "Prepared transactions are open in the source and hide when they began, so the watermark doesn't"
             " advance; COMMIT PREPARED or ROLLBACK PREPARED them (pg_prepared_xacts) and run again.",
         )
-    return Watermark(str(seen["oldest"]))
+    return NextWatermark(str(seen["oldest"]))
 
 
 async def export(connection: Any) -> str | None:

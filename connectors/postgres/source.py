@@ -7,12 +7,13 @@ positions are what the server printed.
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from connectors.patience import PATIENCE_S, with_source
 from connectors.postgres import opening, sampling
 from connectors.postgres import segments as cutting
 from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
-from connectors.postgres.copy import Rows, copy
+from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.readers import Readers
@@ -106,20 +107,17 @@ class PostgresSource:
 
     async def segments(self, wanted: int) -> Sequence[Segment]:
         """Cut the source into about `wanted` segments."""
-        connection = self._opened.keeper
-        assert connection is not None, "only the process that opened the source cuts it"
-        return await cutting.cut(connection, self._shape, wanted, self._opened.rows_expected)
+        return await cutting.cut(self._keeper, self._shape, wanted, self._opened.rows_expected)
 
     async def inspect(self) -> tuple[int | None, Sequence[str]]:
         """Return the table's size in bytes, None when unknown, and what will make reading it slow."""
-        assert self._opened.keeper is not None, "only the process that opened the source looks at it"
         async with speaking("source"):
-            found = await facts(self._opened.keeper, self._section)
+            found = await facts(self._keeper, self._section)
             if self._section.watermark is None:
                 return found.size_bytes, found.warnings
             lately = None
             if self._opened.overlap is not None:
-                lately = await self._opened.keeper.fetchval(self._opened.overlap)
+                lately = await self._keeper.fetchval(self._opened.overlap)
         return found.size_bytes, (*found.warnings, self._section.watermark.rereads(lately, planned=True))
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
@@ -172,8 +170,7 @@ class PostgresSource:
 
     async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
         """Return the keys of `count` random rows; see contracts.Lookup."""
-        assert self._opened.keeper is not None, "only the process that opened the source samples it"
-        return await sampled(self._opened.keeper, self._shape, self._opened.rows_expected, count, seed)
+        return await sampled(self._keeper, self._shape, self._opened.rows_expected, count, seed)
 
     async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
         """Read the rows that have these keys; see contracts.Lookup."""
@@ -181,7 +178,12 @@ class PostgresSource:
             async for batch in batches:
                 yield batch
 
-    async def _rows(self, sql: str, *, waits: bool = False) -> AsyncGenerator[Rows, None]:
+    @property
+    def _keeper(self) -> Any:
+        assert self._opened.keeper is not None, "only the process that opened the source has it"
+        return self._opened.keeper
+
+    async def _rows(self, sql: str, *, waits: bool = False) -> AsyncGenerator[ParsedRows, None]:
         """Read on one connection, until the end or until it fails."""
         async with (
             self._readers.lent(waits=waits, keeps=True) as connection,
@@ -200,10 +202,8 @@ class PostgresSource:
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source that an earlier run's standing tells of; see contracts.Continuity."""
-        connection = self._opened.keeper
-        assert connection is not None, "only the process that opened the source compares it"
         before = loaded(Standing, json.loads(standing))
-        found = await opening.misfit(connection, before, self._view.standing, goes_on=goes_on)
+        found = await opening.misfit(self._keeper, before, self._view.standing, goes_on=goes_on)
         if found is None and goes_on:
             self._notices.append(GOES_ON)
         return None if found is None else found.text

@@ -47,7 +47,7 @@ class TypeRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class Printed:
     """A value that is printed as one text. `castable`: `::text` gives what the output function prints."""
 
     kind: Kind
@@ -59,7 +59,7 @@ class Leaf:
 class Nested:
     """An array of leaves of any number of dimensions, which becomes a document."""
 
-    leaf: Leaf
+    leaf: Printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class JsonArray:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class ArrayOf:
     """An array of one dimension. `splits`: its text form splits into its elements' texts at commas."""
 
     element: "Node"
@@ -76,33 +76,31 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class Composite:
     """A composite value."""
 
     fields: tuple[tuple[str, "Node"], ...]
 
 
-Node: TypeAlias = Leaf | Nested | JsonArray | Items | Fields
+Node: TypeAlias = Printed | Nested | JsonArray | ArrayOf | Composite
 
-_STRING = Leaf(Scalar.STRING)
-_LEAVES: Mapping[str, Leaf] = {
-    "int2": Leaf(Scalar.INT, castable=True),
-    "int4": Leaf(Scalar.INT, castable=True),
-    "int8": Leaf(Scalar.INT, castable=True),
-    "oid": Leaf(Scalar.INT, castable=True),
-    "float4": Leaf(Scalar.FLOAT, castable=True),
-    "float8": Leaf(Scalar.FLOAT, castable=True),
-    "bool": Leaf(Scalar.BOOL, Reading.BOOL),
-    "bytea": Leaf(Scalar.BINARY, Reading.BYTEA, castable=True),
-    "date": Leaf(Scalar.DATE, Reading.DATE, castable=True),
-    "time": Leaf(Scalar.TIME, castable=True),
-    "timestamp": Leaf(Scalar.TIMESTAMP, Reading.TIMESTAMP, castable=True),
-    "timestamptz": Leaf(Scalar.TIMESTAMPTZ, Reading.TIMESTAMPTZ, castable=True),
-    "json": Leaf(Document(), Reading.JSON, castable=True),
-    "jsonb": Leaf(Document(), Reading.JSON, castable=True),
-    **{
-        name: Leaf(Scalar.STRING, castable=True) for name in ("text", "varchar", "uuid", "interval", "timetz")
-    },
+_STRING = Printed(Scalar.STRING)
+_LEAVES: Mapping[str, Printed] = {
+    "int2": Printed(Scalar.INT, castable=True),
+    "int4": Printed(Scalar.INT, castable=True),
+    "int8": Printed(Scalar.INT, castable=True),
+    "oid": Printed(Scalar.INT, castable=True),
+    "float4": Printed(Scalar.FLOAT, castable=True),
+    "float8": Printed(Scalar.FLOAT, castable=True),
+    "bool": Printed(Scalar.BOOL, Reading.BOOL),
+    "bytea": Printed(Scalar.BINARY, Reading.BYTEA, castable=True),
+    "date": Printed(Scalar.DATE, Reading.DATE, castable=True),
+    "time": Printed(Scalar.TIME, castable=True),
+    "timestamp": Printed(Scalar.TIMESTAMP, Reading.TIMESTAMP, castable=True),
+    "timestamptz": Printed(Scalar.TIMESTAMPTZ, Reading.TIMESTAMPTZ, castable=True),
+    "json": Printed(Document(), Reading.JSON, castable=True),
+    "jsonb": Printed(Document(), Reading.JSON, castable=True),
+    **dict.fromkeys(("text", "varchar", "uuid", "interval", "timetz"), Printed(Scalar.STRING, castable=True)),
 }
 """By the name in pg_catalog; every other scalar is a string as PostgreSQL prints it. castable only where it
 is known: `::text` strips char(n), adds a netmask to inet, and takes a cast that somebody made for an enum."""
@@ -110,7 +108,7 @@ is known: `::text` strips char(n), adds a netmask to inet, and takes a cast that
 _TYPMOD_HEADER = 4
 
 
-def numeric(typmod: int) -> Leaf:
+def numeric(typmod: int) -> Printed:
     """Return how a numeric column with this typmod is read; -1 is one without limits.
 
     Source: numerictypmodin and numeric_typmod_scale in PostgreSQL's src/backend/utils/adt/numeric.c.
@@ -119,8 +117,8 @@ def numeric(typmod: int) -> Leaf:
         packed = typmod - _TYPMOD_HEADER
         precision, scale = packed >> 16 & 0xFFFF, ((packed & 0x7FF) ^ 0x400) - 0x400
         if precision <= NUMERIC_DIGITS_MAX and 0 <= scale <= precision:
-            return Leaf(Decimal(precision, scale), castable=True)
-    return Leaf(Scalar.NUMBER, castable=True)
+            return Printed(Decimal(precision, scale), castable=True)
+    return Printed(Scalar.NUMBER, castable=True)
 
 
 def node_of(types: Mapping[int, TypeRow], oid: int, typmod: int, *, flat: bool = False) -> Node:
@@ -131,20 +129,20 @@ def node_of(types: Mapping[int, TypeRow], oid: int, typmod: int, *, flat: bool =
     if row.category == "A" and row.element:
         return _array(row, node_of(types, row.element, typmod), types, flat=flat)
     if row.typtype == "c" and row.attributes:
-        return Fields(tuple((name, node_of(types, type_, mod)) for name, type_, mod in row.attributes))
+        return Composite(tuple((name, node_of(types, type_, mod)) for name, type_, mod in row.attributes))
     if row.name == "numeric":
         return numeric(typmod)
     return _LEAVES.get(row.name, _STRING)
 
 
 def _array(row: TypeRow, element: Node, types: Mapping[int, TypeRow], *, flat: bool) -> Node:
-    splits = row.delimiter == "," and isinstance(element, Leaf) and types[row.element].typtype != "c"
+    splits = row.delimiter == "," and isinstance(element, Printed) and types[row.element].typtype != "c"
     if not splits:
-        return Items(element, splits=False)
-    assert isinstance(element, Leaf)
+        return ArrayOf(element, splits=False)
+    assert isinstance(element, Printed)
     if element.reading is Reading.JSON:
         return JsonArray()
-    return Items(element, splits=True) if flat else Nested(element)
+    return ArrayOf(element, splits=True) if flat else Nested(element)
 
 
 def has_free_dimensions(node: Node) -> bool:
@@ -155,35 +153,35 @@ def has_free_dimensions(node: Node) -> bool:
 def kind_of(node: Node) -> Kind:
     """Return the kind that values of a node have once they are read."""
     match node:
-        case Leaf(kind=kind):
+        case Printed(kind=kind):
             return kind
         case Nested() | JsonArray():
             return Document()
-        case Items(element=element):
+        case ArrayOf(element=element):
             return ListOf(kind_of(element))
-        case Fields(fields=fields):
+        case Composite(fields=fields):
             return StructOf(tuple((name, kind_of(field)) for name, field in fields))
 
 
 def column_sql(node: Node, ref: str) -> str:
     """Return the SQL of a whole column: its own text for leaves, JSON text for everything else."""
-    return ref if isinstance(node, Leaf) else json_sql(node, ref)
+    return ref if isinstance(node, Printed) else json_sql(node, ref)
 
 
 def json_sql(node: Node, ref: str, depth: int = 0) -> str:
     """Return the SQL of a value inside JSON. A document arrives as its text, so as a string inside JSON."""
     match node:
-        case Leaf(castable=castable):
+        case Printed(castable=castable):
             return _printed(ref, castable=castable)
         case Nested(leaf=leaf):
             return f"{_texts(leaf, ref)}::pg_catalog.text"
         case JsonArray():
             return f"pg_catalog.to_json({ref})::pg_catalog.text"
-        case Items(element=Leaf() as leaf, splits=True):
+        case ArrayOf(element=Printed() as leaf, splits=True):
             return _texts(leaf, ref)
-        case Items(element=element):
+        case ArrayOf(element=element):
             return _elements_sql(element, ref, depth)
-        case Fields(fields=fields):
+        case Composite(fields=fields):
             inner = ", ".join(
                 f"{json_sql(field, f'({ref}).{identifier(name)}', depth + 1)} AS {identifier(name)}"
                 for name, field in fields
@@ -199,12 +197,12 @@ def _printed(ref: str, *, castable: bool) -> str:
     return f"CASE WHEN {ref} IS NOT NULL THEN pg_catalog.format('%s', {ref}) END"
 
 
-def _texts(leaf: Leaf, ref: str) -> str:
+def _texts(leaf: Printed, ref: str) -> str:
     """Return the SQL of an array of leaves as JSON, each as it prints, with the array's own commas."""
     return f"pg_catalog.to_json(({_printed(ref, castable=leaf.castable)})::pg_catalog.text[])"
 
 
-def object_sql(fields: Fields, selected: str) -> str:
+def object_sql(fields: Composite, selected: str) -> str:
     """Build a JSON object from a select list of the fields."""
     alias = "object"
     while any(name == alias for name, _ in fields.fields):

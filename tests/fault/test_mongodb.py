@@ -22,7 +22,7 @@ async def test_a_dropped_snapshot_is_said_and_reading_goes_on(mongodb_url, datab
             async for batch in source.read(WHOLE, None):
                 found += [int(wire["wire"][6:-2]) for wire in batch.rows.column("n").to_pylist()]
                 if len(found) == 200:
-                    source._sessions._at = "1.1"  # a time that no server keeps
+                    source._reader.sessions._at = "1.1"  # a time that no server keeps
                     await kill_cursors(client)
             assert found == list(range(3000))
             assert any("newer one" in notice for notice in source.notices)

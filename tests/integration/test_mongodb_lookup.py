@@ -179,7 +179,7 @@ async def test_a_dropped_snapshot_and_killed_cursors_are_mended(mongodb_url, dat
             async for batch in source.rows_by_key([Cursor((str(n),)) for n in range(3_000)]):
                 numbers += [int(text) for text in batch.rows.column("_id").to_pylist()]
                 if next(turns) == 0:
-                    source._sessions._at = "1.1"  # a time that no server keeps
+                    source._reader.sessions._at = "1.1"  # a time that no server keeps
                     await kill_cursors(client)
             assert sorted(numbers) == list(range(3_000))
             assert any("newer one" in notice for notice in source.notices)

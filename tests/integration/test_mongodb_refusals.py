@@ -16,7 +16,7 @@ async def test_ids_of_one_type_are_proved_and_guarded(mongodb_url, database):
         assert source.ticket.schema.columns[0].kind.value == "string"
         async with AsyncMongoClient(mongodb_url) as client:
             await client[database].c.insert_one({"_id": "0" * 24, "n": 99})
-        source._sessions._at = None  # as after a resume: what is read is newer than what was proved
+        source._reader.sessions._at = None  # as after a resume: what is read is newer than what was proved
         with pytest.raises(PermanentError, match="another type"):
             await numbers(source)
     finally:

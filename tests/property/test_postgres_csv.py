@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from connectors.postgres.copy import _digest, parse
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape
-from connectors.postgres.types import Leaf
+from connectors.postgres.types import Printed
 from engine.kinds import Scalar
 
 HOSTILE = st.text(st.sampled_from('\ufeffab",\\\n\r .N\té😀\x01'), max_size=8)
@@ -28,7 +28,7 @@ def as_csv(rows: list[list[str | None]]) -> bytes:
 
 
 def shape(width: int, key: bool = False) -> Shape:
-    columns = tuple(ReadColumn(f"c{n}", f"c{n}", Leaf(Scalar.STRING)) for n in range(width))
+    columns = tuple(ReadColumn(f"c{n}", f"c{n}", Printed(Scalar.STRING)) for n in range(width))
     keys = (KeyColumn("c0", "c0", "text", "pg_catalog.text", nullable=False),) if key else ()
     return Shape(columns, "t", True, 0, (), keys, key_unique=False)
 

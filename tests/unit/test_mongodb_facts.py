@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.mongodb.facts import Facts, outlasts, warnings
+from connectors.mongodb.facts import CollectionFacts, outlasts, warnings
 
-PLAIN = Facts(documents=5_000_000, chosen_by=(), capped=False, read_preference="primary", age_s=2.0)
+PLAIN = CollectionFacts(documents=5_000_000, chosen_by=(), capped=False, read_preference="primary", age_s=2.0)
 
 
 def test_a_plain_collection_gives_no_reason() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from connectors.postgres.types import Fields, Items, JsonArray, Leaf, Nested, Node, Reading
+from connectors.postgres.types import ArrayOf, Composite, JsonArray, Nested, Node, Printed, Reading
 from engine.kinds import Column, Decimal, Document, Kind, ListOf, Members, RowSchema, Scalar, SetOf, StructOf
 from engine.plain import dumped, loaded
 
@@ -28,15 +28,15 @@ def test_every_kind_comes_back(kind: Kind) -> None:
 @pytest.mark.parametrize(
     "node",
     [
-        Nested(Leaf(Decimal(3, 1), Reading.AS_IS, castable=True)),
+        Nested(Printed(Decimal(3, 1), Reading.AS_IS, castable=True)),
         JsonArray(),
-        Items(Fields((("x", Leaf(Document(), Reading.JSON)), ("y", JsonArray()))), splits=False),
+        ArrayOf(Composite((("x", Printed(Document(), Reading.JSON)), ("y", JsonArray()))), splits=False),
     ],
     ids=str,
 )
 def test_classes_of_the_same_form_are_told_apart_by_their_names(node: Node) -> None:
-    value = Fields((("n", node),))
-    assert loaded(Fields, json.loads(json.dumps(dumped(value)))) == value
+    value = Composite((("n", node),))
+    assert loaded(Composite, json.loads(json.dumps(dumped(value)))) == value
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from connectors.postgres.sql import (
     lookup_sql,
     nulls_sql,
 )
-from connectors.postgres.types import Leaf
+from connectors.postgres.types import Printed
 from engine.batch import Cursor, Segment
 from engine.kinds import Scalar
 
@@ -27,7 +27,7 @@ C = KeyColumn("c", 't."c"', "ext.citext", "ext.citext", nullable=False, operator
 def shape(
     *key: KeyColumn, unique: bool = True, filters: tuple[str, ...] = (), pages: int = 0, samples: bool = True
 ) -> Shape:
-    column = ReadColumn("v", 't."v"', Leaf(Scalar.STRING))
+    column = ReadColumn("v", 't."v"', Printed(Scalar.STRING))
     return Shape((column,), "t", samples, pages, filters, key, unique)
 
 

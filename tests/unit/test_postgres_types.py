@@ -5,11 +5,11 @@ import pytest
 
 from connectors.postgres import canonical
 from connectors.postgres.types import (
-    Fields,
-    Items,
+    ArrayOf,
+    Composite,
     JsonArray,
-    Leaf,
     Nested,
+    Printed,
     Reading,
     TypeRow,
     column_sql,
@@ -39,7 +39,7 @@ TYPES = {
         TypeRow(13, "", "b", "U", ",", 0, 0, -1),
     )
 }
-INT = Leaf(Scalar.INT, castable=True)
+INT = Printed(Scalar.INT, castable=True)
 
 
 @pytest.mark.parametrize(
@@ -58,46 +58,46 @@ def test_a_numeric_is_a_decimal_only_where_one_holds_all_its_values(typmod: int,
 
 
 def test_nodes_follow_domains_elements_and_attributes() -> None:
-    assert node_of(TYPES, 4, -1) == Leaf(Decimal(10, 2), castable=True)
+    assert node_of(TYPES, 4, -1) == Printed(Decimal(10, 2), castable=True)
     assert node_of(TYPES, 3, -1) == Nested(INT)
-    assert node_of(TYPES, 3, -1, flat=True) == Items(INT, splits=True)
-    assert node_of(TYPES, 12, -1, flat=True) == Items(INT, splits=True)
+    assert node_of(TYPES, 3, -1, flat=True) == ArrayOf(INT, splits=True)
+    assert node_of(TYPES, 12, -1, flat=True) == ArrayOf(INT, splits=True)
     assert node_of(TYPES, 8, -1, flat=True) == JsonArray()
-    assert node_of(TYPES, 10, -1) == Items(Leaf(Scalar.STRING), splits=False)
-    assert node_of(TYPES, 13, -1) == Leaf(Scalar.STRING)
-    pair = Fields((("x y", INT), ("n", Leaf(Decimal(10, 2), castable=True))))
+    assert node_of(TYPES, 10, -1) == ArrayOf(Printed(Scalar.STRING), splits=False)
+    assert node_of(TYPES, 13, -1) == Printed(Scalar.STRING)
+    pair = Composite((("x y", INT), ("n", Printed(Decimal(10, 2), castable=True))))
     assert node_of(TYPES, 5, -1) == pair
-    assert node_of(TYPES, 6, -1) == Items(pair, splits=False)
-    assert kind_of(Items(pair, splits=False)) == ListOf(
+    assert node_of(TYPES, 6, -1) == ArrayOf(pair, splits=False)
+    assert kind_of(ArrayOf(pair, splits=False)) == ListOf(
         StructOf((("x y", Scalar.INT), ("n", Decimal(10, 2))))
     )
     assert kind_of(Nested(INT)) == Document()
 
 
 def test_columns_are_printed_by_their_own_output_functions() -> None:
-    assert column_sql(Leaf(Scalar.STRING), "t.c") == "t.c"
+    assert column_sql(Printed(Scalar.STRING), "t.c") == "t.c"
     assert (
-        json_sql(Leaf(Scalar.STRING), "t.c")
+        json_sql(Printed(Scalar.STRING), "t.c")
         == "CASE WHEN t.c IS NOT NULL THEN pg_catalog.format('%s', t.c) END"
     )
     assert (
-        column_sql(Items(INT, splits=True), "t.c")
+        column_sql(ArrayOf(INT, splits=True), "t.c")
         == "pg_catalog.to_json((t.c::pg_catalog.text)::pg_catalog.text[])"
     )
 
 
 def test_a_field_called_like_the_row_alias_does_not_hide_it() -> None:
-    sql = column_sql(Fields((("object", INT), ("object_", INT))), "t.c")
+    sql = column_sql(Composite((("object", INT), ("object_", INT))), "t.c")
     assert 'row_to_json("object__")' in sql
 
 
-def canon(node: Leaf, *texts: str | None) -> list[str | None]:
+def canon(node: Printed, *texts: str | None) -> list[str | None]:
     array = canonical.column(node, pa.array(texts, type=pa.string()))
     assert array.type == pa.string()
     return array.to_pylist()  # type: ignore[no-any-return]
 
 
-STAMP = Leaf(Scalar.TIMESTAMPTZ, Reading.TIMESTAMPTZ)
+STAMP = Printed(Scalar.TIMESTAMPTZ, Reading.TIMESTAMPTZ)
 
 
 def test_regular_and_odd_timestamps_come_out_alike_in_any_company() -> None:
@@ -121,7 +121,7 @@ def test_regular_and_odd_timestamps_come_out_alike_in_any_company() -> None:
 
 def test_slices_of_a_batch_are_judged_by_their_own_values() -> None:
     texts = pa.array(["infinity", "2024-01-15 10:00:00", None, "2024-01-16 10:00:00"], type=pa.string())
-    node = Leaf(Scalar.TIMESTAMP, Reading.TIMESTAMP)
+    node = Printed(Scalar.TIMESTAMP, Reading.TIMESTAMP)
     assert canonical.column(node, texts.slice(1)).to_pylist() == [
         "2024-01-15T10:00:00", None, "2024-01-16T10:00:00"
     ]  # fmt: skip
@@ -129,10 +129,10 @@ def test_slices_of_a_batch_are_judged_by_their_own_values() -> None:
 
 
 def test_booleans_bytes_and_dates() -> None:
-    assert canon(Leaf(Scalar.BOOL, Reading.BOOL), "t", None, "f") == ["true", None, "false"]
-    assert canon(Leaf(Scalar.BINARY, Reading.BYTEA), "\\x", None, "\\x00ff") == ["", None, "AP8="]
-    assert canon(Leaf(Scalar.DATE, Reading.DATE), "2024-01-15", None) == ["2024-01-15", None]
-    assert canon(Leaf(Scalar.DATE, Reading.DATE), "0044-03-15 BC", "2024-01-15") == [
+    assert canon(Printed(Scalar.BOOL, Reading.BOOL), "t", None, "f") == ["true", None, "false"]
+    assert canon(Printed(Scalar.BINARY, Reading.BYTEA), "\\x", None, "\\x00ff") == ["", None, "AP8="]
+    assert canon(Printed(Scalar.DATE, Reading.DATE), "2024-01-15", None) == ["2024-01-15", None]
+    assert canon(Printed(Scalar.DATE, Reading.DATE), "0044-03-15 BC", "2024-01-15") == [
         "-0043-03-15",
         "2024-01-15",
     ]
@@ -144,7 +144,7 @@ def test_text_from_a_session_in_another_zone_is_an_error() -> None:
 
 
 def test_lists_and_structs_keep_null_empty_and_missing_apart() -> None:
-    node = Items(Fields((("at", STAMP), ("tags", Items(INT, splits=True)))), splits=False)
+    node = ArrayOf(Composite((("at", STAMP), ("tags", ArrayOf(INT, splits=True)))), splits=False)
     texts = [
         '[{"at":"2024-01-15 10:00:00+00","tags":["1",null]}, \n null]', None, "[]", '[{"at":null,"tags":[]}]'
     ]  # fmt: skip

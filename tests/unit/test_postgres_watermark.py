@@ -61,7 +61,7 @@ def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_the_oldest_open_transaction_is_the_watermark() -> None:
     server = Server()
-    assert await snapshot.next_watermark(server, SINCE) == snapshot.Watermark(OLDEST)
+    assert await snapshot.next_watermark(server, SINCE) == snapshot.NextWatermark(OLDEST)
     # The clock before the look at the transactions, prepared ones only after it: none slips through between.
     order = [
         server.asked.index(name) for name in ("clock_timestamp", "pg_stat_activity", "pg_prepared_xacts")

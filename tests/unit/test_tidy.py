@@ -28,30 +28,19 @@ def tracked() -> list[Path]:
 
 
 NAMED_TWICE = {
-    "Facts",
-    "Fields",
     "Findings",
-    "Found",
     "Heat",
     "Index",
-    "Items",
     "Keys",
-    "Layout",
-    "Leaf",
     "Member",
-    "MongoDBSource",
-    "Opened",
     "Pace",
     "Place",
-    "PostgresSource",
-    "Rows",
     "Scope",
     "Sender",
     "Session",
     "Sql",
     "Value",
     "Voice",
-    "Watermark",
 }
 TOO_LONG = {
     "engine/commands/plan/plan.py as_json",
@@ -65,9 +54,6 @@ TOO_LONG = {
     "connectors/dynamodb/writing/lots.py Queue",
     "connectors/dynamodb/writing/settling.py Settling",
     "connectors/dynamodb/writing/writer.py Writer",
-    "connectors/mongodb/source.py MongoDBSource",
-    "connectors/postgres/embed.py embedded_list",
-    "connectors/postgres/session.py connect",
     "bench/simulator/command.py simulator",
 }
 

@@ -1,0 +1,128 @@
+"""Reads documents of a collection, and goes on where a cursor, a connection or the snapshot was lost.
+
+Invariant: whatever is read is of the collection, and on the server, that the run began with, or an error is
+raised before the reading ends.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.mongodb.chunks import Chunk, chunks
+from connectors.mongodb.errors import (
+    LOST,
+    NO_TIMEOUT_REFUSED,
+    NoTimeoutRefusedError,
+    SnapshotGoneError,
+    speaking,
+)
+from connectors.mongodb.hold import Hold
+from connectors.mongodb.layout import layout_of
+from connectors.mongodb.opening import MongoDBView, OpenedCollection
+from connectors.mongodb.positions import position_element
+from connectors.mongodb.query import Query, projection_of, query_of
+from connectors.mongodb.raw import raw_batches
+from connectors.mongodb.section import MongoDBSection
+from connectors.mongodb.snapshot import Sessions
+from engine.batch import Cursor, Segment
+from engine.errors import PermanentError, TransientError
+from engine.plain import loaded
+from engine.retry import Patience
+from engine.rules.fields import Fields
+
+CHUNK_BYTES = 2_000_000
+"""How much of a collection becomes one batch."""
+
+Part: TypeAlias = tuple[pa.RecordBatch, Cursor | None, Chunk]
+"""Rows, the cursor behind them, and the places between them."""
+
+
+class CollectionReader:
+    """What reads one view of a collection. `note` is told once what the user should know."""
+
+    def __init__(
+        self,
+        section: MongoDBSection,
+        fields: Fields,
+        opened: OpenedCollection,
+        place: str,
+        note: Callable[[str], None],
+    ) -> None:
+        view = loaded(MongoDBView, opened.ticket.details)
+        self.hold = Hold(opened.client[section.database], section.collection, view.pin, view.server, place)
+        self.sessions = Sessions(opened.client, view.at, note)
+        self.query = Query(
+            query_of(section, opened.ticket.since),
+            projection_of(section),
+            max(1, min(section.batch_rows, CHUNK_BYTES // view.document_bytes)),
+            view.pin,
+        )
+        self._collection = opened.client[section.database][section.collection]
+        self._schema = opened.ticket.schema
+        self._layout = layout_of(fields, self._schema)
+        self._types = view.types
+        self._batch_rows = section.batch_rows
+        self._place = place
+        self._note = note
+
+    async def segment(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Part, None]:
+        """Read in one session, until the end or until it fails."""
+        schema = self._schema
+        passed = None if after is None or not schema.identities else position_element(after.key[0])
+        await self.hold.check()
+        async with speaking("source", self._place), self.sessions.session() as session:
+            if schema.key:
+                cursors = self.query.ranges(self._collection, session, after or segment.after, segment.until)
+            else:
+                cursors = iter([self.query.whole(self._collection, session)])
+            for cursor in cursors:
+                async with aclosing(self._read(cursor, passed)) as parts:
+                    async for part in parts:
+                        yield part
+                        passed = None
+        await self.hold.check()
+
+    async def among(self, ids: Sequence[Any]) -> AsyncGenerator[Part, None]:
+        """Read the documents that have these `_id`s."""
+        await self.hold.check()
+        async with speaking("source", self._place), self.sessions.session() as session:
+            cursor = self.query.among(self._collection, session, ids)
+            async with aclosing(self._read(cursor, None)) as parts:
+                async for part in parts:
+                    yield part
+        await self.hold.check()
+
+    async def mend(self, error: TransientError, patience: Patience) -> None:
+        """Note what was lost, and wait before the next try. Raises: RetriesExhausted."""
+        if isinstance(error, NoTimeoutRefusedError):
+            self.query = replace(self.query, lasting=False)
+            self._note(NO_TIMEOUT_REFUSED)
+            return
+        if isinstance(error, SnapshotGoneError):
+            self.sessions.lost()
+        else:
+            self._note(LOST)
+        await patience.wait(error)
+
+    async def _read(self, cursor: Any, passed: bytes | None) -> AsyncGenerator[Part, None]:
+        """Read what a cursor gives; `passed` is the `_id` that is left out if it comes first."""
+        async with aclosing(raw_batches(cursor)) as batches:
+            async for data in batches:
+                for chunk in chunks(data, CHUNK_BYTES, self._batch_rows, passed):
+                    yield await asyncio.to_thread(self._digest, chunk)
+                passed = None if data else passed
+
+    def _digest(self, chunk: Chunk) -> Part:
+        end = chunk.end
+        if self._types and not np.isin(chunk.id_types, list(self._types)).all():
+            raise PermanentError(
+                "source: an _id of another type has come since the run began, and keys made of both types may"
+                " meet; run with --fresh to read the collection anew"
+            )
+        rows = chunk.rows(self._layout)
+        return rows, None if end is None else Cursor((end,)), chunk.alone()
