@@ -8,11 +8,12 @@ import asyncio
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from engine.batch import Effort, Mark
 from engine.clock import utc_now
@@ -23,13 +24,13 @@ from engine.state import file as state_file
 from engine.state import lease as leases
 from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines
-from engine.state.file import STATE_NAME, read_state
+from engine.state.file import STATE_NAME
+from engine.state.held_run import HeldRun
 from engine.state.records import RunRecord, SegmentRecord
 from engine.tenure import Tenure
 
-__all__ = ["SqliteStore", "open_store", "read_state", "utc_now"]
-
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 def open_store(state_dir: Path, job_name: str, now: Callable[[], str] = utc_now) -> "SqliteStore":
@@ -38,6 +39,20 @@ def open_store(state_dir: Path, job_name: str, now: Callable[[], str] = utc_now)
     Raises: JobError when another process runs the job; PermanentError when the directory can't be used.
     """
     return SqliteStore(state_dir / job_name, leases.take(state_dir, job_name), now)
+
+
+def _in_thread(
+    call: Callable[Concatenate["SqliteStore", _P], _T],
+) -> "Callable[Concatenate[SqliteStore, _P], Coroutine[Any, Any, _T]]":
+    """Have a method done in the store's thread; a cancelled caller leaves it to its end, whole."""
+
+    @wraps(call)
+    async def done(store: "SqliteStore", /, *given: _P.args, **named: _P.kwargs) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(
+            store.thread, partial(call, store, *given, **named)
+        )
+
+    return done
 
 
 class SqliteStore:
@@ -49,12 +64,10 @@ class SqliteStore:
         self._lease = lease
         self._tenure = Tenure()
         self._now = now
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         # From here on touched only in that thread:
         self._connection: sqlite3.Connection | None = None
-        self._run: RunRecord | None = None
-        self._segments: dict[int, SegmentRecord] = {}
-        self._writing = False
+        self._held = HeldRun()
         self._acked_at: str | None = None
 
     @property
@@ -72,57 +85,96 @@ class SqliteStore:
         """Where dead letters are kept."""
         return self._letters.path
 
-    async def load(self) -> RunState | None:
+    @_in_thread
+    def load(self) -> RunState | None:
         """Return the latest run, or None; changes nothing."""
-        return await self._in_thread(self._load)
+        return self._load()
 
-    async def last_complete(self) -> RunState | None:
+    @_in_thread
+    def last_complete(self) -> RunState | None:
         """Return the latest run that went to its end, without its segments."""
-        return await self._in_thread(self._last_complete)
+        if not self._path.exists():
+            return None
+        with state_file.damage_told(self._path):
+            closed = state_file.read_last_closed(self._connect())
+        return None if closed is None else closed.run
 
-    async def begin(self, run: RunState) -> None:
+    @_in_thread
+    def begin(self, run: RunState) -> None:
         """Start a run and forget the one before it; damaged state is moved aside, not deleted."""
-        await self._in_thread(lambda: self._begin(run))
+        try:
+            self._read()
+        except JobError:
+            self._held = HeldRun()
+            self._move_aside(run)
+        with self._failure_told():
+            base = self._dead_letters_before(run)
+            record = records.begun(run, letters_base=base, letters_of=(run.run_id,))
+            segments = records.segments_of(run)
+            state_file.write_new(self._connect(), record, segments)
+            self._held.begun(record, segments)
+            self._letters.cut(base)
 
-    async def resume(self) -> RunState:
+    @_in_thread
+    def resume(self) -> RunState:
         """Go on with the unfinished run that `load` returned."""
-        return await self._in_thread(self._resume)
+        if self._held.record is None:
+            self._load()
+        record, restarted = self._held.to_resume()
+        self._letters.check(record.letters_end)
+        length = record.letters_base if restarted else record.letters_end
+        with self._failure_told():
+            self._commit(records.resumed(record), restarted, length)
+            self._letters.cut(length)
+        return self._held.resumed()
 
-    async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
+    @_in_thread
+    def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
         """Make marks durable with their counts and dead letters, in one transaction."""
-        await self._in_thread(lambda: self._advance(marks, effort))
+        run = self._held.current
+        changed = records.advanced(self._held.segments, marks)
+        letters = [letter for mark in marks for letter in mark.dead_letters]
+        with self._failure_told():
+            length = self._letters.append(lines(run.run.run_id, self._now(), letters), run.letters_end)
+            self._commit(records.spent(run, effort), changed, length)
+        self._acked_at = self._now()
 
-    async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
+    @_in_thread
+    def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
         """Record how this process's part of the run ended."""
-        await self._in_thread(lambda: self._finish(outcome, finished_at, effort, error))
+        run = records.spent(self._held.current, effort)
+        run = records.ended(run, self._held.segments, outcome, finished_at, error)
+        with self._failure_told():
+            self._commit(run, {}, run.letters_end)
+        self._held.writing = False
 
     async def collect_dead_letters(self) -> Path:
         """Return the file of dead letters, which is complete."""
         return self._letters.path
 
-    async def replace_dead_letters(self, lines: Iterable[bytes]) -> None:
+    @_in_thread
+    def replace_dead_letters(self, lines: Iterable[bytes]) -> None:
         """Put other lines in place of all dead letters. A closed run doesn't count on the file's length."""
-        await self._in_thread(lambda: self._replace_letters(lines))
+        held = self._held.record
+        assert held is None or held.run.closed, "an unfinished run counts on its dead letters"
+        with self._failure_told(), self._letters.replacing() as write:
+            for line in lines:
+                write(line)
 
     async def close(self) -> None:
         """Close the file and give the lease back."""
         try:
-            await self._in_thread(self._disconnect)
+            await self._disconnected()
         finally:
-            self._thread.shutdown()
+            self.thread.shutdown()
             self._lease.release()
-
-    async def _in_thread(self, call: Callable[[], _T]) -> _T:
-        """Run a call in the store's thread; a cancelled caller leaves it to its end, whole."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _load(self) -> RunState | None:
         self._read()
-        if self._run is None:
-            return None
-        if not self._run.run.closed:
-            self._letters.check(self._run.letters_end)
-        return records.whole(self._run, self._segments.values())
+        held = self._held.record
+        if held is not None and not held.run.closed:
+            self._letters.check(held.letters_end)
+        return self._held.state
 
     def _read(self) -> None:
         """Read the latest run into memory. Raises: JobError when the state is damaged."""
@@ -131,28 +183,7 @@ class SqliteStore:
         with state_file.damage_told(self._path):
             latest = state_file.read_latest(self._connect())
         if latest is not None:
-            self._run, self._segments = latest
-
-    def _last_complete(self) -> RunState | None:
-        if not self._path.exists():
-            return None
-        with state_file.damage_told(self._path):
-            closed = state_file.read_last_closed(self._connect())
-        return None if closed is None else closed.run
-
-    def _begin(self, run: RunState) -> None:
-        try:
-            self._read()
-        except JobError:
-            self._run, self._segments = None, {}
-            self._move_aside(run)
-        with self._failure_told():
-            base = self._dead_letters_before(run)
-            record = records.begun(run, letters_base=base, letters_of=(run.run_id,))
-            segments = records.segments_of(run)
-            state_file.write_new(self._connect(), record, segments)
-            self._run, self._segments, self._writing = record, segments, True
-            self._letters.cut(base)
+            self._held.record, self._held.segments = latest
 
     def _move_aside(self, run: RunState) -> None:
         """Keep a damaged state file under another name."""
@@ -166,66 +197,20 @@ class SqliteStore:
 
     def _dead_letters_before(self, run: RunState) -> int:
         """Return the length at which the run's own dead letters begin."""
-        if self._run is not None and not self._run.run.closed:
-            self._letters.cut(self._run.letters_end)
+        before = self._held.record
+        if before is not None and not before.run.closed:
+            self._letters.cut(before.letters_end)
         if run.kind == "catch_up":
             return self._letters.settle_end()
-        self._letters.copy_aside(self._run.run.run_id if self._run else f"before-{run.run_id}")
+        self._letters.copy_aside(before.run.run_id if before else f"before-{run.run_id}")
         return 0
-
-    def _resume(self) -> RunState:
-        if self._run is None:
-            self._load()
-        assert self._run is not None, "no run to go on with"
-        assert not self._run.run.closed, f"run {self._run.run.run_id} is closed"
-        assert not self._writing, f"run {self._run.run.run_id} is being written already"
-        self._letters.check(self._run.letters_end)
-        restarted = {
-            number: records.restarted(segment)
-            for number, segment in self._segments.items()
-            if segment.unresumable
-        }
-        assert not restarted or len(self._segments) == 1, "a source without a key has one segment"
-        length = self._run.letters_base if restarted else self._run.letters_end
-        with self._failure_told():
-            self._commit(records.resumed(self._run), restarted, length)
-            self._letters.cut(length)
-        self._writing = True
-        return records.whole(self._run, self._segments.values())
-
-    def _advance(self, marks: Sequence[Mark], effort: Effort) -> None:
-        run = self._current()
-        changed = records.advanced(self._segments, marks)
-        letters = [letter for mark in marks for letter in mark.dead_letters]
-        with self._failure_told():
-            length = self._letters.append(lines(run.run.run_id, self._now(), letters), run.letters_end)
-            self._commit(records.spent(run, effort), changed, length)
-        self._acked_at = self._now()
-
-    def _finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
-        run = records.spent(self._current(), effort)
-        run = records.ended(run, self._segments, outcome, finished_at, error)
-        with self._failure_told():
-            self._commit(run, {}, run.letters_end)
-        self._writing = False
-
-    def _replace_letters(self, lines: Iterable[bytes]) -> None:
-        assert self._run is None or self._run.run.closed, "an unfinished run counts on its dead letters"
-        with self._failure_told(), self._letters.replacing() as write:
-            for line in lines:
-                write(line)
-
-    def _current(self) -> RunRecord:
-        assert self._run is not None, "begin or resume first"
-        assert self._writing, "begin or resume first"
-        return self._run
 
     def _commit(self, run: RunRecord, changed: Mapping[int, SegmentRecord], letters_end: int) -> None:
         """Write a run and the segments that changed; only then are they what this store believes."""
         run = records.with_letters(run, letters_end)
         state_file.write_change(self._connect(), run, changed)
-        self._run = run
-        self._segments.update(changed)
+        self._held.record = run
+        self._held.segments.update(changed)
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -236,6 +221,10 @@ class SqliteStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    @_in_thread
+    def _disconnected(self) -> None:
+        self._disconnect()
 
     @contextmanager
     def _failure_told(self) -> Iterator[None]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.batch import Effort
-from engine.state.checkpoint import open_store, read_state
+from engine.state.checkpoint import open_store
+from engine.state.file import read_state
 from tests.support.advancing import ITEMS, SEGMENTS, marks
 
 pytestmark = pytest.mark.fault

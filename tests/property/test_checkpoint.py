@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.batch import Counts, Cursor, Effort
-from engine.state.checkpoint import open_store, read_state
+from engine.state.checkpoint import open_store
+from engine.state.file import read_state
 from tests.support.states import a_letter, a_mark, a_run
 
 SEGMENTS = 3

@@ -12,7 +12,8 @@ import pytest
 
 from engine.batch import Effort
 from engine.errors import JobError, PermanentError
-from engine.state.checkpoint import open_store, read_state
+from engine.state.checkpoint import open_store
+from engine.state.file import read_state
 from tests.support.states import a_letter, a_mark, a_run
 
 LATER = "2026-01-02T04:00:00.000Z"
@@ -220,18 +221,18 @@ async def test_a_cancelled_advance_is_whole_or_not_there(tmp_path, monkeypatch, 
     await store.begin(a_run())
     whole = 0
     at_it, go_on = threading.Event(), threading.Event()
-    advance = store._advance
+    commit = store._commit
 
     def slowly(*given):
         at_it.set()
         go_on.wait()
-        advance(*given)
+        commit(*given)
 
-    monkeypatch.setattr(store, "_advance", slowly)
+    monkeypatch.setattr(store, "_commit", slowly)
     for step in range(1, 30):
         at_it.clear()
         go_on.clear()
-        earlier = None if begun else store._thread.submit(go_on.wait)
+        earlier = None if begun else store.thread.submit(go_on.wait)
         task = asyncio.create_task(store.advance([a_mark(0, str(step), 1, [a_letter(str(step))])], Effort()))
         await asyncio.sleep(0)
         if begun:

@@ -47,7 +47,6 @@ TOO_LONG = {
     "engine/commands/plan/planner.py _plan",
     "engine/commands/verify/command.py _verify",
     "engine/run/coordinator.py Coordinator",
-    "engine/state/checkpoint.py SqliteStore",
     "engine/throttle/pace.py Pace",
     "connectors/dynamodb/http/connection.py Connection",
     "connectors/dynamodb/http/transport.py Transport",

@@ -29,6 +29,7 @@ from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile
+from engine.state.held_run import HeldRun
 from engine.state.lease import Lease, take
 from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
 from engine.tenure import Tenure
@@ -87,10 +88,8 @@ class DynamoDBStore:
         self._local = local
         self._letters = letters
         self._resources = resources
-        self._run: RunRecord | None = None
-        self._segments: dict[int, SegmentRecord] = {}
+        self._held = HeldRun()
         self._letters_end = 0
-        self._writing = False
         self._failed = False
 
     @property
@@ -113,8 +112,8 @@ class DynamoDBStore:
         latest = await _read(self._table)
         if latest is None:
             return None
-        self._run, self._segments = latest
-        return records.whole(self._run, self._segments.values())
+        self._held.record, self._held.segments = latest
+        return self._held.state
 
     async def last_complete(self) -> RunState | None:
         """Return the latest run that went to its end, without its segments."""
@@ -130,15 +129,16 @@ class DynamoDBStore:
         try:
             await self.load()
         except JobError:
-            self._run, self._segments = None, {}
-        before = self._run
+            self._held = HeldRun()
+        before = self._held.record
         chain = before.letters_of if before is not None and run.kind == "catch_up" else ()
         record = records.begun(run, letters_base=0, letters_of=(*chain, run.run_id))
         segments = records.segments_of(run)
         await self._table.put_all([self._table.segment_item(run.run_id, each) for each in segments.values()])
         await self._take_over_letters(before, run)
         await self._commit_run(record)
-        self._segments, self._writing, self._failed = segments, True, False
+        self._held.begun(record, segments)
+        self._failed = False
         if before is not None:
             old = self._table.of_run(before.run.run_id, "SEGMENT#")
             await self._table.delete_all([item async for item in old])
@@ -156,31 +156,24 @@ class DynamoDBStore:
     async def resume(self) -> RunState:
         """Go on with the unfinished run, maybe on another machine than before."""
         await self._lease.ensure()
-        if self._run is None:
+        if self._held.record is None:
             await self.load()
-        assert self._run is not None, "no run to go on with"
-        assert not self._run.run.closed, f"run {self._run.run.run_id} is closed"
-        assert not self._writing, f"run {self._run.run.run_id} is being written already"
-        restarted = {
-            number: records.restarted(segment)
-            for number, segment in self._segments.items()
-            if segment.unresumable
-        }
+        record, restarted = self._held.to_resume()
         await self._commit_segments(restarted)
-        await self._commit_run(records.resumed(self._run))
+        await self._commit_run(records.resumed(record))
         with _disk_told(self._letters):
-            await self._rebuild(self._run, self._segments)
+            await self._rebuild(record, self._held.segments)
             self._letters_end = self._letters.size()
-        self._writing, self._failed = True, False
-        return records.whole(self._run, self._segments.values())
+        self._failed = False
+        return self._held.resumed()
 
     async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
         """Make marks durable: dead letters first, then the segments, 98 in a transaction."""
-        run = self._current()
+        run = self._held.current
         if self._failed:
             raise PermanentError("a checkpoint failed before, and the state can't be known: run again")
         await self._lease.ensure()
-        changed = records.advanced(self._segments, marks)
+        changed = records.advanced(self._held.segments, marks)
         texts = letter_items.texts(run.run.run_id, marks)
         versions = {number: segment.version for number, segment in changed.items()}
         self._failed = True
@@ -197,15 +190,15 @@ class DynamoDBStore:
 
     async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
         """Record how this process's part of the run ended."""
-        run = records.spent(self._current(), effort)
-        await self._commit_run(records.ended(run, self._segments, outcome, finished_at, error))
-        self._writing = False
+        run = records.spent(self._held.current, effort)
+        await self._commit_run(records.ended(run, self._held.segments, outcome, finished_at, error))
+        self._held.writing = False
 
     async def collect_dead_letters(self) -> Path:
         """Build this machine's copy of the dead letters anew, and return it."""
-        if self._run is not None:
+        if self._held.record is not None:
             with _disk_told(self._letters):
-                await self._rebuild(self._run, self._segments)
+                await self._rebuild(self._held.record, self._held.segments)
         return self._letters.path
 
     async def replace_dead_letters(self, lines: Iterable[bytes]) -> None:
@@ -214,27 +207,20 @@ class DynamoDBStore:
         Stopped between the two, both are there; what was settled is then only tried once more.
         """
         await self._lease.ensure()
-        if self._run is not None:
-            assert self._run.run.closed, "an unfinished run counts on its dead letters"
+        if (held := self._held.record) is not None:
+            assert held.run.closed, "an unfinished run counts on its dead letters"
             old = [
-                item
-                for run_id in self._run.letters_of
-                async for item in self._table.of_run(run_id, "LETTERS#")
+                item for run_id in held.letters_of async for item in self._table.of_run(run_id, "LETTERS#")
             ]
-            for item in letter_items.kept(self._table.job, self._run.run.run_id, lines, old):
+            for item in letter_items.kept(self._table.job, held.run.run_id, lines, old):
                 await self._table.put_all([item])
             await self._table.delete_all(old)
             with _disk_told(self._letters):
-                await self._rebuild(self._run, self._segments)
+                await self._rebuild(held, self._held.segments)
 
     async def close(self) -> None:
         """Give both leases back."""
         await self._resources.aclose()
-
-    def _current(self) -> RunRecord:
-        assert self._run is not None, "begin or resume first"
-        assert self._writing, "begin or resume first"
-        return self._run
 
     async def _commit_run(self, run: RunRecord) -> None:
         text = records.run_text(run)
@@ -242,20 +228,20 @@ class DynamoDBStore:
         if run.run.closed:
             actions.append(self._table.put_run("CLOSED", text, STATE_VERSION))
         await self._table.commit(actions)
-        self._run = run
+        self._held.record = run
 
     async def _commit_segments(self, changed: Mapping[int, SegmentRecord]) -> None:
-        assert self._run is not None, "begin or resume first"
-        run_id = self._run.run.run_id
+        assert self._held.record is not None, "begin or resume first"
+        run_id = self._held.record.run.run_id
         numbers = list(changed)
         for start in range(0, len(numbers), TRANSACT_ACTIONS_MAX - 1):
             part = numbers[start : start + TRANSACT_ACTIONS_MAX - 1]
             actions = [
-                self._table.put_segment(run_id, changed[number], self._segments[number].version)
+                self._table.put_segment(run_id, changed[number], self._held.segments[number].version)
                 for number in part
             ]
             await self._table.commit(actions)
-            self._segments.update({number: changed[number] for number in part})
+            self._held.segments.update({number: changed[number] for number in part})
 
     async def _rebuild(self, run: RunRecord, segments: Mapping[int, SegmentRecord]) -> None:
         """Build this machine's copy from the table, and delete there what no record counts."""

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from engine.clock import utc_now
 from engine.commands import ends
 from engine.commands.run import processes
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
@@ -32,7 +33,6 @@ from engine.run.link import RunnerEnd, queue_link
 from engine.run.stopping import stop_on_signals
 from engine.run.voice import Voice
 from engine.run.worker import Usage, work
-from engine.state.checkpoint import utc_now
 from engine.state.resume import NothingToDo, decide
 
 __all__ = ["RunOptions", "run"]
