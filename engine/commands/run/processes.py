@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.contracts.source import SourceTicket
-from engine.job.model import Job
 from engine.run.link import SocketEnd, ToRunner, ToWorker
 from engine.run.worker import Usage
 
@@ -24,10 +22,15 @@ STOP_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """All that a worker process needs; sent over its private socket, since the job holds secrets."""
+    """All that a worker needs, as texts of known form; for private links only, since the job holds secrets.
 
-    job: Job
-    ticket: SourceTicket
+    Units: `lease_end_s` as in Tenure.
+    """
+
+    job: str
+    """job.handed.write."""
+    ticket: str
+    """SourceTicket.as_json."""
     target: str
     """TargetInfo.as_text."""
     cursors: int

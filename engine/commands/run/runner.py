@@ -18,6 +18,7 @@ from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.contracts.state import RunState
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
+from engine.job import handed
 from engine.job.model import Job
 from engine.report import (
     COMPLETE,
@@ -186,8 +187,8 @@ async def _workers(prepared: Prepared, count: int, cursors: int) -> AsyncGenerat
             await asyncio.gather(task, return_exceptions=True)
         return
     boot = processes.Boot(
-        prepared.ends.job,
-        prepared.ends.source.ticket,
+        handed.write(prepared.ends.job),
+        prepared.ends.source.ticket.as_json(),
         prepared.ends.target.as_text(),
         cursors=cursors,
         credentials=await prepared.ends.connector.hand_over(),

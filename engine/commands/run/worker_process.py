@@ -12,6 +12,8 @@ import uvloop
 
 from engine.commands.ends import open_ends
 from engine.commands.run.processes import Boot, usage
+from engine.contracts.source import SourceTicket
+from engine.job import handed
 from engine.registry import TARGETS
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
@@ -44,10 +46,11 @@ async def serve(descriptor: int) -> None:
     boot = await link.boot()
     try:
         async with AsyncExitStack() as stack:
-            connector = TARGETS[boot.job.target.type]
+            job, ticket = handed.read(boot.job), SourceTicket.from_json(boot.ticket)
+            connector = TARGETS[job.target.type]
             connector.take_over(boot.credentials)
             target = connector.info_from(boot.target)
-            ends = await open_ends(stack, boot.job, ticket=boot.ticket, target=target)
+            ends = await open_ends(stack, job, ticket=ticket, target=target)
             line = await stack.enter_async_context(
                 ends.stages(
                     lambda text: link.send(Noted(text)),
