@@ -151,7 +151,7 @@ async def test_a_store_that_fails_acks_nothing() -> None:
 async def test_a_bug_in_the_store_lets_no_later_mark_overtake_those_that_are_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.run.coordinator.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("engine.run.checkpointer.CHECKPOINT_S", 0.0)
     store = RememberingStore()
     store.fails, store.fails_once = AssertionError("no dead letter has the reason odd"), True
     coordinator, _ = await carry(run_state(range(6)), [(FakeSource(BATCHES), FakeTarget())], store)
@@ -161,7 +161,7 @@ async def test_a_bug_in_the_store_lets_no_later_mark_overtake_those_that_are_gon
 
 
 async def test_a_checkpoint_under_way_when_the_work_ends_is_not_torn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.run.coordinator.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("engine.run.checkpointer.CHECKPOINT_S", 0.0)
     store = RememberingStore()
     store.takes_s = 0.005
     coordinator, _ = await carry(run_state(range(6)), [(FakeSource(BATCHES), FakeTarget())], store)

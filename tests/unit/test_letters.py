@@ -91,7 +91,7 @@ async def turns(count: int = 300) -> None:
 
 @pytest.fixture(autouse=True)
 def checkpoint_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.run.coordinator.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("engine.run.checkpointer.CHECKPOINT_S", 0.0)
 
 
 async def test_a_store_that_never_ends_stops_a_bad_source_and_not_for_good() -> None:
@@ -146,8 +146,8 @@ async def test_a_stop_ends_a_load_that_waits_for_the_store() -> None:
 
 
 async def test_much_doesnt_wait_for_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.run.coordinator.CHECKPOINT_S", 3600.0)
-    monkeypatch.setattr("engine.run.coordinator.LETTERS_CHECKPOINT_BYTES", ONE_BATCH)
+    monkeypatch.setattr("engine.run.checkpointer.CHECKPOINT_S", 3600.0)
+    monkeypatch.setattr("engine.run.checkpointer.LETTERS_CHECKPOINT_BYTES", ONE_BATCH)
     store = HeldStore()
     store.go_on.set()
     source = FakeSource(ALL_BAD)

@@ -46,7 +46,6 @@ TOO_LONG = {
     "engine/commands/plan/plan.py as_json",
     "engine/commands/plan/planner.py _plan",
     "engine/commands/verify/command.py _verify",
-    "engine/run/coordinator.py Coordinator",
     "engine/throttle/pace.py Pace",
     "connectors/dynamodb/http/connection.py Connection",
     "connectors/dynamodb/http/transport.py Transport",
