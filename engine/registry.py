@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
     from pathlib import Path
 
     from engine.contracts.source import Source, SourceTicket
+    from engine.contracts.starter import SourceStarter, TargetStarter
     from engine.contracts.state import CheckpointStore, RunState
     from engine.contracts.target import Look, Target, TargetAbilities, TargetInfo
     from engine.contracts.transform import RuleShape
@@ -49,6 +50,8 @@ class SourceConnector:
 
     section: type[SourceSection]
     open: Callable[[Job, str | None, SourceTicket | None], Awaitable[Source]]
+    starter: SourceStarter | None = None
+    """How `init` comes to it; None: no starter job is written for it."""
 
 
 class TargetConnector(Protocol):
@@ -61,6 +64,10 @@ class TargetConnector(Protocol):
     @property
     def abilities(self) -> TargetAbilities:
         """What it can do besides being written to."""
+
+    @property
+    def starter(self) -> TargetStarter | None:
+        """How `init` writes for it; None: no starter job is written for it."""
 
     async def describe(self, job: Job) -> TargetInfo | None:
         """Return what the target says of itself, or None when there is nothing to write to yet.

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from connectors.dynamodb.section import DynamoDBSection
+from engine.contracts.starter import TargetStarter
 from engine.contracts.target import Look, Target, TargetAbilities, TargetInfo
 from engine.contracts.transform import RuleShape
 from engine.job.model import Job
@@ -30,6 +31,13 @@ class DynamoDBConnector:
 
     section = DynamoDBSection
     abilities = TargetAbilities(reads_back=True, deletes=True, creates=True, acks="item")
+
+    @property
+    def starter(self) -> TargetStarter:
+        """How `init` writes for a table."""
+        from connectors.dynamodb.starter import DynamoDBStarter
+
+        return DynamoDBStarter()
 
     async def describe(self, job: Job) -> TargetInfo | None:
         """Return the table, or None if there is no such table."""

@@ -58,7 +58,7 @@ _NAMES: Mapping[type, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class FieldSeen:
+class PathSeen:
     """A field: the share of documents that have it, and of its values the share of each type."""
 
     path: str
@@ -74,7 +74,7 @@ class CollectionSeen:
     collection: str
     documents: int
     sampled: int
-    fields: tuple[FieldSeen, ...]
+    fields: tuple[PathSeen, ...]
     watermark: str | None
     watermark_indexed: bool
 
@@ -105,13 +105,13 @@ async def look_at(url: str, database: str | None, collection: str) -> Collection
     return CollectionSeen(name, collection, documents, len(sampled), fields, watermark, watermark in indexed)
 
 
-def fields_of(documents: list[dict[str, Any]]) -> tuple[FieldSeen, ...]:
+def fields_of(documents: list[dict[str, Any]]) -> tuple[PathSeen, ...]:
     """Count fields and their types over documents, the commonest first, those of one parent together."""
     counts: dict[str, Counter[str]] = {}
     for document in documents:
         _count(document, "", 1, counts)
     fields = [
-        FieldSeen(
+        PathSeen(
             path,
             types.total() / len(documents),
             tuple((kind, count / types.total()) for kind, count in types.most_common()),

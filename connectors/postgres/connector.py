@@ -1,7 +1,10 @@
 """PostgreSQL as the table of sources has it."""
 
+from collections.abc import Mapping
+
 from connectors.postgres.section import PostgresSection
 from engine.contracts.source import Source, SourceTicket
+from engine.contracts.starter import SourceStarter, Starter
 from engine.job.model import Job
 from engine.registry import SourceConnector
 
@@ -14,4 +17,11 @@ async def _open(job: Job, since: str | None, ticket: SourceTicket | None) -> Sou
     return await open_source(section, since=since, ticket=ticket)
 
 
-CONNECTOR = SourceConnector(PostgresSection, _open)
+async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
+    from connectors.postgres.starter import look
+
+    return await look(url, options)
+
+
+STARTER = SourceStarter(("postgresql://", "postgres://"), "postgresql://user:password@host/database", _look)
+CONNECTOR = SourceConnector(PostgresSection, _open, STARTER)

@@ -24,9 +24,10 @@ def init(url: str, table: str | None, collection: str | None, database: str | No
     """Look at a source and print a commented job file to start from; reads only."""
     tune()
     with held():
-        from engine.commands.init import command
+        from engine.commands.init import job_file
 
-    click.echo(command.run(url, table=table, collection=collection, database=database), nl=False)
+    named = {"table": table, "collection": collection, "database": database}
+    click.echo(job_file.run(url, named), nl=False)
 
 
 @click.command()

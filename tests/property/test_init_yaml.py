@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.commands.init.yaml_text import comment, job_name, listed, mapped, placeholder, quoted, table_name
+from connectors.dynamodb.starter import table_name
 from engine.job.interpolation import Interpolation
 from engine.job.template import Placeholder, parse
 from engine.job.yaml_core import parse_yaml
+from engine.job.yaml_text import comment, job_name, listed, mapped, placeholder, quoted
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(
     lambda name: name.strip() == name

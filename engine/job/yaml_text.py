@@ -11,9 +11,6 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SPECIAL = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 _BARE_NAME = re.compile(r'[^{}:."\s]+')
 _FORBIDDEN_IN_JOB = re.compile(r"[^a-z0-9_-]+")
-_FORBIDDEN_IN_TABLE = re.compile(r"[^A-Za-z0-9_.-]+")
-TABLE_NAME_MIN = 3
-"""Characters of a DynamoDB table's name. Source: API_CreateTable, TableName."""
 
 
 def quoted(text: str) -> str:
@@ -52,12 +49,6 @@ def template(text: str) -> str:
 def job_name(name: str) -> str:
     """Return a job's name like a table's."""
     return _FORBIDDEN_IN_JOB.sub("-", name.lower()).strip("-") or "load"
-
-
-def table_name(name: str) -> str:
-    """Return a DynamoDB table's name like a source's."""
-    cleaned = _FORBIDDEN_IN_TABLE.sub("-", name).strip("-")
-    return cleaned if len(cleaned) >= TABLE_NAME_MIN else f"{cleaned or 'app'}-data"
 
 
 def unused(name: str, taken: Iterable[str]) -> str:
