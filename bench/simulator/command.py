@@ -4,9 +4,12 @@ Invariant: importing this module loads nothing heavy; the help answers at once.
 """
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from bench.simulator.settings import Capacity
 
 
 def _rates(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, float]:
@@ -109,7 +112,7 @@ def simulator(
     from bench.simulator.faults import Rates
     from bench.simulator.latency import Latency
     from bench.simulator.service import Service
-    from bench.simulator.settings import Capacity, Model
+    from bench.simulator.settings import Model
 
     def ready() -> None:
         click.echo(f"backfill: simulator on http://127.0.0.1:{port}", err=True)
@@ -117,12 +120,6 @@ def simulator(
     if is_null:
         _run(null.serve(port, ready), port)
         return
-    forced = None
-    if wcu is not None:
-        forced = Capacity(write=float(wcu), read=float(rcu or wcu))
-    elif on_demand is not None:
-        # One partition gives three times as many reads: as many partitions as the writes need.
-        forced = Capacity(warm_write=float(on_demand), warm_read=3.0 * on_demand)
     try:
         service = Service(
             model=Model(
@@ -132,7 +129,7 @@ def simulator(
                 account_write=account_wcu,
                 limited=not unlimited,
             ),
-            forced=forced,
+            forced=_forced(wcu, rcu, on_demand),
             rates=Rates(rates, late_s),
             latency=Latency.of_ms(latency_ms, latency_p99_ms),
             seed=seed,
@@ -140,6 +137,18 @@ def simulator(
     except ValueError as error:
         raise click.UsageError(f"--fault: {error}") from error
     _run(server.serve(service, port, ready), port)
+
+
+def _forced(wcu: int | None, rcu: int | None, on_demand: int | None) -> "Capacity | None":
+    """Return the capacity that every table gets, whatever CreateTable says; None: as it says."""
+    from bench.simulator.settings import Capacity
+
+    if wcu is not None:
+        return Capacity(write=float(wcu), read=float(rcu or wcu))
+    if on_demand is not None:
+        # One partition gives three times as many reads: as many partitions as the writes need.
+        return Capacity(warm_write=float(on_demand), warm_read=3.0 * on_demand)
+    return None
 
 
 def _run(serving: Coroutine[Any, Any, None], port: int) -> None:

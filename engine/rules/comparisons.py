@@ -3,12 +3,12 @@
 Invariant: what is reported here would compare digits as letters, or a moment as a count of microseconds.
 """
 
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+
+from engine.rules.trees import expr_of
 
 _COMPARE = frozenset({"Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "EqValidity", "NotEqValidity"})
 _GREATEST = frozenset({"MaxHorizontal", "MinHorizontal"})
@@ -46,7 +46,7 @@ def _compared(node: Any) -> Iterator[Sequence[Any]]:
 
 def _family(operand: Any, columns: Mapping[str, pl.DataType]) -> str | None:
     """Return what kind of value an operand gives; None where anything may be compared with it."""
-    expr = pl.Expr.deserialize(io.StringIO(json.dumps(operand)), format="json")
+    expr = expr_of(operand)
     try:
         (dtype,) = pl.DataFrame(schema=dict(columns)).select(expr).dtypes
     except (pl.exceptions.PolarsError, ValueError):

@@ -4,13 +4,12 @@ Invariant: in a frame that rules work on, no column bears a name that Polars wou
 users see (schemas, messages, a hook's frame) bears the source's own.
 """
 
-import io
-import json
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
+
+from engine.rules.trees import expr_of, tree_of
 
 _NAMED = "\0named:"
 """What stands before a name that would be a pattern; no source can name a column so."""
@@ -62,18 +61,9 @@ def parsed(text: str) -> pl.Expr:
     Raises: polars.exceptions.PolarsError when it doesn't parse.
     """
     expr = pl.sql_expr(text)
-    node = tree(expr)
-    named = _named(node)
-    return expr if named == node else pl.Expr.deserialize(io.StringIO(json.dumps(named)), format="json")
-
-
-def tree(expr: pl.Expr) -> Any:
-    """Return an expression as nested JSON values."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the form may change between Polars versions: unknown nodes are refused
-        return json.loads(expr.meta.serialize(format="json"))
+    tree = tree_of(expr)
+    named = _named(tree)
+    return expr if named == tree else expr_of(named)
 
 
 def _named(node: Any) -> Any:

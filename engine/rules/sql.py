@@ -3,7 +3,6 @@
 Invariant: the result for a row doesn't depend on which other rows are in its batch.
 """
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ import polars as pl
 from engine.errors import JobError
 from engine.kinds import Kind
 from engine.rules.comparisons import unlike
-from engine.rules.names import frame_name, parsed, source_name, tree
+from engine.rules.names import frame_name, parsed, source_name
 from engine.rules.paths import nearest
+from engine.rules.trees import expr_of, tree_of
 from engine.rules.typed import canonical
 
 _RESULT = "\0result"
@@ -105,7 +105,7 @@ def _checked(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl
     try:
         expr = parsed(text)
         roots = set(expr.meta.root_names())
-        node = tree(expr)
+        node = tree_of(expr)
     except pl.exceptions.PolarsError as error:
         raise JobError(f"{text!r} isn't an SQL expression that Polars knows: {_first_line(error)}") from error
     culprit = _across_rows(node, columns)
@@ -177,7 +177,7 @@ def _guessed_cast(inner: Any, wanted: Any, columns: Mapping[str, pl.DataType]) -
     name = wanted["Literal"] if isinstance(wanted, dict) and "Literal" in wanted else wanted
     if "Literal" in inner or (next(iter(name)) if isinstance(name, dict) else name) not in _TEMPORAL:
         return None
-    expr = pl.Expr.deserialize(io.StringIO(json.dumps(inner)), format="json")
+    expr = expr_of(inner)
     if set(expr.meta.root_names()) - set(columns):
         return None
     dtype = pl.DataFrame(schema=dict(columns)).select(expr.alias(_RESULT)).dtypes[0]
@@ -186,10 +186,11 @@ def _guessed_cast(inner: Any, wanted: Any, columns: Mapping[str, pl.DataType]) -
 
 def _wraps(expr: pl.Expr, columns: Mapping[str, pl.DataType]) -> pl.Expr | None:
     """Compare an expression with itself over integers of 128 bits, if it adds, subtracts or multiplies."""
-    text = json.dumps(tree(expr))
+    tree = tree_of(expr)
+    text = json.dumps(tree)
     if not any(operation in text for operation in _ARITHMETIC):
         return None
-    wide = pl.Expr.deserialize(io.StringIO(json.dumps(_widened(json.loads(text), columns))), format="json")
+    wide = expr_of(_widened(tree, columns))
     differs = wide.ne_missing(expr)
     try:
         pl.DataFrame(schema=dict(columns)).select(differs)

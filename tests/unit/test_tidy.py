@@ -52,7 +52,6 @@ TOO_LONG = {
     "connectors/dynamodb/writing/lots.py Queue",
     "connectors/dynamodb/writing/settling.py Settling",
     "connectors/dynamodb/writing/writer.py Writer",
-    "bench/simulator/command.py simulator",
 }
 
 
