@@ -18,6 +18,10 @@ import connectors  # noqa: F401 - fills the tables of what a job may name
 from bench import mongod, servers
 from engine.errors import BackfillError
 
+# How fast examples are drawn says something of the machine, nothing of the code.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
+
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")

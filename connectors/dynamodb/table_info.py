@@ -4,11 +4,10 @@ Invariant: pure; nothing here calls DynamoDB.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Literal, NamedTuple
 
-import orjson
 from pydantic import TypeAdapter
 
 WRITABLE = ("ACTIVE", "UPDATING")
@@ -92,7 +91,7 @@ class TableInfo:
 
     def as_text(self) -> str:
         """Return all of it as JSON, for another process; `from_text` reads it."""
-        return orjson.dumps(asdict(self)).decode()
+        return TypeAdapter(TableInfo).dump_json(self).decode()
 
     @property
     def index_keys(self) -> tuple[KeyAttribute, ...]:

@@ -1,6 +1,5 @@
 """A table is created as the job says and described as it is; a job that doesn't fit it stops at once."""
 
-import pickle
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 
 from connectors.dynamodb.section import Create, Gsi
 from connectors.dynamodb.table import check_keys
-from connectors.dynamodb.table_info import KeyAttribute, TableInfo, table_info
+from connectors.dynamodb.table_info import KeyAttribute, TableInfo, from_text, table_info
 from connectors.dynamodb.table_request import create_request, key_differences, missing_indexes, pending
 from engine.errors import JobError
 
@@ -80,7 +79,7 @@ def test_a_description_becomes_a_value() -> None:
     assert info.index_keys == (("G", "B"), ("SK", "N"), ("PK", "S"), ("L", "S"))
     assert (info.item_count, info.size_bytes, info.pitr) == (7, 700, True)
     assert (info.stream, info.replicas) == ("NEW_IMAGE", ("eu-west-1",))
-    assert pickle.loads(pickle.dumps(info)) == info
+    assert from_text(info.as_text()) == info
 
 
 def test_an_on_demand_table_has_no_capacity() -> None:

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from connectors.mongodb.section import MongoDBSection
 from engine.errors import JobError
 from engine.kinds import Document, Scalar
 from engine.rules.versions import check_versions
@@ -77,7 +78,8 @@ def check(version, source="postgres"):
     target = made.target.model_copy(update={"mode": "newer", "version": "v"})
     made = made.model_copy(update={"target": target})
     if source == "mongodb":
-        made = made.model_copy(update={"source": made.source.model_copy(update={"type": source})})
+        section = MongoDBSection(type=source, url="mongodb://127.0.0.1/", database="d", collection="c")
+        made = made.model_copy(update={"source": section})
     check_versions(made, schema(KINDS, [frozenset({"id"})]))
 
 
