@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 import connectors  # noqa: F401 - fills the tables of what a job may name
 from bench import mongod, servers
