@@ -12,16 +12,15 @@ from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.lookout import Lookout
 from connectors.dynamodb.table_info import TableInfo
-from connectors.dynamodb.writing.loads import NEVER
-from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.batch import Batch, EncodedBatch, Fates, WriteReport
 from engine.contracts.transform import RuleItems, RuleShape
 from engine.job.model import Job
 from engine.kinds import RowSchema
 from engine.meter import Meter
-from engine.tenure import Tenure
-from engine.throttle.gate import FLIGHT_MAX
+from engine.tenure import NEVER, Tenure
+from engine.throttle.concurrency import FLIGHT_MAX
 
 
 class TableTarget:
@@ -98,7 +97,7 @@ async def open_target(
         options=job.options,
         key_columns=schema.key,
     )
-    terms = Terms(
+    settings = WriterSettings(
         mode=section.mode,
         table=section.table,
         key=tuple(attribute.name for attribute in table.keys),
@@ -109,7 +108,7 @@ async def open_target(
         stop_after_refusals=section.stop_after_refusals,
         wcu_start=NEVER if session.endpoint.loopback else _capacity(table),
     )
-    writer = Writer(transport, terms, meter, session.refresh, notice, random or SystemRandom(), tenure)
+    writer = Writer(transport, settings, meter, session.refresh, notice, random or SystemRandom(), tenure)
     # The runner tells every process its share; before that, no one may take more than all.
     writer.limit(section.max_wcu)
     return TableTarget(encoder, writer, transport)

@@ -33,6 +33,7 @@ class Verdict(Enum):
     OPEN = "too little was rejected to say"
     LIMIT = "the capacity isn't found yet, or moves"
     CHANCE = "it rejects that share whatever the rate"
+    CLEAN = "nothing was rejected at the lower rate: it was the rate"
 
 
 class Trial(NamedTuple):

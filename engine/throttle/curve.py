@@ -15,41 +15,11 @@ DOUBLING_S = 1.2
 """Beyond the plateau the limit must have moved: the rate doubles in this time."""
 
 
-GAIN = 0.8
-"""What is accepted must grow by this share of what the rate does."""
-
-
 class Before(NamedTuple):
     """The rate before the first of the decreases that may be taken back."""
 
     at: float
     rate: float
-
-
-class Low(NamedTuple):
-    """The rate at which rejections were called chance, and what of it was accepted."""
-
-    rate: float
-    accepted: float
-
-    def still(self, rate: float, lost: float) -> bool:
-        """Say whether at another rate, of which a share is lost, hardly more is accepted."""
-        return rate * (1.0 - lost) < self.accepted * (1.0 + GAIN * (rate / self.rate - 1.0))
-
-
-class Sample(NamedTuple):
-    """What was answered in a time: units, answers, and those that rejected something."""
-
-    accepted: float
-    rejected: float
-    answers: int
-    refused: int
-    since: float
-
-    @property
-    def lost(self) -> float:
-        """The share of units that was rejected."""
-        return self.rejected / (self.accepted + self.rejected) if self.rejected else 0.0
 
 
 def growth(age: float, plateau_s: float) -> float:

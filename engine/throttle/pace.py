@@ -3,19 +3,13 @@
 Invariant: a Pace never hands out more than its cap times the time that passed, plus DEPTH_S of it.
 """
 
-from engine.throttle.chance import (
-    PROOF,
-    PROOF_ANSWERS,
-    REFUSED_MIN,
-    TRIALS,
-    TRIALS_MAX,
-    Trial,
-    Verdict,
-    doubted,
-    is_chance,
-    noise_at_most,
-)
-from engine.throttle.curve import BACK_OFF, PLATEAU_S, Before, Low, Sample, growth
+from typing import Literal
+
+from engine.throttle.belief import Belief
+from engine.throttle.chance import PROOF, PROOF_ANSWERS, REFUSED_MIN, Trial, Verdict
+from engine.throttle.curve import BACK_OFF, PLATEAU_S, Before, growth
+from engine.throttle.decisions import RateChanged, Tell, TrialBegun, TrialEnded, ignore
+from engine.throttle.samples import SAMPLE_S, Sample, Samples
 
 DEPTH_S = 0.1
 """How much of a second's rate may be spent at once: 1 % over the cap in 10 s."""
@@ -34,12 +28,6 @@ took counts half after so long."""
 TRIAL_S, TRIAL_CLEAN_S, TRIAL_MAX_S = 1.0, 3.0, 10.0
 """How long the rate stays where a decrease left it, to see whether anything is rejected there."""
 
-NOISE_HOLD_S, NOISE_HOLD_MAX_S = 10.0, 160.0
-"""How long it is believed that a share is rejected by chance; twice as long whenever it proves true again."""
-
-REFUTED_S = 3.0
-"""It wasn't chance if so soon after the rate is restored more is rejected, and hardly more is accepted."""
-
 DECIDE_S = 0.2
 DECIDE_ANSWERS = 4
 """How much must have been seen since a decrease before the next one."""
@@ -50,9 +38,6 @@ COLLAPSE_SHARE = 0.5
 
 FEW_SHARE = 0.75
 """Two rejections prove little, so the step after them is no larger."""
-
-SAMPLE_S = 1.0
-"""How far back the rate that the target takes is measured: this long up to twice as long."""
 
 PARDON_S = 1.0
 """Decreases within this time may be taken back together, for twice as long."""
@@ -74,35 +59,18 @@ class Pace:
     Units: write units, seconds.
     """
 
-    __slots__ = (
-        *(
-            "_accepted",
-            "_age",
-            "_answers",
-            "_at",
-            "_before",
-            "_believed",
-            "_believed_at",
-            "_cap",
-            "_ceiling",
-            "_earlier",
-            "_enough",
-            "_epoch",
-        ),
-        *("_height", "_held", "_learned", "_low", "_noise", "_noise_hold_s", "_noise_until", "_open"),
-        *("_plateau_max_s", "_plateau_s", "_refused", "_rejected"),
-        *("_sampled_since", "_tokens", "_trial", "_trials", "_trial_since", "rate"),
-    )
-
-    def __init__(self, now: float, start: float = float("inf"), plateau_s: float = PLATEAU_S) -> None:
+    def __init__(
+        self,
+        now: float,
+        start: float = float("inf"),
+        plateau_s: float = PLATEAU_S,
+        tell: Tell = ignore,
+    ) -> None:
+        self._tell = tell
         self._cap = float("inf")
         self._learned = self._ceiling = start
         self._age = self._plateau_s = self._plateau_max_s = plateau_s
-        self._noise = self._noise_until = self._believed = 0.0
-        self._believed_at = now
-        self._trials = TRIALS
-        self._noise_hold_s = NOISE_HOLD_S
-        """The share that is rejected whatever the rate."""
+        self._belief = Belief(now)
         self._height = 0.0
         """What the target took lately."""
         self._trial: Trial | None = None
@@ -111,17 +79,13 @@ class Pace:
         self._trial_since = now
         self._enough = 0.0
         """After so many answers without a rejection a trial has shown that it was the rate."""
-        self._low = Low(start, start)
         self._before = Before(-float("inf"), start)
         self._tokens = 0.0
         self._at = now
         self._held = False
         """Whether somebody waits because of the rate."""
         self._epoch = 0
-        self._accepted = self._rejected = 0.0
-        self._answers = self._refused = 0
-        self._sampled_since: float | None = None
-        self._earlier = Sample(0.0, 0.0, 0, 0, now)
+        self._samples = Samples()
         self.rate = start
         """Write units per second that may be sent now; infinite when nothing limits."""
 
@@ -129,10 +93,10 @@ class Pace:
         """Never send more than `rate`; None: no cap."""
         self._advance(now)
         self._cap = float("inf") if rate is None else rate
-        self._settle_rate()
+        self._set_rate()
 
     @property
-    def lot_units(self) -> float:
+    def request_units(self) -> float:
         """How many units one request may hold, unless a single item holds more."""
         return self.rate * DEPTH_S
 
@@ -146,13 +110,13 @@ class Pace:
         return missing / self.rate if self._held else 0.0
 
     def take(self, units: float, now: float) -> int:
-        """Spend `units` and return the epoch in which that was, to be handed to `settle`."""
+        """Spend `units` and return the epoch in which that was, to be handed to `account`."""
         self._advance(now)
         if self.rate != float("inf"):
             self._tokens -= units
         return self._epoch
 
-    def settle(
+    def account(
         self,
         epoch: int,
         taken: float,
@@ -171,15 +135,16 @@ class Pace:
             self._tokens = min(self._tokens + taken - consumed - rejected, self.rate * DEPTH_S)
         if epoch != self._epoch:
             return
-        if self._sampled_since is None:
-            self._begin(now)
-        elif now - self._sampled_since > SAMPLE_S and self._trial is None:
+        samples = self._samples
+        if samples.since is None:
+            samples.begin(now)
+        elif now - samples.since > SAMPLE_S and self._trial is None:
             self._turn(now)
-        self._accepted += consumed
-        self._answers += 1
+        samples.accepted += consumed
+        samples.answers += 1
         if rejected > 0.0:
-            self._rejected += rejected
-            self._refused += 1
+            samples.rejected += rejected
+            samples.refused += 1
             self._decide(now)
 
     def pardon(self, now: float) -> None:
@@ -189,48 +154,47 @@ class Pace:
         if now - at <= 2 * PARDON_S and rate > self._learned:
             self._learned = self._ceiling = rate
             self._age = self._plateau_s = self._plateau_max_s
-            self._settle_rate()
+            self._changed("pardon")
         self._go_on()
 
     def _decide(self, now: float) -> None:
         """Find out what the rejections since the last decision mean, and act on it."""
-        if now >= self._noise_until:
-            self._noise = 0.0
-        seen = self._seen()
+        belief = self._belief
+        belief.expire(now)
+        seen = self._samples.seen()
         collapsed = seen.answers >= COLLAPSE_ANSWERS and seen.rejected > seen.accepted
         if not collapsed:
             if now - seen.since < DECIDE_S or seen.answers < DECIDE_ANSWERS:
                 return
-            if seen.refused < REFUSED_MIN or is_chance(seen.lost, seen.answers, self._noise):
+            if seen.refused < REFUSED_MIN or belief.explains(seen):
                 return
-        lost, base = seen.lost, self._base(seen, now)
-        first = self._trial is None
-        trial = self._trial
+        lost, base, trial = seen.lost, self._base(seen, now), self._trial
+        first = trial is None
         if trial is None:
-            if self._noise and now - self._believed_at < REFUTED_S and self._low.still(base, lost):
-                self._noise = self._believed = 0.0
-                self._trials = min(2 * self._trials, TRIALS_MAX)
+            belief.doubt(base, lost, now)
             self._meet(sure=self._open is None and not collapsed)
             if self._open is not None:
                 trial = self._open._replace(rate=max(base, self._open.rate))
             else:
-                trial = doubted(base, self._believed) if self._believed else Trial(base, whole=True)
+                trial = belief.first_trial(base)
         else:
-            verdict, trial = trial.judge(lost, seen.answers, seen.refused, self._trials)
+            verdict, trial = trial.judge(lost, seen.answers, seen.refused, belief.trials)
             if verdict is Verdict.OPEN:
                 return
+            self._tell(TrialEnded(verdict, self._learned, lost))
             if verdict is Verdict.CHANCE:
                 self._believe(trial, lost, now)
                 return
-        share = 1.0 - max(0.0, lost - self._noise) / (1.0 - self._noise)
+        share = 1.0 - belief.excess(lost)
         least = FEW_SHARE if seen.refused < PROOF else COLLAPSE_SHARE
-        self._decrease(base * max(share, least), now)
         self._enough = max(PROOF_ANSWERS, PROOF * seen.answers / seen.refused)
+        self._decrease(base * max(share, least), now, "collapse" if collapsed else "rejections")
         if collapsed:
             # That much isn't chance: whatever was the rate before, it was too high.
             trial, first = Trial(base * max(share, least), whole=True), True
             self._plateau_s = UNSURE * self._plateau_max_s
         self._trial, self._trial_since = trial._replace(whole=share >= least and not first), now
+        self._tell(TrialBegun(self._learned, lost))
 
     def _meet(self, *, sure: bool) -> None:
         """Be the surer of a limit the more often it is met at about the same rate."""
@@ -248,7 +212,7 @@ class Pace:
         offered = (seen.accepted + seen.rejected) / max(now - seen.since, 1e-3)
         return self._learned if offered > self._learned / 2 else offered
 
-    def _decrease(self, taken: float, now: float) -> None:
+    def _decrease(self, taken: float, now: float, why: Literal["rejections", "collapse"]) -> None:
         """Go on just below the rate that the target was seen to take."""
         if now - self._before.at > PARDON_S:
             self._before = Before(now, self._learned)
@@ -257,61 +221,31 @@ class Pace:
         self._tokens = min(self._tokens, 0.0)
         self._age = 0.0
         self._go_on()
-        self._settle_rate()
+        self._changed(why)
 
     def _believe(self, trial: Trial, lost: float, now: float) -> None:
         """Expect what is rejected by chance, go back to the rate that was left because of it, and on."""
-        self._noise = self._believed = trial.noise
-        self._believed_at = now
-        self._low = Low(self._learned, self._learned * (1.0 - lost))
-        self._noise_until = now + self._noise_hold_s
-        self._noise_hold_s = min(2 * self._noise_hold_s, NOISE_HOLD_MAX_S)
+        self._belief.adopt(trial, self._learned, lost, now)
         self._ceiling = self._learned = max(trial.rate, self._learned)
         self._plateau_s = UNSURE * self._plateau_max_s
         self._age = 2 * self._plateau_s
         self._go_on()
-        self._settle_rate()
+        self._changed("chance")
 
     def _go_on(self) -> None:
         """Begin anew: what was sent before teaches nothing any more."""
         self._trial = self._open = None
         self._epoch += 1
-        self._sampled_since = None
-
-    def _begin(self, now: float) -> None:
-        """Begin a sample, with the first answer: the round trip isn't a time in which nothing was taken."""
-        self._accepted = self._rejected = 0.0
-        self._answers = self._refused = 0
-        self._sampled_since = now
-        self._earlier = Sample(0.0, 0.0, 0, 0, now)
+        self._samples.since = None
 
     def _turn(self, now: float) -> None:
-        """Begin the next second, and remember this one."""
-        since = self._sampled_since or now
-        if now - since > 2 * SAMPLE_S:
-            self._begin(now)
-            return
-        self._earlier = Sample(self._accepted, self._rejected, self._answers, self._refused, since)
-        self._accepted = self._rejected = 0.0
-        self._answers = self._refused = 0
-        self._sampled_since = now
-        passed = now - since
-        self._height = max(self._earlier.accepted / passed, self._height * 0.5 ** (passed / DEEP_FOR_S))
-        if self._noise:
-            if now - self._believed_at > REFUTED_S:
-                self._trials = TRIALS
-            self._noise = min(self._noise, noise_at_most(self._earlier.lost, self._earlier.answers))
-
-    def _seen(self) -> Sample:
-        """Return what has been answered since the sample began, and in the one before."""
-        accepted, rejected, answers, refused, since = self._earlier
-        return Sample(
-            accepted + self._accepted,
-            rejected + self._rejected,
-            answers + self._answers,
-            refused + self._refused,
-            since,
-        )
+        """Begin the next second, and learn from this one."""
+        since = self._samples.since or now
+        second = self._samples.turn(now)
+        if second is not None:
+            passed = now - since
+            self._height = max(second.accepted / passed, self._height * 0.5 ** (passed / DEEP_FOR_S))
+            self._belief.follow(second, now)
 
     def _advance(self, now: float) -> None:
         """Fill the bucket; grow only for as long as the learned rate is what holds us back."""
@@ -324,27 +258,34 @@ class Pace:
 
     def _in_doubt(self) -> bool:
         """Say whether more was rejected in this trial than chance takes, and too little to judge it."""
-        seen = self._seen()
-        return seen.refused > 0 and not is_chance(seen.lost, seen.answers, self._noise)
+        seen = self._samples.seen()
+        return seen.refused > 0 and not self._belief.explains(seen)
 
     def _grow(self, passed: float, now: float) -> None:
         unsure = self._plateau_s <= UNSURE * self._plateau_max_s
         deep = unsure and self._learned < DEEP * self._height
         if self._trial is not None:
             trial_s = now - self._trial_since
-            if self._refused:
+            samples = self._samples
+            if samples.refused:
                 goes_on = trial_s < TRIAL_MAX_S and self._in_doubt()
             else:
-                goes_on = trial_s < TRIAL_CLEAN_S and self._answers < self._enough
+                goes_on = trial_s < TRIAL_CLEAN_S and samples.answers < self._enough
             if trial_s < (TRIAL_S / HASTE if deep else TRIAL_S) or goes_on:
                 return
-            if not self._refused and self._answers * self._believed >= PROOF:
-                self._believed = 0.0
-            self._open = self._trial if self._refused else None
+            if not samples.refused:
+                self._belief.clean(samples.answers)
+            self._tell(TrialEnded(Verdict.OPEN if samples.refused else Verdict.CLEAN, self._learned, 0.0))
+            self._open = self._trial if samples.refused else None
             self._trial = None
         self._age += passed * HASTE if deep else passed
         self._learned = self._ceiling * growth(self._age, self._plateau_s)
-        self._settle_rate()
+        self._set_rate()
 
-    def _settle_rate(self) -> None:
+    def _set_rate(self) -> None:
         self.rate = min(self._learned, self._cap)
+
+    def _changed(self, why: Literal["rejections", "collapse", "chance", "pardon"]) -> None:
+        was = self.rate
+        self._set_rate()
+        self._tell(RateChanged(why, was, self.rate))

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.section import DynamoDBSection
-from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.errors import RetriesExhausted
 from engine.meter import Meter
@@ -71,8 +71,8 @@ async def writer_to(
     section = DynamoDBSection(type="dynamodb", table=table, endpoint_url=endpoint, region="us-east-1")
     session = await open_session(section)
     transport = session.transport(connections_max=128)
-    terms = Terms("put", table, ("PK", "SK"), ("Order",), ("id",), give_up_after_s)
-    return Writer(transport, terms, meter, session.refresh, notices.append, Random(1)), transport
+    settings = WriterSettings("put", table, ("PK", "SK"), ("Order",), ("id",), give_up_after_s)
+    return Writer(transport, settings, meter, session.refresh, notices.append, Random(1)), transport
 
 
 async def test_cut_connections_lose_and_double_nothing(dynoxide, table_name):

@@ -12,7 +12,7 @@ from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table import describe
 from connectors.dynamodb.target import open_target
-from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.batch import WriteReport
 from engine.contracts.transform import DELETE, RuleItems, RuleShape
@@ -76,8 +76,8 @@ class Written:
         session = await open_session(self.section)
         self.transport = session.transport(connections_max=16)
         section = self.section
-        terms = Terms(section.mode, section.table, ("PK", "SK"), ("Order",), ("id",), 30.0)
-        self.writer = Writer(self.transport, terms, self.meter, session.refresh, print, Random(1))
+        settings = WriterSettings(section.mode, section.table, ("PK", "SK"), ("Order",), ("id",), 30.0)
+        self.writer = Writer(self.transport, settings, self.meter, session.refresh, print, Random(1))
         return self.writer
 
     async def __aexit__(self, *_: object) -> None:

@@ -4,9 +4,10 @@ import asyncio
 import functools
 from random import Random
 
-from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
+from engine.tenure import Tenure
 from tests.support.encoded import put
 from tests.support.virtual_time import run_virtual
 
@@ -19,12 +20,14 @@ class Scene:
         give_up_after_s: float = 600.0,
         fail_on_refusal: bool = False,
         stop_after_refusals: int | None = None,
+        tenure: Tenure | None = None,
     ):
         self.table = table
         self.meter = Meter()
         self.notices: list[str] = []
+        self.decisions: list[object] = []
         self.renewals = 0
-        terms = Terms(
+        settings = WriterSettings(
             mode,
             "t",
             ("PK", "SK"),
@@ -34,7 +37,16 @@ class Scene:
             fail_on_refusal,
             stop_after_refusals=stop_after_refusals,
         )
-        self.writer = Writer(table, terms, self.meter, self.renew, self.notices.append, Random(1))
+        self.writer = Writer(
+            table,
+            settings,
+            self.meter,
+            self.renew,
+            self.notices.append,
+            Random(1),
+            tenure,
+            self.decisions.append,
+        )
 
     async def renew(self) -> None:
         self.renewals += 1

@@ -239,7 +239,7 @@ def test_unprocessed_items_that_cannot_be_told_leave_everything_unknown(entries)
     ],
 )
 def test_a_fatal_answer_becomes_one_sentence_with_the_next_step(detail, part):
-    sentence = answers.explain(Fatal(detail), "BatchWriteItem", "orders")
+    sentence = str(answers.explained(Fatal(detail), "BatchWriteItem", "orders"))
     assert part in sentence
     assert "run again" in sentence
     assert "\n" not in sentence

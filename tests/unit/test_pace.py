@@ -7,7 +7,7 @@ import pytest
 
 from engine.throttle.pace import Pace
 
-LOT = 25
+REQUEST_UNITS = 25
 
 
 class Server:
@@ -53,9 +53,9 @@ class World:
             else:
                 self.in_flight[index] -= 1
                 epoch, units, accepted = answer
-                pace.settle(epoch, units, accepted, units - accepted, now)
+                pace.account(epoch, units, accepted, units - accepted, now)
             while self.in_flight[index] < self.flight:
-                units = max(1.0, min(LOT, pace.lot_units // 1))
+                units = max(1.0, min(REQUEST_UNITS, pace.request_units // 1))
                 wait_s = pace.wait_s(units, now)
                 if wait_s > 0:
                     if not self.waking[index]:
@@ -135,7 +135,7 @@ def test_rejections_that_are_not_about_the_rate_do_not_slow_down_to_nothing():
 
     world = World(Faulty(100_000.0), flight=4)
     world.run(60.0)
-    free = 4 * LOT / world.latency_s
+    free = 4 * REQUEST_UNITS / world.latency_s
     taken = sum(units for at, units in world.accepted if 30 <= at < 60) / 30
     assert taken >= 0.8 * free
 
@@ -160,7 +160,7 @@ def test_items_that_cost_more_than_thought_are_paid_for_later():
         if wait_s:
             now += wait_s
             continue
-        pace.settle(pace.take(5, now), 5, 20, 0, now)
+        pace.account(pace.take(5, now), 5, 20, 0, now)
         spent += 20
     assert spent <= 20 * 100 * 1.02
 
@@ -173,28 +173,28 @@ def test_rejections_of_one_round_trip_slow_down_once():
         now += pace.wait_s(25, now)
         epochs.append(pace.take(25, now))
     for number, epoch in enumerate(epochs[:-11]):
-        pace.settle(epoch, 25, 25, 0, now + number / 100)
+        pace.account(epoch, 25, 25, 0, now + number / 100)
     now += 0.3
-    pace.settle(epochs[-11], 25, 20, 5, now)
-    pace.settle(epochs[-10], 25, 20, 5, now)
+    pace.account(epochs[-11], 25, 20, 5, now)
+    pace.account(epochs[-10], 25, 20, 5, now)
     slowed = pace.rate
     assert 900 < slowed < 1000
     for epoch in epochs[-9:]:
-        pace.settle(epoch, 25, 0, 25, now)
+        pace.account(epoch, 25, 0, 25, now)
     assert pace.rate == slowed
 
 
 def test_the_pace_does_not_grow_while_nobody_needs_it():
     pace = Pace(0.0, start=1000.0)
     for second in range(600):
-        pace.settle(pace.take(10, float(second)), 10, 10, 0, second + 0.01)
+        pace.account(pace.take(10, float(second)), 10, 10, 0, second + 0.01)
     assert pace.rate < 1100
 
 
 def test_nothing_limits_before_the_first_rejection():
     pace = Pace(0.0)
     assert pace.wait_s(1e9, 0.0) == 0.0
-    assert pace.lot_units == float("inf")
+    assert pace.request_units == float("inf")
 
 
 def test_a_single_item_larger_than_the_bucket_goes_when_the_bucket_is_full():
@@ -214,7 +214,7 @@ def test_a_slow_run_is_not_slowed_to_nothing_by_chance_rejections() -> None:
     for _ in range(2_000):
         now += max(0.1, pace.wait_s(25.0, now))
         rejected = 25.0 if random.random() < 0.06 else 0.0
-        pace.settle(pace.take(25.0, now), 25.0, 25.0 - rejected, rejected, now)
+        pace.account(pace.take(25.0, now), 25.0, 25.0 - rejected, rejected, now)
         slowest = min(slowest, pace.rate)
     assert slowest > 100.0
 
@@ -225,7 +225,7 @@ def fallen() -> tuple[Pace, float]:
     for number in range(60):
         now += max(0.01, pace.wait_s(10.0, now))
         rejected = 5.0 if number > 30 else 0.0
-        pace.settle(pace.take(10.0, now), 10.0, 10.0 - rejected, rejected, now)
+        pace.account(pace.take(10.0, now), 10.0, 10.0 - rejected, rejected, now)
     assert pace.rate < 700.0
     return pace, now
 
@@ -252,7 +252,7 @@ def test_after_a_pardon_answers_to_what_was_sent_before_it_teach_nothing() -> No
     pace.pardon(now)
     rate = pace.rate
     for _ in range(50):
-        pace.settle(epoch, 10.0, 0.0, 10.0, now + 0.5)
+        pace.account(epoch, 10.0, 0.0, 10.0, now + 0.5)
     assert pace.rate >= rate
 
 
@@ -260,7 +260,7 @@ def test_a_pardon_before_the_first_limit_leaves_none() -> None:
     pace, now = Pace(0.0), 0.0
     for _ in range(30):
         now += 0.01
-        pace.settle(pace.take(10.0, now), 10.0, 8.0, 2.0, now)
+        pace.account(pace.take(10.0, now), 10.0, 8.0, 2.0, now)
     assert pace.rate < float("inf")
     pace.pardon(now)
     assert pace.rate == float("inf")
@@ -289,7 +289,7 @@ def accepted_per_s(world: World, since: float, until: float) -> float:
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.33])
 def test_requests_rejected_by_chance_cost_their_share_and_little_more(share, latency_s, flight, start):
     """As a mean of several runs: what one run loses while it finds out is a matter of luck."""
-    free = flight * LOT / latency_s * (1.0 - share)
+    free = flight * REQUEST_UNITS / latency_s * (1.0 - share)
     taken = ended = 0.0
     for seed in range(3):
         world = World(Chance(1e9, share, 40.0, seed), latency_s=latency_s, flight=flight)

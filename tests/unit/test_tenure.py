@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import pytest
 
-from connectors.dynamodb.writing.writer import Writer
 from engine.errors import PermanentError
 from engine.events import Notice
 from engine.run.lease_watch import LeaseWatch
@@ -122,25 +121,25 @@ def test_a_long_request_is_not_ended_behind_the_lease(run: Run) -> None:
     run(main())
 
 
-def writer_under(tenure: Tenure, scene: Scene) -> Writer:
+def scene_under(tenure: Tenure) -> Scene:
     """A writer whose transport proves the lease at each send, as the real one does."""
-    send = scene.table.send
+    table = ModelTable()
+    send = table.send
 
     async def prove_and_send(operation, parts):
         tenure.prove()
         return await send(operation, parts)
 
-    scene.table.send = prove_and_send
-    scene.writer._tenure = tenure
-    return scene.writer
+    table.send = prove_and_send
+    return Scene(table, tenure=tenure)
 
 
 @on_virtual_time
 async def test_the_writer_holds_still_until_the_lease_is_renewed() -> None:
     loop = asyncio.get_running_loop()
     tenure = Tenure(loop.time() + 0.02, loop.time)
-    scene = Scene(ModelTable())
-    writing = asyncio.ensure_future(writer_under(tenure, scene).write(encoded(puts(5_000))))
+    scene = scene_under(tenure)
+    writing = asyncio.ensure_future(scene.writer.write(encoded(puts(5_000))))
     await asyncio.sleep(30)
     sent = scene.table.requests
     assert sent < 200
@@ -157,8 +156,8 @@ async def test_the_writer_holds_still_until_the_lease_is_renewed() -> None:
 async def test_a_lost_lease_ends_every_write() -> None:
     loop = asyncio.get_running_loop()
     tenure = Tenure(loop.time() + 0.02, loop.time)
-    scene = Scene(ModelTable())
-    writing = asyncio.ensure_future(writer_under(tenure, scene).write(encoded(puts(5_000))))
+    scene = scene_under(tenure)
+    writing = asyncio.ensure_future(scene.writer.write(encoded(puts(5_000))))
     await asyncio.sleep(30)
     tenure.lose("the lease is lost")
     with pytest.raises(PermanentError, match="the lease is lost"):

@@ -49,9 +49,6 @@ TOO_LONG = {
     "engine/throttle/pace.py Pace",
     "connectors/dynamodb/http/connection.py Connection",
     "connectors/dynamodb/http/transport.py Transport",
-    "connectors/dynamodb/writing/lots.py Queue",
-    "connectors/dynamodb/writing/settling.py Settling",
-    "connectors/dynamodb/writing/writer.py Writer",
 }
 
 

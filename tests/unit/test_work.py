@@ -24,7 +24,7 @@ from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.http.connection import Answer
 from connectors.dynamodb.table_info import table_info
 from connectors.dynamodb.target import TableTarget
-from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.batch import Batch, Counts, Cursor, Mark, Segment
 from engine.job.model import Job
@@ -121,8 +121,8 @@ def load(batches: list[Batch], window_bytes: int = 8 * 2**20) -> tuple[Wire, Cou
         job = Job.model_validate(orders.job("postgres://127.0.0.1/x", "http://127.0.0.1:1"))
         table = table_info({**table_description("orders"), "CreationDateTime": None})
         wire, meter = Wire(), Meter()
-        terms = Terms("put", "orders", ("PK", "SK"), ("Order",), ("id",), 600.0)
-        writer = Writer(wire, terms, meter, renew, lambda _: None, Random(1))
+        settings = WriterSettings("put", "orders", ("PK", "SK"), ("Order",), ("id",), 600.0)
+        writer = Writer(wire, settings, meter, renew, lambda _: None, Random(1))
         encoder = Encoder(
             table, table="orders", mode="put", version=None, options=job.options, key_columns=("id",)
         )

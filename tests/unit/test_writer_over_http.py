@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from connectors.dynamodb.writing.settling import Terms
+from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
 from tests.support.encoded import encoded, put
@@ -35,8 +35,8 @@ def test_a_server_that_knows_fewer_questions_is_written_to(
         notices: list[str] = []
         async with stub_server(*[knowing(*levels)] * 100) as stub:
             transport = transport_to(stub)
-            terms = Terms(mode, "t", ("PK", "SK"), ("Order",), ("id",), 60.0)
-            writer = Writer(transport, terms, Meter(), renew, notices.append, Random(1))
+            settings = WriterSettings(mode, "t", ("PK", "SK"), ("Order",), ("id",), 60.0)
+            writer = Writer(transport, settings, Meter(), renew, notices.append, Random(1))
             report = await writer.write(encoded(entries, keys=keys))
             await writer.close()
             await transport.close()

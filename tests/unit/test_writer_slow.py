@@ -127,10 +127,10 @@ async def test_a_fast_table_gets_the_items_as_they_are_spread() -> None:
         batch = spread_out(0, number)
         task = asyncio.create_task(scene.writer.write(batch))
         await asyncio.sleep(0)
-        (load,) = scene.writer._waiting
+        (open_batch,) = scene.writer._waiting
         await task
         await asyncio.sleep(1)
-    assert load.encoded is batch
+    assert open_batch.encoded is batch
     await scene.writer.close()
 
 

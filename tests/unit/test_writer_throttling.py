@@ -57,7 +57,7 @@ async def test_a_table_that_is_short_as_a_whole_makes_no_key_hot():
     entries = [put(f"tenant{n % 12}", str(n)) for n in range(6000)]
     report = await scene.writer.write(encoded(entries))
     assert report.items_written == 6000
-    assert not scene.writer._queue.lanes
+    assert not scene.writer._throttling.lanes.by_key
     assert scene.meter.rate_limit < 1200
     await scene.writer.close()
 
@@ -117,7 +117,7 @@ async def test_a_partition_that_others_keep_busy_does_not_slow_the_table():
     write = asyncio.create_task(scene.writer.write(encoded(puts(10_000))))
     await asyncio.sleep(10.0)
     assert len(table.items) >= 0.93 * 600 * 10
-    assert not scene.writer._queue.lanes
+    assert not scene.writer._throttling.lanes.by_key
     write.cancel()
     await scene.writer.close()
 
@@ -129,7 +129,7 @@ async def test_a_table_that_becomes_short_while_a_key_is_hot_slows_everybody():
     mixed = [put("hot", str(n)) if n % 4 == 0 else put(f"p{n}") for n in range(16_000)]
     write = asyncio.create_task(scene.writer.write(encoded(mixed)))
     await asyncio.sleep(5.0)
-    assert scene.writer._queue.lanes
+    assert scene.writer._throttling.lanes.by_key
     table.bucket = Bucket(250.0, table.now())
     await asyncio.sleep(5.0)
     asked, refused = table.requests, table.throttled

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from connectors.dynamodb.http.connection import Answer
-from connectors.dynamodb.writing.unknown import REQUEST_LIFE_S, Unknown, may_be_overwritten
+from connectors.dynamodb.writing.unknown_requests import REQUEST_LIFE_S, UnknownRequests, may_be_overwritten
 from engine.batch import Fates
 from tests.support.encoded import delete, encoded, put, text
 from tests.support.model_table import fault, lost
@@ -116,18 +116,19 @@ async def test_what_failed_inside_or_in_between_is_unknown_and_what_was_refused_
 
 
 def test_keys_are_forgotten_in_time():
-    unknown = Unknown()
+    unknown = UnknownRequests()
     assert not unknown
     assert unknown.wait_s(version("1"), 0.0) == 0.0
 
 
 @pytest.mark.parametrize("passed_s", [0.0, 2.0, REQUEST_LIFE_S])
 def test_a_key_is_held_for_the_longest_life_of_a_request(passed_s):
-    from connectors.dynamodb.writing.loads import Load, Lot, Run
+    from connectors.dynamodb.writing.open_batch import OpenBatch
+    from connectors.dynamodb.writing.requests import ItemSpan, Request
 
-    load = Load(version("1"))
-    unknown = Unknown()
-    unknown.add(Lot([Run(load, 0, 25)], 25, 25), 100.0)
+    batch = OpenBatch(version("1"))
+    unknown = UnknownRequests()
+    unknown.add(Request([ItemSpan(batch, 0, 25)], 25, 25), 100.0)
     assert unknown.wait_s(version("2"), 100.0 + passed_s) == pytest.approx(REQUEST_LIFE_S - passed_s)
     assert unknown.wait_s(version("2", range(25, 50)), 100.0) == 0.0
 

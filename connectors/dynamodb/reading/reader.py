@@ -149,7 +149,7 @@ class Reader:
                 await self._renew()
                 why = detail
             case answers.Fatal() as verdict:
-                raise PermanentError(answers.explain(verdict, operation, self._table))
+                raise answers.explained(verdict, operation, self._table)
             case answers.Refused(detail):
                 raise PermanentError(f"{operation} of table {self._table} is refused: {detail}")
             case answers.Unavailable(detail) | answers.Conflict(detail):

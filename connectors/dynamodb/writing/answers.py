@@ -15,6 +15,7 @@ import orjson
 
 from connectors.dynamodb.http.connection import Answer
 from connectors.dynamodb.section import Mode
+from engine.errors import PermanentError
 from engine.meter import TABLE
 
 Cause: TypeAlias = Literal["table", "index", "partition", "account", "unknown"]
@@ -147,12 +148,10 @@ class Fatal:
     detail: str
 
 
-Verdict: TypeAlias = (
-    Done | Unprocessed | Each | Throttled | Conflict | Unavailable | Refused | Expired | Fatal
-)
+Verdict: TypeAlias = Done | Each | Throttled | Conflict | Unavailable | Refused | Expired | Fatal
 
 
-def judge(mode: Mode, answer: Answer, items: int) -> Verdict:
+def judge(mode: Mode, answer: Answer, items: int) -> Verdict | Unprocessed:
     """Say what an answer means for a request of `items` items."""
     try:
         body = {} if not answer.body and answer.status != 200 else orjson.loads(answer.body)
@@ -183,6 +182,17 @@ def judge(mode: Mode, answer: Answer, items: int) -> Verdict:
             return Each([fate for fate in fates if not isinstance(fate, Fatal)], consumed)
         case "newer":
             return Done(consumed)
+
+
+def fates_of(sent: Sequence[bytes], verdict: Unprocessed, key: Sequence[str]) -> Each | Unavailable:
+    """Return each item's fate. Shape: as match_unprocessed."""
+    places = match_unprocessed(sent, verdict.entries, key)
+    if places is None:
+        return Unavailable("UnprocessedItems names items that weren't sent")
+    fates: list[Fate | Refusal] = [Fate.APPLIED] * len(sent)
+    for place in places:
+        fates[place] = Fate.THROTTLED
+    return Each(fates, verdict.consumed)
 
 
 def match_unprocessed(
@@ -317,15 +327,16 @@ def _consumed(told: Any) -> Consumed:
     return Consumed(units, drawn)
 
 
-def explain(fatal: Fatal, operation: str, table: str) -> str:
+def explained(fatal: Fatal, operation: str, table: str) -> PermanentError:
     """Put into one sentence what stands in the way and what to do about it."""
     said = f"run again (DynamoDB says {fatal.detail})"
     match fatal.detail.split(":", 1)[0]:
         case "AccessDenied":
-            return f"no permission to write to table {table}: allow dynamodb:{operation} on it and {said}"
+            sentence = f"no permission to write to table {table}: allow dynamodb:{operation} on it and {said}"
         case "ResourceNotFound":
-            return f"table {table} isn't there any more: create it or mend target.table, and {said}"
+            sentence = f"table {table} isn't there any more: create it or mend target.table, and {said}"
         case "UnrecognizedClient" | "InvalidSignature" | "MissingAuthenticationToken" | "IncompleteSignature":
-            return f"the AWS credentials aren't accepted: mend them or target.profile, and {said}"
+            sentence = f"the AWS credentials aren't accepted: mend them or target.profile, and {said}"
         case _:
-            return f"table {table} can't be written: mend what stands in the way and {said}"
+            sentence = f"table {table} can't be written: mend what stands in the way and {said}"
+    return PermanentError(sentence)

@@ -7,13 +7,11 @@ Invariant: where none ends, none is overtaken.
 """
 
 OVERTAKEN = 4
-"""A request is overtaken once so many times the gate's width have ended since it was sent."""
+"""A request is overtaken once so many times the limit have ended since it was sent."""
 
 
 class Flight:
     """Counts the requests that are out and hold a place."""
-
-    __slots__ = ("_ended", "_sent", "holding")
 
     def __init__(self) -> None:
         self._sent = self._ended = 0

@@ -20,8 +20,6 @@ class Stride:
     A slower speed is believed at once, a faster one by half.
     """
 
-    __slots__ = ("_busy_s", "_settled", "_since", "due", "items")
-
     def __init__(self, now: float) -> None:
         self._since = now
         self._busy_s = 0.0

@@ -3,6 +3,10 @@
 Invariant: the limit stays between FLIGHT_MIN and FLIGHT_MAX.
 """
 
+from typing import Literal
+
+from engine.throttle.decisions import ConcurrencyChanged, Tell, ignore
+
 FLIGHT_MIN, FLIGHT_START, FLIGHT_MAX = 4, 16, 128
 FAILURES_ROUND = 32
 FAILING_SHARE, FAILING_MOST = 0.1, 0.5
@@ -15,8 +19,11 @@ SLOW_S = 0.020
 LATE = 8
 """An answer counts as at most so many times the best: one that is late says nothing of the others."""
 
+BEST_FOR_S = 10.0
+"""How long the best latency is believed."""
 
-class Gate:
+
+class ConcurrencyLimit:
     """How many requests may be in flight: more while that helps, fewer when the target slows down or fails.
 
     A round is as many answers as the limit. After each, the limit grows by an eighth if requests waited for
@@ -24,25 +31,9 @@ class Gate:
     by a quarter where many fail, unless that turns out not to depend on how many are sent.
     """
 
-    __slots__ = (
-        "_answers",
-        "_best_s",
-        "_best_until",
-        "_expected",
-        "_failures",
-        "_next_best_s",
-        "_requests",
-        "_shrunk",
-        "_sum_s",
-        "_wanted",
-        "limit",
-    )
-
-    BEST_FOR_S = 10.0
-    """How long the best latency is believed."""
-
-    def __init__(self, now: float, limit: int = FLIGHT_START) -> None:
+    def __init__(self, now: float, limit: int = FLIGHT_START, tell: Tell = ignore) -> None:
         self.limit = limit
+        self._tell = tell
         self._wanted = False
         self._answers = self._requests = self._failures = 0
         self._expected = FAILING_SHARE
@@ -50,7 +41,7 @@ class Gate:
         """The limit before it shrank because of failures, and the share of them."""
         self._sum_s = 0.0
         self._best_s = self._next_best_s = float("inf")
-        self._best_until = now + self.BEST_FOR_S
+        self._best_until = now + BEST_FOR_S
 
     def wanted(self) -> None:
         """Say that a request had to wait for another to end."""
@@ -60,7 +51,7 @@ class Gate:
         """Learn from one answer."""
         if now >= self._best_until:
             self._best_s, self._next_best_s = self._next_best_s, float("inf")
-            self._best_until = now + self.BEST_FOR_S
+            self._best_until = now + BEST_FOR_S
         self._best_s = min(self._best_s, seconds)
         self._next_best_s = min(self._next_best_s, seconds)
         self._sum_s += min(seconds, LATE * self._best_s + SLOW_S)
@@ -81,9 +72,9 @@ class Gate:
     def _end_round(self) -> None:
         mean_s = self._sum_s / self._answers
         if self._wanted and mean_s <= 2 * self._best_s + SLOW_S / 4:
-            self.limit = min(FLIGHT_MAX, self.limit + max(1, self.limit // 8))
+            self._change("wanted", self.limit + max(1, self.limit // 8))
         elif mean_s > 4 * self._best_s + SLOW_S:
-            self.limit = max(FLIGHT_MIN, self.limit - max(1, self.limit // 16))
+            self._change("slow", self.limit - max(1, self.limit // 16))
         self._answers = 0
         self._sum_s = 0.0
         self._wanted = False
@@ -98,10 +89,15 @@ class Gate:
             self._expected = max(FAILING_SHARE, min(self._expected, 2 * failing))
             return
         if self._shrunk is not None and FAILING_STILL * self._shrunk[1] <= failing <= FAILING_MOST:
-            self.limit = max(self.limit, self._shrunk[0])
+            self._change("chance", max(self.limit, self._shrunk[0]))
             self._expected = min(2 * failing, FAILING_MOST)
             self._shrunk = None
             return
         self._shrunk = self.limit, failing
-        self.limit = max(FLIGHT_MIN, self.limit * 3 // 4)
+        self._change("failures", self.limit * 3 // 4)
         self._wanted = False
+
+    def _change(self, why: Literal["wanted", "slow", "failures", "chance"], limit: int) -> None:
+        was, self.limit = self.limit, max(FLIGHT_MIN, min(FLIGHT_MAX, limit))
+        if self.limit != was:
+            self._tell(ConcurrencyChanged(why, was, self.limit))

@@ -1,0 +1,118 @@
+"""The text of a request around its items, and the item out of its text. Pure.
+
+Invariant: items are never parsed or copied on their way into a request; only a dead letter's is.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from connectors.dynamodb.limits import BATCH_ITEMS_MAX, CAPACITY_WANTED, REQUEST_BYTES_MAX, STATEMENTS_MAX
+from connectors.dynamodb.section import Mode
+from connectors.dynamodb.writing.answers import CAPACITY_UNKNOWN
+from connectors.dynamodb.writing.requests import Request
+from engine.batch import EncodedBatch
+
+ITEMS_MAX: Mapping[Mode, int] = {"put": BATCH_ITEMS_MAX, "insert": STATEMENTS_MAX, "newer": 1}
+
+OPERATIONS: Mapping[Mode, str] = {
+    "put": "BatchWriteItem",
+    "insert": "BatchExecuteStatement",
+    "newer": "PutItem",
+}
+
+CAPACITY_ASKED = (CAPACITY_WANTED, b',"ReturnConsumedCapacity":"TOTAL"', b"")
+"""What requests ask about capacity, best first: some servers know no INDEXES, others none of it.
+Source: scylladb/scylladb#29138."""
+
+STATEMENT_NAME = re.compile(r"'((?:[^']|'')*)'\s*:\s*\?")
+"""An attribute in the VALUE clause of an INSERT."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One API call. Shape: `parts` joined are the body."""
+
+    operation: str
+    parts: Sequence[bytes | memoryview]
+
+
+class RequestBuilder:
+    """Makes requests to one table in one mode."""
+
+    def __init__(self, mode: Mode, table: str) -> None:
+        self.mode = mode
+        self._table = table
+        self.operation = OPERATIONS[mode]
+        """The call that writes items in this mode."""
+        self.items_max = ITEMS_MAX[mode]
+        self._head = {
+            "put": b'{"RequestItems":{' + orjson.dumps(table) + b":[",
+            "insert": b'{"Statements":[',
+            "newer": b"",
+        }[mode]
+        self.asked = 0
+        """Index in CAPACITY_ASKED of what requests ask about capacity now."""
+        self._set_tail()
+        self.bytes_max = REQUEST_BYTES_MAX - len(self._head) - len(self._tail)
+
+    def asks_too_much(self, request: Request, detail: str) -> bool:
+        """Say whether a request was refused for what it asks about capacity, and not for its items."""
+        return request.asked < self.asked or (self.counted and CAPACITY_UNKNOWN.search(detail) is not None)
+
+    def ask_less(self, request: Request, detail: str) -> str | None:
+        """Ask less than this request did from now on; return what the user should know, once."""
+        if request.asked < self.asked:
+            return None
+        assert self.counted, "there is nothing less to ask"
+        self.asked += 1
+        self._set_tail()
+        if request.asked > 0:
+            return None
+        return (
+            f"table {self._table}'s server doesn't tell capacity index by index ({detail}):"
+            " what it tells is counted, and what it doesn't is estimated from the items' sizes"
+        )
+
+    def call(self, request: Request) -> ApiCall:
+        """Wrap the items of a request."""
+        texts = [
+            span.batch.encoded.text[span.batch.offsets[span.start] : span.batch.offsets[span.stop]]
+            for span in request.spans
+        ]
+        request.asked = self.asked
+        if self.mode != "newer":
+            texts[-1] = texts[-1][:-1]
+            return ApiCall(self.operation, (self._head, *texts, self._tail))
+        first = request.spans[0]
+        operation = "DeleteItem" if first.batch.encoded.deletes[first.start] else "PutItem"
+        if not self.asked:
+            return ApiCall(operation, (texts[0][:-1],))
+        # The item's text asks by itself, at its end: `…,"ReturnConsumedCapacity":"INDEXES"},`.
+        return ApiCall(operation, (texts[0][: -len(CAPACITY_WANTED) - 2], self._tail))
+
+    def _set_tail(self) -> None:
+        closing = {"put": b"]}", "insert": b"]", "newer": b""}[self.mode]
+        self._tail = closing + CAPACITY_ASKED[self.asked] + b"}"
+        self.counted = CAPACITY_ASKED[self.asked] != b""
+        """Whether requests ask the server what they cost at all."""
+
+    def item_json(self, encoded: EncodedBatch, index: int) -> str | None:
+        """Return an item as DynamoDB JSON; None for a delete, which has none."""
+        if encoded.deletes[index]:
+            return None
+        request = orjson.loads(encoded.item(index))
+        return orjson.dumps(self._attributes(request)).decode()
+
+    def _attributes(self, request: dict[str, Any]) -> Any:
+        match self.mode:
+            case "put":
+                return request["PutRequest"]["Item"]
+            case "newer":
+                return request["Item"]
+            case "insert":
+                names = [name.replace("''", "'") for name in STATEMENT_NAME.findall(request["Statement"])]
+                return dict(zip(names, request["Parameters"], strict=True))
