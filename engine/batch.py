@@ -1,6 +1,6 @@
 """The values that move through the pipeline. All are frozen: a batch only moves forward."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
@@ -192,6 +192,24 @@ class EncodedBatch:
     def item(self, index: int) -> bytes:
         """Return one item's wire text without the comma."""
         return bytes(self.text[self.offsets[index] : self.offsets[index + 1] - 1])
+
+    def subset(self, chosen: Sequence[int] | npt.NDArray[np.intp]) -> "EncodedBatch":
+        """Return some of the items, and nothing else that the batch accounts for."""
+        at = np.asarray(chosen, np.int64)
+        texts = [self.text[self.offsets[each] : self.offsets[each + 1]] for each in at.tolist()]
+        return replace(
+            self,
+            text=memoryview(b"".join(texts)),
+            offsets=np.concatenate(([0], np.cumsum([len(text) for text in texts], dtype=np.int64))),
+            wcu=self.wcu[at],
+            key_hashes=self.key_hashes[at],
+            partition_hashes=self.partition_hashes[at],
+            deletes=self.deletes[at],
+            rows=self.rows[at],
+            rules=self.rules[at],
+            emitted=len(at),
+            dead_letters=(),
+        )
 
 
 OPEN, WRITTEN, DELETED, SKIPPED, REFUSED = range(5)

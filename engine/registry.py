@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from engine.contracts.readback import ItemCodec, TargetReader
     from engine.contracts.source import Source, SourceTicket
     from engine.contracts.starter import SourceStarter, TargetStarter
     from engine.contracts.state import CheckpointStore, RunState
@@ -105,6 +106,15 @@ class TargetConnector(Protocol):
 
     def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:
         """Return what looks, whenever asked, whether the target is still the one that was described."""
+
+    def codec(self, info: TargetInfo) -> ItemCodec:
+        """Return what tells of its items what a comparison has to know. Only with `reads_back`."""
+
+    async def open_reader(self, job: Job, info: TargetInfo, units_per_s: float | None) -> TargetReader:
+        """Open it for reading, at so many read units a second at most. Only with `reads_back`.
+
+        Raises: JobError.
+        """
 
     def info_from(self, text: str) -> TargetInfo:
         """Return what `TargetInfo.as_text` gave in another process."""

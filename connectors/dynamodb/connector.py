@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from connectors.dynamodb.section import DynamoDBSection
+from engine.contracts.readback import ItemCodec, TargetReader
 from engine.contracts.starter import TargetStarter
 from engine.contracts.target import Look, Target, TargetAbilities, TargetInfo
 from engine.contracts.transform import RuleShape
@@ -84,6 +85,18 @@ class DynamoDBConnector:
         from connectors.dynamodb.lookout import watched
 
         return watched(section_of(job), _table(info))
+
+    def codec(self, info: TargetInfo) -> ItemCodec:
+        """Return what tells of the table's items what a comparison has to know."""
+        from connectors.dynamodb.reading.codec import TableCodec
+
+        return TableCodec(_table(info).keys)
+
+    async def open_reader(self, job: Job, info: TargetInfo, units_per_s: float | None) -> TargetReader:
+        """Open the table for reading. Raises: JobError when region, endpoint or credentials are missing."""
+        from connectors.dynamodb.reading.reader import open_reader
+
+        return await open_reader(section_of(job), _table(info), units_per_s)
 
     def info_from(self, text: str) -> TargetInfo:
         """Return the table that another process has described."""

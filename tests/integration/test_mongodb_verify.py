@@ -3,7 +3,7 @@
 import pytest
 from bson import Decimal128, ObjectId
 
-from engine.commands.verify import look
+from engine.commands.verify import recheck
 from tests.support.mongo_load import BARE, ID_TYPES, Loaded, mixed
 
 DOCUMENTS = 200
@@ -12,7 +12,7 @@ ITEMS = 3 * DOCUMENTS
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(look, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(recheck, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from bench import servers
 from engine.commands.ends import Ends
-from engine.commands.redrive.command import RedriveOptions, redrive
+from engine.commands.redrive.redriving import RedriveOptions, redrive
 from engine.errors import PermanentError
 from engine.job.model import Job
 from tests.support import loads
@@ -162,7 +162,7 @@ async def test_refusals_do_not_end_a_redrive(monkeypatch, tmp_path, table_name):
         asked.append(job.target.stop_after_refusals)
         raise PermanentError("that is all")
 
-    monkeypatch.setattr("engine.commands.redrive.command.open_store", open_store)
+    monkeypatch.setattr("engine.commands.redrive.redriving.open_store", open_store)
     made = Job.model_validate(
         job("postgres://127.0.0.1/x", "http://127.0.0.1:1", table_name, {"type": "sqlite"})
     )

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from bench import servers
-from engine.commands.verify import look
+from engine.commands.verify import recheck
 from tests.support.command import Command
 
 ROWS = """
@@ -85,7 +85,7 @@ class Loaded:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(look, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(recheck, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_rows_that_change_while_it_looks_are_looked_at_again(loaded, monkeypatch
     changed: list[bool] = []
     loaded.set(7, email={"S": "ahead of its row"})
     loaded.put("ORDER#5000", email={"S": "x"}, total={"N": "1"}, tags={"SS": ["a"]}, v={"N": "1"})
-    monkeypatch.setattr(look, "pause", both_change)
+    monkeypatch.setattr(recheck, "pause", both_change)
     report = loaded.verify("--full")
     assert counts(report) == (2001, 0, 0, 0)
     assert report["looked_again"] == 2

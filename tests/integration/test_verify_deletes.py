@@ -8,7 +8,7 @@ import asyncio
 import pytest
 from bson import Decimal128
 
-from engine.commands.verify import look
+from engine.commands.verify import recheck
 from tests.support import loads
 from tests.support.command import Command
 from tests.support.mongo_load import Loaded
@@ -30,7 +30,7 @@ def coming_back(monkeypatch):
         while todo:
             await asyncio.to_thread(todo.pop())
 
-    monkeypatch.setattr(look, "pause", pause)
+    monkeypatch.setattr(recheck, "pause", pause)
     return todo.append
 
 

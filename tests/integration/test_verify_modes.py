@@ -3,7 +3,7 @@
 import pytest
 
 from bench import servers
-from engine.commands.verify import look
+from engine.commands.verify import recheck
 from tests.integration.test_verify import Loaded, counts
 
 ROWS = """
@@ -18,7 +18,7 @@ FIRST, SECOND, THIRD = 7, 307, 607
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(look, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(recheck, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture

@@ -15,17 +15,18 @@ SMALL_STEPS = """
 import asyncio, sys
 from connectors.dynamodb.reading import reader
 from engine.cli import main
-from engine.commands.verify import desk, index, look, source_pass, target_pass
-look.PAUSES_S = (0.2, 0.2, 0.2)
-index.PART_RECORDS, source_pass.SEGMENT_ROWS, target_pass.COMMIT_S = 300, 250, 0.0
-scan, rows = reader.Reader.scan, desk.Desk.look
+from engine.commands import hash_store
+from engine.commands.verify import recheck, source_pass, target_pass
+recheck.PAUSES_S = (0.2, 0.2, 0.2)
+hash_store.PART_RECORDS, source_pass.SEGMENT_ROWS, target_pass.COMMIT_S = 300, 250, 0.0
+scan = reader.TableReader.scan
 
 async def slowly(self, *arguments, **options):
     async for page in scan(self, *arguments, limit=100):
         await asyncio.sleep(0.02)
         yield page
 
-reader.Reader.scan = slowly
+reader.TableReader.scan = slowly
 main(sys.argv[1:])
 """
 """The command, with more moments in which it can be killed."""

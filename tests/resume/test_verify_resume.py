@@ -8,7 +8,7 @@ from bench import servers
 from connectors.dynamodb.reading import reader as readers
 from connectors.dynamodb.target import TableTarget
 from engine.commands import hash_store
-from engine.commands.verify import look, source_pass, target_pass
+from engine.commands.verify import recheck, source_pass, target_pass
 from engine.errors import PermanentError
 from tests.integration.test_redrive import ROWS as PEOPLE
 from tests.integration.test_redrive import job as people_job
@@ -18,7 +18,7 @@ from tests.support.command import Command
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
-    monkeypatch.setattr(look, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(recheck, "PAUSES_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr(hash_store, "PART_RECORDS", 300)
     monkeypatch.setattr(source_pass, "SEGMENT_ROWS", 250)
     monkeypatch.setattr(target_pass, "COMMIT_S", 0.0)
@@ -35,7 +35,7 @@ def test_a_verification_that_failed_goes_on_and_finds_the_same(
     loaded.set(7, email={"S": "changed"})
     loaded.delete(9)
     loaded.put("ORDER#777777", email={"S": "no row"})
-    scan, digest_now = readers.Reader.scan, source_pass.Desk.digest_now
+    scan, make_now = readers.TableReader.scan, source_pass.OpenedJob.make_now
     left = [passes]
 
     def used_up():
@@ -50,10 +50,10 @@ def test_a_verification_that_failed_goes_on_and_finds_the_same(
 
     def looked(self, batch):
         used_up()
-        return digest_now(self, batch)
+        return make_now(self, batch)
 
-    monkeypatch.setattr(readers.Reader, "scan", scanned)
-    monkeypatch.setattr(source_pass.Desk, "digest_now", looked)
+    monkeypatch.setattr(readers.TableReader, "scan", scanned)
+    monkeypatch.setattr(source_pass.OpenedJob, "make_now", looked)
     stops = 0
     while True:
         left[0] = passes * 4

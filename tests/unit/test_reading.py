@@ -1,6 +1,7 @@
 """Reads come back whole whatever the server does, and no faster than allowed."""
 
 import json
+from dataclasses import replace
 from random import Random
 
 import orjson
@@ -9,10 +10,13 @@ import pytest
 from connectors.dynamodb.http.connection import Answer, TransportError
 from connectors.dynamodb.reading import reader as readers
 from connectors.dynamodb.reading.budget import Budget
-from connectors.dynamodb.reading.reader import Reader
-from connectors.dynamodb.reading.requests import page
+from connectors.dynamodb.reading.reader import TableReader
+from connectors.dynamodb.reading.requests import ScanPage, page
 from engine.errors import PermanentError, RetriesExhausted
 from engine.retry import RetryPolicy
+from tests.support.items import table_info
+
+INFO = table_info(sort=None)
 
 
 def key(number):
@@ -44,11 +48,11 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(readers, "RETRIES", RetryPolicy(0.0, 0.0))
 
 
-def reader(sender, **options):
+def reader(sender, info=INFO, **options):
     async def renew():
         sender.renewed = True
 
-    return Reader(sender, renew, "t", random=Random(1), **options)
+    return TableReader(sender, renew, "t", info, random=Random(1), **options)
 
 
 def all_found(body):
@@ -68,7 +72,7 @@ async def test_keys_are_read_a_hundred_at_a_time_and_consistently():
     source = reader(sender)
     items = await source.get([key(n) for n in range(250)])
     assert len(items) == 250
-    assert source.consumed_rcu == 250
+    assert source.consumed == 250
     assert [len(body["RequestItems"]["t"]["Keys"]) for _, body in sender.sent] == [100, 100, 50]
     assert all(body["RequestItems"]["t"]["ConsistentRead"] for _, body in sender.sent)
 
@@ -110,7 +114,7 @@ async def test_a_scan_goes_on_behind_its_last_key_also_over_empty_pages():
         answer({"Items": [key(3)]}),
     )
     pages = [page async for page in reader(sender).scan(3, 8, key(0))]
-    assert [len(page.items) for page in pages] == [1, 0, 1]
+    assert [len(orjson.loads(page.text)) for page in pages] == [1, 0, 1]
     assert [body["ExclusiveStartKey"] for _, body in sender.sent] == [key(0), key(1), key(2)]
     assert {(body["Segment"], body["TotalSegments"]) for _, body in sender.sent} == {(3, 8)}
 
@@ -137,7 +141,7 @@ SCANNED = [
 def test_a_page_is_what_the_answer_says_however_it_is_written(body, spaced):
     text = json.dumps(body).encode() if spaced else orjson.dumps(body)
     read = page(text)
-    assert (read.items, read.count) == (body.get("Items", []), body["Count"])
+    assert (orjson.loads(read.text), read.count) == (body.get("Items", []), body["Count"])
     assert read.next == body.get("LastEvaluatedKey")
     assert read.consumed == (1.5 if "ConsumedCapacity" in body else 0.0)
 
@@ -146,7 +150,35 @@ async def test_a_scan_that_is_cut_off_is_asked_again():
     body = orjson.dumps({"Items": SCANNED, "Count": 2})
     sender = Scripted(*(Answer(200, text, None, 0.0) for text in (body[:-40], b"<html>", b"", body)))
     pages = [each async for each in reader(sender).scan(0, 1)]
-    assert [each.items for each in pages] == [SCANNED]
+    assert [orjson.loads(each.text) for each in pages] == [SCANNED]
+    assert len(pages[0].digests().keys) == 2
+    assert [pages[0].item(at) for at in range(2)] == SCANNED
+
+
+def test_a_page_that_is_no_json_is_said_so():
+    with pytest.raises(ValueError, match="items that aren't JSON"):
+        ScanPage(b'[{"PK":{"S":"a"}', 1, None, 0.0, INFO.keys).digests()
+
+
+async def test_a_sample_is_a_page_each_from_random_places_and_the_same_for_the_same_seed():
+    def drawn(seed):
+        sender = Scripted(*[answer({"Items": [key(1)] * 20, "Count": 20, "LastEvaluatedKey": key(1)})] * 5)
+        return sender, reader(sender, info=replace(INFO, item_count=20_000)).sample(100, seed)
+
+    places = []
+    for seed in (1, 1, 2):
+        sender, pages = drawn(seed)
+        assert [page.count async for page in pages] == [20] * 5
+        places.append([body["Segment"] for _, body in sender.sent])
+        assert {(body["TotalSegments"], body["Limit"]) for _, body in sender.sent} == {(1_000, 20)}
+    assert places[0] == places[1] != places[2]
+
+
+@pytest.mark.parametrize(("items", "less"), [(1_999, True), (2_000, False)])
+async def test_keys_are_read_one_by_one_only_where_that_costs_less(items, less):
+    """A scan of 8,000 KB takes 2,000 units; each item of 800 bytes takes a whole one."""
+    info = replace(INFO, item_count=10_240, size_bytes=8_192_000)
+    assert reader(Scripted(), info=info).gets_cost_less(items) == less
 
 
 def test_a_budget_is_kept_over_time():

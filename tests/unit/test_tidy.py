@@ -28,24 +28,18 @@ def tracked() -> list[Path]:
 
 
 NAMED_TWICE = {
-    "Findings",
     "Heat",
     "Index",
     "Keys",
     "Member",
     "Pace",
-    "Place",
-    "Scope",
     "Sender",
-    "Session",
     "Sql",
     "Value",
-    "Voice",
 }
 TOO_LONG = {
     "engine/commands/plan/plan.py as_json",
     "engine/commands/plan/planner.py _plan",
-    "engine/commands/verify/command.py _verify",
     "engine/throttle/pace.py Pace",
     "connectors/dynamodb/http/connection.py Connection",
     "connectors/dynamodb/http/transport.py Transport",

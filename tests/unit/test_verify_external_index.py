@@ -5,7 +5,7 @@ import pytest
 
 from engine.commands import hash_store
 from engine.commands.hash_store import HashStore
-from engine.commands.verify.external_index import ExternalIndex, build, record_type, records
+from engine.commands.verify.external_index import ExternalIndex, build, record_type
 
 
 @pytest.fixture(autouse=True)
@@ -14,12 +14,14 @@ def small_parts(monkeypatch):
 
 
 def built(directory, added, *, ranked=False):
-    """An index of (keys, contents, place) or, ranked, (keys, contents, place, ranks)."""
-    dtype = record_type(ranked=ranked)
-    store = HashStore(directory, dtype, advice="")
-    for keys, contents, place, *ranks in added:
-        some = np.array(keys, np.uint64), np.array(contents, np.uint64)
-        store.add(records(*some, place, np.array(ranks[0]) if ranks else None, dtype))
+    """An index of (keys, contents, row range) or, ranked, (keys, contents, row range, ranks)."""
+    store = HashStore(directory, record_type(ranked=ranked), advice="")
+    for keys, *columns in added:
+        some = np.zeros(len(keys), record_type(ranked=ranked))
+        some["key"] = np.array(keys, np.uint64)
+        for name, values in zip(("content", "row_range", "rank"), columns, strict=False):
+            some[name] = values
+        store.add(some)
         if store.full:
             store.flush()
     length = build(directory, store)
@@ -39,7 +41,7 @@ def test_the_last_of_equal_keys_counts_within_a_part_and_across(tmp_path):
     assert length == 102
     at = index.find(np.array([5, 7], np.uint64))
     assert index.contents[at].tolist() == [51, 71]
-    assert index.places[at].tolist() == [2, 4]
+    assert index.row_ranges[at].tolist() == [2, 4]
 
 
 def test_with_ranks_the_first_of_the_highest_counts(tmp_path):

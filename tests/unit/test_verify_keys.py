@@ -1,4 +1,4 @@
-"""From items' keys to the rules and rows behind them: what a rule makes is in scope and leads to its row."""
+"""From items' keys to rules and rows: patterns hold what rules make; it leads to its row."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.dynamodb.reading.codec import TableCodec
 from engine.batch import Cursor
-from engine.commands.verify.digests import KeySchema
-from engine.commands.verify.scope import scope_of
-from engine.commands.verify.whence import Inverse
+from engine.commands.verify.inversion import KeyInversion
+from engine.commands.verify.key_patterns import KeyPatterns, patterns_of_jobs
 from engine.kinds import ListOf, Scalar, StructOf
 from tests.support.rules import job, schema
 
 S = Scalar
-SCHEMA = KeySchema(("PK", "SK"), ("S", "S"))
+CODEC = TableCodec((("PK", "S"), ("SK", "S")))
 KINDS = {
     "id": S.INT,
     "shop": S.STRING,
@@ -28,8 +28,9 @@ def key(pk, sk="#"):
     return {"PK": {"S": pk}, "SK": {"S": sk}}
 
 
-def scope(*rules, transform=None):
-    return scope_of([(job(*rules, transform=transform), schema(KINDS, [frozenset({"id"})]))], SCHEMA)
+def patterns(*rules, transform=None):
+    made = [(job(*rules, transform=transform), schema(KINDS, [frozenset({"id"})]))]
+    return KeyPatterns(CODEC, patterns_of_jobs(made, ("PK", "SK")))
 
 
 @pytest.mark.parametrize(
@@ -41,31 +42,31 @@ def scope(*rules, transform=None):
     ],
 )
 def test_other_keys_are_none_of_its_business(made, not_made):
-    held = scope({"key": made})
+    held = patterns({"key": made})
     text = (
         made["PK"].replace("{id}", "-7").replace("{shop}", "a}{\n.*").replace("{at:%Y-%m-%d}", "2024-01-31")
     )
-    assert held.holds(key(text))
-    assert not any(held.holds(other) for other in not_made)
+    assert held.hold(key(text))
+    assert not any(held.hold(other) for other in not_made)
 
 
 def test_one_rule_has_to_fit_the_whole_key():
-    held = scope({"key": {"PK": "A#{id}", "SK": "a"}}, {"key": {"PK": "B#{id}", "SK": "b"}})
-    assert held.holds(key("A#1", "a"))
-    assert held.holds(key("B#1", "b"))
-    assert not held.holds(key("A#1", "b"))
+    held = patterns({"key": {"PK": "A#{id}", "SK": "a"}}, {"key": {"PK": "B#{id}", "SK": "b"}})
+    assert held.hold(key("A#1", "a"))
+    assert held.hold(key("B#1", "b"))
+    assert not held.hold(key("A#1", "b"))
 
 
 def test_literal_signs_of_a_template_are_no_pattern():
-    held = scope({"key": {"PK": "A.*[{id}]", "SK": "#"}})
-    assert held.holds(key("A.*[7]"))
-    assert not held.holds(key("Axx[7]"))
+    held = patterns({"key": {"PK": "A.*[{id}]", "SK": "#"}})
+    assert held.hold(key("A.*[7]"))
+    assert not held.hold(key("Axx[7]"))
 
 
 def test_a_hook_may_make_any_text_of_a_column():
     rule = {"key": {"PK": "ORDER#{id}", "SK": "#"}}
-    assert not scope(rule).holds(key("ORDER#abc"))
-    assert scope(rule, transform="hooks.py:change").holds(key("ORDER#abc"))
+    assert not patterns(rule).hold(key("ORDER#abc"))
+    assert patterns(rule, transform="hooks.py:change").hold(key("ORDER#abc"))
 
 
 class Source:
@@ -79,7 +80,8 @@ class Source:
 def inverse(*rules, key_columns=("id",), transform=None):
     made = job(*rules, transform=transform)
     source = Source(key_columns, [frozenset(key_columns)])
-    return Inverse(SimpleNamespace(source=source, job=made, schema=SCHEMA))  # type: ignore[arg-type]
+    info = SimpleNamespace(key=("PK", "SK"))
+    return KeyInversion(SimpleNamespace(source=source, job=made, info=info, codec=CODEC))  # type: ignore[arg-type]
 
 
 def test_a_key_leads_back_to_its_row():

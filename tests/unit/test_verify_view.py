@@ -5,19 +5,21 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from connectors.dynamodb.reading.codec import TableCodec
 from engine.commands.verify import view
-from engine.commands.verify.findings import Findings, difference
-from engine.commands.verify.report import VerifyReport
+from engine.commands.verify.outcome import Outcome, VerifyReport, differing_item
 
+CODEC = TableCodec((("PK", "S"), ("SK", "S")))
 KEY = {"PK": {"S": "ORDER#7"}, "SK": {"S": "#"}}
 
 
-def report(findings, **changes):
+def report(outcome, **changes):
     plain = VerifyReport(
         jobs=("orders",),
         table="shop",
         full=True,
-        findings=findings,
+        outcome=outcome,
+        codec=CODEC,
         rows_read=10,
         not_ours=0,
         extra_checked=True,
@@ -38,14 +40,14 @@ def shown(found, width=100):
 
 
 def damaged(kinds=("missing",), **counts):
-    findings = Findings(matched=9, **counts)
+    outcome = Outcome(matched=9, **counts)
     for kind in kinds:
-        findings.differs(difference(KEY, kind, None, None))
-    return findings
+        outcome.differs(differing_item(CODEC, KEY, kind, None, None))
+    return outcome
 
 
 def test_all_there_is_said_in_one_sentence():
-    text = shown(report(Findings(matched=1_000_000)))
+    text = shown(report(Outcome(matched=1_000_000)))
     assert "1,000,000 items compared: 100 % consistent." in text
     assert "Nothing is left to do." in text
     assert "0.5 us per item, 200 MB at most" in text
@@ -53,17 +55,17 @@ def test_all_there_is_said_in_one_sentence():
 
 
 def test_one_of_many_is_never_rounded_away():
-    findings = Findings(matched=99_999_999)
-    findings.differs(difference(KEY, "missing", None, None))
-    assert "99.9999 % consistent, 1 difference." in shown(report(findings))
+    outcome = Outcome(matched=99_999_999)
+    outcome.differs(differing_item(CODEC, KEY, "missing", None, None))
+    assert "99.9999 % consistent, 1 difference." in shown(report(outcome))
 
 
 def test_both_values_of_what_differs_are_shown_and_long_ones_cut():
-    findings = Findings(matched=1)
+    outcome = Outcome(matched=1)
     one = {**KEY, "email": {"S": "a@x"}, "n": {"N": "1"}, "long": {"S": "x" * 100}, "gone": {"NULL": True}}
     other = {**KEY, "email": {"S": "b@x"}, "n": {"N": "2"}, "long": {"S": "y" * 100}}
-    findings.differs(difference(KEY, "mismatched", one, other))
-    text = shown(report(findings), width=200)
+    outcome.differs(differing_item(CODEC, KEY, "mismatched", one, other))
+    text = shown(report(outcome), width=200)
     assert "ORDER#7 #" in text
     assert text.index("email") < text.index("a@x") < text.index("b@x")
     assert "x" * 48 not in text
@@ -78,22 +80,22 @@ def test_only_the_first_differences_fill_the_screen():
 
 
 def test_what_the_mode_explains_is_named():
-    text = shown(report(Findings(matched=5, newer_in_target=2, kept=1, dead_lettered=3), not_ours=4))
+    text = shown(report(Outcome(matched=5, newer_in_target=2, kept=1, dead_lettered=3), not_ours=4))
     for words in ("mode newer: matched", "mode insert: matched", "rightly absent", "its rules can't make"):
         assert words in text
 
 
 def test_markup_in_data_is_only_text():
-    findings = Findings()
-    findings.differs(difference({"PK": {"S": "[red]x[/red]"}}, "extra", None, None))
-    text = shown(report(findings, notices=("a [bold]notice[/bold]",)))
+    outcome = Outcome()
+    outcome.differs(differing_item(CODEC, {"PK": {"S": "[red]x[/red]"}}, "extra", None, None))
+    text = shown(report(outcome, notices=("a [bold]notice[/bold]",)))
     assert "[red]x[/red]" in text
     assert "[bold]notice[/bold]" in text
 
 
 def test_the_next_step_fits_what_is_left():
-    def following(findings, **changes):
-        return shown(report(findings, **changes)).strip().splitlines()[-1].strip()
+    def following(outcome, **changes):
+        return shown(report(outcome, **changes)).strip().splitlines()[-1].strip()
 
     assert following(damaged()).startswith("Next: `backfill verify --repair`")
     assert "--delete-extra" in following(damaged(["extra"]), repair=True)
@@ -103,4 +105,4 @@ def test_the_next_step_fits_what_is_left():
 
 
 def test_extra_items_that_nobody_looked_for_are_not_called_none():
-    assert "not looked for" in shown(report(Findings(matched=1), extra_checked=False, full=False))
+    assert "not looked for" in shown(report(Outcome(matched=1), extra_checked=False, full=False))

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
+from connectors.dynamodb.encoding.comparison import is_lower
 from connectors.dynamodb.section import Mode
-from engine.wire.versions import is_lower
 
 Hashes = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.uint32]

@@ -4,20 +4,21 @@ Invariant: an answer is handed on whole or not at all; a key that is asked for w
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from random import Random, SystemRandom
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import orjson
 
+from connectors.dynamodb.encoding.comparison import Item
 from connectors.dynamodb.http.connection import Answer, TransportError
 from connectors.dynamodb.http.session import open_session
-from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.reading.budget import Budget
 from connectors.dynamodb.reading.requests import (
     GET_KEYS_MAX,
-    Page,
+    SEGMENTS_MAX,
+    ScanPage,
     consumed,
     found,
     get_body,
@@ -26,6 +27,7 @@ from connectors.dynamodb.reading.requests import (
     unprocessed,
 )
 from connectors.dynamodb.section import DynamoDBSection
+from connectors.dynamodb.table_info import TableInfo
 from connectors.dynamodb.writing import answers
 from engine.errors import PermanentError, RetriesExhausted, TransientError
 from engine.retry import Patience, RetryPolicy, patiently
@@ -34,8 +36,13 @@ from engine.tasks import together
 IN_FLIGHT_MAX = 16
 RETRIES = RetryPolicy(base_s=0.05, cap_s=5.0)
 
-Item = dict[str, Any]
-Read = TypeVar("Read", Page, Item)
+RCU_BYTES = 4_096
+"""What one read unit pays for. Source: Developer Guide, "Read and write capacity units"."""
+SAMPLE_SCANS_MAX = 200
+SAMPLE_PAGE_ITEMS = 20
+
+Answered: TypeAlias = dict[str, Any]
+Read = TypeVar("Read", ScanPage, Answered)
 Parse: TypeAlias = Callable[[bytes], tuple[Read, float]]
 """Reads an answer and what it consumed, in read units."""
 
@@ -50,15 +57,19 @@ class Sender(Protocol):
     async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
         """Send one request and return its answer. Raises: TransportError, PermanentError."""
 
+    async def close(self) -> None:
+        """Close every connection."""
 
-class Reader:
-    """Reads one table. Belongs to one event loop."""
+
+class TableReader:
+    """contracts.TargetReader for one table. Belongs to one event loop."""
 
     def __init__(
         self,
         sender: Sender,
         renew: Callable[[], Awaitable[object]],
         table: str,
+        info: TableInfo,
         *,
         max_rcu: float | None = None,
         give_up_after_s: float = 300.0,
@@ -68,17 +79,18 @@ class Reader:
         self._sender = sender
         self._renew = renew
         self._table = table
+        self._info = info
         self._retries = replace(RETRIES, give_up_after_s=give_up_after_s)
         self._random = random or SystemRandom()
         self._budget = Budget(max_rcu, self._loop.time())
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
 
     @property
-    def consumed_rcu(self) -> float:
+    def consumed(self) -> float:
         """Read units that were consumed so far."""
         return self._budget.spent
 
-    async def get(self, keys: Sequence[Mapping[str, Any]]) -> list[Item]:
+    async def get(self, keys: Sequence[Item]) -> list[Item]:
         """Return the items that there are of these keys, which must differ, in any order.
 
         Raises: PermanentError, RetriesExhausted.
@@ -87,20 +99,39 @@ class Reader:
         return [item for items in await together(map(self._get, parts)) for item in items]
 
     async def scan(
-        self, segment: int, total: int, start: Mapping[str, Any] | None = None, limit: int | None = None
-    ) -> AsyncGenerator[Page, None]:
+        self, segment: int, total: int, start: Item | None = None, limit: int | None = None
+    ) -> AsyncGenerator[ScanPage, None]:
         """Yield the pages of one segment from behind `start`.
 
         Raises: PermanentError, RetriesExhausted.
         """
         while True:
-            answer = await self._ask("Scan", scan_body(self._table, segment, total, start, limit), _page)
+            answer = await self._ask("Scan", scan_body(self._table, segment, total, start, limit), self._page)
             start = answer.next
             yield answer
             if start is None:
                 return
 
-    async def _get(self, keys: Sequence[Mapping[str, Any]]) -> list[Item]:
+    async def sample(self, count: int, seed: int) -> AsyncGenerator[ScanPage, None]:
+        """Yield a page each from random places of the table's key space, which spreads items evenly."""
+        random = Random(seed)  # noqa: S311 - a sample, not a secret
+        total = max(1, min(SEGMENTS_MAX, self._info.item_count // SAMPLE_PAGE_ITEMS))
+        scans = min(total, SAMPLE_SCANS_MAX, max(1, count // SAMPLE_PAGE_ITEMS))
+        for segment in random.sample(range(total), scans):
+            limit = SAMPLE_PAGE_ITEMS if total > 1 else count
+            yield await self._ask("Scan", scan_body(self._table, segment, total, None, limit), self._page)
+
+    def gets_cost_less(self, items: int) -> bool:
+        """Whether so many reads by key, each in whole units, cost less than a scan, which pays for bytes."""
+        info = self._info
+        each = max(1, -(-info.size_bytes // max(1, info.item_count) // RCU_BYTES))
+        return items * each < info.size_bytes / RCU_BYTES
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._sender.close()
+
+    async def _get(self, keys: Sequence[Item]) -> list[Item]:
         items: list[Item] = []
         fruitless = 0
         while keys:
@@ -112,6 +143,10 @@ class Reader:
             if fruitless:
                 await asyncio.sleep(RETRIES.pause_s(fruitless, self._random))
         return items
+
+    def _page(self, body: bytes) -> tuple[ScanPage, float]:
+        read = page(body, self._info.keys)
+        return read, read.consumed
 
     async def _ask(self, operation: str, body: bytes, parse: Parse[Read]) -> Read:
         """Send a read until it is answered."""
@@ -159,19 +194,7 @@ class Reader:
         raise UnansweredError(why)
 
 
-class TableReader(Reader):
-    """A Reader with a transport of its own."""
-
-    def __init__(self, transport: Transport, *arguments: Any, **options: Any) -> None:
-        super().__init__(transport, *arguments, **options)
-        self._transport = transport
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._transport.close()
-
-
-async def open_reader(section: DynamoDBSection, max_rcu: float | None) -> TableReader:
+async def open_reader(section: DynamoDBSection, info: TableInfo, max_rcu: float | None) -> TableReader:
     """Open a table for reading.
 
     Raises: JobError when region, endpoint or credentials are missing.
@@ -179,15 +202,15 @@ async def open_reader(section: DynamoDBSection, max_rcu: float | None) -> TableR
     session = await open_session(section)
     transport = session.transport(connections_max=IN_FLIGHT_MAX)
     return TableReader(
-        transport, session.refresh, section.table, max_rcu=max_rcu, give_up_after_s=section.give_up_after_s
+        transport,
+        session.refresh,
+        section.table,
+        info,
+        max_rcu=max_rcu,
+        give_up_after_s=section.give_up_after_s,
     )
 
 
-def _answer(body: bytes) -> tuple[Item, float]:
-    answer: Item = orjson.loads(body)
+def _answer(body: bytes) -> tuple[Answered, float]:
+    answer: Answered = orjson.loads(body)
     return answer, consumed(answer)
-
-
-def _page(body: bytes) -> tuple[Page, float]:
-    read = page(body)
-    return read, read.consumed

@@ -6,6 +6,11 @@ from typing import Any
 
 import orjson
 
+from connectors.dynamodb.encoding.comparison import Item
+from connectors.dynamodb.reading.digests import KeyTypes, digests, sliced
+from connectors.dynamodb.reading.slices import Slices
+from engine.contracts.readback import Digests
+
 GET_KEYS_MAX = 100
 """Keys of one BatchGetItem. Source: API_BatchGetItem."""
 SEGMENTS_MAX = 1_000_000
@@ -41,27 +46,37 @@ def scan_body(
     return orjson.dumps(body)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+@dataclass(slots=True)
+class ScanPage:
     """Items of one scan request, and the key behind which the segment goes on; None: it has ended.
 
     Shape: `text` is the items as a JSON array, as the server wrote them: to parse it takes longer than to
-    compare it. Units: `consumed` read units.
+    compare it. `key` the table's. Units: `consumed` read units.
     """
 
     text: bytes
     count: int
-    next: dict[str, Any] | None
+    next: Item | None
     consumed: float
+    key: KeyTypes
+    _slices: Slices | None = None
 
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        """The items, parsed."""
-        items: list[dict[str, Any]] = orjson.loads(self.text)
-        return items
+    def digests(self) -> Digests:
+        """Return the items' hashes. Raises: ValueError when they aren't JSON."""
+        try:
+            self._slices = sliced(self.text, self.count)
+        except ValueError as error:
+            raise ValueError(f"items that aren't JSON ({error})") from error
+        return digests(self._slices, self.key)
+
+    def item(self, index: int) -> Item:
+        """Return one item."""
+        assert self._slices is not None, "items are hashed first"
+        item: Item = orjson.loads(self._slices.item(index))
+        return item
 
 
-def page(body: bytes) -> Page:
+def page(body: bytes, key: KeyTypes = ()) -> ScanPage:
     """Read the answer to a Scan, all but its items. Raises: ValueError when it isn't JSON."""
     begin = body.find(_ITEMS_BEGIN)
     end = body.rfind(_ITEMS_END + b",")
@@ -69,12 +84,14 @@ def page(body: bytes) -> Page:
         begin, end = begin + len(_ITEMS_BEGIN) - 2, end + len(_ITEMS_END)
         try:
             rest = orjson.loads(b"".join((body[:begin], b"[]", body[end:])))
-            return Page(body[begin:end], int(rest["Count"]), rest.get("LastEvaluatedKey"), consumed(rest))
+            follows = rest.get("LastEvaluatedKey")
+            return ScanPage(body[begin:end], int(rest["Count"]), follows, consumed(rest), key)
         except (ValueError, LookupError):
             pass  # it is written otherwise: then all of it is parsed
     answer = orjson.loads(body)
     items = answer.get("Items") or []
-    return Page(orjson.dumps(items), len(items), answer.get("LastEvaluatedKey") or None, consumed(answer))
+    follows = answer.get("LastEvaluatedKey") or None
+    return ScanPage(orjson.dumps(items), len(items), follows, consumed(answer), key)
 
 
 def found(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

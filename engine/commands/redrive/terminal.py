@@ -6,7 +6,7 @@ from pathlib import Path
 import uvloop
 
 from engine.amounts import aligned, counted, number
-from engine.commands.redrive.command import RedriveOptions, redrive
+from engine.commands.redrive.redriving import RedriveOptions, redrive
 from engine.commands.redrive.report import RedriveReport
 from engine.exits import exit_code
 from engine.job.model import Job

@@ -14,31 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.commands.hash_store import PART_RECORDS, HashStore, Records, taken
-from engine.commands.verify.digests import Hashes
-from engine.commands.verify.ranks import RANK_BYTES, Ranks
+from engine.commands.verify.version_order import RANK_BYTES
+from engine.contracts.readback import Hashes
 
 NO_ROOM = "--state-dir names another place, on a disk with 40 bytes for each item"
 
 _COLUMNS: Mapping[str, np.dtype[Any]] = {
     "key": np.dtype(np.uint64),
     "content": np.dtype(np.uint64),
-    "place": np.dtype(np.uint32),
+    "row_range": np.dtype(np.uint32),
 }
 
 
 def record_type(*, ranked: bool) -> np.dtype[Any]:
-    """Return the type of an item's record: its hashes, where in the source it comes from, and its rank."""
+    """Return the type of an item's record: its hashes, the range of its row, the rank of its version."""
     rank = [("rank", f"S{RANK_BYTES}")] if ranked else []
     return np.dtype([*_COLUMNS.items(), *rank])
-
-
-def records(keys: Hashes, contents: Hashes, place: int, ranks: Ranks | None, dtype: np.dtype[Any]) -> Records:
-    """Return items of one place as records; without `ranks` all of them have the lowest."""
-    made = np.zeros(len(keys), dtype)
-    made["key"], made["content"], made["place"] = keys, contents, place
-    if ranks is not None:
-        made["rank"] = ranks
-    return made
 
 
 def build(directory: Path, store: HashStore) -> int:
@@ -60,14 +51,13 @@ def build(directory: Path, store: HashStore) -> int:
 
 
 class ExternalIndex:
-    """Which items there should be, and which of them were seen. By position: `contents` and `places`."""
+    """Which items there should be, and which of them were seen. By position: `contents`, `row_ranges`."""
 
     def __init__(self, directory: Path, length: int) -> None:
         self._length = length
-        keys, self.contents, self.places = (
+        self._keys, self.contents, self.row_ranges = (
             _mapped(directory / name, dtype, length) for name, dtype in _COLUMNS.items()
         )
-        self._keys = keys
         self._seen = _mapped(directory / "seen", np.dtype(np.uint8), length, mode="r+")
 
     def find(self, keys: Hashes) -> npt.NDArray[np.int64]:
@@ -88,11 +78,11 @@ class ExternalIndex:
             self._seen.flush()
 
     def unseen(self) -> Iterator[tuple[Hashes, Hashes, npt.NDArray[np.uint32]]]:
-        """Yield keys, contents and places of what was not seen, in portions."""
+        """Yield keys, contents and row ranges of what was not seen, in portions."""
         for start in range(0, self._length, PART_RECORDS):
             at = np.flatnonzero(self._seen[start : start + PART_RECORDS] == 0) + start
             if len(at):
-                yield self._keys[at], self.contents[at], self.places[at]
+                yield self._keys[at], self.contents[at], self.row_ranges[at]
 
 
 def _one_of_each(together: Records) -> Records:

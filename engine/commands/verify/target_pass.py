@@ -1,28 +1,25 @@
-"""The second pass: the target is scanned once, and each item held against the index.
+"""The second pass: the target is scanned once, and each item held against the external index.
 
-Invariant: an item counts as matched only when both its hashes are the source's; whatever else there is
-becomes a suspect, or is none of ours.
+Invariant: an item counts as matched only when both its hashes are the source's; whatever else there is is
+checked again, or is none of ours.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
-from engine.commands.verify.book import Book, Suspect
-from engine.commands.verify.digests import ABSENT, UNKNOWN, KeySchema, digests, sliced
 from engine.commands.verify.external_index import ExternalIndex
-from engine.commands.verify.scope import Scope
-from engine.commands.verify.values import Item
+from engine.commands.verify.key_patterns import KeyPatterns
+from engine.commands.verify.opened_job import ABSENT, UNKNOWN
+from engine.commands.verify.progress_store import ProgressStore, RecheckEntry
+from engine.contracts.readback import Item, ItemCodec, Page, TargetReader
 from engine.errors import PermanentError
 from engine.tasks import together
 
@@ -31,97 +28,54 @@ COMMIT_S = 5.0
 DONE = "target pass done"
 
 
-class ScannedPage(Protocol):
-    """What a scan hands out."""
-
-    @property
-    def text(self) -> bytes:
-        """The items as a JSON array, as the target wrote them."""
-
-    @property
-    def count(self) -> int:
-        """How many items these are."""
-
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        """The items, parsed."""
-
-    @property
-    def next(self) -> dict[str, Any] | None:
-        """The key behind which the segment goes on; None: it has ended."""
-
-
-class TargetReader(Protocol):
-    """Reads the target's items, consistently."""
-
-    @property
-    def consumed_rcu(self) -> float:
-        """Read units that were consumed so far."""
-
-    async def get(self, keys: Sequence[Item]) -> list[dict[str, Any]]:
-        """Return the items that there are of these keys, which must differ."""
-
-    def scan(
-        self, segment: int, total: int, start: Item | None = None, limit: int | None = None
-    ) -> AsyncGenerator[ScannedPage, None]:
-        """Yield the pages of one segment of a parallel scan from behind `start`."""
-
-
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class ComparedPage:
     """One page held against the index. `seen` are positions in the index."""
 
     seen: npt.NDArray[np.int64]
-    suspects: list[Suspect]
+    rechecks: list[RecheckEntry]
     tallies: Counter[str]
 
 
-def sift(
-    page: ScannedPage, index: ExternalIndex, schema: KeySchema, scope: Scope, *, keeps: bool = False
-) -> Sifted:
-    """Hold a page's items against the index; only those that don't match are parsed.
+def compare_page(
+    page: Page, index: ExternalIndex, codec: ItemCodec, patterns: KeyPatterns, *, keeps: bool = False
+) -> ComparedPage:
+    """Hold a page's items against the index; only those that don't match are looked into.
 
     With `keeps`, whatever is there under an expected key is right: the job's mode leaves it.
-    Raises: ValueError when they aren't JSON.
+    Raises: ValueError when the page can't be read.
     """
     tallies: Counter[str] = Counter()
     if not page.count:
-        return Sifted(np.empty(0, np.int64), [], tallies)
-    items = sliced(page.text, page.count)
-    hashes = digests(items, schema)
+        return ComparedPage(np.empty(0, np.int64), [], tallies)
+    hashes = page.digests()
     at = index.find(hashes.keys)
     known = at >= 0
     seen = at[known]
-    wanted, places = index.contents[seen], index.places[seen]
+    wanted, row_ranges = index.contents[seen], index.row_ranges[seen]
     contents = hashes.contents[known]
     equal = wanted == contents
     unknown = wanted == UNKNOWN
     tallies["matched"] = int(equal.sum())
     tallies["unknown"] = int(unknown.sum())
-    suspects = []
+    rechecks = []
     rows = np.flatnonzero(known)
     other = np.flatnonzero(~equal & ~unknown)
     if keeps:
         tallies["kept"], other = len(other), other[:0]
     for which in other.tolist():
         row = int(rows[which])
-        suspects.append(
-            Suspect(
-                int(places[which]),
-                int(hashes.keys[row]),
-                int(wanted[which]),
-                int(contents[which]),
-                dict(schema.of(orjson.loads(items.item(row)))),
-            )
-        )
+        expected, found = int(wanted[which]), int(contents[which])
+        key = codec.key_of(page.item(row))
+        rechecks.append(RecheckEntry(int(row_ranges[which]), int(hashes.keys[row]), expected, found, key))
     for row in np.flatnonzero(~known).tolist():
-        item = orjson.loads(items.item(row))
-        if scope.holds(item):
-            key, content = int(hashes.keys[row]), int(hashes.contents[row])
-            suspects.append(Suspect(None, key, ABSENT, content, dict(schema.of(item))))
+        item = page.item(row)
+        if patterns.hold(item):
+            key_hash, found = int(hashes.keys[row]), int(hashes.contents[row])
+            rechecks.append(RecheckEntry(None, key_hash, ABSENT, found, codec.key_of(item)))
         else:
             tallies["not_ours"] += 1
-    return Sifted(seen, suspects, tallies)
+    return ComparedPage(seen, rechecks, tallies)
 
 
 class TargetPass:
@@ -129,34 +83,30 @@ class TargetPass:
 
     def __init__(
         self,
-        book: Book,
+        progress: ProgressStore,
         index: ExternalIndex,
         reader: TargetReader,
-        schema: KeySchema,
-        scope: Scope,
+        compare: Callable[[Page], ComparedPage],
         told: Callable[[int], None],
         threads: Executor | None = None,
-        *,
-        keeps: bool = False,
     ) -> None:
-        self._book = book
+        self._progress = progress
         self._threads = threads
         self._index = index
         self._reader = reader
         self._told = told
-        self._sift = partial(sift, index=index, schema=schema, scope=scope, keeps=keeps)
-        self._suspects: list[Suspect] = []
+        self._compare = compare
+        self._rechecks: list[RecheckEntry] = []
         self._tallies: Counter[str] = Counter()
-        self._positions: dict[int, dict[str, Any] | None] = {}
+        self._positions: dict[int, Item | None] = {}
         self._committed_at = monotonic()
 
     async def run(self, segments: int) -> None:
         """Scan everything, then note what the scan hasn't met."""
-        if not self._book.scans():
-            self._book.begin()
-            self._book.plan_scans(segments)
-            self._book.commit()
-        states = self._book.scans()
+        if not self._progress.scans():
+            with self._progress.transaction():
+                self._progress.plan_scans(segments)
+        states = self._progress.scans()
         todo = [(segment, start) for segment, start, done in states if not done]
         todo.reverse()
 
@@ -168,49 +118,47 @@ class TargetPass:
         self._commit()
         self._note_missing()
 
-    async def _scan(self, segment: int, start: dict[str, Any] | None, total: int) -> None:
+    async def _scan(self, segment: int, start: Item | None, total: int) -> None:
         async with aclosing(self._reader.scan(segment, total, start)) as pages:
             async for page in pages:
-                sifted = await self._sifted(page)
-                self._index.mark(sifted.seen)
-                self._suspects += sifted.suspects
-                self._tallies.update(sifted.tallies)
+                compared = await self._compared(page)
+                self._index.mark(compared.seen)
+                self._rechecks += compared.rechecks
+                self._tallies.update(compared.tallies)
                 self._positions[segment] = page.next
                 self._told(page.count)
                 if monotonic() - self._committed_at > COMMIT_S:
                     self._commit()
 
-    async def _sifted(self, page: ScannedPage) -> Sifted:
+    async def _compared(self, page: Page) -> ComparedPage:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._sift, page)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._compare, page)
         except ValueError as error:
             raise PermanentError(
-                f"the target answered a scan with items that aren't JSON ({error}); start verify again, which"
-                " goes on where it was"
+                f"the target answered a scan with {error}; start verify again, which goes on where it was"
             ) from error
 
     def _commit(self) -> None:
         self._index.sync()
-        self._book.begin()
-        self._book.suspect(self._suspects)
-        self._book.add(self._tallies)
-        for segment, start in self._positions.items():
-            self._book.scan_at(segment, start)
-        self._book.commit()
-        self._suspects, self._tallies, self._positions = [], Counter(), {}
+        with self._progress.transaction():
+            self._progress.recheck(self._rechecks)
+            self._progress.add(self._tallies)
+            for segment, start in self._positions.items():
+                self._progress.scan_at(segment, start)
+        self._rechecks, self._tallies, self._positions = [], Counter(), {}
         self._committed_at = monotonic()
 
     def _note_missing(self) -> None:
-        """Make suspects of what should have been met, and count what rightly was not."""
-        self._book.begin()
-        for keys, contents, places in self._index.unseen():
-            gone = int((contents == ABSENT).sum())
-            unknown = int((contents == UNKNOWN).sum())
-            self._book.add({"matched": gone, "absent": gone, "unknown": unknown})
-            missing = contents > UNKNOWN
-            self._book.suspect(
-                Suspect(int(place), int(key), int(content), ABSENT, None)
-                for key, content, place in zip(keys[missing], contents[missing], places[missing], strict=True)
-            )
-        self._book.put(DONE, "1")
-        self._book.commit()
+        """Have checked again what should have been met, and count what rightly was not."""
+        with self._progress.transaction():
+            for keys, contents, row_ranges in self._index.unseen():
+                gone = int((contents == ABSENT).sum())
+                unknown = int((contents == UNKNOWN).sum())
+                self._progress.add({"matched": gone, "absent": gone, "unknown": unknown})
+                missing = contents > UNKNOWN
+                columns = (row_ranges[missing].tolist(), keys[missing].tolist(), contents[missing].tolist())
+                self._progress.recheck(
+                    RecheckEntry(rows, key, content, ABSENT, None)
+                    for rows, key, content in zip(*columns, strict=True)
+                )
+            self._progress.put(DONE, "1")

@@ -15,8 +15,8 @@ import uvloop
 from rich.console import Console
 
 from engine.commands.verify import view
-from engine.commands.verify.command import VerifyOptions, Voice, verify
-from engine.commands.verify.report import VerifyReport
+from engine.commands.verify.outcome import VerifyReport
+from engine.commands.verify.verification import Narrator, VerifyOptions, verify
 from engine.errors import JobError
 from engine.exits import exit_code
 from engine.job.model import Job
@@ -48,8 +48,8 @@ def run(
         delete_extra=delete_extra,
         **choices,
     )
-    line = Line()
-    reports = uvloop.run(verify(jobs, options, Voice(line.say, line.step)))
+    line = StatusLine()
+    reports = uvloop.run(verify(jobs, options, Narrator(line.say, line.step)))
     line.clear()
     show(reports, as_json=as_json)
     return exit_code(reports)
@@ -65,7 +65,7 @@ def show(reports: Sequence[VerifyReport], *, as_json: bool) -> None:
         view.render(report, console)
 
 
-class Line:
+class StatusLine:
     """What is told on stderr."""
 
     def __init__(self) -> None:

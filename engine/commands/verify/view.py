@@ -7,8 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.amounts import counted, duration, number
-from engine.commands.verify.findings import Difference
-from engine.commands.verify.report import VerifyReport
+from engine.commands.verify.outcome import VerifyReport
 
 SHOWN_MAX = 8
 VALUE_CHARS_MAX = 48
@@ -16,7 +15,7 @@ VALUE_CHARS_MAX = 48
 
 def render(report: VerifyReport, console: Console) -> None:
     """Print a report."""
-    found = report.findings
+    found = report.outcome
     how = "everything" if report.full else "a sample"
     took = duration(report.elapsed_s)
     console.print(
@@ -26,7 +25,7 @@ def render(report: VerifyReport, console: Console) -> None:
     console.print(_figures(report))
     if found.differences:
         console.print()
-        console.print(_differences(found.differences[:SHOWN_MAX]))
+        console.print(_differences(report))
         if found.different > SHOWN_MAX:
             shown = f"  … and {number(found.different - SHOWN_MAX)} more; --json shows the first 100 in full"
             console.print(shown, markup=False)
@@ -37,7 +36,7 @@ def render(report: VerifyReport, console: Console) -> None:
 
 def verdict(report: VerifyReport) -> str:
     """Say in one sentence whether it is all there."""
-    found = report.findings
+    found = report.outcome
     if not found.different:
         return f"{counted(found.checked, 'item')} compared: 100 % consistent."
     mended = f", {number(found.repaired)} repaired" if report.repair else ""
@@ -49,7 +48,7 @@ def verdict(report: VerifyReport) -> str:
 
 
 def _figures(report: VerifyReport) -> Table:
-    found = report.findings
+    found = report.outcome
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
@@ -77,15 +76,18 @@ def _figures(report: VerifyReport) -> Table:
     return table
 
 
-def _differences(shown: list[Difference]) -> Table:
+def _differences(report: VerifyReport) -> Table:
+    def shown(value: Any) -> str:
+        return "-" if value is None else _cut(report.codec.shown(value))
+
     table = Table(box=None, padding=(0, 2))
     table.add_column("difference", no_wrap=True, min_width=len("mismatched"))
     table.add_column("key", overflow="fold")
     table.add_column("attribute", no_wrap=True, min_width=len("attribute"))
     for side in ("source", "target"):
         table.add_column(side, overflow="fold")
-    for each in shown:
-        key = Text(" ".join(_plain(value) for value in each.key.values()))
+    for each in report.outcome.differences[:SHOWN_MAX]:
+        key = Text(" ".join(shown(value) for value in each.key.values()))
         if not each.attributes:
             table.add_row(each.kind, key)
         for position, (name, values) in enumerate(each.attributes.items()):
@@ -93,21 +95,17 @@ def _differences(shown: list[Difference]) -> Table:
                 table.add_row("", "", Text(f"… {len(each.attributes) - 3} more"))
                 break
             first = (each.kind, key) if position == 0 else ("", Text(""))
-            source, target = Text(_plain(values["source"])), Text(_plain(values["target"]))
+            source, target = Text(shown(values["source"])), Text(shown(values["target"]))
             table.add_row(*first, Text(name), source, target)
     return table
 
 
-def _plain(value: Any) -> str:
-    if value is None:
-        return "-"
-    ((kind, content),) = value.items()
-    text = str(content) if kind in ("S", "N") else f"{kind} {content}"
+def _cut(text: str) -> str:
     return text if len(text) <= VALUE_CHARS_MAX else f"{text[: VALUE_CHARS_MAX - 1]}…"
 
 
 def _next(report: VerifyReport) -> str:
-    found = report.findings
+    found = report.outcome
     if not found.left:
         return "Nothing is left to do." if not found.different else "Nothing differs any more."
     if not report.repair:

@@ -6,8 +6,11 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.commands.verify.ranks import ranks_of
-from engine.wire.versions import is_lower
+from connectors.dynamodb.encoding.comparison import is_lower
+from connectors.dynamodb.reading.codec import TableCodec
+from engine.commands.verify.version_order import ranks_of
+
+CODEC = TableCodec((("PK", "S"),))
 
 NUMBERS = st.one_of(
     st.integers(-(10**38) + 1, 10**38 - 1).map(str),
@@ -29,7 +32,7 @@ VERSIONS = st.one_of(
 @given(VERSIONS)
 def test_a_lower_version_has_a_lower_rank(versions):
     one, other = versions
-    ranks, whole = ranks_of(versions)
+    ranks, whole = ranks_of(CODEC, versions)
     if whole.all():
         assert bool(ranks[0] < ranks[1]) == is_lower(one, other)
         assert bool(ranks[0] > ranks[1]) == is_lower(other, one)
@@ -38,5 +41,5 @@ def test_a_lower_version_has_a_lower_rank(versions):
 @given(NUMBERS)
 def test_every_number_and_every_usual_text_is_ranked_whole(number):
     assert abs(Decimal(number)) < Decimal("1E126")
-    _, whole = ranks_of([{"N": number}, {"S": "2026-11-22T23:59:59.123456+00:00"}, {"S": "x" * 200}])
+    _, whole = ranks_of(CODEC, [{"N": number}, {"S": "2026-11-22T23:59:59.123456+00:00"}, {"S": "x" * 200}])
     assert whole.tolist() == [True, True, False]

@@ -9,23 +9,20 @@ for each item, and a sum needs none. So the text itself is hashed, and only maps
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import polars as pl
 import pyarrow as pa
 
-from engine.commands.verify.slices import Slices, cut
-from engine.commands.verify.values import Item, canonical
+from connectors.dynamodb.encoding.comparison import Item, canonical
+from connectors.dynamodb.reading.slices import Slices, cut
+from engine.contracts.readback import CONTENT_MIN, Digests, Hashes
 from engine.wire.numbers import number
 
-Hashes = npt.NDArray[np.uint64]
-
-ABSENT, UNKNOWN, UNDECIDED = 0, 1, 2
-"""Contents that no item has: there is no item; there is no telling what it should be; a second look tells."""
+KeyTypes: TypeAlias = Sequence[tuple[str, str]]
+"""The key's attributes, each with its type: S, N or B."""
 
 ARRAY_DEPTH = 2
 """How many brackets an item of a JSON array lies in, its own included."""
@@ -38,43 +35,17 @@ _PLAIN_DIGITS_MAX = 38
 """An integer of so many digits, beginning with none that is zero, is its own shortest text."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeySchema:
-    """The table's key attributes: names and types (S, N or B), partition first."""
-
-    names: tuple[str, ...]
-    types: tuple[str, ...]
-
-    def of(self, item: Item) -> Item:
-        """Return an item's key."""
-        return {name: item[name] for name in self.names}
-
-    def fits(self, item: Item) -> bool:
-        """Whether an item has the whole key in the right types."""
-        return all(
-            name in item and letter in item[name] for name, letter in zip(self.names, self.types, strict=True)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Digests:
-    """The hashes of items. No item's content is ABSENT, UNKNOWN or UNDECIDED."""
-
-    keys: Hashes
-    contents: Hashes
-
-
-def digests(items: Slices, schema: KeySchema) -> Digests:
+def digests(items: Slices, key: KeyTypes) -> Digests:
     """Return the hashes of the items of a text. Raises: KeyError when one has no such key."""
     if not len(items):
         return Digests(np.empty(0, np.uint64), np.empty(0, np.uint64))
     texts = _texts(items)
     other = {int(at): _one_spelling(items.attribute(at)) for at in items.loose.tolist()}
     keys: Hashes = np.zeros(len(items), np.uint64)
-    for name, letter, seed in zip(schema.names, schema.types, _SEEDS, strict=False):
+    for (name, letter), seed in zip(key, _SEEDS, strict=False):
         at = np.flatnonzero(texts.bin.starts_with(orjson.dumps(name) + b":").to_numpy())
         if len(at) != len(items):  # the name is spelled otherwise
-            return digests(array([_with_key(item, schema) for item in parsed(items)]), schema)
+            return digests(array([_with_key(item, key) for item in parsed(items)]), key)
         found = texts.gather(at)
         if letter == "N" or not other.keys().isdisjoint(at.tolist()):
             spelled = (other.get(place, text) for place, text in zip(at.tolist(), found, strict=True))
@@ -83,23 +54,9 @@ def digests(items: Slices, schema: KeySchema) -> Digests:
     return Digests(keys, _contents(items, texts, other))
 
 
-def digests_of(items: Sequence[Item], schema: KeySchema) -> Digests:
+def digests_of(items: Sequence[Item], key: KeyTypes) -> Digests:
     """Return the hashes of parsed items, or of keys alone. Raises: KeyError when one has no such key."""
-    return digests(array(items), schema)
-
-
-def key_hashes(keys: Sequence[Item], schema: KeySchema) -> Hashes:
-    """Return the hashes of keys, or of the keys of items."""
-    return digests_of([schema.of(key) for key in keys], schema).keys
-
-
-def content_hashes(items: Sequence[Item]) -> Hashes:
-    """Return the hashes of whole items; none of them is ABSENT, UNKNOWN or UNDECIDED."""
-    if not items:
-        return np.empty(0, np.uint64)
-    found = array(items)
-    other = {at: _one_spelling(found.attribute(at)) for at in found.loose.tolist()}
-    return _contents(found, _texts(found), other)
+    return digests(array(items), key)
 
 
 def array(items: Iterable[Item]) -> Slices:
@@ -135,7 +92,7 @@ def _contents(items: Slices, texts: pl.Series, other: dict[int, bytes]) -> Hashe
         hashes = hashes.copy()
         hashes[list(other)] = pl.Series(list(other.values()), dtype=pl.Binary).hash(_SEEDS[2]).to_numpy()
     sums: Hashes = np.add.reduceat(hashes, items.first)
-    return np.where(sums <= UNDECIDED, sums + np.uint64(UNDECIDED + 1), sums)
+    return np.where(sums < CONTENT_MIN, sums + np.uint64(CONTENT_MIN), sums)
 
 
 def _one_spelling(attribute: bytes) -> bytes:
@@ -155,5 +112,5 @@ def _plain(attribute: bytes) -> bytes:
     return head + b':"' + number(digits.decode()).text.encode() + tail[-2:]
 
 
-def _with_key(item: Item, schema: KeySchema) -> Item:
-    return {**item, **schema.of(item)}
+def _with_key(item: Item, key: KeyTypes) -> Item:
+    return {**item, **{name: item[name] for name, _ in key}}

@@ -10,25 +10,23 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import orjson
 
-from engine.batch import Batch, Cursor, DeadLetter, WriteReport
+from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, WriteReport
 from engine.clock import utc_now
-from engine.commands.ends import open_ends, open_store
+from engine.commands.ends import Ends, open_ends, open_store
 from engine.commands.redrive.report import RedriveReport
-from engine.commands.verify.repair import subset
-from engine.commands.verify.values import differing
-from engine.contracts.source import KeysRefused, Lookup, Source
+from engine.commands.verify.comparison import read as read_back
+from engine.contracts.readback import TargetReader
+from engine.contracts.source import KeysRefused
 from engine.contracts.state import RunState
-from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.run.pipeline import Stages
 from engine.state.dead_letters import StoredLetter, lines, read
 from engine.state.fingerprint import POSITIONS, compare, upgraded
-from engine.tenure import Tenure
 
 LETTERS_AT_ONCE = 10_000
 
@@ -73,43 +71,24 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
         some = list(islice(letters, LETTERS_AT_ONCE))
         if not some:
             return report
-        desk = await _open(stack, job, before, note, store.tenure)
+        ends = await open_ends(stack, job)
+        _check(ends, before)
+        stages = await stack.enter_async_context(ends.stages(note, ordered=False, tenure=store.tenure))
+        reader = await _reader(stack, ends, note)
+        look = await stack.enter_async_context(ends.watch())
         with tempfile.TemporaryFile(dir=store.dead_letters.parent) as kept:
             while some:
-                await _Portion(desk, some, options, report).settle(kept, note)
+                await _Portion(ends, stages, reader, some, options, report).settle(kept, note)
                 some = list(islice(letters, LETTERS_AT_ONCE))
-            await desk.look()
+            await look()
             kept.seek(0)
             await store.replace_dead_letters(kept)
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    """What a redrive works with.
-
-    `look` tells whether the target was replaced. `reader` is set where keys may repeat: then what is there
-    is kept.
-    """
-
-    job: Job
-    source: Source
-    lookup: Lookup
-    line: Stages
-    look: Look
-    key_names: tuple[str, ...]
-    reader: Any | None
-
-
-async def _open(
-    stack: AsyncExitStack,
-    job: Job,
-    before: RunState | None,
-    note: Callable[[str], None],
-    tenure: Tenure,
-) -> _Desk:
-    ends = await open_ends(stack, job)
-    source = ends.source
+def _check(ends: Ends, before: RunState | None) -> None:
+    """See that the letters are of these ends, and that their rows can be read. Raises: JobError."""
+    job = ends.job
     if before is not None:
         now = ends.prints()
         stored, present = (
@@ -118,23 +97,27 @@ async def _open(
         )
         if misfit := compare(stored, present):
             raise misfit
-    lookup = source.abilities.lookup
-    if lookup is None:
+    if ends.source.abilities.lookup is None:
         raise JobError(
             f"{job.source.reads} has no key by which rows can be looked up, so its dead letters can't be"
             " tried again one by one: load again with `backfill run --fresh`"
         )
-    line = await stack.enter_async_context(ends.stages(note, ordered=False, tenure=tenure))
-    reader = None
-    if ends.ordered:
-        from connectors.dynamodb.connector import section_of
-        from connectors.dynamodb.reading.reader import open_reader
 
-        note("several rows may give one key here, so items whose key is taken are not written over")
-        reader = await open_reader(section_of(job), None)
-        stack.push_async_callback(reader.close)
-    look = await stack.enter_async_context(ends.watch())
-    return _Desk(job, source, lookup, line, look, ends.target.key, reader)
+
+async def _reader(stack: AsyncExitStack, ends: Ends, note: Callable[[str], None]) -> TargetReader | None:
+    """Open the target for reading where keys may repeat: then what is there is kept. Raises: JobError."""
+    if not ends.ordered:
+        return None
+    if not ends.connector.abilities.reads_back:
+        raise JobError(
+            f"several rows of {ends.job.source.reads} may give one key, and what a {ends.job.target.type}"
+            " target holds can't be read back, so letters can't be tried again without writing over other"
+            " items: load again with `backfill run --fresh`"
+        )
+    note("several rows may give one key here, so items whose key is taken are not written over")
+    reader = await ends.connector.open_reader(ends.job, ends.target, None)
+    stack.push_async_callback(reader.close)
+    return reader
 
 
 _RowAndRule = tuple[Cursor, str]
@@ -144,18 +127,26 @@ class _Portion:
     """Some letters, grouped by the row and the rule that they are of."""
 
     def __init__(
-        self, desk: _Desk, letters: Sequence[StoredLetter], options: RedriveOptions, report: RedriveReport
+        self,
+        ends: Ends,
+        stages: Stages,
+        reader: TargetReader | None,
+        letters: Sequence[StoredLetter],
+        options: RedriveOptions,
+        report: RedriveReport,
     ) -> None:
-        self._desk = desk
+        self._ends = ends
+        self._stages = stages
+        self._reader = reader
         self._report = report
         self._drops = options.drop_gone
-        self._names = desk.source.ticket.schema.key
-        self._rules = {rule.name for rule in desk.job.items}
+        self._names = ends.source.ticket.schema.key
+        rules = {rule.name for rule in ends.job.items}
         self._gone: list[StoredLetter] = []
         self._letters: dict[_RowAndRule, list[StoredLetter]] = {}
         for letter in letters:
             row = self._row(letter)
-            if row is None or letter.rule not in self._rules:
+            if row is None or letter.rule not in rules:
                 self._gone.append(letter)
             else:
                 self._letters.setdefault((row, letter.rule), []).append(letter)
@@ -165,9 +156,11 @@ class _Portion:
 
     async def settle(self, kept: IO[bytes], note: Callable[[str], None]) -> None:
         """Try the letters, and write those that are left."""
+        lookup = self._ends.source.abilities.lookup
+        assert lookup is not None, "checked when it was opened"
         rows = list(dict.fromkeys(row for row, _ in self._letters))
         try:
-            async with aclosing(self._desk.lookup.rows_by_key(rows)) as batches:
+            async with aclosing(lookup.rows_by_key(rows)) as batches:
                 async for batch in batches:
                     await self._write(batch)
         except KeysRefused as error:
@@ -182,8 +175,8 @@ class _Portion:
         columns = [batch.rows.column(name).to_pylist() for name in self._names]
         cursors = [Cursor(tuple(key)) for key in zip(*columns, strict=True)]
         self._met.update(cursors)
-        line, rules = self._desk.line, self._desk.job.items
-        encoded = line.target.encode(batch, line.transform(batch))
+        target, rules = self._stages.target, self._ends.job.items
+        encoded = target.encode(batch, self._stages.transform(batch))
         chosen = [
             at
             for at in range(len(encoded))
@@ -201,7 +194,7 @@ class _Portion:
                     None,
                 )
             )
-        report = await line.target.write(subset(encoded, [at for at in chosen if at not in taken]))
+        report = await target.write(encoded.subset([at for at in chosen if at not in taken]))
         assert isinstance(report, WriteReport), "nobody drains a redrive"
         self._report.items_written += report.items_written
         self._report.items_deleted += report.items_deleted
@@ -209,23 +202,20 @@ class _Portion:
         for letter in (*encoded.dead_letters, *report.dead_letters):
             self._fail(letter)
 
-    async def _taken(self, encoded: Any, chosen: Sequence[int]) -> set[int]:
+    async def _taken(self, encoded: EncodedBatch, chosen: Sequence[int]) -> set[int]:
         """Return which items' keys are taken by other items, where that matters."""
-        if self._desk.reader is None or not chosen:
+        if self._reader is None or not chosen:
             return set()
-        names = self._desk.key_names
-        entries = [orjson.loads(encoded.item(at)) for at in chosen]
-        keys = [_key(entry, names) for entry in entries]
-        there = {
-            orjson.dumps({name: item[name] for name in names}): item
-            for item in await self._desk.reader.get(keys)
-        }
-        found = [there.get(orjson.dumps(key)) for key in keys]
-        return {
-            at
-            for at, entry, item in zip(chosen, entries, found, strict=True)
-            if item is not None and not _is(entry, item)
-        }
+        codec = self._ends.connector.codec(self._ends.target)
+        sent = codec.sent(encoded, chosen)
+        keys = [codec.key_of(key) for key in sent.keys]
+        there = await read_back(codec, self._reader, keys)
+        taken = set()
+        for at, item, key_hash in zip(chosen, sent.items, codec.digests(keys).keys.tolist(), strict=True):
+            found, _ = there.get(key_hash, (None, 0))
+            if found is not None and (item is None or codec.differing(item, found)):
+                taken.add(at)
+        return taken
 
     def _fail(self, letter: DeadLetter) -> None:
         row = Cursor(tuple(str(letter.source_key[name]) for name in self._names))
@@ -253,31 +243,19 @@ class _Portion:
         yield from self._without_origin(self._gone)
 
     def _without_origin(self, letters: Sequence[StoredLetter]) -> Iterator[bytes]:
-        report = self._report
-        report.gone += len(letters)
+        self._report.gone += len(letters)
         if self._drops:
-            report.dropped += len(letters)
-            return
-        yield from self._as_they_are(letters)
+            self._report.dropped += len(letters)
+        else:
+            yield from self._as_they_are(letters)
 
     def _as_they_are(self, letters: Sequence[StoredLetter]) -> Iterator[bytes]:
-        report = self._report
-        report.left += len(letters)
-        report.left_by_reason.update(letter.reason for letter in letters)
+        self._report.left += len(letters)
+        self._report.left_by_reason.update(letter.reason for letter in letters)
         for letter in letters:
-            yield lines(
-                letter.run_id,
-                letter.at,
-                [
-                    DeadLetter(
-                        letter.rule,
-                        letter.reason,
-                        letter.detail,
-                        letter.source_key,
-                        None if letter.item is None else orjson.dumps(letter.item).decode(),
-                    )
-                ],
-            )
+            item = None if letter.item is None else orjson.dumps(letter.item).decode()
+            same = DeadLetter(letter.rule, letter.reason, letter.detail, letter.source_key, item)
+            yield lines(letter.run_id, letter.at, [same])
 
     def _row(self, letter: StoredLetter) -> Cursor | None:
         """Return the row that a letter is of; None when it doesn't say.
@@ -286,33 +264,10 @@ class _Portion:
         """
         if letter.source_key and not letter.source_key.keys() >= {*self._names}:
             raise JobError(
-                f"the dead letters of {self._desk.job.name} name their rows by"
-                f" {', '.join(letter.source_key)}, but {self._desk.job.source.reads} is read by"
+                f"the dead letters of {self._ends.job.name} name their rows by"
+                f" {', '.join(letter.source_key)}, but {self._ends.job.source.reads} is read by"
                 f" {', '.join(self._names)} now: set that back if the job has changed it, or load again with"
                 " `backfill run --fresh`"
             )
         values = [letter.source_key.get(name) for name in self._names]
         return None if None in values else Cursor(tuple(str(value) for value in values))
-
-
-def _is(entry: Any, there: Any) -> bool:
-    """Say whether an encoded item is what is there already."""
-    match entry:
-        case {"PutRequest": {"Item": item}} | {"Item": item}:
-            return not differing(item, there)
-        case _:
-            return False
-
-
-def _key(entry: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Return the key of an encoded item in any mode."""
-    match entry:
-        case {"PutRequest": {"Item": attributes}} | {"DeleteRequest": {"Key": attributes}}:
-            pass
-        case {"Item": attributes} | {"Key": attributes}:
-            pass
-        case {"Parameters": [*parameters]}:  # an insert: the key comes first
-            attributes = dict(zip(names, parameters, strict=False))
-        case _:
-            raise AssertionError(f"no item: {entry}")
-    return {name: attributes[name] for name in names}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.commands.verify.digests import KeySchema, content_hashes, digests, digests_of, parsed, sliced
-from engine.commands.verify.slices import cut
+from connectors.dynamodb.reading.digests import digests, digests_of, parsed, sliced
+from connectors.dynamodb.reading.slices import cut
 
-SCHEMA = KeySchema(("PK", "SK"), ("S", "N"))
+KEY = (("PK", "S"), ("SK", "N"))
 AWKWARD = [
     '},"',
     '"}},{"',
@@ -50,7 +50,7 @@ ITEMS = st.builds(
     lambda key, number, others: {**others, "PK": {"S": key}, "SK": {"N": str(number)}},
     NAMES,
     st.integers(),
-    st.dictionaries(NAMES.filter(lambda name: name not in SCHEMA.names), VALUES, max_size=4),
+    st.dictionaries(NAMES.filter(lambda name: name not in dict(KEY)), VALUES, max_size=4),
 )
 
 
@@ -83,16 +83,16 @@ def test_order_and_spelling_do_not_matter(items, rng):
     others = [shuffled(item, rng) for item in items]
     # json escapes whatever isn't ASCII, and this server the slash, too
     spelled = json.dumps(others, separators=(",", ":")).replace("/", "\\/").encode()
-    one, other = digests_of(items, SCHEMA), digests(sliced(spelled, len(items)), SCHEMA)
+    one, other = digests_of(items, KEY), digests(sliced(spelled, len(items)), KEY)
     assert (one.keys == other.keys).all()
     assert (one.contents == other.contents).all()
-    spaced = digests(sliced(json.dumps(others).encode(), len(items)), SCHEMA)
+    spaced = digests(sliced(json.dumps(others).encode(), len(items)), KEY)
     assert (one.contents == spaced.contents).all()
 
 
 @given(ITEMS, ITEMS)
 def test_different_items_have_different_hashes(one, other):
-    same = bool(content_hashes([one]) == content_hashes([other]))
+    same = bool(digests_of([one], KEY).contents == digests_of([other], KEY).contents)
     assert same == (shuffled(one, random.Random(0)) == shuffled(other, random.Random(0)) or equal(one, other))
 
 
@@ -146,7 +146,7 @@ def test_what_is_not_made_of_items_is_not_cut(text):
 
 def test_nothing_is_cut_into_nothing():
     assert len(cut(b"[]", 2)) == len(cut(b"", 2)) == 0
-    assert digests_of([], SCHEMA).keys.tolist() == []
+    assert digests_of([], KEY).keys.tolist() == []
 
 
 def test_items_that_are_not_all_there_are_told():
@@ -157,5 +157,5 @@ def test_items_that_are_not_all_there_are_told():
 
 def test_a_number_in_a_key_has_one_hash_in_every_form():
     texts = ["1" + "0" * 50, "1E+50", "10E49"]
-    keys = digests_of([{"PK": {"S": "a"}, "SK": {"N": text}} for text in texts], SCHEMA).keys
+    keys = digests_of([{"PK": {"S": "a"}, "SK": {"N": text}} for text in texts], KEY).keys
     assert len(np.unique(keys)) == 1

@@ -10,44 +10,45 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from engine.batch import Batch, Cursor
-from engine.commands.verify.book import Place
-from engine.commands.verify.desk import Desk
-from engine.commands.verify.digests import KeySchema
-from engine.commands.verify.values import Item
+from engine.commands.verify.key_patterns import part_pattern
+from engine.commands.verify.opened_job import OpenedJob
+from engine.commands.verify.progress_store import RowRange
+from engine.contracts.readback import Item
 from engine.contracts.source import KeysRefused
 from engine.errors import PermanentError
 from engine.job.items import ItemRule
 from engine.job.template import Placeholder
 from engine.kinds import Kind
-from engine.rules.uniqueness import alphabet, recovered
+from engine.rules.uniqueness import recovered
 
 LOOKUPS_MAX = 100_000
 """Beyond so many keys, reading the whole source costs less than looking rows up."""
 
 
-class Whence:
+class RowSearch:
     """The search for the rows that could have made the items of some keys.
 
     Shape: `asked` are the positions of the keys whose rows `rows` looks for: when it has come to its end, the
     source has said of each of them what it has. Of the others it says nothing.
     """
 
-    def __init__(self, desk: Desk, keys: Sequence[Item]) -> None:
-        self._desk = desk
+    def __init__(self, job: OpenedJob, keys: Sequence[Item]) -> None:
+        self._job = job
         self._cursors: tuple[Cursor, ...] | None = None
         self.asked: frozenset[int] = frozenset(range(len(keys)))
-        inverse = Inverse(desk)
-        if inverse.complete and len(keys) <= LOOKUPS_MAX and not desk.ordered:
-            cursors = [inverse.cursors(key) for key in keys]
+        inversion = KeyInversion(job)
+        if inversion.complete and len(keys) <= LOOKUPS_MAX and not job.ordered:
+            cursors = [inversion.cursors(key) for key in keys]
             self._cursors = tuple({cursor for found in cursors for cursor in found})
             self.asked = frozenset(at for at, found in enumerate(cursors) if found)
 
     async def rows(self) -> AsyncGenerator[Batch, None]:
         """Read the rows that could have made the items, and maybe others."""
         if self._cursors is not None:
+            rows = RowRange(self._job.number, keys=self._cursors)
             try:
-                async with aclosing(self._desk.rows_of(Place(self._desk.number, keys=self._cursors))) as rows:
-                    async for batch in rows:
+                async with aclosing(self._job.rows_of(rows)) as batches:
+                    async for batch in batches:
                         yield batch
             except KeysRefused:
                 return  # no row has such a key, and all others were read
@@ -55,21 +56,21 @@ class Whence:
                 pass  # a text among them can't be such a key, which leaves open what became of the others
             else:
                 return
-        async with aclosing(self._desk.rows_of(Place(self._desk.number))) as rows:
-            async for batch in rows:
+        async with aclosing(self._job.rows_of(RowRange(self._job.number))) as batches:
+            async for batch in batches:
                 yield batch
 
 
-class Inverse:
+class KeyInversion:
     """Reads the source's key out of items' keys, for rules whose templates allow it."""
 
-    def __init__(self, desk: Desk) -> None:
-        schema = desk.source.ticket.schema
+    def __init__(self, job: OpenedJob) -> None:
+        schema = job.source.ticket.schema
         kinds = {column.name: column.kind for column in schema.visible}
-        self._schema = desk.schema
-        able = desk.job.transform is None and desk.source.abilities.lookup is not None
+        self._codec = job.codec
+        able = job.job.transform is None and job.source.abilities.lookup is not None
         self._rules = [
-            _inverted(rule, kinds, schema.key, desk.schema) if able else None for rule in desk.job.items
+            inverted(rule, kinds, schema.key, job.info.key) if able else None for rule in job.job.items
         ]
 
     @property
@@ -79,15 +80,13 @@ class Inverse:
 
     def cursors(self, key: Item) -> list[Cursor]:
         """Return the source keys that an item's key tells of, one for each rule that fits."""
-        texts = [
-            key[name][letter] for name, letter in zip(self._schema.names, self._schema.types, strict=True)
-        ]
+        texts = self._codec.key_texts(key)
         found = [None if rule is None else rule.values(texts) for rule in self._rules]
         return [Cursor(values) for values in found if values is not None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Backwards:
+class InvertedRule:
     """One rule read backwards: a pattern for each key attribute, and the groups that are the source's key.
 
     Each attribute is matched by itself: a text may hold any sign, so that none could stand between two.
@@ -107,15 +106,15 @@ class _Backwards:
         return tuple(told[group] for group in self.groups)
 
 
-def _inverted(
-    rule: ItemRule, kinds: dict[str, Kind], source_key: Sequence[str], schema: KeySchema
-) -> _Backwards | None:
+def inverted(
+    rule: ItemRule, kinds: dict[str, Kind], source_key: Sequence[str], key: Sequence[str]
+) -> InvertedRule | None:
     """Return how a rule's keys tell the source's key; None when they don't."""
     each = rule.for_each is not None
     templates = dict(rule.key_templates())
     captured: dict[str, str] = {}
     patterns = []
-    for name in schema.names:
+    for name in key:
         readable = recovered(templates[name], kinds, each)
         text = ""
         for part in templates[name]:
@@ -123,8 +122,7 @@ def _inverted(
                 text += re.escape(part)
                 continue
             column = ".".join(part.path)
-            signs = alphabet(part, kinds, each)
-            body = ".*" if signs is None else f"[{re.escape(''.join(sorted(signs)))}]*"
+            body = part_pattern(part, kinds, each=each)
             named = column in readable and column in source_key and column not in captured
             if named and part.format is None:
                 captured[column] = f"c{len(captured)}"
@@ -133,4 +131,4 @@ def _inverted(
         patterns.append(re.compile(text, re.DOTALL))
     if len(captured) != len(source_key):
         return None
-    return _Backwards(tuple(patterns), tuple(captured[name] for name in source_key))
+    return InvertedRule(tuple(patterns), tuple(captured[name] for name in source_key))

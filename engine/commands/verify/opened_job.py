@@ -4,36 +4,39 @@ Invariant: what is compared is what `run` would send: the same transform, the sa
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
-from connectors.dynamodb.table_info import TableInfo
+import numpy as np
+
 from engine.batch import Batch, EncodedBatch, Segment
 from engine.commands.ends import Ends, open_ends
-from engine.commands.verify.book import Place
-from engine.commands.verify.digests import KeySchema
-from engine.commands.verify.expected import Digested, Expected, digested, digested_and_ranked, taken_apart
+from engine.commands.verify.progress_store import RowRange
+from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
 from engine.contracts.source import Source
-from engine.contracts.target import Target, TargetInfo
+from engine.contracts.target import Target
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.meter import Meter
-from engine.registry import TARGETS
 from engine.run.pipeline import Stages
 from engine.tenure import Tenure
 
+ABSENT, UNKNOWN, UNDECIDED = range(CONTENT_MIN)
+"""Contents that no item has: there is no item; there is no telling what it should be; a recheck tells."""
+
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """A batch of rows with what it makes."""
+class Made:
+    """A batch of rows with what it makes, and hashes of that: `contents` say what should be there."""
 
     batch: Batch
     encoded: EncodedBatch
-    expected: Expected
+    keys: Hashes
+    contents: Hashes
 
 
-class Desk:
+class OpenedJob:
     """Everything of one job. Closed by the stack that it was opened with."""
 
     def __init__(
@@ -41,20 +44,21 @@ class Desk:
         number: int,
         job: Job,
         ends: Ends,
-        line: Stages,
+        stages: Stages,
         stack: AsyncExitStack,
         notice: Callable[[str], None],
     ) -> None:
         self.number = number
         self.job = job
-        self.table = _table(ends.target)
+        self.info = ends.target
         self.source = ends.source
-        self.line = line
-        self.schema = KeySchema(self.table.key, tuple(key.type for key in self.table.keys))
+        self.stages = stages
+        self.codec = ends.connector.codec(ends.target)
         self.ordered = ends.ordered
+        self._ends = ends
         self._stack = stack
         self._notice = notice
-        self._targets: dict[str, Target] = {line_mode(job): line.target}
+        self._targets: dict[str, Target] = {compared_mode(job): stages.target}
 
     @property
     def keeps(self) -> bool:
@@ -77,8 +81,8 @@ class Desk:
         Raises: JobError when its columns have changed, or it is another one.
         """
         await self.source.close()
-        source = (await open_ends(self._stack, self.job, target=self.table)).source
-        if source.ticket.schema != self.line.source.ticket.schema:
+        source = (await open_ends(self._stack, self.job, target=self.info)).source
+        if source.ticket.schema != self.stages.source.ticket.schema:
             raise JobError(f"{self.job.source.reads} has changed its columns meanwhile: start verify again")
         if source.identity != self.source.identity:
             raise JobError(
@@ -88,33 +92,30 @@ class Desk:
         self.source = source
         return source
 
-    async def look(self, batch: Batch) -> Looked:
+    async def make(self, batch: Batch) -> Made:
         """Return what rows make, worked out in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.line.threads, self.look_now, batch)
+        return await asyncio.get_running_loop().run_in_executor(self.stages.threads, self.make_now, batch)
 
-    def look_now(self, batch: Batch) -> Looked:
-        """Return what rows make; fit for a thread."""
-        encoded = self.encoded(batch)
-        return Looked(batch, encoded, taken_apart(encoded))
+    def make_now(self, batch: Batch) -> Made:
+        """Return what rows make; fit for a thread. With `keeps` a delete leaves what is there."""
+        encoded = self.stages.target.encode(batch, self.stages.transform(batch))
+        found = self.codec.sent_digests(encoded)
+        absent = np.uint64(UNKNOWN if self.keeps else ABSENT)
+        return Made(batch, encoded, found.keys, np.where(encoded.deletes, absent, found.contents))
 
-    def digest_now(self, batch: Batch) -> Digested:
-        """Return what rows make as hashes only; fit for a thread."""
-        if self.ranked:
-            return digested_and_ranked(self.encoded(batch), self.schema)
-        return digested(self.encoded(batch), self.schema, keeps=self.keeps)
+    async def sent(self, made: Made, chosen: Sequence[int]) -> SentItems:
+        """Take some of what rows make apart, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.stages.threads, self.codec.sent, made.encoded, chosen)
 
-    def encoded(self, batch: Batch) -> EncodedBatch:
-        """Return what would be sent for rows."""
-        return self.line.target.encode(batch, self.line.transform(batch))
-
-    async def rows_of(self, place: Place) -> AsyncGenerator[Batch, None]:
-        """Read the rows of a place."""
-        if place.keys is not None:
+    async def rows_of(self, rows: RowRange) -> AsyncGenerator[Batch, None]:
+        """Read the rows of a range."""
+        if rows.keys is not None:
             lookup = self.source.abilities.lookup
-            assert lookup is not None, "only a source that is looked up in gives places by key"
-            batches = lookup.rows_by_key(place.keys)
+            assert lookup is not None, "only a source that is looked up in gives rows by key"
+            batches = lookup.rows_by_key(rows.keys)
         else:
-            batches = self.source.read(Segment(0, place.after, place.until, None), None)
+            batches = self.source.read(Segment(0, rows.after, rows.until, None), None)
         async with aclosing(batches):
             async for batch in batches:
                 yield batch
@@ -122,23 +123,23 @@ class Desk:
     async def target(self, mode: str) -> Target:
         """Return the job's target in a mode: `put` writes and deletes what it is given."""
         if mode not in self._targets:
-            target = await TARGETS[self.job.target.type].open(
+            target = await self._ends.connector.open(
                 in_mode(self.job, mode),
-                self.table,
+                self.info,
                 self.source.ticket.schema,
-                self.line.transform.rules,
+                self.stages.transform.rules,
                 Meter(),
                 self._notice,
-                self.line.tenure,
+                self.stages.tenure,
             )
             self._stack.push_async_callback(target.close)
             self._targets[mode] = target
         return self._targets[mode]
 
 
-def line_mode(job: Job) -> str:
+def compared_mode(job: Job) -> str:
     """Return the mode in which items are made to be compared: newer's bodies tell the version too."""
-    return "newer" if job.target.mode == "newer" else "put"
+    return "newer" if job.target.compared is not None else "put"
 
 
 def in_mode(job: Job, mode: str) -> Job:
@@ -146,22 +147,17 @@ def in_mode(job: Job, mode: str) -> Job:
     return job.model_copy(update={"target": job.target.in_mode(mode)})
 
 
-async def open_desk(
+async def open_job(
     stack: AsyncExitStack, number: int, job: Job, notice: Callable[[str], None], tenure: Tenure
-) -> Desk:
+) -> OpenedJob:
     """Open both ends of a job and check it against them; nothing is written.
 
     `tenure` is that of the job's lease, where repairs hold one.
 
     Raises: JobError, PermanentError, TransientError.
     """
-    ends = await open_ends(stack, in_mode(job, line_mode(job)))
+    ends = await open_ends(stack, in_mode(job, compared_mode(job)))
     for text in ends.source.notices:
         notice(text)
-    line = await stack.enter_async_context(ends.stages(notice, ordered=False, tenure=tenure))
-    return Desk(number, job, ends, line, stack, notice)
-
-
-def _table(info: TargetInfo) -> TableInfo:
-    assert isinstance(info, TableInfo)
-    return info
+    stages = await stack.enter_async_context(ends.stages(notice, ordered=False, tenure=tenure))
+    return OpenedJob(number, job, ends, stages, stack, notice)

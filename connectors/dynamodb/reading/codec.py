@@ -1,0 +1,122 @@
+"""What a comparison has to know of DynamoDB's items and of requests that hold them. Pure.
+
+Invariant: what was encoded and what a server gives back are hashed the same way, however they are spelled.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from connectors.dynamodb.encoding import comparison
+from connectors.dynamodb.encoding.entries import delete_texts, entry
+from connectors.dynamodb.reading.digests import KeyTypes, digests, digests_of
+from connectors.dynamodb.reading.slices import cut
+from engine.batch import Batch, EncodedBatch
+from engine.contracts.readback import Digests, Item, SentItems
+
+CUT_AT_ONCE_BYTES = 2**20
+"""Places take three times the memory of what they are places of."""
+PARSED_AT_ONCE = 1_000
+WRAPPED_DEPTH = 3
+"""How many brackets an item of `{"PutRequest":{"Item":{…}}}` lies in, its own included."""
+_WRAPPED = (b'{"PutRequest":', b'{"DeleteRequest":')
+
+
+class TableCodec:
+    """contracts.ItemCodec for the items of one table."""
+
+    def __init__(self, key: KeyTypes) -> None:
+        self._key = tuple(key)
+
+    def sent(self, encoded: EncodedBatch, chosen: Iterable[int]) -> SentItems:
+        """Take some items of an encoded batch apart."""
+        texts = b",".join(encoded.item(at) for at in chosen)
+        entries = [entry(each) for each in orjson.loads(b"[" + texts + b"]")]
+        return SentItems(
+            [each.key for each in entries],
+            [each.item for each in entries],
+            [each.version for each in entries if each.version is not None],
+        )
+
+    def sent_digests(self, encoded: EncodedBatch) -> Digests:
+        """Return the hashes of all items, some at a time: all at once would take too much memory."""
+        parts = [self._hashed(encoded, start, stop) for start, stop in _portions(encoded)]
+        if not parts:
+            return self.digests([])
+        return Digests(
+            np.concatenate([part.keys for part in parts]), np.concatenate([part.contents for part in parts])
+        )
+
+    def _hashed(self, encoded: EncodedBatch, start: int, stop: int) -> Digests:
+        """Hash some items as text; requests that hold more than an item are parsed."""
+        text = encoded.text[int(encoded.offsets[start]) : int(encoded.offsets[stop])]
+        wrapped = cut(text, WRAPPED_DEPTH) if bytes(text[:20]).startswith(_WRAPPED) else None
+        if wrapped is not None and len(wrapped) == stop - start:
+            return digests(wrapped, self._key)
+        found = [
+            self.digests(self.sent(encoded, range(first, min(stop, first + PARSED_AT_ONCE))).keys)
+            for first in range(start, stop, PARSED_AT_ONCE)
+        ]
+        return Digests(
+            np.concatenate([each.keys for each in found]), np.concatenate([each.contents for each in found])
+        )
+
+    def digests(self, items: Sequence[Item]) -> Digests:
+        """Return the hashes of items, or of keys alone."""
+        return digests_of(items, self._key)
+
+    def has_key(self, item: Item) -> bool:
+        """Whether an item has a whole key, of the right types."""
+        return all(name in item and letter in item[name] for name, letter in self._key)
+
+    def key_of(self, item: Item) -> Item:
+        """Return the key's attributes of an item."""
+        return {name: item[name] for name, _ in self._key}
+
+    def key_texts(self, item: Item) -> tuple[str, ...]:
+        """Return the key's values; a binary one as base64, which is what a template makes of it."""
+        return tuple(item[name][letter] for name, letter in self._key)
+
+    def differing(self, one: Item, other: Item) -> tuple[str, ...]:
+        """Return the names of the attributes in which two items differ, sorted."""
+        return comparison.differing(one, other)
+
+    def version_key(self, version: Any) -> tuple[str, bytes]:
+        """Return a version's type, and bytes that sort as versions of that type do."""
+        return comparison.version_key(version)
+
+    def shown(self, value: Any) -> str:
+        """Return a value for people: text and numbers bare, others behind their type."""
+        ((kind, content),) = value.items()
+        return str(content) if kind in ("S", "N") else f"{kind} {content}"
+
+    def deletes(self, batch: Batch, keys: Sequence[Item]) -> EncodedBatch:
+        """Return deletes of items that no row stands behind."""
+        texts = delete_texts(keys)
+        hashes = self.digests(keys).keys
+        count = len(keys)
+        return EncodedBatch(
+            batch=batch,
+            text=memoryview(b"".join(texts)),
+            offsets=np.concatenate(([0], np.cumsum([len(text) for text in texts], dtype=np.int64))),
+            wcu=np.ones(count, np.int32),
+            key_hashes=hashes,
+            partition_hashes=hashes,
+            deletes=np.ones(count, np.bool_),
+            rows=np.zeros(count, np.uint32),
+            rules=np.zeros(count, np.uint16),
+            emitted=count,
+            dead_letters=(),
+        )
+
+
+def _portions(encoded: EncodedBatch) -> Iterator[tuple[int, int]]:
+    """Cut a batch into ranges of items of about CUT_AT_ONCE_BYTES."""
+    start = 0
+    while start < len(encoded):
+        until = encoded.offsets[start] + CUT_AT_ONCE_BYTES
+        stop = max(start + 1, int(np.searchsorted(encoded.offsets, until, "right")) - 1)
+        yield start, stop
+        start = stop

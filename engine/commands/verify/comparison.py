@@ -1,0 +1,91 @@
+"""How items compare: what the source makes of its rows against what the target has under their keys.
+
+Invariant: what a job's mode explains is no difference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from engine.commands.verify.opened_job import ABSENT, Made, OpenedJob
+from engine.commands.verify.version_order import is_lower
+from engine.contracts.readback import Item, ItemCodec, TargetReader
+
+Difference: TypeAlias = Literal["missing", "mismatched", "extra"]
+Verdict: TypeAlias = Literal["matched", "newer_in_target", "kept"] | Difference
+
+RIGHT: tuple[Verdict, ...] = ("matched", "newer_in_target", "kept")
+"""What is no difference, plain or explained by the job's mode."""
+KEYS_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An item of a batch beside the target's of the same key; None: there is none, or should be none.
+
+    Shape: `at` its place in the batch, `content` the target's, as a hash.
+    """
+
+    at: int
+    key: Item
+    expected: Item | None
+    actual: Item | None
+    content: int
+    verdict: Verdict
+
+    @property
+    def difference(self) -> Difference | None:
+        """The verdict where it is a difference."""
+        return None if self.verdict in RIGHT else cast("Difference", self.verdict)
+
+
+async def compare(job: OpenedJob, reader: TargetReader, made: Made, chosen: Sequence[int]) -> list[Compared]:
+    """Compare some of the items that rows make, read by key."""
+    sent = await job.sent(made, chosen)
+    keys = [job.codec.key_of(key) for key in sent.keys]
+    found = await read(job.codec, reader, keys)
+    compared = []
+    for number, at in enumerate(chosen):
+        actual, content = found.get(int(made.keys[at]), (None, ABSENT))
+        expected = sent.items[number]
+        version = sent.versions[number] if sent.versions else None
+        verdict = judged(job.codec, expected, actual, job.keeps, job.version, version)
+        compared.append(Compared(at, keys[number], expected, actual, content, verdict))
+    return compared
+
+
+async def read(codec: ItemCodec, reader: TargetReader, keys: Sequence[Item]) -> dict[int, tuple[Item, int]]:
+    """Return the target's items of these keys with their contents' hashes, by their keys' hashes."""
+    found: dict[int, tuple[Item, int]] = {}
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        items = await reader.get(keys[start : start + KEYS_AT_ONCE])
+        hashes = codec.digests(items)
+        pairs = zip(items, hashes.contents.tolist(), strict=True)
+        found.update(zip(hashes.keys.tolist(), pairs, strict=True))
+    return found
+
+
+def judged(
+    codec: ItemCodec,
+    expected: Item | None,
+    actual: Item | None,
+    keeps: bool,
+    compared: str | None,
+    version: Any,
+) -> Verdict:
+    """Say how the target's item compares with what the source makes of it; None: there is none.
+
+    `keeps`: the job leaves what is there (insert). `compared` names what `newer` compares and `version` is
+    the source's; the target may rightly hold a higher one.
+    """
+    if actual is None:
+        return "matched" if expected is None else "missing"
+    if keeps and expected is None:
+        return "kept"
+    if expected is not None and not codec.differing(expected, actual):
+        return "matched"
+    if compared is not None and compared in actual and is_lower(codec, version, actual[compared]):
+        return "newer_in_target"
+    if keeps:
+        return "kept"
+    return "extra" if expected is None else "mismatched"

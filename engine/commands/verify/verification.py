@@ -1,0 +1,329 @@
+"""One verification from opening both ends to its report.
+
+Invariant: nothing is written to the target unless `repair` was asked for, and then only under the job's
+lease.
+"""
+
+import gc
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any, Literal
+
+import orjson
+import polars as pl
+
+from engine.commands.ends import open_store as open_checkpoint
+from engine.commands.verify.external_index import ExternalIndex
+from engine.commands.verify.former_keys import FormerKeys, former_keys, rejected
+from engine.commands.verify.get_pass import GetPass
+from engine.commands.verify.inversion import KeyInversion
+from engine.commands.verify.opened_job import ABSENT, OpenedJob, open_job
+from engine.commands.verify.outcome import Outcome, VerifyReport
+from engine.commands.verify.progress_store import ProgressStore, RecheckEntry, discard, open_store
+from engine.commands.verify.recheck import Recheck
+from engine.commands.verify.repair import Repairs
+from engine.commands.verify.source_pass import DONE as SOURCE_DONE
+from engine.commands.verify.source_pass import SourcePass
+from engine.commands.verify.target_pass import DONE as TARGET_DONE
+from engine.commands.verify.target_pass import TargetPass, compare_page
+from engine.contracts.readback import TargetReader
+from engine.errors import JobError
+from engine.job.model import Job
+from engine.registry import TARGETS
+from engine.tenure import Tenure
+
+SCAN_SEGMENT_BYTES, SCAN_SEGMENT_ITEMS = 16 * 2**20, 20_000
+"""Short segments keep all scanners busy to the end. A table tells its size only some hours later."""
+SCAN_SEGMENTS_MIN, SCAN_SEGMENTS_MAX = 8, 4_096
+INDEX_FORMAT = 4
+"""Rises when items are hashed or kept in another way: what was begun before is then begun anew."""
+GC_THRESHOLD = 200_000
+"""New containers between two collections. Collecting after every 700 took a third of the time of parsing."""
+
+Ways = Literal["auto", "scan", "get"]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What the command line says. `sample` None: everything. Units: `max_rcu` read units per second."""
+
+    state_dir: Path
+    sample: int | None = 1_000
+    seed: int = 0
+    max_rcu: float | None = None
+    read: Ways = "auto"
+    repair: bool = False
+    delete_extra: bool = False
+    fresh: bool = False
+
+
+class Narrator:
+    """What is told while it goes on: notices, and how far it has got."""
+
+    def __init__(self, say: Callable[[str], None], step: Callable[[str, int], None]) -> None:
+        self.notices: list[str] = []
+        self.say = say
+        self._step = step
+
+    def notice(self, text: str) -> None:
+        """Say something that belongs into the report."""
+        if text not in self.notices:
+            self.notices.append(text)
+            self.say(text)
+
+    def counting(self, what: str) -> Callable[[int], None]:
+        """Return what is told of each further number of things that are done."""
+        total = 0
+
+        def step(count: int) -> None:
+            nonlocal total
+            total += count
+            self._step(what, total)
+
+        return step
+
+
+async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> list[VerifyReport]:
+    """Verify jobs; those that write to one target are held against it together.
+
+    Raises: JobError, PermanentError, RetriesExhausted.
+    """
+    groups: dict[tuple[Any, ...], list[Job]] = {}
+    for job in jobs:
+        if not TARGETS[job.target.type].abilities.reads_back:
+            raise JobError(
+                f"{job.name} can't be verified: what a {job.target.type} target holds can't be read back"
+            )
+        groups.setdefault(job.target.place, []).append(job)
+    with _few_collections():
+        return [await _verify(group, options, narrator) for group in groups.values()]
+
+
+async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> VerifyReport:
+    began, cpu_began = monotonic(), _cpu_s()
+    async with AsyncExitStack() as stack:
+        verification = await _opened(stack, jobs, options, narrator)
+        progress = verification.open_progress(stack)
+        extra_checked = await verification.first_passes(progress)
+        outcome = await verification.recheck(progress)
+        tallies = progress.tallies()
+        outcome.add(tallies)
+        if options.sample is None:
+            discard(progress)
+        return VerifyReport(
+            jobs=tuple(job.name for job in jobs),
+            table=jobs[0].target.writes_to,
+            full=options.sample is None,
+            outcome=outcome,
+            codec=verification.codec,
+            rows_read=tallies.get("rows", 0),
+            not_ours=tallies.get("not_ours", 0),
+            extra_checked=extra_checked,
+            repair=options.repair,
+            notices=tuple(narrator.notices),
+            elapsed_s=monotonic() - began,
+            cpu_s=_cpu_s() - cpu_began,
+            peak_rss_mb=_peak_rss_mb(),
+            consumed_rcu=verification.consumed,
+        )
+
+
+async def _opened(
+    stack: AsyncExitStack, jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator
+) -> "Verification":
+    """Take the leases that repairs need, and open both ends of all jobs."""
+    tenures = [Tenure() for _ in jobs]
+    if options.repair:
+        for number, job in enumerate(jobs):
+            store = await open_checkpoint(job, options.state_dir)
+            stack.push_async_callback(store.close)
+            tenures[number] = store.tenure
+    opened = [
+        await open_job(stack, number, job, narrator.notice, tenure)
+        for number, (job, tenure) in enumerate(zip(jobs, tenures, strict=True))
+    ]
+    connector = TARGETS[jobs[0].target.type]
+    reader = await connector.open_reader(jobs[0], opened[0].info, options.max_rcu)
+    stack.push_async_callback(reader.close)
+    former = await former_keys(stack, opened, options.state_dir, narrator.notice)
+    return Verification(opened, reader, former, options, narrator)
+
+
+class Verification:
+    """Jobs that write to one target, held against it: first all of it, then again what seems to differ."""
+
+    def __init__(
+        self,
+        jobs: Sequence[OpenedJob],
+        reader: TargetReader,
+        former: FormerKeys,
+        options: VerifyOptions,
+        narrator: Narrator,
+    ) -> None:
+        self._jobs = jobs
+        self._reader = reader
+        self._former = former
+        self._options = options
+        self._narrator = narrator
+        self.codec = jobs[0].codec
+
+    @property
+    def consumed(self) -> float:
+        """What reading the target has cost, in its read units."""
+        return self._reader.consumed
+
+    def open_progress(self, stack: AsyncExitStack) -> ProgressStore:
+        """Open the progress store: for everything, one to go on with later; for a sample, a passing one."""
+        if self._options.sample is None:
+            directory = self._options.state_dir / self._jobs[0].job.name / "verify"
+            progress = open_store(directory, self._fingerprint(), fresh=self._options.fresh)
+            if progress.get(SOURCE_DONE) or progress.segments(0):
+                self._narrator.say("going on with the verification that was begun (--fresh starts anew)")
+        else:
+            scratch = Path(tempfile.mkdtemp(prefix="backfill-verify-"))
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            progress = ProgressStore(scratch)
+        stack.callback(progress.close)
+        return progress
+
+    async def first_passes(self, progress: ProgressStore) -> bool:
+        """Compare; return whether items were looked for that no row stands behind."""
+        if self._options.sample is not None:
+            return await self._sample(progress, self._options.sample)
+        if await self._way() == "get":
+            self._narrator.notice(
+                "items are read by key, which costs less here than a scan; items that no row stands behind"
+                " are not looked for (--read scan does)"
+            )
+            told = self._narrator.counting("items compared")
+            await GetPass(progress, self._jobs, self._reader, told).everything()
+            return False
+        if progress.get(SOURCE_DONE) is None:
+            await SourcePass(progress, self._jobs, self._narrator.counting("rows read")).run()
+        if progress.get(TARGET_DONE) is None:
+            await self._scan(progress, int(progress.get(SOURCE_DONE) or 0))
+        return True
+
+    async def _scan(self, progress: ProgressStore, length: int) -> None:
+        """Hold the whole target against the external index."""
+        index = ExternalIndex(progress.directory, length)
+        keeps = all(job.keeps for job in self._jobs)
+        patterns = self._former.patterns
+        compare = partial(compare_page, index=index, codec=self.codec, patterns=patterns, keeps=keeps)
+        told, threads = self._narrator.counting("items read back"), self._jobs[0].stages.threads
+        wanted = max(self._jobs[0].info.size_bytes // SCAN_SEGMENT_BYTES, length // SCAN_SEGMENT_ITEMS)
+        segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, wanted))
+        await TargetPass(progress, index, self._reader, compare, told, threads).run(segments)
+
+    async def recheck(self, progress: ProgressStore) -> Outcome:
+        """Check again what seemed to differ, and repair what may be; return what was found."""
+        options, outcome = self._options, Outcome()
+        gave_rows = progress.tallies().get("rows", 0) > 0
+        repairs = Repairs(self._reader, outcome, options.repair, options.delete_extra, gave_rows)
+        if options.delete_extra and not gave_rows:
+            self._narrator.notice("the source gave no rows, so nothing is deleted")
+        await Recheck(
+            progress,
+            self._jobs,
+            self._reader,
+            outcome,
+            repairs,
+            self._former,
+            self._narrator.say,
+            self._narrator.notice,
+            rejected(self._jobs, options.state_dir),
+        ).run()
+        return outcome
+
+    async def _way(self) -> Ways:
+        """Choose how the target is read, by what it costs."""
+        repeat = any(job.ordered for job in self._jobs)
+        if self._options.read != "auto":
+            if repeat and self._options.read == "get":
+                self._narrator.notice(
+                    "several rows may give one key, and --read get compares each row: such an item is"
+                    " counted once for each (--read scan counts items)"
+                )
+            return self._options.read
+        there = self._jobs[0].info.item_count
+        if not there or repeat or self._former:
+            return "scan"
+        rows = [await job.source.rows_expected() or there for job in self._jobs]
+        expected = sum(count * len(job.job.items) for count, job in zip(rows, self._jobs, strict=True))
+        return "get" if self._reader.gets_cost_less(expected) else "scan"
+
+    async def _sample(self, progress: ProgressStore, wanted: int) -> bool:
+        """Compare random rows' items, then look for the rows of random items."""
+        seed, share = self._options.seed, max(1, wanted // len(self._jobs))
+        compare = GetPass(progress, self._jobs, self._reader, self._narrator.counting("items compared"))
+        for job in self._jobs:
+            if (lookup := job.source.abilities.lookup) is not None:
+                await compare.rows(job, await lookup.sample_keys(share, seed))
+            else:
+                await compare.stretches(job, share, Random(seed))  # noqa: S311 - a sample
+        if not all(KeyInversion(job).complete for job in self._jobs):
+            self._narrator.notice(
+                "the keys of some rules don't tell their source row, so the target's own items were not"
+                " sampled; --full finds items that no row stands behind"
+            )
+            return False
+        await self._sample_target(progress, wanted)
+        return True
+
+    async def _sample_target(self, progress: ProgressStore, wanted: int) -> None:
+        """Have random items of the target checked again, of those that rules could have made."""
+        entries: list[RecheckEntry] = []
+        async for page in self._reader.sample(wanted, self._options.seed):
+            hashes = page.digests()
+            pairs = zip(hashes.keys.tolist(), hashes.contents.tolist(), strict=True)
+            for at, (key_hash, content) in enumerate(pairs):
+                item = page.item(at)
+                if self._former.patterns.hold(item):
+                    key = self.codec.key_of(item)
+                    entries.append(RecheckEntry(None, key_hash, ABSENT, content, key))
+            if len(entries) >= wanted:
+                break
+        with progress.transaction():
+            progress.recheck(entries[:wanted])
+
+    def _fingerprint(self) -> str:
+        parts = [
+            [job.job.fingerprint_parts(), dict(job.source.identity), dict(job.info.identity)]
+            for job in self._jobs
+        ]
+        text = orjson.dumps(
+            [INDEX_FORMAT, pl.__version__, parts, self._former.patterns.texts], option=orjson.OPT_SORT_KEYS
+        )
+        return blake2b(text, digest_size=16).hexdigest()
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector rest: items come by the hundred thousand and hold no cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _peak_rss_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, getrusage(2)
