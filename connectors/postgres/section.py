@@ -15,6 +15,8 @@ from engine.job.watermark import AnyWatermark
 POSTGRES_URL = re.compile(r"postgres(ql)?://", re.IGNORECASE)
 """Source: PostgreSQL manual, "Connection Strings", Connection URIs."""
 
+_INTEGERS = re.compile(r"\b(smallint|bigint)\b")
+
 
 def _postgres_url(url: SecretStr) -> SecretStr:
     if not POSTGRES_URL.match(url.get_secret_value()):
@@ -90,6 +92,10 @@ class PostgresSection(SourceSection):
             if child.watermark is not None
         )
         return (*super().watched, *children)
+
+    def same_positions(self, before: str, now: str) -> bool:
+        """Say whether keys are alike but for the width of integers, which are printed and sorted alike."""
+        return _INTEGERS.sub("integer", before) == _INTEGERS.sub("integer", now)
 
     @model_validator(mode="after")
     def _check(self) -> "PostgresSection":

@@ -54,6 +54,10 @@ class SourceSection(Section):
         """Paths of fields that the section itself names, for a source whose documents have no schema."""
         return ()
 
+    def same_positions(self, before: str, now: str) -> bool:
+        """Say whether cursors of both mean the same places; each is what `identity` says under `key`."""
+        return before == now
+
     def decides(self) -> dict[str, Any]:
         """Return what of this section decides over what is written, for the fingerprint."""
         return self.model_dump(exclude=set(self.FREE), exclude_defaults=True)

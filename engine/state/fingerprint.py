@@ -5,8 +5,8 @@ Pure; nothing in a fingerprint is secret.
 """
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.contracts.transform import RuleShape
 from engine.errors import JobError
@@ -22,8 +22,6 @@ STANDING = "standing"
 TABLE_ID, TABLE_CREATED = "target.id", "target.created_at"
 """What tells a table from one made anew; where both sides know an id, the time says nothing: some servers
 give that of their answer (scylladb/scylladb#5013)."""
-
-_INTEGERS = re.compile(r"\b(smallint|bigint)\b")
 
 ATTRIBUTES = "mapping.attributes"
 """What items are made of: the same mapping gives others once columns of the source are others."""
@@ -63,14 +61,23 @@ def upgraded(stored: Mapping[str, str], former: Mapping[str, str], now: Mapping[
     return {**stored, **same}
 
 
-def compare(stored: Mapping[str, str], now: Mapping[str, str], *, goes_on: bool = True) -> JobError | None:
+def compare(
+    stored: Mapping[str, str],
+    now: Mapping[str, str],
+    *,
+    goes_on: bool = True,
+    same_positions: Callable[[str, str], bool] = operator.eq,
+) -> JobError | None:
     """Return why a checkpoint with one fingerprint can't serve a job with the other; None when it can.
 
     `goes_on`: the run is gone on with from its cursors, into items that must look alike; a catch-up run after
     a whole one has neither need. Attributes that one side doesn't know aren't compared.
+    `same_positions`: whether cursors of two POSITIONS mean the same places, which the source knows.
     """
     differing = _differing(stored, now) - {STANDING}
-    if not goes_on or _in_one_width(stored.get(POSITIONS)) == _in_one_width(now.get(POSITIONS)):
+    if not goes_on or (
+        POSITIONS in stored and POSITIONS in now and same_positions(stored[POSITIONS], now[POSITIONS])
+    ):
         differing.discard(POSITIONS)
     if not goes_on or ATTRIBUTES not in stored or ATTRIBUTES not in now:
         differing.discard(ATTRIBUTES)
@@ -116,11 +123,6 @@ def reshaped(stored: Mapping[str, str], now: Mapping[str, str]) -> str | None:
         return None
     before, after = json.loads(stored[ATTRIBUTES]), json.loads(now[ATTRIBUTES])
     return None if before == after else _say_attributes(before, after)
-
-
-def _in_one_width(positions: str | None) -> str | None:
-    """Return positions with integers of every width alike: they are printed and sorted alike."""
-    return None if positions is None else _INTEGERS.sub("integer", positions)
 
 
 def _say(part: str, differing: set[str], stored: Mapping[str, str], now: Mapping[str, str]) -> str | None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from connectors.postgres.section import PostgresSection
 from engine.contracts.transform import Attribute, RuleShape
 from engine.kinds import Decimal, Kind, ListOf, Scalar
 from engine.state.fingerprint import attributes, compare, fingerprint, upgraded
@@ -45,6 +46,15 @@ def test_another_key_makes_cursors_other_positions_but_concerns_no_catch_up():
     assert "source changed (key was id integer, is other integer)" in str(compare(stored, now))
     assert compare(stored, now, goes_on=False) is None
     assert compare({**stored, "mapping": "b0"}, now, goes_on=False) is not None
+
+
+def test_what_the_source_takes_for_the_same_positions_is_no_change():
+    stored, now = {**NOW, "source.key": "id integer, at date"}, {**NOW, "source.key": "id bigint, at date"}
+    assert compare(stored, now) is not None
+    same = PostgresSection(type="postgres", url="postgresql://h/d", table="t").same_positions
+    assert compare(stored, now, same_positions=same) is None
+    other = {**NOW, "source.key": "at bigint, id date"}
+    assert compare(stored, other, same_positions=same) is not None
 
 
 def test_a_part_that_only_one_side_knows_is_a_change():

@@ -83,7 +83,8 @@ async def prepare(
     goes_on = isinstance(decision, GoOn)
     if before is not None:
         told = len(source.notices)
-        await _held_to(before, source, prints, goes_on=goes_on)
+        _compare(job, before, prints, goes_on=goes_on)
+        await _held_to(before, source, goes_on=goes_on)
         for text in source.notices[told:]:
             voice.warn(text)
     if ends.ordered_reason is not None:
@@ -92,8 +93,8 @@ async def prepare(
         ends.stages(voice.warn, letters_bytes=LETTERS_WINDOW_BYTES, tenure=store.tenure)
     )
     prints |= attributes(line.transform.rules)
-    if before is not None and (misfit := compare(before, prints, goes_on=goes_on)):
-        raise misfit
+    if before is not None:
+        _compare(job, before, prints, goes_on=goes_on)
     if before is not None and not goes_on and (change := reshaped(before, prints)):
         voice.warn(f"{change}; items written before keep their shape until --fresh")
     former = await _former(store, decision, job, prints, voice)
@@ -101,12 +102,14 @@ async def prepare(
     return Prepared(options, store, ends, line, look, prints, former)
 
 
-async def _held_to(
-    before: Mapping[str, str], source: Source, prints: Mapping[str, str], *, goes_on: bool
-) -> None:
+def _compare(job: Job, before: Mapping[str, str], prints: Mapping[str, str], *, goes_on: bool) -> None:
     """See that job, source and target are those of an earlier run. Raises: JobError."""
-    if misfit := compare(before, prints, goes_on=goes_on):
+    if misfit := compare(before, prints, goes_on=goes_on, same_positions=job.source.same_positions):
         raise misfit
+
+
+async def _held_to(before: Mapping[str, str], source: Source, *, goes_on: bool) -> None:
+    """See that the source, by its own account, is that of an earlier run. Raises: JobError."""
     standing, continuity = before.get(STANDING), source.abilities.continuity
     if standing is None or continuity is None:
         return
