@@ -110,8 +110,8 @@ async def take(client: Any, collection: Any) -> str | None:
         return time_of(session)
 
 
-# The drivers choose a snapshot's time at the first read of a session and keep it in an attribute of their
-# own; to read one time by several sessions, and in several processes, there is no other way in.
+# Private door: the drivers choose a snapshot's time at a session's first read and keep it in an attribute of
+# their own; to read one time by several sessions, and in several processes, there is no other way in.
 def time_of(session: Any) -> str | None:
     """Return the time at which a session reads."""
     time = getattr(_inner(session), "_snapshot_time", None)

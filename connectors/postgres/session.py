@@ -54,11 +54,19 @@ class NoRoomError(TransientError):
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection whose driver looks types up as we do; its own query would go by the role's search_path."""
+    """A connection whose driver looks types up as we do; its own query would go by the role's search_path.
+
+    Private door: `_introspect_types` and `_transport` are asyncpg's own, and there is no other way in. An
+    asyncpg without the one would look types up as before, and `make test-versions` would say so.
+    """
 
     async def _introspect_types(self, typeoids: Any, timeout: Any) -> Any:
         async with by_catalogs(self):
             return await super()._introspect_types(typeoids, timeout)
+
+    def keep_alive(self) -> None:
+        """Have the kernel ask whether the server is there."""
+        _keep_alive(self._transport.get_extra_info("socket"))
 
 
 async def connect(url: str) -> Any:
@@ -99,7 +107,7 @@ async def connect(url: str) -> Any:
     if version < SERVER_VERSION_MIN:
         await abandon(connection)
         raise JobError(f"source.url: PostgreSQL {version} is too old; {SERVER_VERSION_MIN} or newer is read")
-    _keep_alive(connection._transport.get_extra_info("socket"))  # asyncpg has no other way in
+    connection.keep_alive()
     return connection
 
 

@@ -45,6 +45,16 @@ TOO_LONG = {
     "connectors/dynamodb/http/transport.py Transport",
 }
 
+PRIVATE = re.compile(r"_[a-z]")
+PRIVATE_DOORS = {
+    "connectors/dynamodb/http/credentials.py": {"_prompter"},
+    "connectors/mongodb/snapshot.py": {"_snapshot_time"},
+    "connectors/postgres/session.py": {"_introspect_types"},
+}
+"""What a library calls its own and we use all the same, in one place each; see `make test-versions`."""
+OPEN_ALL_THE_SAME = {"_asdict", "_replace", "_exit"}
+"""Public, in spite of their underscore: of named tuples and of os."""
+
 
 def definitions() -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
     for path in modules():
@@ -88,3 +98,19 @@ def test_functions_and_classes_are_short_enough_to_be_seen_whole() -> None:
         if lines > (CLASS_LINES_MAX if isinstance(node, ast.ClassDef) else FUNCTION_LINES_MAX):
             found.add(f"{path} {node.name}")
     assert found <= TOO_LONG
+
+
+def test_doors_into_libraries_are_named() -> None:
+    used: dict[str, set[str]] = {}
+    for path in modules():
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        private = [node for node in nodes if isinstance(node, ast.Attribute) and PRIVATE.match(node.attr)]
+        own = {node.attr for node in private if _is_self(node.value)} | OPEN_ALL_THE_SAME
+        own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+        if foreign := {node.attr for node in private if not _is_self(node.value)} - own:
+            used[str(path.relative_to(ROOT))] = foreign
+    assert used == PRIVATE_DOORS
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")

@@ -157,7 +157,7 @@ async def _asked(place: Place, *, asks: bool) -> Found | None:
     providers = aio_session.get_component("credential_provider")
     if place.loopback:  # an emulator has no use for an instance's role, and asking for it takes seconds
         providers.remove("iam-role")
-    # botocore's session takes no prompter of its own; its default would ask again at every renewal.
+    # Private door: botocore's session takes no prompter of its own; its default would ask at every renewal.
     providers.get_provider("assume-role")._prompter = _Prompter(asks=asks)
     credentials = await aio_session.get_credentials()
     made_up = credentials is None and place.loopback
