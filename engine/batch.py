@@ -270,3 +270,8 @@ class Effort(Additive):
     peak_rss_bytes: int = peak()
     consumed_wcu: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[int, int] = field(default_factory=dict)
+
+
+def source_key_of(batch: Batch, key_columns: Sequence[str], row: int) -> Mapping[str, str | None]:
+    """Return what tells a source row from the others, as the source prints it."""
+    return {name: batch.rows.column(name)[row].as_py() for name in key_columns}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from engine.contracts.planning import Measurer
     from engine.contracts.readback import ItemCodec, TargetReader
     from engine.contracts.source import Source, SourceTicket
     from engine.contracts.starter import SourceStarter, TargetStarter
@@ -102,6 +103,13 @@ class TargetConnector(Protocol):
 
         `notice` is told when the target goes away and when it is back.
         Raises: JobError.
+        """
+
+    def measurer(self, job: Job, info: TargetInfo, *, exists: bool, prices: Path | None) -> Measurer | None:
+        """Return what says in a plan what a load means for the target; None: only that it is written.
+
+        `exists` False: `info` is what `planned` returned. `prices` is a price list in place of the target's.
+        Raises: JobError when that can't be used.
         """
 
     def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:

@@ -5,9 +5,11 @@ Invariant: nothing heavy is loaded before an end is opened; a job of another typ
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connectors.dynamodb.section import DynamoDBSection
+from engine.contracts.planning import Measurer
 from engine.contracts.readback import ItemCodec, TargetReader
 from engine.contracts.starter import TargetStarter
 from engine.contracts.target import Look, Target, TargetAbilities, TargetInfo
@@ -79,6 +81,16 @@ class DynamoDBConnector:
         from connectors.dynamodb.target import open_target
 
         return await open_target(job, _table(info), schema, rules, meter, notice, tenure=tenure)
+
+    def measurer(self, job: Job, info: TargetInfo, *, exists: bool, prices: Path | None) -> Measurer:
+        """Return what says in a plan what a load means for the table. Raises: JobError (the price list)."""
+        from connectors.dynamodb.planning.forecast import PlannedTable
+        from connectors.dynamodb.planning.measure import TableMeasurer
+        from connectors.dynamodb.planning.prices import load_prices
+
+        section = section_of(job)
+        planned = PlannedTable(_table(info), exists, section.mode, section.max_wcu, load_prices(prices))
+        return TableMeasurer(planned, job)
 
     def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:
         """Return what looks whether the table is still the one that was described."""

@@ -59,9 +59,9 @@ def plan(
     """
     jobs = load_jobs(job_file, overrides, only)
     with held():
-        from engine.commands.plan import command
+        from engine.commands.plan import terminal
 
-    return command.run(
+    return terminal.run(
         jobs,
         sample=sample,
         full=full,

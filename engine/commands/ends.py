@@ -17,6 +17,7 @@ from engine.batch import Batch
 from engine.contracts.source import Source, SourceTicket
 from engine.contracts.state import CheckpointStore, RunState
 from engine.contracts.target import Look, TargetInfo
+from engine.contracts.transform import Transform
 from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job
@@ -71,6 +72,18 @@ class Ends:
         """Return what looks, whenever asked, whether the target is still the one that was described."""
         return self.connector.watch(self.job, self.target)
 
+    def transform(self) -> Transform:
+        """Compile the item rules. Raises: JobError when they don't fit the source's columns."""
+        from engine.rules.transform import compile_rules
+
+        job = self.job
+        hook = load_hook(job.transform, job.directory) if job.transform else None
+        return compile_rules(job, self.source.ticket.schema, hook)
+
+    def no_rows(self) -> Batch:
+        """Return a batch of no rows, to try what checks rules before anything is read."""
+        return Batch(0, 0, pa.RecordBatch.from_pylist([], self.source.ticket.schema.arrow()), None)
+
     @asynccontextmanager
     async def stages(
         self,
@@ -87,14 +100,10 @@ class Ends:
         `tenure` is the lease's, where one is held: nothing is sent behind its end.
         Raises: JobError when the rules don't fit the source's columns or the target's keys.
         """
-        from engine.rules.transform import compile_rules
-
         job, meter, tenure, schema = self.job, Meter(), tenure or Tenure(), self.source.ticket.schema
-        hook = load_hook(job.transform, job.directory) if job.transform else None
-        transform = compile_rules(job, schema, hook)
+        transform, empty = self.transform(), self.no_rows()
         target = await self.connector.open(job, self.target, schema, transform.rules, meter, notice, tenure)
         try:
-            empty = Batch(0, 0, pa.RecordBatch.from_pylist([], schema.arrow()), None)
             target.encode(empty, transform(empty))  # finds rules that no item could pass, before any read
             with ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode") as threads:
                 yield Stages(

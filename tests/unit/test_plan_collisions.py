@@ -5,39 +5,30 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from connectors.dynamodb.encoding.order import key_hashes
-from connectors.dynamodb.measure import Measured
 from engine.batch import Batch
 from engine.commands import hash_store
 from engine.commands.hash_store import passing_store
 from engine.commands.plan import collisions
-from engine.commands.plan.collisions import NO_COLLISIONS, NO_ROOM, Keys, suspected
+from engine.commands.plan.collisions import NO_COLLISIONS, NO_ROOM, KeyCounter, key_hashes, suspected
+from engine.contracts.planning import Measured
 
 
-def measured(keys: list[str], *, deletes: set[int] = frozenset(), rule: str = "R") -> tuple[Batch, Measured]:
+def measured(
+    keys: list[str], *others: list[str], deletes: set[int] = frozenset(), rule: str = "R"
+) -> tuple[Batch, Measured]:
+    """Return items with such texts as the first attribute of their keys, "s" or `others` as the next ones."""
     rows = pa.RecordBatch.from_pydict({"id": pa.array([f"{rule}{n}" for n in range(len(keys))])})
-    partition, sort = pl.Series(keys, dtype=pl.String), pl.Series(["s"] * len(keys), dtype=pl.String)
-    hashes, _ = key_hashes(partition, sort)
     return Batch(0, 0, rows, None), Measured(
-        rule=0,
-        name=rule,
-        emitted=len(keys),
+        rule=rule,
         rows=np.arange(len(keys), dtype=np.uint32),
-        sizes=np.full(len(keys), 10),
-        units=np.ones(len(keys), np.int32),
         deletes=np.array([n in deletes for n in range(len(keys))], np.bool_),
-        partition=partition,
-        sort=sort,
-        hashes=hashes,
-        json_bytes=0,
-        entries=(),
-        skipped=0,
-        flaws=(),
+        key=tuple(pl.Series(texts, dtype=pl.String) for texts in (keys, *(others or [["s"] * len(keys)]))),
+        sizes=np.full(len(keys), 10),
     )
 
 
 def found(*parts: tuple[Batch, Measured], suspects: np.ndarray | None = None) -> collisions.Collisions:
-    keys = Keys(("id",), has_sort=True, suspects=suspects)
+    keys = KeyCounter(("id",), suspects)
     for batch, items in parts:
         keys.add(batch, [items])
     return keys.collisions()
@@ -96,11 +87,22 @@ def test_where_nothing_is_nothing_is_suspected() -> None:
 
 def test_a_suspected_hash_that_is_of_two_keys_is_no_collision() -> None:
     batch, items = measured(["a", "b", "c", "c"])
-    assert found((batch, items), suspects=np.sort(items.hashes[:2])) == NO_COLLISIONS
-    assert found((batch, items), suspects=np.unique(items.hashes)).keys == 1
+    assert found((batch, items), suspects=np.sort(key_hashes(items)[:2])) == NO_COLLISIONS
+    assert found((batch, items), suspects=np.unique(key_hashes(items))).keys == 1
 
 
 def test_many_suspects_are_merged_without_losing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collisions, "CONFIRMED_MAX", 2)
     seen = found(*(measured(["a", "b", f"only {n}"]) for n in range(20)))
     assert (seen.keys, seen.lost) == (2, 38)
+
+
+def test_keys_of_three_attributes_are_told_apart_by_each_of_them() -> None:
+    batch, items = measured(["a", "a", "a", "b"], ["x", "x", "y", "x"], ["1", "1", "1", "1"])
+    seen = found((batch, items))
+    assert (seen.keys, seen.lost, seen.examples[0].key) == (1, 1, ("a", "x", "1"))
+    first, second, third, fourth = key_hashes(items).tolist()
+    assert first == second
+    assert len({first, third, fourth}) == 3
+    _, turned = measured(["x", "1"], ["a", "a"], ["1", "x"])
+    assert len({*key_hashes(turned).tolist(), first}) == 3, "which attribute has which text counts"

@@ -28,18 +28,12 @@ def tracked() -> list[Path]:
 
 
 NAMED_TWICE = {
-    "Heat",
     "Index",
-    "Keys",
-    "Member",
-    "Pace",
     "Sender",
     "Sql",
     "Value",
 }
 TOO_LONG = {
-    "engine/commands/plan/plan.py as_json",
-    "engine/commands/plan/planner.py _plan",
     "engine/throttle/pace.py Pace",
     "connectors/dynamodb/http/connection.py Connection",
     "connectors/dynamodb/http/transport.py Transport",

@@ -4,7 +4,7 @@ Invariant: every emitted item is in the buffer, or coalesced, skipped or a dead 
 that DynamoDB's documented limits forbid, and no key twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,7 @@ from connectors.dynamodb.encoding.rule_items import (
 from connectors.dynamodb.encoding.values import ValueOptions, large_text
 from connectors.dynamodb.section import Mode
 from connectors.dynamodb.table_info import TableInfo
-from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch
+from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch, source_key_of
 from engine.contracts.transform import RuleItems
 from engine.errors import PermanentError
 from engine.job.model import Options
@@ -83,11 +83,6 @@ class Encoder:
         reason, _, detail = flawed.flaw.partition(": ")
         source_key = source_key_of(batch, self._key_columns, flawed.row)
         return DeadLetter(rule, reason, detail, source_key, flawed.item_json)
-
-
-def source_key_of(batch: Batch, key_columns: Sequence[str], row: int) -> Mapping[str, str | None]:
-    """Return what tells a source row from the others, as the source prints it."""
-    return {name: batch.rows.column(name)[row].as_py() for name in key_columns}
 
 
 def _sentence(rule: int, letter: DeadLetter) -> str:

@@ -10,11 +10,10 @@ Invariant: what is held is unsettled, and comes back from `succeeded` or `idle` 
 
 from random import Random
 
-from connectors.dynamodb.encoding.encode import source_key_of
 from connectors.dynamodb.writing.request_builder import RequestBuilder
 from connectors.dynamodb.writing.requests import ItemSpan, Request
 from connectors.dynamodb.writing.settings import WriterSettings
-from engine.batch import DeadLetter
+from engine.batch import DeadLetter, source_key_of
 from engine.errors import TargetUnfit
 
 DOUBT_REQUESTS = 8

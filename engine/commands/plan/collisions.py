@@ -7,15 +7,16 @@ counts from its second item on if one of them is a put.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from connectors.dynamodb.measure import Measured
 from engine.batch import Batch
 from engine.commands.hash_store import HashStore
+from engine.contracts.planning import Measured
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -23,12 +24,13 @@ NO_ROOM = "set TMPDIR to a disk with 8 bytes for each item"
 CONFIRMED_MAX = 50_000
 """Suspected keys that are compared as text; of more, the rest is known by its hashes, of which two in
 10,000,000 are equal by chance once in 300,000 times."""
+MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 EXAMPLES_MAX = 5
 MEMBERS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class KeySharer:
     """One of the items that share a key."""
 
     rule: str
@@ -42,7 +44,7 @@ class Repeated:
 
     key: tuple[str, ...]
     items: int
-    members: tuple[Member, ...]
+    members: tuple[KeySharer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,11 @@ class Collisions:
 NO_COLLISIONS = Collisions(0, 0, ())
 
 
-class Keys:
+class KeyCounter:
     """Gathers items by their key texts: those of a sample, or those whose hashes are suspected."""
 
-    def __init__(self, key_columns: Sequence[str], *, has_sort: bool, suspects: Hashes | None = None) -> None:
-        self._key_columns = tuple(key_columns)
-        self._has_sort = has_sort
+    def __init__(self, source_key: Sequence[str], suspects: Hashes | None = None) -> None:
+        self._source_key = tuple(source_key)
         self._suspects = suspects
         self._frames: list[pl.DataFrame] = []
         self._pending = 0
@@ -70,14 +71,13 @@ class Keys:
     def add(self, batch: Batch, measured: Sequence[Measured]) -> None:
         """Add a batch's items."""
         for found in measured:
-            frame = pl.DataFrame(
-                {"partition": found.partition, "sort": found.sort, "row": found.rows, "delete": found.deletes}
-            )
+            key = {str(n): texts for n, texts in enumerate(found.key)}
+            frame = pl.DataFrame({**key, "row": found.rows, "delete": found.deletes})
             if self._suspects is not None:
-                frame = frame.filter(pl.Series(_among(found.hashes, self._suspects)))
+                frame = frame.filter(pl.Series(_among(key_hashes(found), self._suspects)))
             if frame.is_empty():
                 continue
-            self._frames.append(self._grouped(self._told(batch, found.name, frame)))
+            self._frames.append(_grouped(self._told(batch, found.rule, frame)))
             self._pending += len(self._frames[-1])
             if len(self._frames) > 1 and self._pending > 2 * CONFIRMED_MAX:
                 self._frames = [self._merged()]
@@ -86,26 +86,16 @@ class Keys:
     def _told(self, batch: Batch, rule: str, frame: pl.DataFrame) -> pl.DataFrame:
         """Add what tells each item's row from others, as a struct of texts."""
         rows = frame["row"]
-        columns = {name: _texts(batch, name).gather(rows) for name in self._key_columns}
+        columns = {name: _texts(batch, name).gather(rows) for name in self._source_key}
         key = pl.DataFrame(columns).to_struct("source") if columns else pl.repeat(None, len(rows), eager=True)
-        return frame.select("partition", "sort", "delete", pl.lit(rule).alias("rule"), key.alias("source"))
-
-    def _grouped(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.group_by("partition", "sort", maintain_order=True).agg(
-            pl.len().alias("items"),
-            (~pl.col("delete")).sum().alias("puts"),
-            pl.struct("rule", "source", "delete").head(MEMBERS_MAX).alias("members"),
-        )
+        return frame.drop("row").with_columns(pl.lit(rule).alias("rule"), key.alias("source"))
 
     def _merged(self) -> pl.DataFrame:
-        return (
-            pl.concat(self._frames)
-            .group_by("partition", "sort", maintain_order=True)
-            .agg(
-                pl.col("items").sum(),
-                pl.col("puts").sum(),
-                pl.col("members").list.explode().head(MEMBERS_MAX),
-            )
+        every = pl.concat(self._frames)
+        return every.group_by(_key_of(every), maintain_order=True).agg(
+            pl.col("items").sum(),
+            pl.col("puts").sum(),
+            pl.col("members").list.explode().head(MEMBERS_MAX),
         )
 
     def collisions(self) -> Collisions:
@@ -113,19 +103,37 @@ class Keys:
         if not self._frames:
             return NO_COLLISIONS
         repeated = self._merged().filter((pl.col("items") > 1) & (pl.col("puts") > 0))
-        worst = repeated.sort(["items", "partition", "sort"], descending=[True, False, False])
+        key = _key_of(repeated)
+        worst = repeated.sort(["items", *key], descending=[True, *(False for _ in key)]).head(EXAMPLES_MAX)
         return Collisions(
             keys=len(repeated),
             lost=int(repeated["items"].sum()) - len(repeated),
-            examples=tuple(self._example(row) for row in worst.head(EXAMPLES_MAX).iter_rows(named=True)),
+            examples=tuple(_example(row, key) for row in worst.iter_rows(named=True)),
         )
 
-    def _example(self, row: Mapping[str, Any]) -> Repeated:
-        key = (row["partition"], row["sort"]) if self._has_sort else (row["partition"],)
-        members = tuple(
-            Member(member["rule"], member["source"] or {}, member["delete"]) for member in row["members"]
-        )
-        return Repeated(key, row["items"], members)
+
+def _example(row: Mapping[str, Any], key: Sequence[str]) -> Repeated:
+    members = (KeySharer(each["rule"], each["source"] or {}, each["delete"]) for each in row["members"])
+    return Repeated(tuple(row[name] for name in key), row["items"], tuple(members))
+
+
+def _key_of(frame: pl.DataFrame) -> list[str]:
+    """Return the columns that hold the key's texts: those named by a number."""
+    return [name for name in frame.columns if name.isdigit()]
+
+
+def _grouped(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.group_by(_key_of(frame), maintain_order=True).agg(
+        pl.len().alias("items"),
+        (~pl.col("delete")).sum().alias("puts"),
+        pl.struct("rule", "source", "delete").head(MEMBERS_MAX).alias("members"),
+    )
+
+
+def key_hashes(found: Measured) -> Hashes:
+    """Return a hash of each item's key, the same in every batch; keys of one attribute or more."""
+    first, *others = (texts.hash(seed).to_numpy() for seed, texts in enumerate(found.key))
+    return reduce(lambda sofar, more: sofar * MIXER + more, others, first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,17 @@
 Invariant: pure; the words that a person reads are made elsewhere from what stands here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from connectors.dynamodb.table_info import TableInfo
 from engine.commands.plan.collisions import Collisions
-from engine.commands.plan.estimate import Cost, Pace, Volume
-from engine.commands.plan.heat import TABLE, HotKey
-from engine.commands.plan.prices import Prices
 from engine.commands.plan.tally import Tally
+from engine.contracts.planning import PlanFigures, TargetPlan
 from engine.exits import Exit
 
-HISTOGRAM_BOUNDS = (256, 512, 1_024, 2_048, 4_096, 16_384, 65_536, 409_600)
-"""Units: bytes; most steps are where an item costs one unit more."""
-
-Scope = Literal["sample", "all", "proved"]
+RowsAre = Literal["counted", "estimated", "unknown"]
+Coverage = Literal["sample", "all", "proved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +22,46 @@ class SourceFacts:
 
     reads: str
     rows: int
-    rows_are: Literal["counted", "estimated", "unknown"]
+    rows_are: RowsAre
     size_bytes: int | None
     segments: int
     ordered_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """The target: what is written to, whether it is there, and what its connector says of the load.
+
+    `size_bounds`: where the sizes of items are cut for the histogram, in bytes; empty: sizes aren't known.
+    """
+
+    name: str
+    exists: bool
+    size_bounds: Sequence[int]
+    plan: TargetPlan
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a load will do. `scope` says what collisions are known of; `whole`: every row was looked at."""
+    """What a load will do.
+
+    `coverage` says how much collisions are known of; `whole`: every row was looked at.
+    """
 
     job: str
     source: SourceFacts
-    table: TableInfo
-    table_exists: bool
-    mode: str
+    target: TargetFacts
     tally: Tally
+    figures: PlanFigures
     whole: bool
-    volume: Volume
-    prices: Prices
-    cost: Cost
-    pace_now: Pace
-    pace_warm: Pace
-    pace_capped: Pace | None
-    hot: Sequence[HotKey]
     collisions: Collisions
-    scope: Scope
+    coverage: Coverage
     warnings: Sequence[str]
-    advice: Sequence[str]
+    advice: Sequence[str] = ()
 
-    @property
-    def scale(self) -> float:
-        """Rows of the source for each row that was looked at."""
-        return self.source.rows / self.tally.rows if self.tally.rows else 0.0
+    def scaled(self, count: int) -> int:
+        """Return what a count among the rows that were looked at comes to in the whole source."""
+        return round(count * self.figures.scale)
 
     @property
     def loses(self) -> bool:
@@ -73,83 +75,60 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
-        tally = self.tally
+        tally, target = self.tally, self.target.plan
         return {
             "job": self.job,
             "loses": self.loses,
             "source": asdict(self.source),
             "looked_at": {"rows": tally.rows, "items": tally.writes, "whole": self.whole},
-            "table": {
-                "name": self.table.name,
-                "exists": self.table_exists,
-                "billing": self.table.billing,
-                "mode": self.mode,
-                "items_there": self.table.item_count,
-                "indexes": [
-                    {"name": index.name, "local": index.local, "projection": index.projection}
-                    for index in self.table.indexes
-                ],
-            },
+            **target.described,
             "items": {
-                "total": round(self.volume.items),
+                "total": self.scaled(tally.writes),
                 "per_row": _ratio(tally.writes, tally.rows),
-                "by_rule": [
-                    {
-                        "rule": name,
-                        "per_row": _ratio(rule.items + rule.deletes, tally.rows),
-                        "items": round((rule.items + rule.deletes) * self.scale),
-                        "deletes": round(rule.deletes * self.scale),
-                        "skipped": round(rule.skipped * self.scale),
-                        "dead_letters": round(rule.flaws.total() * self.scale),
-                    }
-                    for name, rule in tally.rules.items()
-                ],
+                "by_rule": self._rules(),
             },
-            "item_bytes": {
-                "p50": tally.size_at(0.5),
-                "p95": tally.size_at(0.95),
-                "max": tally.largest,
-                "mean": _ratio(tally.size_bytes, tally.items, 1),
-                "total": round(self.volume.size_bytes),
-                "histogram": [
-                    {"up_to": bound, "share": _ratio(count, tally.items)}
-                    for bound, count in tally.histogram(HISTOGRAM_BOUNDS)
-                ],
-            },
-            "write_units": {
-                "table": round(self.volume.units[TABLE]),
-                "gsi": {name: round(units) for name, units in self.volume.units.items() if name != TABLE},
-                "total": round(self.volume.total_units),
-            },
-            "index_entries": {
-                name: round(index.entries * self.scale) for name, index in tally.indexes.items()
-            },
-            "cost_usd": {name: round(value, 4) for name, value in asdict(self.cost).items()},
-            "prices": {"as_of": self.prices.as_of, "region": self.prices.region, "note": self.prices.note},
-            "time": {
-                "now": _pace(self.pace_now),
-                "warm": _pace(self.pace_warm),
-                "max_wcu": None if self.pace_capped is None else _pace(self.pace_capped),
-            },
-            "hot_partition_keys": [
-                {**asdict(hot), "of": hot.of or "table", "share": round(hot.share, 6)} for hot in self.hot
-            ],
-            "collisions": {"scope": self.scope, **asdict(self.collisions)},
-            "dead_letters": {
-                "expected": round(tally.flawed * self.scale),
-                "by_reason": self._reasons(),
-            },
+            **({"item_bytes": self._sizes()} if self.target.size_bounds else {}),
+            **target.members,
+            "collisions": {"scope": self.coverage, **asdict(self.collisions)},
+            "dead_letters": {"expected": self.scaled(tally.flawed), "by_reason": self._reasons()},
             "warnings": list(self.warnings),
             "advice": list(self.advice),
         }
 
-    def _reasons(self) -> list[Mapping[str, Any]]:
+    def _rules(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "rule": name,
+                "per_row": _ratio(rule.writes, self.tally.rows),
+                "items": self.scaled(rule.writes),
+                "deletes": self.scaled(rule.deletes),
+                "skipped": self.scaled(rule.skipped),
+                "dead_letters": self.scaled(rule.flaws.total()),
+            }
+            for name, rule in self.tally.rules.items()
+        ]
+
+    def _sizes(self) -> dict[str, Any]:
+        sizes, items = self.tally.sizes, self.tally.items
+        return {
+            "p50": sizes.at(0.5),
+            "p95": sizes.at(0.95),
+            "max": sizes.at(1),
+            "mean": _ratio(sizes.total, items, 1),
+            "total": self.scaled(sizes.total),
+            "histogram": [
+                {"up_to": bound, "share": _ratio(count, items)}
+                for bound, count in sizes.histogram(self.target.size_bounds)
+            ],
+        }
+
+    def _reasons(self) -> list[dict[str, Any]]:
         return [
             {
                 "rule": name,
                 "reason": reason,
                 "found": count,
-                "expected": round(count * self.scale),
+                "expected": self.scaled(count),
                 "examples": [
                     {"detail": detail, "source_key": dict(key)} for detail, key in rule.examples[reason]
                 ],
@@ -161,12 +140,3 @@ class Plan:
 
 def _ratio(part: float, whole: float, digits: int = 4) -> float:
     return round(part / whole, digits) if whole else 0.0
-
-
-def _pace(pace: Pace) -> dict[str, Any]:
-    return {
-        "seconds": round(pace.seconds, 1),
-        "wcu_per_s": pace.wcu_per_s,
-        "bound_by": pace.bound_by or "table",
-        "partition_key": pace.key,
-    }

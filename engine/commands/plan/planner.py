@@ -6,33 +6,29 @@ Invariant: nothing is written, neither to the source nor to the target nor to th
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from connectors.dynamodb.measure import Measured, Measurer
-from connectors.dynamodb.table_info import TableInfo
 from engine.amounts import duration
 from engine.batch import Batch, Segment
 from engine.commands import ends
 from engine.commands.hash_store import passing_store
-from engine.commands.plan import estimate, sampling
-from engine.commands.plan.advice import Findings, advise, expected_s, warn
-from engine.commands.plan.collisions import NO_ROOM, Collisions, Keys, suspected
-from engine.commands.plan.heat import Heat
-from engine.commands.plan.plan import Plan, Scope, SourceFacts
-from engine.commands.plan.prices import Prices
+from engine.commands.plan import sampling
+from engine.commands.plan.advice import advise
+from engine.commands.plan.collisions import NO_ROOM, Collisions, Hashes, KeyCounter, key_hashes, suspected
+from engine.commands.plan.plain import PlainMeasurer
+from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts, TargetFacts
 from engine.commands.plan.tally import Tally
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
+from engine.contracts.planning import Measured, Measurer, PlanFigures, TargetTally
 from engine.contracts.source import Source
+from engine.contracts.target import TargetInfo
 from engine.contracts.transform import Transform
 from engine.errors import JobError
-from engine.job.hook import load_hook
 from engine.job.model import Job
 from engine.registry import TARGETS
-from engine.rules.transform import compile_rules
-from engine.rules.uniqueness import ordered_reason
 
 SAMPLE_ROWS = 30_000
 """About one row in a thousand is seen 30 times in it, and it is measured within a second or two."""
@@ -47,25 +43,44 @@ UNKNOWN_ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the command line says. `workers` is what a run would have."""
+    """What the command line says. `workers` is what a run would have; `prices` a list in place of our own."""
 
-    prices: Prices
+    prices: Path | None = None
     sample: int = SAMPLE_ROWS
     full: bool = False
     workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """What every batch goes through. `source_key` names the columns that tell rows apart in examples."""
+class _Measuring:
+    """What every batch goes through. `exists`: the target is there already."""
 
-    source: Source
+    opened: ends.Ends
+    exists: bool
     transform: Transform
-    measure: Measurer
-    source_key: tuple[str, ...]
+    measurer: Measurer
+
+    @property
+    def source(self) -> Source:
+        return self.opened.source
 
     def measured(self, batch: Batch, *, in_full: bool) -> list[Measured]:
-        return [self.measure(items, in_full=in_full) for items in self.transform(batch)]
+        return [self.measurer.measure(items, in_full=in_full) for items in self.transform(batch)]
+
+    def tally(self) -> Tally:
+        return Tally([rule.name for rule in self.transform.rules], self.source.ticket.schema.key)
+
+    def key_counter(self, suspects: Hashes | None = None) -> KeyCounter:
+        return KeyCounter(self.source.ticket.schema.key, suspects)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What came of the rows that were looked at."""
+
+    tally: Tally
+    of_target: TargetTally
+    collisions: Collisions
 
 
 async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Plan:
@@ -73,152 +88,117 @@ async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Pl
 
     Raises: JobError, PermanentError, TransientError.
     """
-    table, exists = await _table(job)
+    info, exists = await _target(job)
+    measurer = TARGETS[job.target.type].measurer(job, info, exists=exists, prices=options.prices)
+    measurer = measurer or PlainMeasurer(info, exists=exists)
     async with AsyncExitStack() as stack:
-        opened = await ends.open_ends(stack, job, target=table)
-        return await _plan(job, options, say, table, exists, opened.source)
+        opened = await ends.open_ends(stack, job, target=info)
+        stages = _Measuring(opened, exists, opened.transform(), measurer)
+        stages.measured(opened.no_rows(), in_full=True)  # finds rules that no item could pass
+        found = await _plan(stages, options, say)
+        return replace(found, advice=advise(found))
 
 
-async def _table(job: Job) -> tuple[TableInfo, bool]:
-    """Return the target table, or the one that `target.create` describes."""
+async def _target(job: Job) -> tuple[TargetInfo, bool]:
+    """Return the target, or the one that `target.create` describes; and whether it is there."""
     connector = TARGETS[job.target.type]
-    table = await connector.describe(job)
-    exists = table is not None
-    table = table or connector.planned(job)
-    if table is None:
+    there = await connector.describe(job)
+    info = there or connector.planned(job)
+    if info is None:
         raise JobError(
             f"target.table: there is no table {job.target.writes_to}, and no target.create that says what it"
             " would be; add that, or correct the name or region"
         )
-    connector.check(table, job)
-    assert isinstance(table, TableInfo)
-    return table, exists
+    connector.check(info, job)
+    return info, there is not None
 
 
-async def _plan(
-    job: Job,
-    options: PlanOptions,
-    say: Callable[[str], None],
-    table: TableInfo,
-    exists: bool,
-    source: Source,
-) -> Plan:
-    schema = source.ticket.schema
-    reason = ordered_reason(job, schema)
-    hook = load_hook(job.transform, job.directory) if job.transform else None
-    transform = compile_rules(job, schema, hook)
-    stage = _Stage(source, transform, Measurer(table, job), schema.key)
-    empty = Batch(0, 0, pa.RecordBatch.from_pylist([], schema.arrow()), None)
-    stage.measured(empty, in_full=True)  # finds rules that no item could pass, before anything is read
+async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], None]) -> Plan:
+    job, source, reason = stages.opened.job, stages.source, stages.opened.ordered_reason
     say(f"{job.name}: looking at {job.source.reads}")
     size_bytes, slow = await source.abilities.inspect()
     counted = await source.abilities.count(COUNT_S)
     say(f"{job.name}: measuring a sample of {options.sample:,} rows")
-    sample = await _sample(stage, table, options.sample, counted)
-    rows, rows_are = counted, "counted"
-    if rows is None:
-        rows, rows_are = await source.rows_expected(), "estimated"
-    if rows is None:
-        rows, rows_are = sample.tally.rows, "unknown"
+    seen = await _sample(stages, options.sample, counted)
+    rows, rows_are = await _rows(source, counted, seen.tally.rows)
     segments = await source.segments(_segments_wanted(job, options, reason, rows))
-    whole = rows_are == "counted" and sample.tally.rows >= rows
-    tally, collisions = sample.tally, sample.keys.collisions()
-    scope: Scope = "all" if whole else "proved" if reason is None else "sample"
+    whole = rows_are == "counted" and seen.tally.rows >= rows
+    coverage: Coverage = "all" if whole else "proved" if reason is None else "sample"
     if options.full and not whole:
+        cut = segments
         if reason is not None:  # only writing needs the order; looking is as good side by side
-            side_by_side = await source.segments(_segments_wanted(job, options, None, rows))
-        else:
-            side_by_side = segments
-        tally, collisions = await _look_at_all(stage, table, side_by_side, say)
-        rows, rows_are, whole, scope = tally.rows, "counted", True, "all"
-    volume = estimate.volume(tally, rows)
-    hot = sample.heat.hottest(dict(volume.units))
-    now = estimate.pace_now(volume, table, hot)
-    warm_rate, warmed = _warm(table)
-    warm = estimate.pace_at(volume, table, warm_rate, hot)
-    capped = (
-        None if job.target.rate_max is None else estimate.pace_capped(now, volume, table, job.target.rate_max)
-    )
-    cost = estimate.cost(volume, table, options.prices)
-    scale = rows / tally.rows if tally.rows else 0.0
-    findings = Findings(
-        table, exists, tally, scale, whole, options.full, volume, cost, now, warm, capped, hot, collisions,
-        reason, warmed,
-    )  # fmt: skip
+            cut = await source.segments(_segments_wanted(job, options, None, rows))
+        seen = await _look_at_all(stages, cut, seen.of_target.anew(), say)
+        rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
+    tally = seen.tally
+    figures = PlanFigures(rows, tally.rows, tally.items, tally.writes, tally.sizes.total)
+    target = seen.of_target.plan(figures)
+    warnings = [*source.notices, *slow]
     if rows_are == "unknown":
-        slow = (*slow, UNKNOWN_ROWS)
-    load_s = expected_s(now, capped)
-    lasting = await source.abilities.lasting(load_s, duration(load_s))
-    warnings = [*source.notices, *slow, *([] if reason is None else [_sentence(reason)]), *lasting]
+        warnings.append(UNKNOWN_ROWS)
+    if reason is not None:
+        warnings.append(f"{reason[0].upper()}{reason[1:]}.")
+    if target.load_s is not None:
+        warnings += await source.abilities.lasting(target.load_s, duration(target.load_s))
     return Plan(
         job=job.name,
-        source=SourceFacts(job.source.reads, rows, rows_are, size_bytes, len(segments), reason),  # type: ignore[arg-type]
-        table=table,
-        table_exists=exists,
-        mode=job.target.mode,
+        source=SourceFacts(job.source.reads, rows, rows_are, size_bytes, len(segments), reason),
+        target=TargetFacts(stages.opened.target.name, stages.exists, stages.measurer.size_bounds, target),
         tally=tally,
+        figures=figures,
         whole=whole,
-        volume=volume,
-        prices=options.prices,
-        cost=cost,
-        pace_now=now,
-        pace_warm=warm,
-        pace_capped=capped,
-        hot=hot,
-        collisions=collisions,
-        scope=scope,
-        warnings=[*warnings, *warn(findings)],
-        advice=advise(findings),
+        collisions=seen.collisions,
+        coverage=coverage,
+        warnings=[*warnings, *target.warnings],
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    tally: Tally
-    heat: Heat
-    keys: Keys
+async def _rows(source: Source, counted: int | None, seen: int) -> tuple[int, RowsAre]:
+    """Return how many rows there are, as far as anybody knows."""
+    if counted is not None:
+        return counted, "counted"
+    expected = await source.rows_expected()
+    return (seen, "unknown") if expected is None else (expected, "estimated")
 
 
-async def _sample(stage: _Stage, table: TableInfo, rows: int, of: int | None) -> _Sample:
-    sample = _Sample(
-        _tally(stage, table), Heat(rows), Keys(stage.source_key, has_sort=table.sort_key is not None)
-    )
-    async for batch in sampling.sampled(stage.source, rows, of):
-        measured = await asyncio.to_thread(stage.measured, batch, in_full=True)
-        sample.tally.add(batch, measured, stage.source_key)
-        sample.heat.add(batch.rows.num_rows, measured)
-        sample.keys.add(batch, measured)
-    return sample
+async def _sample(stages: _Measuring, rows: int, of: int | None) -> _Seen:
+    tally, of_target, keys = stages.tally(), stages.measurer.tally(rows), stages.key_counter()
+    async for batch in sampling.sampled(stages.source, rows, of):
+        measured = await asyncio.to_thread(stages.measured, batch, in_full=True)
+        tally.add(batch, measured)
+        of_target.add(batch.rows.num_rows, measured)
+        keys.add(batch, measured)
+    return _Seen(tally, of_target, keys.collisions())
 
 
 async def _look_at_all(
-    stage: _Stage, table: TableInfo, segments: Sequence[Segment], say: Callable[[str], None]
-) -> tuple[Tally, Collisions]:
+    stages: _Measuring, segments: Sequence[Segment], of_target: TargetTally, say: Callable[[str], None]
+) -> _Seen:
     """Measure every row, and find every key that repeats: by hashes first, then those suspected by text."""
-    tally = _tally(stage, table)
+    tally = stages.tally()
     with passing_store(np.dtype(np.uint64), NO_ROOM) as store:
 
         def add(batch: Batch, measured: Sequence[Measured]) -> None:
-            tally.add(batch, measured, stage.source_key)
+            tally.add(batch, measured)
+            of_target.add(batch.rows.num_rows, measured)
             for found in measured:
-                store.add(found.hashes)
+                store.add(key_hashes(found))
             if store.full:
                 store.flush()
 
-        await _pass(stage, segments, add, say, in_full=True)
+        await _pass(stages, segments, add, say, in_full=True)
         suspects = await asyncio.to_thread(suspected, store)
-    keys = Keys(stage.source_key, has_sort=table.sort_key is not None, suspects=suspects.hashes)
+    keys = stages.key_counter(suspects.hashes)
     if len(suspects.hashes):
         say(f"{len(suspects.hashes):,} keys are suspected of repeating: reading again to compare their texts")
-        await _pass(stage, segments, keys.add, say, in_full=False)
+        await _pass(stages, segments, keys.add, say, in_full=False)
     found = keys.collisions()
-    return tally, Collisions(
-        found.keys + suspects.keys_beyond, found.lost + suspects.lost_beyond, found.examples
-    )
+    beyond = Collisions(found.keys + suspects.keys_beyond, found.lost + suspects.lost_beyond, found.examples)
+    return _Seen(tally, of_target, beyond)
 
 
 async def _pass(
-    stage: _Stage,
+    stages: _Measuring,
     segments: Sequence[Segment],
     add: Callable[[Batch, Sequence[Measured]], None],
     say: Callable[[str], None],
@@ -232,22 +212,18 @@ async def _pass(
     async def cursor() -> None:
         nonlocal done
         for segment in left:
-            async with aclosing(stage.source.read(segment, None)) as batches:
+            async with aclosing(stages.source.read(segment, None)) as batches:
                 async for batch in batches:
-                    add(batch, await asyncio.to_thread(stage.measured, batch, in_full=in_full))
+                    add(batch, await asyncio.to_thread(stages.measured, batch, in_full=in_full))
             done += 1
             say(f"{done} of {len(segments)} segments read")
 
     try:
         async with asyncio.TaskGroup() as cursors:
-            for _ in range(min(ends.CURSORS, stage.source.ticket.cursors_max or ends.CURSORS)):
+            for _ in range(min(ends.CURSORS, stages.source.ticket.cursors_max or ends.CURSORS)):
                 cursors.create_task(cursor())
     except ExceptionGroup as group:  # the first is the fault, the others were cancelled for it
         raise group.exceptions[0] from group
-
-
-def _tally(stage: _Stage, table: TableInfo) -> Tally:
-    return Tally([rule.name for rule in stage.transform.rules], [index.name for index in table.indexes])
 
 
 def _segments_wanted(job: Job, options: PlanOptions, reason: str | None, rows: int) -> int:
@@ -257,14 +233,3 @@ def _segments_wanted(job: Job, options: PlanOptions, reason: str | None, rows: i
     if job.source.segments != "auto":
         return job.source.segments
     return max(1, min(options.workers * ends.CURSORS * SEGMENTS_PER_CURSOR, rows // SEGMENT_ROWS))
-
-
-def _warm(table: TableInfo) -> tuple[float, bool]:
-    """Return the rate of a warmed table, and whether it is or will be so anyway."""
-    if table.warm_write is not None and table.warm_write > estimate.ON_DEMAND_WCU_PER_S:
-        return float(table.warm_write), True
-    return float(estimate.TABLE_QUOTA_WCU_PER_S), False
-
-
-def _sentence(reason: str) -> str:
-    return f"{reason[0].upper()}{reason[1:]}."

@@ -1,22 +1,27 @@
 """What the items of many batches come to, added up in bounded memory.
 
-Invariant: sizes and units are exact for the rows that were added; whatever is kept of single items is capped.
+Invariant: counts and sizes are exact for the rows that were added; what is kept of single items is capped.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from connectors.dynamodb.encoding.encode import source_key_of
-from connectors.dynamodb.limits import ITEM_BYTES_MAX
-from connectors.dynamodb.measure import ABSENT, Measured, entry_units
-from engine.batch import Batch
+from engine.batch import Batch, source_key_of
+from engine.contracts.planning import Measured
 
 EXAMPLES_MAX = 3
 """Examples that are kept of each reason in each rule."""
+SIZES_HELD = 200_000
+"""So many sizes with their counts are held before equal ones are added up."""
+
+
+NONE = np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
@@ -29,35 +34,73 @@ class RuleTally:
     flaws: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, Mapping[str, str | None]]]] = field(default_factory=dict)
 
+    @property
+    def writes(self) -> int:
+        """Items that are put or deleted."""
+        return self.items + self.deletes
 
-@dataclass(slots=True)
-class IndexTally:
-    """What one index holds. Units: write units, bytes."""
 
-    entries: int = 0
-    units: int = 0
-    size_bytes: int = 0
+class SizeCounter:
+    """How many items have which size: what is held grows with the sizes that differ, not with the items."""
+
+    def __init__(self) -> None:
+        self._parts: list[pl.DataFrame] = []
+        self._held = 0
+
+    def add(self, sizes: npt.NDArray[np.int64]) -> None:
+        """Add the sizes of some items, in bytes."""
+        size, count = np.unique(sizes, return_counts=True)
+        self._parts.append(pl.DataFrame({"size": size, "count": count}))
+        self._held += len(size)
+        if self._held > SIZES_HELD + 2 * len(self._parts[0]):
+            self._merged()
+
+    def _merged(self) -> pl.DataFrame:
+        """Return each size once, in their order, with its count."""
+        if len(self._parts) != 1:
+            every = pl.concat(self._parts) if self._parts else pl.DataFrame({"size": NONE, "count": NONE})
+            self._parts = [every.group_by("size").agg(pl.col("count").sum()).sort("size")]
+            self._held = len(self._parts[0])
+        return self._parts[0]
+
+    @property
+    def total(self) -> int:
+        """All items' sizes together."""
+        return int(self._merged().select((pl.col("size") * pl.col("count")).sum()).item())
+
+    def at(self, share: float) -> int:
+        """Return the size that this share of the items doesn't exceed; 0 without items."""
+        table = self._merged()
+        wanted = max(1, round(share * int(table["count"].sum())))
+        found = table.filter(pl.col("count").cum_sum() >= wanted)["size"]
+        return int(found[0]) if len(found) else 0
+
+    def histogram(self, bounds: Sequence[int]) -> list[tuple[int, int]]:
+        """Return how many items are up to each bound in size, and over the one before it."""
+        table = self._merged()
+        return [
+            (bound, int(table.filter(pl.col("size").is_between(low, bound, closed="right"))["count"].sum()))
+            for low, bound in pairwise((-1, *bounds))
+        ]
 
 
 class Tally:
-    """The sum over all measured batches.
+    """The sum over all measured batches. `source_key` tells a row in examples.
 
-    Shape: `by_size[n]` items of n bytes; `rules` in the rules' order. Units: write units of the table, bytes.
+    Shape: `rules` in the rules' order.
     """
 
-    def __init__(self, rules: Sequence[str], indexes: Sequence[str]) -> None:
+    def __init__(self, rules: Sequence[str], source_key: Sequence[str]) -> None:
+        self._source_key = source_key
         self.rows = 0
-        self.units = 0
-        self.json_bytes = 0
         self.rules = {name: RuleTally() for name in rules}
-        self.indexes = {name: IndexTally() for name in indexes}
-        self.by_size: npt.NDArray[np.int64] = np.zeros(ITEM_BYTES_MAX + 1, np.int64)
+        self.sizes = SizeCounter()
 
-    def add(self, batch: Batch, measured: Sequence[Measured], key: Sequence[str]) -> None:
-        """Add a batch's rows and what every rule made of them. `key` tells a row in examples."""
+    def add(self, batch: Batch, measured: Sequence[Measured]) -> None:
+        """Add a batch's rows and what every rule made of them."""
         self.rows += batch.rows.num_rows
         for found in measured:
-            rule = self.rules[found.name]
+            rule = self.rules[found.rule]
             deletes = int(found.deletes.sum())
             rule.items += len(found.rows) - deletes
             rule.deletes += deletes
@@ -66,15 +109,9 @@ class Tally:
                 rule.flaws[flaw.reason] += 1
                 examples = rule.examples.setdefault(flaw.reason, [])
                 if len(examples) < EXAMPLES_MAX:
-                    examples.append((flaw.detail, source_key_of(batch, key, flaw.row)))
-            self.units += int(found.units.sum())
-            self.json_bytes += found.json_bytes
-            self.by_size += np.bincount(found.sizes[~found.deletes], minlength=len(self.by_size))
-            for entries in found.entries:
-                index = self.indexes[entries.index]
-                index.entries += int((entries.sizes != ABSENT).sum())
-                index.units += int(entry_units(entries.sizes).sum())
-                index.size_bytes += int(entries.sizes[entries.sizes != ABSENT].sum())
+                    examples.append((flaw.detail, source_key_of(batch, self._source_key, flaw.row)))
+            if found.sizes is not None:
+                self.sizes.add(found.sizes[~found.deletes])
 
     @property
     def items(self) -> int:
@@ -84,33 +121,9 @@ class Tally:
     @property
     def writes(self) -> int:
         """Items that are put or deleted."""
-        return sum(rule.items + rule.deletes for rule in self.rules.values())
+        return sum(rule.writes for rule in self.rules.values())
 
     @property
     def flawed(self) -> int:
         """Items that can't be written."""
         return sum(rule.flaws.total() for rule in self.rules.values())
-
-    @property
-    def size_bytes(self) -> int:
-        """All items' sizes together."""
-        return int((self.by_size * np.arange(len(self.by_size))).sum())
-
-    def size_at(self, share: float) -> int:
-        """Return the size that this share of the items doesn't exceed; 0 without items."""
-        total = int(self.by_size.sum())
-        if not total:
-            return 0
-        return int(np.searchsorted(np.cumsum(self.by_size), max(1, round(share * total))))
-
-    @property
-    def largest(self) -> int:
-        """The largest item's size; 0 without items."""
-        sizes = np.flatnonzero(self.by_size)
-        return int(sizes[-1]) if len(sizes) else 0
-
-    def histogram(self, bounds: Sequence[int]) -> list[tuple[int, int]]:
-        """Return how many items are up to each bound in size, and over the one before it."""
-        below = np.cumsum(self.by_size)
-        cuts = [int(below[min(bound, len(below) - 1)]) for bound in bounds]
-        return [(bound, cut - before) for bound, cut, before in zip(bounds, cuts, [0, *cuts], strict=False)]

@@ -4,21 +4,24 @@ Invariant: what comes from the source is shown as plain text, never as markup.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.amounts import bytes_text, counted, duration, number
-from engine.commands.plan.advice import place
-from engine.commands.plan.estimate import Pace
-from engine.commands.plan.heat import TABLE
-from engine.commands.plan.plan import HISTOGRAM_BOUNDS, Plan
+from engine.amounts import bytes_text, counted, number
+from engine.commands.plan.plan import Plan
+from engine.contracts.planning import PlanTable
 
 BAR = 20
 """Marks of the longest bar of the histogram."""
-SECONDS_SHOWN_MIN = 1.0
+KNOWN = {
+    "all": "none: every key was compared",
+    "proved": "none possible: keys hold what tells rows apart",
+    "sample": "none in the sample; --full looks at every row",
+}
+"""What is known of collisions where none were found."""
 
 
 def render(plan: Plan, *, width: int, colour: bool) -> str:
@@ -27,31 +30,24 @@ def render(plan: Plan, *, width: int, colour: bool) -> str:
         file=io.StringIO(), width=width, force_terminal=colour, no_color=not colour, highlight=False
     )
     for part in _parts(plan):
-        console.print(part, markup=False, soft_wrap=isinstance(part, str))
+        console.print(part)
     file = console.file
     assert isinstance(file, io.StringIO)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
 
 
-def _parts(plan: Plan) -> Iterator[str | Table | Text]:
-    yield Text(f"{plan.job}: {plan.source.reads} into {plan.table.name}", style="bold")
-    yield _overview(plan)
-    yield _rules(plan)
-    yield _writes(plan)
-    yield _histogram(plan)
-    if plan.hot:
-        yield _hot(plan)
-    if plan.collisions.keys:
-        yield _collisions(plan)
-    if plan.tally.flawed:
-        yield _dead_letters(plan)
+def _parts(plan: Plan) -> Iterator[Table | Text]:
+    yield Text(f"{plan.job}: {plan.source.reads} into {plan.target.name}", style="bold")
+    overview = Table.grid(padding=(0, 2))
+    for name, text in _overview(plan):
+        overview.add_row(f"  {name}", Text(text))
+    yield overview
+    yield from map(_table, _tables(plan))
     if plan.warnings:
         yield Text("\nWarnings", style="bold yellow")
-        for warning in plan.warnings:
-            yield _item(warning)
+        yield from map(_item, plan.warnings)
     yield Text("\nAdvice", style="bold red" if plan.loses else "bold green")
-    for sentence in plan.advice:
-        yield _item(sentence)
+    yield from map(_item, plan.advice)
 
 
 def _item(sentence: str) -> Table:
@@ -61,154 +57,112 @@ def _item(sentence: str) -> Table:
     return grid
 
 
-def _table(*columns: str, right: Sequence[int] = ()) -> Table:
+def _table(content: PlanTable) -> Table:
+    """Write a table below an empty line, set in."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for position, column in enumerate(columns):
-        table.add_column(
-            column, justify="right" if position in right else "left", no_wrap=position in right
-        )  # fmt: skip
+    for position, column in enumerate(content.columns):
+        right = position in content.right
+        name = f"\n{column and '  ' * (not position) + column}"
+        table.add_column(name, justify="right" if right else "left", no_wrap=right)
+    for first, *others in content.rows:
+        table.add_row(Text(f"  {first}"), *map(Text, others))
     return table
 
 
-def _overview(plan: Plan) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    source, cost = plan.source, plan.cost
+def _overview(plan: Plan) -> Iterator[tuple[str, str]]:
+    source, tally, sizes = plan.source, plan.tally, plan.tally.sizes
     size = "" if source.size_bytes is None else f", {bytes_text(source.size_bytes)}"
     how = {"counted": "", "estimated": "about ", "unknown": "at least "}[source.rows_are]
     segments = counted(source.segments, "segment") + (" in order" if source.ordered_reason else "")
-    grid.add_row("  source", f"{how}{counted(source.rows, 'row')}{size}, {segments}")
-    looked = "every row" if plan.whole else f"{counted(plan.tally.rows, 'row')} from all over it"
-    grid.add_row("  looked at", f"{looked}: {counted(plan.tally.writes, 'item')}")
-    grid.add_row("  target", _target(plan))
-    grid.add_row(
-        "  item sizes",
-        f"p50 {bytes_text(plan.tally.size_at(0.5))}, p95 {bytes_text(plan.tally.size_at(0.95))}, largest"
-        f" {bytes_text(plan.tally.largest)}, {bytes_text(plan.volume.size_bytes)} in all",
-    )
-    grid.add_row("  time", "; ".join(_times(plan)))
-    grid.add_row(
-        "  cost",
-        f"on demand {_usd(cost.on_demand)}; provisioned {_usd(cost.provisioned)}; S3 import"
-        f" {_usd(cost.s3_import)}; then storage {_usd(cost.storage_month)} a month",
-    )
-    grid.add_row("", f"(list prices of {plan.prices.region}, {plan.prices.as_of}; --prices for others)")
-    grid.add_row("  collisions", _collision_verdict(plan))
-    about = "" if plan.whole else "about "
-    flawed = plan.tally.flawed
-    grid.add_row("  dead letters", f"{about}{number(round(flawed * plan.scale))}" if flawed else "none found")
-    return grid
-
-
-def _target(plan: Plan) -> str:
-    table = plan.table
-    state = "exists" if plan.table_exists else "to be created"
-    billing = "on demand" if table.billing == "on_demand" else f"provisioned, {table.write_capacity} WCU"
-    indexes = f", {counted(len(table.indexes), 'index', 'indexes')}"
-    there = f", {counted(table.item_count, 'item')} there" if table.item_count else ""
-    return f"{table.name} ({state}, {billing}{indexes}{there}), mode {plan.mode}"
-
-
-def _times(plan: Plan) -> Iterator[str]:
-    def at(pace: Pace) -> str:
-        by = f"bound by {place(pace.bound_by)}" if pace.bound_by != TABLE else ""
-        if pace.key is not None:
-            by = f"bound by one partition key of {place(pace.bound_by)}"
-        span = "under 1 s" if pace.seconds < SECONDS_SHOWN_MIN else duration(pace.seconds)
-        return f"{span} ({by or number(pace.wcu_per_s) + ' WCU/s'})"
-
-    yield f"now {at(plan.pace_now)}"
-    yield f"warmed {at(plan.pace_warm)}"
-    if plan.pace_capped is not None:
-        yield f"with max_wcu {at(plan.pace_capped)}"
-
-
-def _collision_verdict(plan: Plan) -> str:
+    yield "source", f"{how}{counted(source.rows, 'row')}{size}, {segments}"
+    looked = "every row" if plan.whole else f"{counted(tally.rows, 'row')} from all over it"
+    yield "looked at", f"{looked}: {counted(tally.writes, 'item')}"
+    yield "target", plan.target.plan.summary
+    if plan.target.size_bounds:
+        of_share = (f"{name} {bytes_text(sizes.at(share))}" for name, share in (("p50", 0.5), ("p95", 0.95)))
+        yield (
+            "item sizes",
+            f"{', '.join(of_share)}, largest {bytes_text(sizes.at(1))},"
+            f" {bytes_text(sizes.total * plan.figures.scale)} in all",
+        )
+    yield from plan.target.plan.lines
     if plan.collisions.keys:
-        found = plan.collisions
-        scope = "" if plan.scope == "all" else " in the sample"
-        return f"{counted(found.keys, 'key')} of several items{scope}, {number(found.lost)} overwritten"
-    match plan.scope:
-        case "all":
-            return "none: every key was compared"
-        case "proved":
-            return "none possible: keys hold what tells rows apart"
-        case "sample":
-            return "none in the sample; --full looks at every row"
+        where = "" if plan.coverage == "all" else " in the sample"
+        keys = counted(plan.collisions.keys, "key")
+        yield "collisions", f"{keys} of several items{where}, {number(plan.collisions.lost)} overwritten"
+    else:
+        yield "collisions", KNOWN[plan.coverage]
+    about = "" if plan.whole else "about "
+    yield "dead letters", f"{about}{number(plan.scaled(tally.flawed))}" if tally.flawed else "none found"
 
 
-def _rules(plan: Plan) -> Table:
-    table = _table("\n  rule", "\nitems", "\nper row", "\ndeletes", "\ndead letters", right=(1, 2, 3, 4))
-    for name, rule in plan.tally.rules.items():
-        writes = rule.items + rule.deletes
-        per_row = writes / plan.tally.rows if plan.tally.rows else 0.0
-        table.add_row(
-            Text(f"  {name}"),
-            number(writes * plan.scale),
-            f"{per_row:.3g}",
-            number(rule.deletes * plan.scale),
-            number(rule.flaws.total() * plan.scale),
-        )
-    return table
+def _tables(plan: Plan) -> Iterator[PlanTable]:
+    yield _rules(plan)
+    if plan.target.plan.writes is not None:
+        yield plan.target.plan.writes
+    if plan.target.size_bounds:
+        yield _histogram(plan)
+    yield from plan.target.plan.details
+    if plan.collisions.keys:
+        yield _collisions(plan)
+    if plan.tally.flawed:
+        yield _dead_letters(plan)
 
 
-def _writes(plan: Plan) -> Table:
-    table = _table("\n  writes of", "\nitems", "\nWCU", "\nprojection", right=(1, 2))
-    table.add_row("  the table", number(plan.volume.items), number(plan.volume.units[TABLE]), "")
-    for index in plan.table.indexes:
-        entries = plan.tally.indexes[index.name].entries * plan.scale
-        kind = f"{index.projection}{', local' if index.local else ''}"
-        table.add_row(
-            Text(f"  {index.name}"), number(entries), number(plan.volume.units[index.name]), kind
-        )  # fmt: skip
-    if plan.table.indexes:
-        table.add_row("  together", "", number(plan.volume.total_units), "")
-    return table
+def _rules(plan: Plan) -> PlanTable:
+    rows, scale = plan.tally.rows, plan.figures.scale
+    return PlanTable(
+        ("rule", "items", "per row", "deletes", "dead letters"),
+        (1, 2, 3, 4),
+        [
+            (
+                name,
+                number(rule.writes * scale),
+                f"{rule.writes / rows if rows else 0:.3g}",
+                number(rule.deletes * scale),
+                number(rule.flaws.total() * scale),
+            )
+            for name, rule in plan.tally.rules.items()
+        ],
+    )
 
 
-def _histogram(plan: Plan) -> Table:
-    table = _table("\n  item size", "\nshare", "", right=(1,))
-    counts = plan.tally.histogram(HISTOGRAM_BOUNDS)
-    most = max((count for _, count in counts), default=0)
+def _histogram(plan: Plan) -> PlanTable:
+    counts = plan.tally.sizes.histogram(plan.target.size_bounds)
+    most = max(count for _, count in counts)
     filled = [position for position, (_, count) in enumerate(counts) if count]
-    for bound, count in counts[filled[0] : filled[-1] + 1] if filled else ():
-        share = count / plan.tally.items
-        table.add_row(f"  up to {bytes_text(bound)}", f"{100 * share:.1f} %", "#" * round(BAR * count / most))
-    return table
+    shown = counts[filled[0] : filled[-1] + 1] if filled else []
+    items = plan.tally.items
+    return PlanTable(
+        ("item size", "share", ""),
+        (1,),
+        [
+            (f"up to {bytes_text(bound)}", f"{100 * (count / items):.1f} %", "#" * round(BAR * count / most))
+            for bound, count in shown
+        ],
+    )
 
 
-def _hot(plan: Plan) -> Table:
-    table = _table("\n  hottest partition keys", "\nin", "\nshare", "\nat least", right=(2, 3))
-    for hot in plan.hot:
-        least = "" if hot.least_s < SECONDS_SHOWN_MIN else duration(hot.least_s)
-        table.add_row(Text(f"  {hot.key}"), Text(place(hot.of)), f"{100 * hot.share:.2f} %", least)
-    return table
-
-
-def _collisions(plan: Plan) -> Table:
-    table = _table("\n  repeated keys", "\nitems", "\nof", right=(1,))
+def _collisions(plan: Plan) -> PlanTable:
+    rows = []
     for repeated in plan.collisions.examples:
-        members = "; ".join(
-            f"{member.rule}{' (delete)' if member.deleted else ''} {_row(member.source_key)}".rstrip()
-            for member in repeated.members
+        sharers = (
+            f"{each.rule}{' (delete)' if each.deleted else ''} {_row(each.source_key)}".rstrip()
+            for each in repeated.members
         )
-        table.add_row(Text(f"  {' | '.join(repeated.key)}"), number(repeated.items), Text(members))
-    return table
+        rows.append((" | ".join(repeated.key), number(repeated.items), "; ".join(sharers)))
+    return PlanTable(("repeated keys", "items", "of"), (1,), rows)
 
 
-def _dead_letters(plan: Plan) -> Table:
-    table = _table("\n  dead letters", "\nrule", "\nitems", "\nfor example", right=(2,))
+def _dead_letters(plan: Plan) -> PlanTable:
+    rows = []
     for name, rule in plan.tally.rules.items():
         for reason, count in rule.flaws.most_common():
             detail, key = rule.examples[reason][0]
             example = f"{detail} ({_row(key)})" if key else detail
-            table.add_row(f"  {reason}", Text(name), number(count * plan.scale), Text(example))
-    return table
+            rows.append((reason, name, number(count * plan.figures.scale), example))
+    return PlanTable(("dead letters", "rule", "items", "for example"), (2,), rows)
 
 
-def _row(source_key: object) -> str:
-    assert hasattr(source_key, "items"), "a source key is a mapping"
+def _row(source_key: Mapping[str, str | None]) -> str:
     return ", ".join(f"{name}={value}" for name, value in source_key.items())
-
-
-def _usd(dollars: float) -> str:
-    return "under $0.01" if 0 < dollars < 0.01 else f"${dollars:,.2f}"

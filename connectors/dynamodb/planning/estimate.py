@@ -6,10 +6,10 @@ Invariant: a figure of the whole is a figure of the sample times rows of the sou
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from connectors.dynamodb.planning.hot_keys import HotKey
+from connectors.dynamodb.planning.prices import Prices
+from connectors.dynamodb.planning.use import TABLE, Totals
 from connectors.dynamodb.table_info import TableInfo
-from engine.commands.plan.heat import TABLE, HotKey
-from engine.commands.plan.prices import Prices
-from engine.commands.plan.tally import Tally
 
 ON_DEMAND_WCU_PER_S = 4_000
 """What a new on-demand table or index takes at once. Source: Developer Guide, "Initial throughput"."""
@@ -29,10 +29,7 @@ class Volume:
     Units: write units by index, the table itself under TABLE; bytes.
     """
 
-    rows: int
-    items: float
     units: Mapping[str, float]
-    size_bytes: float
     json_bytes: float
     stored_bytes: float
 
@@ -43,7 +40,7 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LoadTime:
     """How long the load takes at some limits.
 
     Shape: `bound_by` is the table (TABLE) or an index's name; `key` a partition key of it that alone takes so
@@ -66,28 +63,17 @@ class Cost:
     storage_month: float
 
 
-def volume(tally: Tally, rows: int) -> Volume:
-    """Scale a tally to all rows."""
-    factor = rows / tally.rows if tally.rows else 0.0
-    units = {TABLE: tally.units * factor}
-    units |= {name: index.units * factor for name, index in tally.indexes.items()}
-    stored = tally.size_bytes + STORED_BYTES_PER_ITEM * tally.items
-    for index in tally.indexes.values():
-        stored += index.size_bytes + STORED_BYTES_PER_ITEM * index.entries
-    return Volume(
-        rows=rows,
-        items=tally.writes * factor,
-        units=units,
-        size_bytes=tally.size_bytes * factor,
-        json_bytes=tally.json_bytes * factor,
-        stored_bytes=stored * factor,
-    )
+def volume(totals: Mapping[str, Totals], json_bytes: int, scale: float) -> Volume:
+    """Scale what was looked at to all rows."""
+    stored = sum(each.size_bytes + STORED_BYTES_PER_ITEM * each.entries for each in totals.values())
+    units = {name: each.units * scale for name, each in totals.items()}
+    return Volume(units, json_bytes * scale, stored * scale)
 
 
-def pace_now(volume: Volume, table: TableInfo, hot: Sequence[HotKey]) -> Pace:
+def time_now(volume: Volume, table: TableInfo, hot: Sequence[HotKey]) -> LoadTime:
     """Return the time at the limits that the table and its indexes have at present."""
     drawn = _drawn(volume, table)
-    paces = []
+    times = []
     for name, units in drawn.items():
         provisioned, warm, most = _limits(table, name)
         if table.billing == "provisioned":
@@ -96,29 +82,29 @@ def pace_now(volume: Volume, table: TableInfo, hot: Sequence[HotKey]) -> Pace:
         else:
             rate = float(min(max(warm or 0, ON_DEMAND_WCU_PER_S), most or TABLE_QUOTA_WCU_PER_S))
             seconds = doubling_s(units, rate, float(most or max(TABLE_QUOTA_WCU_PER_S, rate)))
-        paces.append(Pace(seconds, rate, name))
-    return _held_back(max(paces, key=lambda pace: pace.seconds), hot)
+        times.append(LoadTime(seconds, rate, name))
+    return _held_back(max(times, key=lambda time: time.seconds), hot)
 
 
-def pace_at(volume: Volume, table: TableInfo, wcu_per_s: float, hot: Sequence[HotKey]) -> Pace:
+def time_at(volume: Volume, table: TableInfo, wcu_per_s: float, hot: Sequence[HotKey]) -> LoadTime:
     """Return the time if the table and each index took this rate from the beginning."""
     drawn = _drawn(volume, table)
     name = max(drawn, key=lambda each: drawn[each])
-    return _held_back(Pace(drawn[name] / wcu_per_s, wcu_per_s, name), hot)
+    return _held_back(LoadTime(drawn[name] / wcu_per_s, wcu_per_s, name), hot)
 
 
-def pace_capped(now: Pace, volume: Volume, table: TableInfo, max_wcu: float) -> Pace:
+def time_capped(now: LoadTime, volume: Volume, table: TableInfo, max_wcu: float) -> LoadTime:
     """Return the time under `max_wcu`, which caps what the table itself takes, not its indexes."""
     seconds = _drawn(volume, table)[TABLE] / max_wcu
-    return now if now.seconds > seconds else Pace(seconds, max_wcu, TABLE)
+    return now if now.seconds > seconds else LoadTime(seconds, max_wcu, TABLE)
 
 
-def _held_back(pace: Pace, hot: Sequence[HotKey]) -> Pace:
-    """Return the pace, or that of the hottest key if all the writes of that one take longer."""
+def _held_back(time: LoadTime, hot: Sequence[HotKey]) -> LoadTime:
+    """Return the time, or that of the hottest key if all the writes of that one take longer."""
     hottest = max(hot, key=lambda each: each.least_s, default=None)
-    if hottest is None or hottest.least_s <= pace.seconds:
-        return pace
-    return Pace(hottest.least_s, pace.wcu_per_s, hottest.of, hottest.key)
+    if hottest is None or hottest.least_s <= time.seconds:
+        return time
+    return LoadTime(hottest.least_s, time.wcu_per_s, hottest.of, hottest.key)
 
 
 def doubling_s(units: float, start: float, most: float) -> float:

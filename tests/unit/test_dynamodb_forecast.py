@@ -1,24 +1,24 @@
-"""From a sample to the whole load: time, money, hot keys, advice."""
+"""From a sample to the whole load: time and money."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from connectors.dynamodb.section import DynamoDBSection
-from connectors.dynamodb.table_info import TableInfo
-from connectors.dynamodb.table_request import planned_table
-from engine.commands.plan.estimate import (
+from connectors.dynamodb.planning.estimate import (
     DOUBLING_S,
     Volume,
     cost,
     doubling_s,
-    pace_at,
-    pace_capped,
-    pace_now,
+    time_at,
+    time_capped,
+    time_now,
 )
-from engine.commands.plan.heat import HotKey
-from engine.commands.plan.prices import load_prices
+from connectors.dynamodb.planning.hot_keys import HotKey
+from connectors.dynamodb.planning.prices import load_prices
+from connectors.dynamodb.section import DynamoDBSection
+from connectors.dynamodb.table_info import TableInfo
+from connectors.dynamodb.table_request import planned_table
 from engine.errors import JobError
 
 
@@ -29,20 +29,20 @@ def table(**create: object) -> TableInfo:
 
 
 def volume(own: float, index: float) -> Volume:
-    return Volume(1_000, 1_000, {"": own, "ByEmail": index}, 0.0, 10e9, 100e9)
+    return Volume({"": own, "ByEmail": index}, 10e9, 100e9)
 
 
-def test_the_slower_of_table_and_index_sets_the_pace() -> None:
+def test_the_slower_of_table_and_index_sets_the_time() -> None:
     provisioned = table(billing="provisioned", write_capacity=100, read_capacity=1)
-    assert pace_now(volume(1_000, 3_000), provisioned, ()).seconds == 30
-    assert pace_now(volume(1_000, 3_000), provisioned, ()).bound_by == "ByEmail"
-    assert pace_at(volume(8_000, 3_000), provisioned, 40_000, ()).bound_by == ""
+    assert time_now(volume(1_000, 3_000), provisioned, ()).seconds == 30
+    assert time_now(volume(1_000, 3_000), provisioned, ()).bound_by == "ByEmail"
+    assert time_at(volume(8_000, 3_000), provisioned, 40_000, ()).bound_by == ""
 
 
 def test_a_local_index_draws_on_the_table() -> None:
     info = table(billing="provisioned", write_capacity=100, read_capacity=1)
     local = replace(info, indexes=(replace(info.indexes[0], local=True, write_capacity=None),))
-    assert pace_now(volume(1_000, 3_000), local, ()).seconds == 40
+    assert time_now(volume(1_000, 3_000), local, ()).seconds == 40
 
 
 def test_on_demand_may_double_every_half_hour() -> None:
@@ -54,23 +54,23 @@ def test_on_demand_may_double_every_half_hour() -> None:
 
 
 def test_a_warmed_table_starts_where_it_is_warm() -> None:
-    warm = pace_now(volume(400_000, 0), table(warm_throughput={"write": 40_000}), ())
+    warm = time_now(volume(400_000, 0), table(warm_throughput={"write": 40_000}), ())
     assert (warm.seconds, warm.wcu_per_s) == (10, 40_000)
 
 
-def test_one_hot_key_bounds_every_pace() -> None:
+def test_one_hot_key_bounds_every_time() -> None:
     hot = [HotKey("ByEmail", "ALL", 1.0, 500.0)]
-    for pace in (
-        pace_now(volume(4_000, 4_000), table(), hot),
-        pace_at(volume(4_000, 4_000), table(), 9e9, hot),
+    for time in (
+        time_now(volume(4_000, 4_000), table(), hot),
+        time_at(volume(4_000, 4_000), table(), 9e9, hot),
     ):
-        assert (pace.seconds, pace.bound_by, pace.key) == (500.0, "ByEmail", "ALL")
+        assert (time.seconds, time.bound_by, time.key) == (500.0, "ByEmail", "ALL")
 
 
 def test_the_cap_counts_the_tables_own_units() -> None:
-    now = pace_now(volume(100_000, 400_000), table(), ())
-    assert pace_capped(now, volume(100_000, 400_000), table(), 100).seconds == 1_000
-    assert pace_capped(now, volume(100_000, 400_000), table(), 1e9) == now, "a cap makes nothing faster"
+    now = time_now(volume(100_000, 400_000), table(), ())
+    assert time_capped(now, volume(100_000, 400_000), table(), 100).seconds == 1_000
+    assert time_capped(now, volume(100_000, 400_000), table(), 1e9) == now, "a cap makes nothing faster"
 
 
 def test_what_it_costs_and_that_replicas_cost_too() -> None:
@@ -86,7 +86,7 @@ def test_what_it_costs_and_that_replicas_cost_too() -> None:
 
 def test_another_price_list(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
-    text = Path("engine/commands/plan/prices.yaml").read_text(encoding="utf-8")
+    text = Path("connectors/dynamodb/planning/prices.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("0.625", "1.0"), encoding="utf-8")
     assert load_prices(path).write_units_per_million == 1.0
     path.write_text(text.replace("0.625", "free"), encoding="utf-8")

@@ -10,7 +10,6 @@ import uvloop
 from engine.commands.plan import view
 from engine.commands.plan.plan import Plan
 from engine.commands.plan.planner import SAMPLE_ROWS, PlanOptions, plan
-from engine.commands.plan.prices import load_prices
 from engine.exits import exit_code
 from engine.job.model import Job
 from engine.show.console import print_reports, say
@@ -28,7 +27,7 @@ def run(
     as_json: bool,
 ) -> int:
     """Plan every job and print what was found. Raises: what planning raises."""
-    options = PlanOptions(load_prices(prices), sample or SAMPLE_ROWS, full, workers)
+    options = PlanOptions(prices, sample or SAMPLE_ROWS, full, workers)
 
     async def every() -> list[Plan]:
         return [await plan(job, options, say) for job in jobs]

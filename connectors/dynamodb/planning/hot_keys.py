@@ -4,16 +4,15 @@ Invariant: a key counts as hot only where it was met in several places of the sa
 side in the source are often of one key, and a sample of whole pages holds many of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
-from connectors.dynamodb.measure import Measured, entry_units
+from connectors.dynamodb.planning.use import use_of
+from engine.contracts.planning import Measured
 
-TABLE = ""
-"""What the table itself is called among its indexes."""
 PLACES = 100
 """Parts that a sample is cut into to see how far a key is spread."""
 PLACES_MIN = 3
@@ -35,7 +34,7 @@ class HotKey:
     least_s: float
 
 
-class Heat:
+class HotKeyCounter:
     """Collects the partition keys of a sample."""
 
     def __init__(self, rows_wanted: int) -> None:
@@ -47,16 +46,14 @@ class Heat:
         """Add the items of the sample's next `rows` rows."""
         for found in measured:
             places = pl.Series((found.rows.astype("int64") + self._before) // self._rows_per_place)
-            parts = [(TABLE, found.partition, found.units)]
-            parts += [(each.index, each.partition, entry_units(each.sizes)) for each in found.entries]
-            for of, keys, units in parts:
-                frame = pl.DataFrame({"key": keys, "units": units, "place": places})
+            for of, held in use_of(found).entries.items():
+                frame = pl.DataFrame({"key": held.partition, "units": held.units, "place": places})
                 frame = frame.filter(pl.col("key").is_not_null())
                 grouped = frame.group_by("key", "place").agg(pl.col("units").cast(pl.Int64).sum())
                 self._frames.append(grouped.select(pl.lit(of).alias("of"), "key", "place", "units"))
         self._before += rows
 
-    def hottest(self, units: dict[str, float]) -> list[HotKey]:
+    def hottest(self, units: Mapping[str, float]) -> list[HotKey]:
         """Return the hottest keys of the table and of each index.
 
         Units: `units` are the writes of the whole load by index.

@@ -6,8 +6,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from connectors.dynamodb.measure import ABSENT, Measured, Measurer, entry_units
+from connectors.dynamodb.planning.forecast import PlannedTable
+from connectors.dynamodb.planning.measure import TableMeasurer
+from connectors.dynamodb.planning.prices import load_prices
+from connectors.dynamodb.planning.use import ABSENT, TABLE, use_of
 from connectors.dynamodb.table_request import planned_table
+from engine.contracts.planning import Measured
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.job.model import Job
 from engine.kinds import Members, Scalar
@@ -21,7 +25,7 @@ GSI = [
 STRINGS = ("PK", "SK", "G", "H", "Big", "N")
 
 
-def measurer(**changes: Any) -> Measurer:
+def measurer(**changes: Any) -> TableMeasurer:
     job = Job.model_validate(
         {
             "name": "j",
@@ -31,7 +35,8 @@ def measurer(**changes: Any) -> Measurer:
             **changes,
         }
     )
-    return Measurer(planned_table(job.target), job)
+    table = PlannedTable(planned_table(job.target), False, "put", None, load_prices(None))
+    return TableMeasurer(table, job)
 
 
 def measure(
@@ -48,7 +53,7 @@ def measure(
         pl.Series(FLAW, [None] * len(items), dtype=pl.String),
     )
     attributes = tuple(Attribute(name, kind) for name, kind in zip(STRINGS, kinds, strict=True))
-    return measurer(**changes)(RuleItems(0, "R", attributes, frame))
+    return measurer(**changes).measure(RuleItems(0, "R", attributes, frame))
 
 
 def plain_size(item: dict[str, str | None], names: Any = STRINGS) -> int:
@@ -64,21 +69,22 @@ def test_sizes_are_exact_and_indexes_hold_what_they_project() -> None:
     ]
     found = measure(items)
     assert found.sizes.tolist() == [plain_size(item) for item in items]
-    assert found.units.tolist() == [2, 2, 1]
-    every, keys, some = found.entries
+    assert use_of(found).entries[TABLE].units.tolist() == [2, 2, 1]
+    _table, every, keys, some = use_of(found).entries.values()
     assert every.sizes.tolist() == [plain_size(items[0]), plain_size(items[1]), ABSENT]
     assert keys.sizes.tolist() == [plain_size(items[0], ("PK", "SK", "G", "H")), ABSENT, ABSENT]
     assert some.sizes.tolist() == [plain_size(item, ("PK", "SK", "G", "Big")) for item in items[:2]] + [
         ABSENT
     ]
-    assert entry_units(some.sizes).tolist() == [2, 2, 0]
+    assert some.units.tolist() == [2, 2, 0]
     assert every.partition.to_list() == ["g", "g", None]
 
 
 def test_a_delete_costs_one_unit_and_is_in_no_index() -> None:
     found = measure([{"PK": "1", "SK": "s", "G": "g", "Big": "x" * 5_000}], deleted={0})
-    assert found.units.tolist() == [1]
-    assert all(entries.sizes.tolist() == [ABSENT] for entries in found.entries)
+    entries = use_of(found).entries
+    assert entries[TABLE].units.tolist() == [1]
+    assert all(each.sizes.tolist() == [ABSENT] for each in entries.values())
 
 
 def test_flaws_name_the_row_and_leave_the_others_in_place() -> None:
@@ -91,13 +97,12 @@ def test_flaws_name_the_row_and_leave_the_others_in_place() -> None:
     found = measure(items)
     assert found.rows.tolist() == [10, 13]
     assert [(flaw.row, flaw.reason) for flaw in found.flaws] == [(11, "key_null"), (12, "key_empty")]
-    assert found.emitted == 4
-    assert found.partition.to_list() == ["1", "4"]
+    assert found.key[0].to_list() == ["1", "4"]
 
 
 def test_equal_keys_are_all_there() -> None:
     found = measure([{"PK": "1", "SK": "s"}, {"PK": "1", "SK": "s"}])
-    assert found.hashes[0] == found.hashes[1]
+    assert [texts.to_list() for texts in found.key] == [["1", "1"], ["s", "s"]]
     assert len(found.rows) == 2
 
 
@@ -105,7 +110,7 @@ def test_json_bytes_are_those_of_an_import_file() -> None:
     item = {"PK": 'a"b', "SK": "s", "N": "1.5"}
     wire = {name: {"N" if name == "N" else "S": value} for name, value in item.items()}
     assert (
-        measure([item]).json_bytes == len(json.dumps(wire, separators=(",", ":"))) - 1
+        use_of(measure([item])).json_bytes == len(json.dumps(wire, separators=(",", ":"))) - 1
     )  # without a brace, …
 
 
@@ -132,8 +137,8 @@ def test_attributes_of_documents_are_found_among_the_members(nulls: str) -> None
             FLAW: pl.Series([None, None], dtype=pl.String),
         }
     )
-    found = measurer(options={"nulls": nulls})(RuleItems(0, "R", attributes, frame))
-    every, keys, some = found.entries
+    found = measurer(options={"nulls": nulls}).measure(RuleItems(0, "R", attributes, frame))
+    _table, every, keys, some = use_of(found).entries.values()
     assert every.sizes.tolist() == [found.sizes[0], ABSENT]
     assert every.partition.to_list() == ["gé", None]
     assert keys.sizes.tolist() == [ABSENT, ABSENT]

@@ -28,7 +28,7 @@ class Prices:
 def load_prices(path: Path | None) -> Prices:
     """Read a price list; without a path the packaged one. Raises: JobError."""
     if path is None:
-        packaged = resources.files("engine.commands.plan").joinpath("prices.yaml")
+        packaged = resources.files("connectors.dynamodb.planning").joinpath("prices.yaml")
         return _prices(packaged.read_text("utf-8"), packaged.name)
     try:
         return _prices(path.read_text("utf-8"), str(path))

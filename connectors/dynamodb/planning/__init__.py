@@ -1,0 +1,1 @@
+"""What a plan says of a DynamoDB table: write units, time, cost, hot keys."""
