@@ -1,0 +1,136 @@
+"""A stranger's source and target go through every command, added by one registration each."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.registry import SOURCES, TARGETS
+from tests.support import toy_source, toy_target
+from tests.support.toy_source import DRAWERS
+from tests.support.toy_target import SHELVES
+from tests.unit.cli.conftest import backfill, logging_and_signals_as_they_were
+
+__all__ = ["backfill", "logging_and_signals_as_they_were"]
+
+ROWS = 1_000
+LONG = "1234567890123456789012345678901234567890"
+"""40 digits: more than DynamoDB takes."""
+RULE = {
+    "name": "R",
+    "key": {"tenant": "T#{tenant}", "kind": "NOTE", "id": "{id}"},
+    "attributes": {"amount": "{amount}", "note": "{note}", "of": "{tenant}"},
+}
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    SOURCES.add("toy", toy_source.CONNECTOR)
+    TARGETS.add("toy", toy_target.CONNECTOR)
+    yield
+    SOURCES.remove("toy")
+    TARGETS.remove("toy")
+
+
+@pytest.fixture
+def job(registered: None, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    name = request.node.name
+    DRAWERS[name] = [
+        {"id": str(n), "tenant": f"t{n % 7}", "amount": f"{n}.50" if n else LONG, "note": f"note {n}"}
+        for n in range(ROWS)
+    ]
+    SHELVES.pop(name, None)
+    described = {
+        "name": "toys",
+        "source": {"type": "toy", "drawer": name},
+        "target": {"type": "toy", "shelf": name},
+        "items": [RULE],
+    }
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(described))
+    return path
+
+
+@pytest.fixture
+def command(backfill, job, tmp_path):
+    def run(*arguments: str):
+        name, *rest = arguments
+        state = [] if name == "table" else ["--state", str(tmp_path / "state")]
+        code, out, err = backfill(
+            *([name] if name != "table" else ["table", "create"]), str(job), *rest, *state
+        )
+        return code, out, err
+
+    return run
+
+
+def test_they_go_through_every_command(command, job):
+    shelf_name = yaml.safe_load(job.read_text())["target"]["shelf"]
+    assert command("run", "--workers", "1")[0] == 2, "there is nothing to write to yet"
+    code, _, said = command("table")
+    assert code == 0, said
+    shelf = SHELVES[shelf_name]
+
+    shelf.refused.add(("T#t3", "NOTE", "3"))
+    code, out, said = command("run", "--json", "--workers", "1")
+    assert code == 3, said
+    report = json.loads(out)
+    assert (report["rows_read"], report["items_written"], report["items_dead_lettered"]) == (
+        ROWS,
+        ROWS - 1,
+        1,
+    )
+    assert len(shelf.items) == ROWS - 1
+    assert shelf.items["T#t0", "NOTE", "0"]["amount"] == {"number": LONG}
+
+    code, out, said = command("status", "--json")
+    assert code == 0, said
+    assert json.loads(out)["outcome"] == "complete_with_dead_letters"
+
+    code, out, said = command("verify", "--json", "--full")
+    assert code == 0, said
+    found = json.loads(out)
+    assert (found["matched"], found["dead_lettered"], found["missing"]) == (ROWS - 1, 1, 0)
+
+    shelf.refused.clear()
+    code, out, said = command("redrive", "--json")
+    assert code == 0, said
+    assert json.loads(out)["items_written"] == 1
+
+    shelf.items["T#t1", "NOTE", "1"] = {**shelf.items["T#t1", "NOTE", "1"], "note": {"text": "another"}}
+    shelf.items["T#t1", "NOTE", "99999"] = {**shelf.items["T#t1", "NOTE", "1"], "id": {"text": "99999"}}
+    code, out, said = command("verify", "--json", "--full", "--repair", "--delete-extra")
+    assert code == 0, said
+    assert command("verify", "--json", "--full")[0] == 0
+    assert len(shelf.items) == ROWS
+    assert command("verify", "--json", "--sample", "50")[0] == 0
+
+
+def test_a_run_whose_source_broke_goes_on(command, job):
+    command("table")
+    described = yaml.safe_load(job.read_text())
+    drawer = described["source"]["drawer"]
+    shelf = SHELVES[described["target"]["shelf"]]
+    toy_source.BROKEN[drawer] = 500, lambda: len(shelf.items) >= 300
+    code, _, said = command("run", "--workers", "1")
+    assert code == 1, said
+    assert "is stuck" in said
+    assert 0 < len(shelf.items) < ROWS
+    del toy_source.BROKEN[drawer]
+    code, out, said = command("run", "--json", "--workers", "1")
+    assert code == 0, said
+    report = json.loads(out)
+    assert report["resumed"]
+    assert (report["rows_read"], report["items_written"]) == (ROWS, ROWS)
+    assert len(shelf.items) == ROWS
+
+
+def test_a_target_that_was_replaced_is_noticed(command, job):
+    command("table")
+    assert command("run", "--workers", "1")[0] == 0
+    toy_target.new_shelf(yaml.safe_load(job.read_text())["target"]["shelf"])
+    code, _, said = command("run", "--workers", "1")
+    assert code == 2
+    assert "the target changed (shelf was" in said
