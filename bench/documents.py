@@ -18,6 +18,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, Timestamp
 from pymongo import AsyncMongoClient
 
 from bench import measure, mongod
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.source import MongoDBSource, open_source
 from engine.job.model import Job
@@ -138,7 +139,7 @@ async def opened(url: str, collection: str, rules: list[dict[str, Any]]) -> Mong
     """Open a collection as a run does."""
     made = Job.model_validate(job(url, collection, rules, "http://127.0.0.1:1"))
     assert isinstance(made.source, MongoDBSection), "it was made here"
-    return await open_source(made.source, wanted_fields(made))
+    return await open_source(made.source, wanted_fields(made), codec=DOCUMENTS)
 
 
 async def balance(url: str, collection: str) -> str:

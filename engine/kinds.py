@@ -7,6 +7,7 @@ formats) casts that column and no other.
 Invariant: an Arrow null is SQL NULL or a missing field, and nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -49,11 +50,11 @@ class Decimal:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A value of any shape, already in DynamoDB's JSON: the wire fragment of one attribute value.
+    """A value of any shape, already written as the target writes it; see contracts.documents.
 
-    Shape: the struct DOCUMENT_TYPE. `wire` is `{"M":{…}}`, `{"N":"2.75"}`, `{"NULL":true}` …; `size` its size
-    as DynamoDB counts it in bytes, attribute name not included; `depth` how many M or L enclose its deepest
-    value; `flaw` is null, or why it can't be written, as `reason: detail` with a dead-letter reason.
+    Shape: the struct DOCUMENT_TYPE. `wire` is the value's text in the target's notation; `size` its size as
+    the target counts it in bytes, attribute name not included; `depth` how many lists and maps enclose its
+    deepest value; `flaw` is null, or why it can't be written, as `reason: detail` with a dead-letter reason.
 
     `plain`: SQL and hooks see a scalar as its own text and NULL as null, instead of as JSON; for sources in
     which any field may hold a document, and few do.
@@ -66,8 +67,8 @@ class Document:
 class Members:
     """Attributes whose names are each row's own: the fields of a document that no rule names.
 
-    Shape: the struct DOCUMENT_TYPE. `wire` is `,"a":{"S":"x"},"b":{"N":"1"}`, each member behind a comma, or
-    the empty text; `size` counts names and values, `depth` as an attribute's own.
+    Shape: the struct DOCUMENT_TYPE. `wire` is `,"a":…,"b":…`, each member behind a comma, or the empty text;
+    `size` counts names and values, `depth` as an attribute's own.
     """
 
 
@@ -80,7 +81,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class SetOf:
-    """A DynamoDB set, Arrow `list<string>`: `element` STRING gives SS, NUMBER NS, BINARY BS."""
+    """A set of texts, numbers or binaries, Arrow `list<string>`."""
 
     element: Scalar
 
@@ -97,6 +98,18 @@ Kind: TypeAlias = Scalar | Decimal | Document | Members | ListOf | SetOf | Struc
 DOCUMENT_TYPE = pa.struct(
     [("wire", pa.string()), ("size", pa.int64()), ("depth", pa.int32()), ("flaw", pa.string())]
 )
+
+Cell: TypeAlias = tuple[str, int, int, str | None]
+"""A value of DOCUMENT_TYPE."""
+_NOTHING: Cell = ("", 0, 0, None)
+
+
+def documents_array(cells: Sequence[Cell | None]) -> pa.StructArray:
+    """Put cells into a column of documents."""
+    columns = zip(*[cell or _NOTHING for cell in cells], strict=True) if cells else ((), (), (), ())
+    arrays = [pa.array(part, type=f.type) for part, f in zip(columns, DOCUMENT_TYPE, strict=True)]
+    mask = pa.array([cell is None for cell in cells], type=pa.bool_())
+    return pa.StructArray.from_arrays(arrays, fields=list(DOCUMENT_TYPE), mask=mask)
 
 
 def arrow_type(kind: Kind) -> pa.DataType:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from engine.contracts.documents import DocumentCodec
     from engine.contracts.planning import Measurer
     from engine.contracts.readback import ItemCodec, TargetReader
     from engine.contracts.source import Source, SourceTicket
@@ -47,11 +48,12 @@ class SourceConnector:
     """One kind of source.
 
     `open` opens it for a job: with `since`, the watermark that a catch-up run reads from (None: everything),
-    as the runner does, or with a ticket as a worker does.
+    as the runner does, or with a ticket as a worker does; and with the codec by which the target writes
+    documents.
     """
 
     section: type[SourceSection]
-    open: Callable[[Job, str | None, SourceTicket | None], Awaitable[Source]]
+    open: Callable[[Job, str | None, SourceTicket | None, DocumentCodec], Awaitable[Source]]
     starter: SourceStarter | None = None
     """How `init` comes to it; None: no starter job is written for it."""
 
@@ -70,6 +72,9 @@ class TargetConnector(Protocol):
     @property
     def starter(self) -> TargetStarter | None:
         """How `init` writes for it; None: no starter job is written for it."""
+
+    def documents(self) -> DocumentCodec:
+        """Return how it writes documents: engine.documents.plain.PLAIN, or a codec of its own."""
 
     async def describe(self, job: Job) -> TargetInfo | None:
         """Return what the target says of itself, or None when there is nothing to write to yet.

@@ -21,6 +21,7 @@ from engine.tenure import Tenure
 
 if TYPE_CHECKING:
     from connectors.dynamodb.table_info import TableInfo
+    from engine.contracts.documents import DocumentCodec
 
 
 def section_of(job: Job) -> DynamoDBSection:
@@ -41,6 +42,12 @@ class DynamoDBConnector:
         from connectors.dynamodb.starter import DynamoDBStarter
 
         return DynamoDBStarter()
+
+    def documents(self) -> "DocumentCodec":
+        """Return how DynamoDB writes documents."""
+        from connectors.dynamodb.documents.codec import DOCUMENTS
+
+        return DOCUMENTS
 
     async def describe(self, job: Job) -> TargetInfo | None:
         """Return the table, or None if there is no such table."""

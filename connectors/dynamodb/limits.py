@@ -1,28 +1,5 @@
 """What DynamoDB allows, one named constant for each limit, with its source. Nothing else."""
 
-from engine.wire.numbers import DIGITS_MAX as NUMBER_DIGITS_MAX
-from engine.wire.numbers import MAGNITUDE_MAX as NUMBER_MAGNITUDE_MAX
-from engine.wire.numbers import MAGNITUDE_MIN as NUMBER_MAGNITUDE_MIN
-
-__all__ = [
-    "ATTRIBUTE_NAME_BYTES_MAX",
-    "BATCH_ITEMS_MAX",
-    "INDEX_KEY_NAME_BYTES_MAX",
-    "ITEM_BYTES_MAX",
-    "NESTING_LEVELS_MAX",
-    "NUMBER_DIGITS_MAX",
-    "NUMBER_MAGNITUDE_MAX",
-    "NUMBER_MAGNITUDE_MIN",
-    "PARTITION_KEY_BYTES_MAX",
-    "PARTITION_RCU_PER_S",
-    "PARTITION_WCU_PER_S",
-    "REQUEST_BYTES_MAX",
-    "SORT_KEY_BYTES_MAX",
-    "STATEMENTS_MAX",
-    "STATEMENT_LENGTH_MAX",
-    "WRITE_UNIT_BYTES",
-]
-
 BATCH_ITEMS_MAX = 25
 """Puts and deletes of one request. Source: API_BatchWriteItem."""
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
@@ -46,6 +23,10 @@ NESTING_LEVELS_MAX = 32
 
 Source: Developer Guide, "Constraints", "Nested attribute depth"; tried on DynamoDB Local and Dynoxide.
 """
+NUMBER_DIGITS_MAX = 38
+"""Significant digits of an N. Source: Developer Guide, "Supported data types and naming rules", Number."""
+NUMBER_MAGNITUDE_MIN, NUMBER_MAGNITUDE_MAX = -130, 125
+"""Power of ten of an N's first significant digit: 1E-130 to 9.99…E+125. Source: as NUMBER_DIGITS_MAX."""
 WRITE_UNIT_BYTES = 1_024
 """What one write unit pays for. Source: Developer Guide, "Read and write capacity units"."""
 PARTITION_WCU_PER_S = 1_000

@@ -1,4 +1,4 @@
-"""BSON values as wire fragments, one value at a time: every type, exact or with its flaw. Pure.
+"""The walk over BSON, one value at a time: every type as a fragment in the target's notation. Pure.
 
 Invariant: a fragment without a flaw says what the bytes say; nothing is decoded by a library that would drop
 a duplicate name, a type or a digit on the way.
@@ -9,15 +9,12 @@ import struct
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring as json_text  # in C where the interpreter has it
-from typing import Any
 
-import orjson
 from bson.decimal128 import Decimal128
 
-from connectors.mongodb.extended import extended
-from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
-from engine.wire.fragments import measured
-from engine.wire.numbers import number, plain_size
+from connectors.mongodb.extended import NamelessError, extended
+from engine.contracts.documents import NUMBER_FLAW, DocumentCodec
+from engine.documents.writing import plain_fragment
 
 # Source: https://bsonspec.org/spec.html
 DOUBLE, STRING, DOCUMENT, ARRAY, BINARY, UNDEFINED, OBJECT_ID, BOOL, DATE, NULL = range(1, 11)
@@ -70,11 +67,13 @@ def skipped(kind: int, data: bytes, at: int) -> int:
 
 
 class Walk:
-    """Values being turned into fragments: what they add up to since `begin`."""
+    """Values being turned into fragments in a codec's notation: what they add up to since `begin`."""
 
-    __slots__ = ("depth", "flaw", "size")
+    __slots__ = ("_codec", "_notation", "depth", "flaw", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, codec: DocumentCodec) -> None:
+        self._codec = codec
+        self._notation = codec.notation
         self.begin()
 
     def begin(self) -> None:
@@ -85,44 +84,40 @@ class Walk:
 
     def spoil(self, flaw: str) -> None:
         """Keep the first flaw; one that no option allows goes before a bad number."""
-        if self.flaw is None or (self.flaw.startswith("number_") and not flaw.startswith("number_")):
-            self.flaw = flaw
+        self.flaw = first_flaw(self.flaw, flaw)
 
     def value(self, kind: int, data: bytes, at: int, level: int) -> str:
         """Return the fragment of the value at a place, which lies within `level` lists and maps."""
         if kind == STRING:
             raw = data[at + 4 : at + 3 + INT32_AT(data, at)[0]]
             self.size += len(raw)
-            return f'{{"S":{json_text(self.text(raw))}}}'
+            return self._string(json_text(self.text(raw)))
         if kind == INT32:
-            text, size = _integer(INT32_AT(data, at)[0])
-        elif kind == DOCUMENT:
+            return self._integer(INT32_AT(data, at)[0])
+        if kind == DOCUMENT:
             return self._map(data, at, level)
-        elif kind == ARRAY:
+        if kind == ARRAY:
             return self._list(data, at, level)
-        elif kind == OBJECT_ID:
+        if kind == OBJECT_ID:
             self.size += 24
-            return f'{{"S":"{data[at : at + 12].hex()}"}}'
-        elif kind == DATE:
+            return self._string(f'"{data[at : at + 12].hex()}"')
+        if kind == DATE:
             iso = iso_date(INT64_AT(data, at)[0])
             self.size += len(iso)
-            return f'{{"S":"{iso}"}}'
-        elif kind == BOOL:
-            self.size += 1
-            return '{"BOOL":true}' if data[at] else '{"BOOL":false}'
-        elif kind == NULL:
-            self.size += 1
-            return '{"NULL":true}'
-        elif kind == DOUBLE:
+            return self._string(f'"{iso}"')
+        if kind == BOOL:
+            self.size += self._notation.bool_size
+            before, after = self._notation.bool
+            return f"{before}{'true' if data[at] else 'false'}{after}"
+        if kind == NULL:
+            return self._null()
+        if kind == DOUBLE:
             return self._double(DOUBLE_AT(data, at)[0])
-        elif kind == INT64:
-            text, size = _integer(INT64_AT(data, at)[0])
-        elif kind == DECIMAL128:
+        if kind == INT64:
+            return self._integer(INT64_AT(data, at)[0])
+        if kind == DECIMAL128:
             return self._number(str(Decimal128.from_bid(data[at : at + 16])))
-        else:
-            return self._other(kind, data, at, level)
-        self.size += size
-        return f'{{"N":"{text}"}}'
+        return self._other(kind, data, at, level)
 
     def text(self, raw: bytes) -> str:
         """Decode a text; one that isn't UTF-8 is a flaw."""
@@ -147,13 +142,14 @@ class Walk:
         if len(names) < len(members):
             self.spoil(f"{UNSUPPORTED}: a name stands twice in one document")
         self._enter(level, len(members))
-        return f'{{"M":{{{",".join(members)}}}}}'
+        before, after = self._notation.map
+        return f"{before}{','.join(members)}{after}"
 
     def name(self, raw: bytes) -> str:
         """Return a member's name as JSON, and count it."""
         self.size += len(raw)
-        if not raw:
-            self.spoil(f"{UNSUPPORTED}: a field with the empty name, which DynamoDB refuses")
+        if not raw and self._notation.nameless is not None:
+            self.spoil(f"{UNSUPPORTED}: {self._notation.nameless}")
         quoted = _known_name(raw)
         return json_text(self.text(raw)) if quoted is None else quoted
 
@@ -165,54 +161,81 @@ class Walk:
             elements.append(self.value(kind, data, at, level + 1))
             at = skipped(kind, data, at)
         self._enter(level, len(elements))
-        return f'{{"L":[{",".join(elements)}]}}'
+        before, after = self._notation.list
+        return f"{before}{','.join(elements)}{after}"
 
     def _enter(self, level: int, count: int) -> None:
-        self.size += CONTAINER_SIZE + ELEMENT_SIZE * count
+        self.size += self._notation.container_size + self._notation.element_size * count
         if level >= self.depth:
             self.depth = level + (count > 0)
 
     def _double(self, value: float) -> str:
         if -WHOLE_DOUBLE_MAX < value < WHOLE_DOUBLE_MAX and value == int(value):
-            text, size = _integer(int(value))
-            self.size += size
-            return f'{{"N":"{text}"}}'
+            return self._integer(int(value))
         return self._number(double_text(value))
 
     def _number(self, exact: str) -> str:
-        text, size, flaw = number(exact)
+        text, size, flaw = self._codec.number(exact)
         self.size += size
-        if flaw is None:
-            return f'{{"N":"{text}"}}'
-        self.spoil(flaw)
-        return f'{{"S":"{text}"}}'
+        if flaw is not None:
+            self.spoil(flaw)
+            return self._string(f'"{text}"')
+        before, after = self._notation.number
+        return f"{before}{text}{after}"
+
+    def _integer(self, value: int) -> str:
+        wire, size = _integer(self._codec, value)
+        self.size += size
+        return wire
+
+    def _string(self, quoted: str) -> str:
+        before, after = self._notation.string
+        return f"{before}{quoted}{after}"
+
+    def _null(self) -> str:
+        self.size += self._notation.null_size
+        return self._notation.null
 
     def _other(self, kind: int, data: bytes, at: int, level: int) -> str:
         if kind == BINARY:
             length, subtype = INT32_AT(data, at)[0], data[at + 4]
             if subtype == GENERIC:
                 self.size += length
-                return f'{{"B":"{base64.b64encode(data[at + 5 : at + 5 + length]).decode()}"}}'
+                before, after = self._notation.binary
+                return f"{before}{base64.b64encode(data[at + 5 : at + 5 + length]).decode()}{after}"
             if subtype == UUID and length == 16:
                 self.size += 36
-                return f'{{"S":"{uuid_text(data[at + 5 : at + 21].hex())}"}}'
+                return self._string(f'"{uuid_text(data[at + 5 : at + 21].hex())}"')
         return self._extended(kind, data, at, level)
 
     def _extended(self, kind: int, data: bytes, at: int, level: int) -> str:
         try:
-            value = _attribute(extended(kind, data, at))
+            wire, size, depth = plain_fragment(extended(kind, data, at), self._codec)
         except UnicodeDecodeError:
             self.spoil(f"{UNSUPPORTED}: a text that isn't UTF-8")
-            self.size += 1
-            return '{"NULL":true}'
+            return self._null()
+        except NamelessError as error:
+            self.spoil(f"{UNSUPPORTED}: {self._notation.nameless or error}")
+            return self._null()
         except ValueError as error:
             self.spoil(f"{UNSUPPORTED}: {error}")
-            self.size += 1
-            return '{"NULL":true}'
-        size, depth = measured(value)
+            return self._null()
         self.size += size
         self.depth = max(self.depth, level + depth)
-        return orjson.dumps(value).decode()
+        return wire
+
+
+def first_flaw(before: str | None, flaw: str) -> str:
+    """Return which of two flaws is kept: the first, but one that no option allows before a bad number."""
+    if before is None or (before.startswith(NUMBER_FLAW) and not flaw.startswith(NUMBER_FLAW)):
+        return flaw
+    return before
+
+
+def placed(flaw: str, quoted: str) -> str:
+    """Return a flaw with the name, as JSON, of the field that has it."""
+    reason, _, detail = flaw.partition(": ")
+    return f"{reason}: {quoted[1:-1]}: {detail}"
 
 
 def is_reference(data: bytes, at: int) -> bool:
@@ -269,24 +292,8 @@ def _known_name(raw: bytes) -> str | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def _integer(value: int) -> tuple[str, int]:
-    """Return an integer's text and its size."""
+def _integer(codec: DocumentCodec, value: int) -> tuple[str, int]:
+    """Return an integer's fragment and its size."""
     text = str(value)
-    return text, plain_size(text)
-
-
-def _attribute(value: Any) -> Any:
-    """Return plain JSON as an attribute value."""
-    match value:
-        case bool():
-            return {"BOOL": value}
-        case str():
-            return {"S": value}
-        case int():
-            return {"N": str(value)}
-        case list():
-            return {"L": [_attribute(element) for element in value]}
-        case None:
-            return {"NULL": True}
-        case _:
-            return {"M": {name: _attribute(member) for name, member in value.items()}}
+    before, after = codec.notation.number
+    return f"{before}{text}{after}", codec.plain_size(text)

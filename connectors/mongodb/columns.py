@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
 import pyarrow as pa
 
-from connectors.mongodb.bson_values import NULL, UNSUPPORTED, Walk
+from connectors.mongodb.bson_values import NULL, UNSUPPORTED, Walk, first_flaw, placed
 from connectors.mongodb.documents import read_documents
 from connectors.mongodb.keys import exact_texts
 from connectors.mongodb.layout import Elements, FieldColumns, Node, scalar_id
 from connectors.mongodb.leaves import Depths, Part, Piece, Sizes, leaf
 from connectors.mongodb.shapes import PADDING, Leaf, List, Map, Octets, Places, Shape, groups
+from engine.contracts.documents import DocumentCodec, Notation
+from engine.documents.reading import DocumentReader
 from engine.kinds import DOCUMENT_TYPE, ListOf, StructOf, arrow_type
-from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
-
-_SCALAR = r'^\{"[SN]":"(.*)"\}$'
 
 
 def read_columns(layout: FieldColumns, data: bytes, starts: Places) -> pa.RecordBatch:
@@ -43,10 +41,11 @@ def read_columns(layout: FieldColumns, data: bytes, starts: Places) -> pa.Record
 class _Columns:
     """The columns of one group."""
 
-    __slots__ = ("_data", "_layout", "_octets", "_rows", "_starts")
+    __slots__ = ("_codec", "_data", "_layout", "_octets", "_rows", "_starts")
 
     def __init__(self, layout: FieldColumns, data: bytes, octets: Octets, starts: Places) -> None:
         self._layout = layout
+        self._codec = layout.codec
         self._data = data
         self._octets = octets
         self._starts = starts
@@ -61,10 +60,10 @@ class _Columns:
             members = [(name, self._part(member, self._rows)) for name, member in shape.members]
             for column, without in layout.rests:
                 kept = [(name, part) for name, part in members if name not in without]
-                found[column] = rendered(_spread(kept), self._rows)
+                found[column] = rendered(_spread(kept, self._codec), self._rows)
         schema = layout.schema
         if scalar_id(schema) is not None:
-            found[0] = _scalar_texts(found[0])
+            found[0] = _scalar_texts(found[0], self._codec)
         if layout.key is not None:
             found[layout.key] = exact_texts(self._data, self._starts.tolist())
         arrow = schema.arrow()
@@ -98,16 +97,17 @@ class _Columns:
         return _lists(kind, shape.counts, found, None, present=True)
 
     def _part(self, shape: Shape, rows: int) -> Part:
+        notation = self._codec.notation
         match shape:
             case Leaf():
-                return leaf(shape, self._data, self._octets)
+                return leaf(shape, self._data, self._octets, self._codec)
             case Map(members=members):
-                return _map([(name, self._part(member, rows)) for name, member in members])
+                return _map([(name, self._part(member, rows)) for name, member in members], self._codec)
             case List(elements=None):
-                return Part(('{"L":[]}',), CONTAINER_SIZE)
+                return Part(("".join(notation.list),), notation.container_size)
             case List(counts=counts, elements=elements):
                 assert elements is not None, "lists without elements are matched before"
-                return _list(counts, self._part(elements, int(counts.sum())))
+                return _list(counts, self._part(elements, int(counts.sum())), notation)
 
 
 def rendered(part: Part, rows: int) -> pa.StructArray:
@@ -144,34 +144,36 @@ def _arrow_text(texts: pl.Series) -> pa.StringArray:
     return texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
 
 
-def _map(members: Sequence[tuple[bytes, Part]]) -> Part:
-    pieces: list[Piece] = ['{"M":{']
-    size: Sizes = CONTAINER_SIZE
+def _map(members: Sequence[tuple[bytes, Part]], codec: DocumentCodec) -> Part:
+    notation = codec.notation
+    pieces: list[Piece] = [notation.map.before]
+    size: Sizes = notation.container_size
     deepest: Depths = 0
     for place, (name, part) in enumerate(members):
-        pieces += [("," if place else "") + _name(name) + ":", *part.pieces]
-        size = size + part.size + len(name) + ELEMENT_SIZE
+        pieces += [("," if place else "") + _name(name, codec) + ":", *part.pieces]
+        size = size + part.size + len(name) + notation.element_size
         deepest = _deeper(deepest, part.depth)
-    pieces.append("}}")
+    pieces.append(notation.map.after)
     depth = deepest + 1 if members else 0
     return Part(tuple(pieces), size, depth, _first_flaws([part.flaws for _, part in members]))
 
 
-def _spread(members: Sequence[tuple[bytes, Part]]) -> Part:
+def _spread(members: Sequence[tuple[bytes, Part]], codec: DocumentCodec) -> Part:
     """Return fields as Members: each behind a comma, with its name in its flaws."""
     pieces: list[Piece] = [""]
     size: Sizes = 0
     depth: Depths = 0
     flaws: list[Mapping[int, str]] = []
     for name, part in members:
-        pieces += [f",{_name(name)}:", *part.pieces]
+        quoted = _name(name, codec)
+        pieces += [f",{quoted}:", *part.pieces]
         size = size + part.size + len(name)
         depth = _deeper(depth, part.depth)
-        flaws.append({row: _placed(flaw, name) for row, flaw in part.flaws.items()})
+        flaws.append({row: placed(flaw, quoted) for row, flaw in part.flaws.items()})
     return Part(tuple(pieces), size, depth, _first_flaws(flaws))
 
 
-def _list(counts: Places, elements: Part) -> Part:
+def _list(counts: Places, elements: Part, notation: Notation) -> Part:
     total = int(counts.sum())
     texts = _text(elements.pieces, total)
     offsets = np.concatenate(([0], np.cumsum(counts)))
@@ -186,8 +188,9 @@ def _list(counts: Places, elements: Part) -> Part:
     flaws: dict[int, str] = {}
     for element, flaw in sorted(elements.flaws.items()):
         row = int(owners[element])
-        flaws[row] = _first_flaw(flaws.get(row), flaw)
-    return Part(('{"L":[', joined, "]}"), sizes + CONTAINER_SIZE + ELEMENT_SIZE * counts, depths, flaws)
+        flaws[row] = first_flaw(flaws.get(row), flaw)
+    sizes += notation.container_size + notation.element_size * counts
+    return Part((notation.list.before, joined, notation.list.after), sizes, depths, flaws)
 
 
 def _deeper(one: Depths, other: Depths) -> Depths:
@@ -200,34 +203,20 @@ def _first_flaws(found: Sequence[Mapping[int, str]]) -> Mapping[int, str]:
     flaws: dict[int, str] = {}
     for part in found:
         for row, flaw in part.items():
-            flaws[row] = _first_flaw(flaws.get(row), flaw)
+            flaws[row] = first_flaw(flaws.get(row), flaw)
     return flaws
 
 
-def _first_flaw(before: str | None, flaw: str) -> str:
-    """Return the one of two flaws that is kept, as Walk.spoil does."""
-    walk = Walk()
-    walk.flaw = before
-    walk.spoil(flaw)
-    assert walk.flaw is not None, "one of the two is kept"
-    return walk.flaw
+def _name(name: bytes, codec: DocumentCodec) -> str:
+    return Walk(codec).name(name)
 
 
-def _placed(flaw: str, name: bytes) -> str:
-    reason, _, detail = flaw.partition(": ")
-    return f"{reason}: {_name(name)[1:-1]}: {detail}"
-
-
-def _name(name: bytes) -> str:
-    return Walk().name(name)
-
-
-def _scalar_texts(documents: pa.StructArray) -> pa.Array:
+def _scalar_texts(documents: pa.StructArray, codec: DocumentCodec) -> pa.Array:
     """Return the bare texts of scalars; what has an escape in it goes one by one."""
     wires = pl.Series(documents.field("wire"))
-    texts = wires.str.extract(_SCALAR)
-    if wires.str.contains("\\", literal=True).any():
-        texts = pl.Series([next(iter(orjson.loads(wire).values())) for wire in wires], dtype=pl.String)
+    texts = wires.str.extract(codec.notation.bare)
+    if texts.null_count():
+        texts = pl.Series(DocumentReader(codec).scalar_texts(wires.to_list()), dtype=pl.String)
     return _arrow_text(texts)
 
 

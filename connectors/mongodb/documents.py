@@ -5,20 +5,27 @@ has a flaw; whatever reads documents in another way must give the very same colu
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-import orjson
 import pyarrow as pa
 
-from connectors.mongodb.bson_values import ARRAY, DOCUMENT, NULL, UNSUPPORTED, Walk, skipped
+from connectors.mongodb.bson_values import (
+    ARRAY,
+    DOCUMENT,
+    NULL,
+    UNSUPPORTED,
+    Walk,
+    first_flaw,
+    placed,
+    skipped,
+)
 from connectors.mongodb.keys import exact_texts
 from connectors.mongodb.layout import Elements, FieldColumns, Node, scalar_id
-from engine.kinds import DOCUMENT_TYPE, ListOf, Scalar, StructOf, arrow_type
+from engine.contracts.documents import DocumentCodec
+from engine.documents.reading import DocumentReader
+from engine.kinds import Cell, ListOf, StructOf, arrow_type, documents_array
 
-Cell: TypeAlias = tuple[str, int, int, str | None]
-"""A value of kinds.DOCUMENT_TYPE."""
 TWICE = f"{UNSUPPORTED}: a name stands twice in one document"
-_NOTHING: Cell = ("", 0, 0, None)
 
 
 def read_documents(layout: FieldColumns, data: bytes, starts: Iterable[int]) -> pa.RecordBatch:
@@ -31,29 +38,12 @@ def read_documents(layout: FieldColumns, data: bytes, starts: Iterable[int]) -> 
         _lists(cells, column.kind) if isinstance(column.kind, StructOf) else documents_array(cells)
         for column, cells in zip(schema.columns, by_column, strict=True)
     ]
-    if (kind := scalar_id(schema)) is not None:
-        arrays[0] = _texts(by_column[0], kind)
+    if scalar_id(schema) is not None:
+        wires = arrays[0].field("wire").to_pylist()
+        arrays[0] = pa.array(DocumentReader(layout.codec).scalar_texts(wires), pa.string())
     if layout.key is not None:
         arrays[layout.key] = exact_texts(data, places)
     return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
-
-
-def documents_array(cells: Sequence[Cell | None]) -> pa.StructArray:
-    """Put cells into a column of documents."""
-    columns = zip(*[cell or _NOTHING for cell in cells], strict=True) if cells else ((), (), (), ())
-    arrays = [pa.array(part, type=f.type) for part, f in zip(columns, DOCUMENT_TYPE, strict=True)]
-    mask = pa.array([cell is None for cell in cells], type=pa.bool_())
-    return pa.StructArray.from_arrays(arrays, fields=list(DOCUMENT_TYPE), mask=mask)
-
-
-def _texts(cells: Sequence[Cell | None], kind: Scalar) -> pa.Array:
-    assert kind in (Scalar.STRING, Scalar.NUMBER), "no other kind of _id is ever proved"
-    texts: list[str] = []
-    for cell in cells:
-        assert cell is not None, "a document from a collection has an _id"
-        ((_, text),) = orjson.loads(cell[0]).items()
-        texts.append(text)
-    return pa.array(texts, pa.string())
 
 
 def _lists(cells: Sequence[Any], kind: StructOf) -> pa.StructArray:
@@ -78,15 +68,15 @@ def _row(layout: FieldColumns, data: bytes, start: int) -> list[Any]:
     cells: list[Any] = [
         (None, None) if isinstance(column.kind, StructOf) else None for column in layout.schema.columns
     ]
-    _collect(layout.tree, data, start, cells)
+    _collect(layout.tree, data, start, cells, layout.codec)
     if layout.rests:
-        members = _members(data, start)
+        members = _members(data, start, layout.codec)
         for column, without in layout.rests:
             cells[column] = _joined(members, without)
     return cells
 
 
-def _collect(node: Node, data: bytes, at: int, cells: list[Any]) -> None:
+def _collect(node: Node, data: bytes, at: int, cells: list[Any], codec: DocumentCodec) -> None:
     """Find what is wanted of a document."""
     seen: set[bytes] = set()
     children = node.children
@@ -97,25 +87,27 @@ def _collect(node: Node, data: bytes, at: int, cells: list[Any]) -> None:
         if child is not None:
             name = data[at + 1 : end]
             if name in seen:
-                _spoil(child, cells)
+                _spoil(child, cells, codec)
             else:
                 seen.add(name)
-                _found(child, kind, data, end + 1, cells)
+                _found(child, kind, data, end + 1, cells, codec)
         at = skipped(kind, data, end + 1)
 
 
-def _found(node: Node, kind: int, data: bytes, at: int, cells: list[Any]) -> None:
+def _found(node: Node, kind: int, data: bytes, at: int, cells: list[Any], codec: DocumentCodec) -> None:
     if node.column is not None:
-        walk = Walk()
+        walk = Walk(codec)
         wire = walk.value(kind, data, at, 0)
         cells[node.column] = (wire, walk.size, walk.depth, walk.flaw)
     if node.elements is not None:
-        cells[node.elements.column] = _elements(node.elements, kind, data, at)
+        cells[node.elements.column] = _elements(node.elements, kind, data, at, codec)
     if node.children and kind == DOCUMENT:
-        _collect(node, data, at, cells)
+        _collect(node, data, at, cells, codec)
 
 
-def _elements(wanted: Elements, kind: int, data: bytes, at: int) -> tuple[list[Any] | None, str | None]:
+def _elements(
+    wanted: Elements, kind: int, data: bytes, at: int, codec: DocumentCodec
+) -> tuple[list[Any] | None, str | None]:
     if kind == NULL:
         return None, None
     if kind != ARRAY:
@@ -126,22 +118,23 @@ def _elements(wanted: Elements, kind: int, data: bytes, at: int) -> tuple[list[A
         at = data.index(0, at) + 1
         cells: list[Any] = [None] * len(wanted.names)
         if kind == DOCUMENT:
-            _collect(wanted.tree, data, at, cells)
+            _collect(wanted.tree, data, at, cells, codec)
         found.append(cells)
         at = skipped(kind, data, at)
     return found, None
 
 
-def _spoil(node: Node, cells: list[Any]) -> None:
+def _spoil(node: Node, cells: list[Any], codec: DocumentCodec) -> None:
+    null: Cell = (codec.notation.null, codec.notation.null_size, 0, TWICE)
     for column in node.columns():
         lists = isinstance(cells[column], tuple) and len(cells[column]) == 2
-        cells[column] = (None, TWICE) if lists else ('{"NULL":true}', 1, 0, TWICE)
+        cells[column] = (None, TWICE) if lists else null
 
 
-def _members(data: bytes, at: int) -> list[tuple[bytes, str, Cell]]:
+def _members(data: bytes, at: int, codec: DocumentCodec) -> list[tuple[bytes, str, Cell]]:
     """Return every field of a document: its name, the name as JSON, its value."""
     found: list[tuple[bytes, str, Cell]] = []
-    walk = Walk()
+    walk = Walk(codec)
     at += 4
     while kind := data[at]:
         end = data.index(0, at)
@@ -165,10 +158,8 @@ def _joined(members: Sequence[tuple[bytes, str, Cell]], without: frozenset[bytes
         texts.append(f",{quoted}:{wire}")
         size += value_size
         depth = max(depth, value_depth)
-        if value_flaw is not None and (flaw is None or flaw.startswith("number_")):
-            reason, _, detail = value_flaw.partition(": ")
-            placed = f"{reason}: {quoted[1:-1]}: {detail}"
-            flaw = placed if flaw is None or not reason.startswith("number_") else flaw
+        if value_flaw is not None:
+            flaw = first_flaw(flaw, placed(value_flaw, quoted))
         if name in names:
             flaw = TWICE
         names.add(name)

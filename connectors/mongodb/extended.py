@@ -1,4 +1,4 @@
-"""BSON values as canonical Extended JSON: for types that DynamoDB doesn't know, and for positions. Pure.
+"""BSON values as canonical Extended JSON: for types that no target knows, and for positions. Pure.
 
 Invariant: no type is lost; what can't be said raises ValueError (of which UnicodeDecodeError is one).
 Source: https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md
@@ -13,6 +13,10 @@ from bson.decimal128 import Decimal128
 
 _INT32, _INT64, _DOUBLE = (struct.Struct(code).unpack_from for code in ("<i", "<q", "<d"))
 OLD_BINARY = 2
+
+
+class NamelessError(ValueError):
+    """A field has the empty name."""
 
 
 def extended(kind: int, data: bytes, at: int) -> Any:
@@ -54,7 +58,7 @@ def _document(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     if len(members) < len(pairs):
         raise ValueError("a name stands twice in one document")
     if "" in members:
-        raise ValueError("a field with the empty name, which DynamoDB refuses")
+        raise NamelessError("a field with the empty name")
     return members, end
 
 

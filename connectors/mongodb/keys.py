@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 import pyarrow as pa
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
 from bson.errors import BSONError
 
 from connectors.mongodb.bson_values import BINARY, DATE, OBJECT_ID, STRING, Walk
 from connectors.mongodb.positions import id_element, position_text, position_value
+from engine.contracts.documents import DocumentCodec
+from engine.documents.reading import DocumentReader
 
 _DATE = re.compile(r"([+-]?)(\d{4,})(-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{3}))?Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,12 +36,13 @@ def exact_texts(data: bytes, starts: Sequence[int]) -> pa.StringArray:
     )
 
 
-def key_text(element: bytes, types: AbstractSet[int]) -> str:
+def key_text(element: bytes, types: AbstractSet[int], codec: DocumentCodec) -> str:
     """Return the text of one `_id`, of one of the proved types if there are any."""
     if not types:
         return position_text(element)
-    (text,) = orjson.loads(Walk().value(element[4], element, 9, 0)).values()
-    return str(text)
+    (text,) = DocumentReader(codec).scalar_texts([Walk(codec).value(element[4], element, 9, 0)])
+    assert text is not None, "a proved _id is a scalar"
+    return text
 
 
 def ids_of(text: str, types: AbstractSet[int]) -> list[Any]:

@@ -6,6 +6,7 @@ Invariant: each column has exactly one place in the tree; the tree is the same i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError
 from engine.kinds import Column, Document, Kind, ListOf, Members, RowSchema, Scalar, StructOf
 from engine.rules.fields import FLAW_FIELD, LIST_FIELD, Fields, ListFields, is_inner
@@ -46,13 +47,14 @@ class Elements:
 
 @dataclass(frozen=True, slots=True)
 class FieldColumns:
-    """All columns of a batch.
+    """All columns of a batch, whose documents `codec` writes.
 
     Shape: `rests` are the columns of Members with the names that they leave out; `key` the column KEY, where
     there is one.
     """
 
     schema: RowSchema
+    codec: DocumentCodec
     tree: Node
     rests: tuple[tuple[int, frozenset[bytes]], ...]
     key: int | None
@@ -78,7 +80,7 @@ def schema_of(fields: Fields, id_kind: Kind, *, keyed: bool, unique: bool) -> Ro
     return RowSchema(tuple(columns), key, identities, open=True)
 
 
-def layout_of(fields: Fields, schema: RowSchema) -> FieldColumns:
+def layout_of(fields: Fields, schema: RowSchema, codec: DocumentCodec) -> FieldColumns:
     """Put the columns into a tree."""
     places = {column.name: place for place, column in enumerate(schema.columns)}
     tree = Node()
@@ -90,7 +92,7 @@ def layout_of(fields: Fields, schema: RowSchema) -> FieldColumns:
     rests = tuple(
         (places[name], frozenset(each.encode() for each in without)) for name, without in fields.rests.items()
     )
-    return FieldColumns(schema, tree, rests, places.get(KEY))
+    return FieldColumns(schema, codec, tree, rests, places.get(KEY))
 
 
 def scalar_id(schema: RowSchema) -> Scalar | None:

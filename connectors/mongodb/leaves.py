@@ -17,7 +17,7 @@ import pyarrow as pa
 from connectors.mongodb import bson_values as bson
 from connectors.mongodb.bson_values import WHOLE_DOUBLE_MAX, YEAR_1_MS, YEAR_10000_MS, Walk
 from connectors.mongodb.shapes import Leaf, Octets, Places, int32_at
-from engine.wire import number_sizes
+from engine.contracts.documents import Affix, DocumentCodec
 
 Piece: TypeAlias = "str | pl.Series"
 Sizes: TypeAlias = "int | npt.NDArray[np.int64]"
@@ -42,35 +42,35 @@ class Part:
     flaws: Mapping[int, str] = field(default_factory=dict)
 
 
-def leaf(shape: Leaf, data: bytes, octets: Octets) -> Part:
+def leaf(shape: Leaf, data: bytes, octets: Octets, codec: DocumentCodec) -> Part:
     """Return the fragments of values of one type."""
-    at = shape.at
+    at, notation = shape.at, codec.notation
     match shape.kind:
         case bson.STRING:
-            return _strings(at, octets, data)
+            return _strings(at, octets, data, codec)
         case bson.INT32:
-            return _integers(int32_at(octets, at))
+            return _integers(int32_at(octets, at), codec)
         case bson.INT64:
-            return _integers(_int64_at(octets, at))
+            return _integers(_int64_at(octets, at), codec)
         case bson.OBJECT_ID:
             pairs = _HEX[octets[at[:, None] + np.arange(12)]].reshape(len(at), 24)
-            return Part(('{"S":"', fixed_texts(pairs), '"}'), 24)
+            return Part(_quoted(notation.string, fixed_texts(pairs)), 24)
         case bson.BOOL:
             flags = pl.Series(octets[at] != 0)
-            return Part(('{"BOOL":', _when(flags, "true", "false"), "}"), 1)
+            return Part(_within(notation.bool, _when(flags, "true", "false")), notation.bool_size)
         case bson.NULL:
-            return Part(('{"NULL":true}',), 1)
+            return Part((notation.null,), notation.null_size)
         case bson.DATE:
-            return _dates(_int64_at(octets, at), shape, data)
+            return _dates(_int64_at(octets, at), shape, data, codec)
         case bson.DOUBLE:
-            return _doubles(_int64_at(octets, at).view(np.float64), shape, data)
+            return _doubles(_int64_at(octets, at).view(np.float64), shape, data, codec)
         case _:
-            return one_by_one(shape.kind, at.tolist(), data)
+            return one_by_one(shape.kind, at.tolist(), data, codec)
 
 
-def one_by_one(kind: int, at: Iterable[int], data: bytes) -> Part:
+def one_by_one(kind: int, at: Iterable[int], data: bytes, codec: DocumentCodec) -> Part:
     """Return the fragments of values that go one by one."""
-    walk = Walk()
+    walk = Walk(codec)
     texts: list[str] = []
     sizes: list[int] = []
     depths: list[int] = []
@@ -102,7 +102,7 @@ def fixed_texts(content: npt.NDArray[np.uint8]) -> pl.Series:
     return texts_of(np.full(rows, width, np.int64), content.ravel())
 
 
-def _strings(at: Places, octets: Octets, data: bytes) -> Part:
+def _strings(at: Places, octets: Octets, data: bytes, codec: DocumentCodec) -> Part:
     lengths = int32_at(octets, at) - 1
     total = int(lengths.sum())
     begin = np.cumsum(lengths) - lengths
@@ -113,41 +113,50 @@ def _strings(at: Places, octets: Octets, data: bytes) -> Part:
         try:
             array.validate(full=True)
         except pa.ArrowInvalid:
-            return one_by_one(bson.STRING, at.tolist(), data)
+            return one_by_one(bson.STRING, at.tolist(), data, codec)
     texts = texts_of(lengths, content)
     hostile = total and (
         content.min() < _FIRST_PLAIN or (content == _QUOTE).any() or (content == _BACKSLASH).any()
     )
     if hostile:
-        return Part(('{"S":', pl.Series([json_text(text) for text in texts], dtype=pl.String), "}"), lengths)
-    return Part(('{"S":"', texts, '"}'), lengths)
+        quoted = pl.Series([json_text(text) for text in texts], dtype=pl.String)
+        return Part(_within(codec.notation.string, quoted), lengths)
+    return Part(_quoted(codec.notation.string, texts), lengths)
 
 
-def _integers(values: Places) -> Part:
+def _integers(values: Places, codec: DocumentCodec) -> Part:
     texts = pl.Series(values).cast(pl.String)
-    return Part(('{"N":"', texts, '"}'), number_sizes.whole(texts))
+    return Part(_within(codec.notation.number, texts), codec.plain_sizes(texts, whole=True))
 
 
-def _doubles(values: npt.NDArray[np.float64], shape: Leaf, data: bytes) -> Part:
+def _doubles(values: npt.NDArray[np.float64], shape: Leaf, data: bytes, codec: DocumentCodec) -> Part:
     magnitude = np.abs(values)
     plain = (values == 0) | ((magnitude >= _PLAIN_DOUBLE_MIN) & (magnitude < WHOLE_DOUBLE_MAX))
     if not plain.all():
-        return one_by_one(bson.DOUBLE, shape.at.tolist(), data)
+        return one_by_one(bson.DOUBLE, shape.at.tolist(), data, codec)
     texts = pl.Series(values + 0.0).cast(pl.String).str.strip_suffix(".0")
-    return Part(('{"N":"', texts, '"}'), number_sizes.plain(texts))
+    return Part(_within(codec.notation.number, texts), codec.plain_sizes(texts, whole=False))
 
 
-def _dates(ms: Places, shape: Leaf, data: bytes) -> Part:
+def _dates(ms: Places, shape: Leaf, data: bytes, codec: DocumentCodec) -> Part:
     if ((ms < YEAR_1_MS) | (ms >= YEAR_10000_MS)).any():
-        return one_by_one(bson.DATE, shape.at.tolist(), data)
+        return one_by_one(bson.DATE, shape.at.tolist(), data, codec)
     whole = fixed_texts(_ascii(ms.view("datetime64[ms]").astype("datetime64[s]"), len("2024-01-15T10:00:00")))
-    fractions = ms % 1000
+    fractions, (before, after) = ms % 1000, codec.notation.string
     if not fractions.any():
-        return Part(('{"S":"', whole, 'Z"}'), len("2024-01-15T10:00:00Z"))
+        return Part((f'{before}"', whole, f'Z"{after}'), len("2024-01-15T10:00:00Z"))
     exact = fixed_texts(_ascii(ms.view("datetime64[ms]"), len("2024-01-15T10:00:00.000")))
     texts = _when(pl.Series(fractions != 0), exact, whole)
     sizes = np.where(fractions != 0, len("2024-01-15T10:00:00.000Z"), len("2024-01-15T10:00:00Z"))
-    return Part(('{"S":"', texts, 'Z"}'), sizes.astype(np.int64))
+    return Part((f'{before}"', texts, f'Z"{after}'), sizes.astype(np.int64))
+
+
+def _within(affix: Affix, texts: pl.Series) -> tuple[Piece, ...]:
+    return affix.before, texts, affix.after
+
+
+def _quoted(affix: Affix, texts: pl.Series) -> tuple[Piece, ...]:
+    return f'{affix.before}"', texts, f'"{affix.after}'
 
 
 def _ascii(moments: npt.NDArray[np.datetime64], width: int) -> npt.NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from connectors.mongodb.session import where
 from connectors.mongodb.snapshot import NONE, reading_at, take
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts.source import SourceTicket
+from engine.documents.plain import PLAIN
 from engine.errors import JobError, PermanentError
 from engine.kinds import Kind
 from engine.plain import dumped
@@ -81,7 +82,7 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
         schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
         unseen = None
         if not fields.hooked:  # a hook makes columns of its own
-            layout = layout_of(fields, schema)
+            layout = layout_of(fields, schema, PLAIN)  # only what is there counts, not how it is written
             unseen = await unseen_fields(collection, projection_of(section), fields, layout)
     notices += [] if found.why is None else [found.why]
     notices += [_BLIND] if section.watermark is not None and not found.collection else []

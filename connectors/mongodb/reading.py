@@ -22,7 +22,7 @@ from connectors.mongodb.errors import (
     speaking,
 )
 from connectors.mongodb.hold import Hold
-from connectors.mongodb.layout import layout_of
+from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.opening import MongoDBView, OpenedCollection
 from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, projection_of, query_of
@@ -33,7 +33,6 @@ from engine.batch import Cursor, Segment
 from engine.errors import PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import Patience
-from engine.rules.fields import Fields
 
 CHUNK_BYTES = 2_000_000
 """How much of a collection becomes one batch."""
@@ -48,7 +47,7 @@ class CollectionReader:
     def __init__(
         self,
         section: MongoDBSection,
-        fields: Fields,
+        columns: FieldColumns,
         opened: OpenedCollection,
         place: str,
         note: Callable[[str], None],
@@ -64,7 +63,7 @@ class CollectionReader:
         )
         self._collection = opened.client[section.database][section.collection]
         self._schema = opened.ticket.schema
-        self._layout = layout_of(fields, self._schema)
+        self._layout = columns
         self._types = view.types
         self._batch_rows = section.batch_rows
         self._place = place

@@ -21,6 +21,7 @@ from connectors.mongodb.errors import (
 )
 from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
 from connectors.mongodb.keys import ids_of, key_text
+from connectors.mongodb.layout import layout_of
 from connectors.mongodb.opening import MongoDBView, OpenedCollection, look
 from connectors.mongodb.query import in_commands
 from connectors.mongodb.reading import CollectionReader
@@ -30,7 +31,9 @@ from connectors.mongodb.snapshot import GOES_ON
 from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
+from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import SourceAbilities, SourceTicket
+from engine.documents.plain import PLAIN
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import patiently
@@ -43,11 +46,13 @@ async def open_source(
     *,
     since: str | None = None,
     ticket: SourceTicket | None = None,
+    codec: DocumentCodec = PLAIN,
     patience_s: float = PATIENCE_S,
 ) -> "MongoDBSource":
     """Open a collection: check the job against the server, take the watermark, then a snapshot.
 
-    With `ticket` nothing is checked and that snapshot is read. `since` is the watermark of an earlier run.
+    With `ticket` nothing is checked and that snapshot is read. `since` is the watermark of an earlier run,
+    `codec` how the target writes documents.
     Raises: JobError, PermanentError, TransientError.
     """
     url = section.url.get_secret_value()
@@ -62,14 +67,19 @@ async def open_source(
     except BaseException:
         await closed(client)
         raise
-    return MongoDBSource(section, fields, opened, patience_s)
+    return MongoDBSource(section, fields, opened, codec, patience_s)
 
 
 class MongoDBSource:
     """A collection or view of a MongoDB server; see contracts.Source."""
 
     def __init__(
-        self, section: MongoDBSection, fields: Fields, opened: OpenedCollection, patience_s: float
+        self,
+        section: MongoDBSection,
+        fields: Fields,
+        opened: OpenedCollection,
+        codec: DocumentCodec,
+        patience_s: float,
     ) -> None:
         self._place = where(section.url.get_secret_value())
         self._opened = opened
@@ -78,7 +88,9 @@ class MongoDBSource:
         self._section = section
         self._view = loaded(MongoDBView, opened.ticket.details)
         self._notices = list(opened.notices)
-        self._reader = CollectionReader(section, fields, opened, self._place, self._note)
+        columns = layout_of(fields, opened.ticket.schema, codec)
+        self._codec = codec
+        self._reader = CollectionReader(section, columns, opened, self._place, self._note)
         self._patience_s = patience_s
 
     @property
@@ -209,7 +221,7 @@ class MongoDBSource:
             drawn = await draw(
                 self._collection, session, self._reader.query.where, count, seed, documents=found.documents
             )
-        return [Cursor((key_text(element, self._view.types),)) for element in drawn]
+        return [Cursor((key_text(element, self._view.types, self._codec),)) for element in drawn]
 
     async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:
         """Read the documents that have these keys; see contracts.Lookup."""

@@ -12,24 +12,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.postgres.types import ArrayOf, Composite, JsonArray, Nested, Node, Printed, Reading
-from engine.wire.documents import documents_from_json, documents_from_text_json
+from engine.contracts.documents import DocumentCodec
+from engine.documents.writing import documents_from_text_json
 
 _DATE_CHARS = len("2024-01-15")
 _SPACE, _ZERO, _NINE = b" 09"
 
 
-def column(node: Node, texts: pa.StringArray) -> pa.Array:
+def column(node: Node, texts: pa.StringArray, codec: DocumentCodec) -> pa.Array:
     """Turn one column as it arrived into the Arrow form of its kind."""
     match node:
+        case Printed(reading=Reading.JSON) | JsonArray():
+            return codec.from_json(texts)
         case Printed(reading=reading):
             return _READERS[reading](texts)
         case Nested(leaf=leaf):
-            return documents_from_text_json(_leaves_canonical(leaf, texts), leaf.kind)
-        case JsonArray():
-            return documents_from_json(texts)
+            return documents_from_text_json(_leaves_canonical(leaf, texts, codec), leaf.kind, codec)
         case ArrayOf() | Composite():
             decoded = pl.Series(texts).str.json_decode(_json_type(node))
-            return _nested(node, decoded.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(_raw_type(node)))
+            raw = decoded.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(_raw_type(node))
+            return _nested(node, raw, codec)
 
 
 def _json_type(node: Node) -> pl.DataType:
@@ -52,25 +54,26 @@ def _raw_type(node: Node) -> pa.DataType:
             return pa.string()
 
 
-def _nested(node: Node, array: pa.Array) -> pa.Array:
+def _nested(node: Node, array: pa.Array, codec: DocumentCodec) -> pa.Array:
     """Make the leaves of decoded JSON canonical, the lists and structs around them kept."""
     match node:
         case ArrayOf(element=element):
-            values = _nested(element, array.flatten())
+            values = _nested(element, array.flatten(), codec)
             lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
             offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
             return pa.ListArray.from_arrays(pa.array(offsets), values, mask=array.is_null())
         case Composite(fields=fields):
             children = [
-                _nested(field, child) for (_, field), child in zip(fields, array.flatten(), strict=True)
+                _nested(field, child, codec)
+                for (_, field), child in zip(fields, array.flatten(), strict=True)
             ]
             names = [name for name, _ in fields]
             return pa.StructArray.from_arrays(children, names=names, mask=array.is_null())
         case _:
-            return column(node, array)
+            return column(node, array, codec)
 
 
-def _leaves_canonical(leaf: Printed, texts: pa.StringArray) -> pa.StringArray:
+def _leaves_canonical(leaf: Printed, texts: pa.StringArray, codec: DocumentCodec) -> pa.StringArray:
     """Make the leaves inside JSON lists of unknown depth canonical."""
     if leaf.reading is Reading.AS_IS:
         return texts
@@ -88,7 +91,7 @@ def _leaves_canonical(leaf: Printed, texts: pa.StringArray) -> pa.StringArray:
     for tree in trees:
         if tree is not None:
             gather(tree)
-    leaves = iter(column(leaf, pa.array(found, type=pa.string())).to_pylist())
+    leaves = iter(column(leaf, pa.array(found, type=pa.string()), codec).to_pylist())
 
     def rebuild(tree: object) -> object:
         return [rebuild(part) for part in tree] if isinstance(tree, list) else next(leaves)
@@ -181,5 +184,4 @@ _READERS: dict[Reading, Callable[[pa.StringArray], pa.Array]] = {
     Reading.DATE: _date,
     Reading.TIMESTAMP: _timestamp,
     Reading.TIMESTAMPTZ: _timestamptz,
-    Reading.JSON: documents_from_json,
 }

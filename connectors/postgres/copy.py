@@ -20,6 +20,7 @@ from connectors.postgres import canonical
 from connectors.postgres.session import speaking
 from connectors.postgres.sql import GROUP_START, Shape
 from engine.batch import Cursor
+from engine.contracts.documents import DocumentCodec
 from engine.errors import PermanentError
 
 CHUNK_BYTES = 2_000_000
@@ -97,7 +98,9 @@ class _Chunks:
             await self.queue.put(parts)
 
 
-async def copy(connection: Any, sql: str, shape: Shape, batch_rows: int) -> AsyncGenerator[ParsedRows, None]:
+async def copy(
+    connection: Any, sql: str, shape: Shape, batch_rows: int, codec: DocumentCodec
+) -> AsyncGenerator[ParsedRows, None]:
     """Run one COPY and yield its rows in batches of at most `batch_rows`.
 
     Ordering: as the SELECT says. Where keys aren't unique, a batch ends only where the key changes, so it may
@@ -119,12 +122,12 @@ async def copy(connection: Any, sql: str, shape: Shape, batch_rows: int) -> Asyn
                         " this as a bug"
                     )
                 break
-            digest = await asyncio.to_thread(_digest, shape, got, held, batch_rows)
+            digest = await asyncio.to_thread(_digest, shape, got, held, batch_rows, codec)
             parsed, held, chunks.row_bytes = parsed + digest.parsed, digest.held, digest.row_bytes
             for rows in digest.ready:
                 yield rows
         if held is not None:
-            yield await asyncio.to_thread(finish, shape, held)
+            yield await asyncio.to_thread(finish, shape, held, codec)
     finally:
         command.cancel()
         await asyncio.wait([command])
@@ -151,12 +154,18 @@ class _Digest:
     row_bytes: float
 
 
-def _digest(shape: Shape, parts: Sequence[bytes], held: pa.RecordBatch | None, batch_rows: int) -> _Digest:
+def _digest(
+    shape: Shape,
+    parts: Sequence[bytes],
+    held: pa.RecordBatch | None,
+    batch_rows: int,
+    codec: DocumentCodec,
+) -> _Digest:
     data = b"".join(parts)
     table = parse(shape, data)
     count = table.num_rows
     if not shape.marks_groups:
-        ready = [finish(shape, part) for part in _parts(table, batch_rows)]
+        ready = [finish(shape, part, codec) for part in _parts(table, batch_rows)]
         return _Digest(ready, None, count, len(data) / count)
     groups, held = _whole_groups(held, table, batch_rows)
     if held.nbytes > GROUP_BYTES_MAX:
@@ -164,7 +173,7 @@ def _digest(shape: Shape, parts: Sequence[bytes], held: pa.RecordBatch | None, b
             f"source.key: the rows of one single key take more than {GROUP_BYTES_MAX // 1_000_000} MB; add"
             " columns to the key that tell them apart"
         )
-    return _Digest([finish(shape, part) for part in groups], held, count, len(data) / count)
+    return _Digest([finish(shape, part, codec) for part in groups], held, count, len(data) / count)
 
 
 def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
@@ -193,7 +202,7 @@ def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
     return batches[0]
 
 
-def finish(shape: Shape, texts: pa.RecordBatch) -> ParsedRows:
+def finish(shape: Shape, texts: pa.RecordBatch, codec: DocumentCodec) -> ParsedRows:
     """Turn columns of text into the columns that the schema promises."""
     cuts = None
     if shape.key:
@@ -201,7 +210,7 @@ def finish(shape: Shape, texts: pa.RecordBatch) -> ParsedRows:
         starts = texts.column(GROUP_START) if shape.marks_groups else None
         cuts = KeyCuts(tuple(texts.column(places[key.name]) for key in shape.key), starts)
     columns: Sequence[pa.Array] = [
-        canonical.column(column.node, texts.column(n)) for n, column in enumerate(shape.columns)
+        canonical.column(column.node, texts.column(n), codec) for n, column in enumerate(shape.columns)
     ]
     rows = pa.RecordBatch.from_arrays(columns, names=[column.name for column in shape.columns])
     return ParsedRows(rows, None if cuts is None else cuts.behind(len(rows) - 1), cuts)

@@ -15,6 +15,7 @@ from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.quoting import operator
 from connectors.postgres.session import speaking
 from connectors.postgres.sql import Shape, tablesample, where_sql
+from engine.contracts.documents import DocumentCodec
 from engine.errors import TransientError
 
 PROBED_PAGES = 200
@@ -28,7 +29,7 @@ WHOLE_PERCENT = 50.0
 
 
 async def draw(
-    connection: Any, shape: Shape, rows: int, expected: int | None, batch_rows: int
+    connection: Any, shape: Shape, rows: int, expected: int | None, batch_rows: int, codec: DocumentCodec
 ) -> AsyncGenerator[ParsedRows, None]:
     """Read about `rows` rows from random places. Call inside the snapshot.
 
@@ -44,7 +45,7 @@ async def draw(
     drawn = replace(shape, origin=origin, filters=filters, key=())
     sql = f"SELECT {', '.join(column.sql for column in drawn.columns)} FROM {origin}{where_sql(drawn)}"
     taken = 0
-    parts = copy(connection, sql, drawn, batch_rows)
+    parts = copy(connection, sql, drawn, batch_rows, codec)
     try:
         async for part in parts:
             yield part

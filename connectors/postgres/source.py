@@ -22,7 +22,9 @@ from connectors.postgres.session import SnapshotTooOldError, speaking
 from connectors.postgres.sql import copy_sql
 from connectors.postgres.standing import Standing
 from engine.batch import Batch, Cursor, Segment
+from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import SourceAbilities, SourceTicket
+from engine.documents.plain import PLAIN
 from engine.errors import PermanentError, TransientError
 from engine.plain import dumped, loaded
 
@@ -37,26 +39,31 @@ async def open_source(
     *,
     since: str | None = None,
     ticket: SourceTicket | None = None,
+    codec: DocumentCodec = PLAIN,
     patience_s: float = PATIENCE_S,
 ) -> "PostgresSource":
     """Open a PostgreSQL source: check the job against the server, take the watermark, export a snapshot.
 
-    With `ticket` nothing is checked and that snapshot is read. `since` is the watermark of an earlier run.
+    With `ticket` nothing is checked and that snapshot is read. `since` is an earlier run's watermark, `codec`
+    the target's.
     Raises: JobError, PermanentError, TransientError.
     """
     if ticket is not None:
         found = opening.OpenedTable(ticket, {}, None, (), None, None)
     else:
         found = await opening.opened(section, since)
-    return PostgresSource(section, found, patience_s)
+    return PostgresSource(section, found, codec, patience_s)
 
 
 class PostgresSource:
     """A table, view or query of a PostgreSQL server; see contracts.Source."""
 
-    def __init__(self, section: PostgresSection, opened: opening.OpenedTable, patience_s: float) -> None:
+    def __init__(
+        self, section: PostgresSection, opened: opening.OpenedTable, codec: DocumentCodec, patience_s: float
+    ) -> None:
         self._section = section
         self._batch_rows = section.batch_rows
+        self._codec = codec
         self._opened = opened
         self._view = loaded(opening.PostgresView, opened.ticket.details)
         self._shape = self._view.shape
@@ -129,7 +136,7 @@ class PostgresSource:
         expected = self._opened.rows_expected if of is None else of
         sequence = 0
         async with self._readers.lent() as connection:
-            drawn = sampling.draw(connection, self._shape, rows, expected, self._batch_rows)
+            drawn = sampling.draw(connection, self._shape, rows, expected, self._batch_rows, self._codec)
             async with aclosing(drawn) as parts:
                 async for part in parts:
                     yield Batch(0, sequence, part.rows, None)
@@ -187,7 +194,7 @@ class PostgresSource:
         """Read on one connection, until the end or until it fails."""
         async with (
             self._readers.lent(waits=waits, keeps=True) as connection,
-            aclosing(copy(connection, sql, self._shape, self._batch_rows)) as rows,
+            aclosing(copy(connection, sql, self._shape, self._batch_rows, self._codec)) as rows,
         ):
             async for part in rows:
                 yield part

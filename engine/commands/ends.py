@@ -78,7 +78,7 @@ class Ends:
 
         job = self.job
         hook = load_hook(job.transform, job.directory) if job.transform else None
-        return compile_rules(job, self.source.ticket.schema, hook)
+        return compile_rules(job, self.source.ticket.schema, hook, self.connector.documents())
 
     def no_rows(self) -> Batch:
         """Return a batch of no rows, to try what checks rules before anything is read."""
@@ -137,7 +137,8 @@ async def open_ends(
     """
     target = target or await describe_target(job)
     connector = SOURCES[job.source.type]
-    source = await connector.open(job, since if ticket is None else ticket.since, ticket)
+    codec = TARGETS[job.target.type].documents()
+    source = await connector.open(job, since if ticket is None else ticket.since, ticket, codec)
     stack.push_async_callback(source.close)
     return Ends(job, source, target, ordered_reason(job, source.ticket.schema))
 

@@ -5,14 +5,16 @@ below the unit of `epoch_s`, `epoch_ms` and `epoch_us`, which is rounded down.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import polars as pl
 
+from engine.contracts.documents import DocumentCodec
+from engine.documents.reading import DocumentReader
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, SetOf, StructOf
-from engine.rules.typed import typed
+from engine.rules.typed import typed_scalar
 from engine.rules.values import UNSUPPORTED, Value, by_python, checked, described, parsed_json, text, wire
-from engine.wire.fragments import set_texts
 
 _TRUE, _FALSE = ["true", "t", "1"], ["false", "f", "0"]
 _NUMBERS = {Scalar.INT, Scalar.NUMBER, Scalar.FLOAT}
@@ -20,35 +22,35 @@ _SETS = {"SS": Scalar.STRING, "NS": Scalar.NUMBER, "BS": Scalar.BINARY}
 _MICROSECONDS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 
 
-def converted(value: Value, wanted: str, name: str) -> Value:
+def converted(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value:
     """Return a value as the type that `as:` names.
 
     Raises: JobError when no value of that kind can become it.
     """
-    result = _CONVERSIONS[wanted](value, wanted, name)
+    result = _CONVERSIONS[wanted](value, wanted, name, codec)
     if result is None:
         raise JobError(f"{name} is {described(value.kind)}, which can't become {wanted}; change or drop `as`")
     return result
 
 
-def _to_s(value: Value, _: str, name: str) -> Value | None:
-    return text(value, name) if isinstance(value.kind, Scalar | Decimal | Document) else None
+def _to_s(value: Value, _: str, name: str, codec: DocumentCodec) -> Value | None:
+    return text(value, name, codec) if isinstance(value.kind, Scalar | Decimal | Document) else None
 
 
-def _to_n(value: Value, _: str, name: str) -> Value | None:
+def _to_n(value: Value, _: str, name: str, codec: DocumentCodec) -> Value | None:
     match value.kind:
         case Decimal() | Scalar.INT | Scalar.NUMBER | Scalar.FLOAT:
             return value
         case Scalar.STRING:
             return Value(value.expr, Scalar.NUMBER, value.flaw)
         case Document():
-            source = text(value, name)
+            source = text(value, name, codec)
             return Value(source.expr, Scalar.NUMBER, source.flaw)
         case _:
             return None
 
 
-def _to_b(value: Value, _: str, __: str) -> Value | None:
+def _to_b(value: Value, _: str, __: str, ___: DocumentCodec) -> Value | None:
     match value.kind:
         case Scalar.BINARY:
             return value
@@ -58,35 +60,36 @@ def _to_b(value: Value, _: str, __: str) -> Value | None:
             return None
 
 
-def _to_bool(value: Value, _: str, name: str) -> Value | None:
+def _to_bool(value: Value, _: str, name: str, codec: DocumentCodec) -> Value | None:
     if value.kind is Scalar.BOOL:
         return value
     if value.kind not in {Scalar.STRING, Scalar.INT} and not isinstance(value.kind, Document):
         return None
-    source = text(value, name)
+    source = text(value, name, codec)
     lower = source.expr.str.to_lowercase()
     truth = pl.when(lower.is_in(_TRUE)).then(pl.lit("true")).when(lower.is_in(_FALSE)).then(pl.lit("false"))
     return checked(source, truth, Scalar.BOOL, f"{UNSUPPORTED}: {name} is neither true nor false")
 
 
-def _to_container(value: Value, wanted: str, name: str) -> Value | None:
+def _to_container(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value | None:
     if isinstance(value.kind, ListOf if wanted == "L" else StructOf):
         return value
     if not isinstance(value.kind, Document):
         return None
-    present = wire(value)
-    fits = present.expr.str.starts_with(f'{{"{wanted}":')
-    what = "list" if wanted == "L" else "map"
+    present = wire(value, codec)
+    what, affix = ("list", codec.notation.list) if wanted == "L" else ("map", codec.notation.map)
+    fits = present.expr.str.starts_with(affix.before)
     return checked(present, pl.when(fits).then(value.expr), Document(), f"{UNSUPPORTED}: {name} is no {what}")
 
 
-def _to_set(value: Value, wanted: str, name: str) -> Value | None:
+def _to_set(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value | None:
     kind = _SETS[wanted]
     if isinstance(value.kind, SetOf):
         return value if value.kind.element is kind else None
     if isinstance(value.kind, Document):
-        fragment = wire(value)
-        members = by_python(fragment.expr, set_texts(wanted[0]), pl.List(pl.String()))
+        fragment = wire(value, codec)
+        texts = partial(DocumentReader(codec).texts_of, kind)
+        members = by_python(fragment.expr, texts, pl.List(pl.String()))
         flaw = f"set_invalid: {name} isn't a list whose elements are all of type {wanted[0]}"
         return checked(fragment, members, SetOf(kind), flaw)
     if not isinstance(value.kind, ListOf) or not _fits_set(value.kind.element, kind):
@@ -108,31 +111,31 @@ def _fits_set(element: Kind, kind: Scalar) -> bool:
             return element in {Scalar.BINARY, Scalar.STRING}
 
 
-def _to_epoch(value: Value, wanted: str, name: str) -> Value | None:
+def _to_epoch(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value | None:
     match value.kind:
         case Scalar.DATE:
-            moment = typed(value.expr, value.kind).cast(pl.Datetime("us"))
+            moment = typed_scalar(value.expr, value.kind).cast(pl.Datetime("us"))
         case Scalar.TIMESTAMP | Scalar.TIMESTAMPTZ:
-            moment = typed(value.expr, value.kind)
+            moment = typed_scalar(value.expr, value.kind)
         case Document():
-            value = text(value, name)
-            with_zone = typed(value.expr, Scalar.TIMESTAMPTZ).dt.replace_time_zone(None)
-            moment = pl.coalesce(with_zone, typed(value.expr, Scalar.TIMESTAMP))
+            value = text(value, name, codec)
+            with_zone = typed_scalar(value.expr, Scalar.TIMESTAMPTZ).dt.replace_time_zone(None)
+            moment = pl.coalesce(with_zone, typed_scalar(value.expr, Scalar.TIMESTAMP))
         case _:
             return None
     count = moment.dt.epoch("us").floordiv(_MICROSECONDS[wanted]).cast(pl.String)
     return checked(value, count, Scalar.INT, f"{UNSUPPORTED}: {name} is no moment that {wanted} can count to")
 
 
-def _to_json(value: Value, _: str, __: str) -> Value | None:
+def _to_json(value: Value, _: str, __: str, codec: DocumentCodec) -> Value | None:
     if isinstance(value.kind, Document):
         return value
     if value.kind is not Scalar.STRING:
         return None
-    return Value(parsed_json(value.expr), Document(), value.flaw)
+    return Value(parsed_json(value.expr, codec), Document(), value.flaw)
 
 
-_CONVERSIONS: dict[str, Callable[[Value, str, str], Value | None]] = {
+_CONVERSIONS: dict[str, Callable[[Value, str, str, DocumentCodec], Value | None]] = {
     "S": _to_s,
     "N": _to_n,
     "B": _to_b,

@@ -6,11 +6,11 @@ Invariant: a document that can't be taken apart is found, flaw and all, whatever
 from collections.abc import Sequence
 
 import polars as pl
-import pyarrow as pa
 
-from engine.kinds import DOCUMENT_TYPE, Document
+from engine.contracts.documents import DocumentCodec, Fragment
+from engine.documents.reading import DocumentReader
+from engine.kinds import Document, documents_array
 from engine.rules.values import Value, representation
-from engine.wire.fragments import parts
 
 _EXTRACT = "\0path:"
 
@@ -18,9 +18,10 @@ _EXTRACT = "\0path:"
 class Extracts:
     """Collects the paths of one rule while it is compiled; then says which columns hold what they lead to."""
 
-    __slots__ = ("_roots",)
+    __slots__ = ("_reader", "_roots")
 
-    def __init__(self) -> None:
+    def __init__(self, codec: DocumentCodec) -> None:
+        self._reader = DocumentReader(codec)
         self._roots: dict[str, tuple[pl.Expr, list[tuple[str, ...]]]] = {}
 
     def found(self, document: Value, name: str, path: tuple[str, ...]) -> Value:
@@ -33,34 +34,25 @@ class Extracts:
     def columns(self, made_of: str, *, otherwise: bool = False) -> tuple[pl.Expr, ...]:
         """Return the columns to add that are made of a certain column, or `otherwise` all others."""
         return tuple(
-            _extracted(expr, paths).alias(_EXTRACT + name)
+            _extracted(expr, paths, self._reader).alias(_EXTRACT + name)
             for name, (expr, paths) in self._roots.items()
             if (made_of in expr.meta.root_names()) is not otherwise
         )
 
 
-def _extracted(document: pl.Expr, paths: Sequence[tuple[str, ...]]) -> pl.Expr:
-    find = parts(paths)
+def _extracted(document: pl.Expr, paths: Sequence[tuple[str, ...]], reader: DocumentReader) -> pl.Expr:
     names = [str(number) for number in range(len(paths))]
     result = pl.Struct(dict.fromkeys(names, representation(Document())))
 
     def column(series: pl.Series) -> pl.Series:
         flaws = series.struct.field("flaw").to_list()
-        found = find(series.struct.field("wire").to_list(), flaws)
+        found = reader.parts(paths, series.struct.field("wire").to_list(), flaws)
         columns = [_documents(part, flaws).alias(name) for name, part in zip(names, found, strict=True)]
         return pl.DataFrame(columns).to_struct(series.name)
 
     return document.map_batches(column, return_dtype=result, is_elementwise=True)
 
 
-def _documents(found: Sequence[tuple[str, int, int] | None], flaws: Sequence[str | None]) -> pl.Series:
-    missing = [part is None for part in found]
-    wires, sizes, depths = (
-        zip(*(part or ("", 0, 0) for part in found), strict=True) if found else ((), (), ())
-    )
-    arrays = [
-        pa.array(values, type=field.type)
-        for values, field in zip((wires, sizes, depths, flaws), DOCUMENT_TYPE, strict=True)
-    ]
-    mask = pa.array(missing, type=pa.bool_())
-    return pl.Series(pa.StructArray.from_arrays(arrays, fields=list(DOCUMENT_TYPE), mask=mask))
+def _documents(found: Sequence[Fragment | None], flaws: Sequence[str | None]) -> pl.Series:
+    cells = [None if part is None else (*part, flaw) for part, flaw in zip(found, flaws, strict=True)]
+    return pl.Series(documents_array(cells))

@@ -10,9 +10,10 @@ from itertools import groupby
 
 import polars as pl
 
+from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError
 from engine.kinds import Document, Kind, Scalar
-from engine.rules.typed import typed
+from engine.rules.typed import typed_scalar
 from engine.rules.values import UNSUPPORTED, Value, checked, described, text, wire
 
 _ISO = "YYYY-mm-ddTHH:MM:SS"
@@ -24,7 +25,6 @@ _TIME_OFFSET = _ISO.index("H")
 _DATED = {Scalar.DATE, Scalar.TIMESTAMP, Scalar.TIMESTAMPTZ}
 _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z?$"
 _DAY_OR_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z?)?$"
-_INTEGER = r'^\{"N":"(-?[0-9]+)"\}$'
 _SAMPLE = {
     Scalar.DATE: "2024-01-15",
     Scalar.TIMESTAMP: "2024-01-15T10:00:00",
@@ -33,19 +33,20 @@ _SAMPLE = {
 }
 
 
-def formatted(value: Value, value_format: str, name: str) -> Value:
+def formatted(value: Value, value_format: str, name: str, codec: DocumentCodec) -> Value:
     """Return the text that a placeholder's format makes of a value.
 
     Raises: JobError when the format means nothing for values of that kind.
     """
     if "%" in value_format:
-        return _moment(value, value_format, name)
+        return _moment(value, value_format, name, codec)
     width = int(value_format.removesuffix("d"))
     if value.kind is Scalar.INT:
         return Value(value.expr.str.zfill(width), Scalar.STRING, value.flaw)
     if isinstance(value.kind, Document):
-        present = wire(value)
-        digits = present.expr.str.extract(_INTEGER)
+        present = wire(value, codec)
+        before, after = map(re.escape, codec.notation.number)
+        digits = present.expr.str.extract(f"^{before}(-?[0-9]+){after}$")
         flaw = f"{UNSUPPORTED}: {name} is no integer, so the format {value_format} can't be applied"
         return checked(present, digits.str.zfill(width), Scalar.STRING, flaw)
     raise JobError(
@@ -53,7 +54,7 @@ def formatted(value: Value, value_format: str, name: str) -> Value:
     )
 
 
-def _moment(value: Value, value_format: str, name: str) -> Value:
+def _moment(value: Value, value_format: str, name: str, codec: DocumentCodec) -> Value:
     _check_directives(value.kind, value_format, name)
     flaw = f"{UNSUPPORTED}: {name} has a value that the format {value_format} can't write"
     chars = list(_characters(value_format))
@@ -64,7 +65,7 @@ def _moment(value: Value, value_format: str, name: str) -> Value:
                 "use %Y %m %d %H %M %S %F %T %R"
             )
         timed = any(isinstance(char, int) and char >= _TIME_OFFSET for char in chars)
-        source = text(value, name)
+        source = text(value, name, codec)
         regular = source.expr.str.contains(_MOMENT if timed else _DAY_OR_MOMENT)
         pieces = _pieces(source.expr, chars, 0)
         return checked(source, pl.when(regular).then(pieces), Scalar.STRING, flaw)
@@ -102,7 +103,8 @@ def _check_directives(kind: Kind, value_format: str, name: str) -> None:
 def _strftime(expr: pl.Expr, kind: Kind, value_format: str) -> pl.Expr:
     # Polars writes nanoseconds for %f, where C and Python write microseconds.
     microseconds = re.sub("%(.)", lambda match: "%6f" if match[1] == "f" else match[0], value_format)
-    return typed(expr, kind).dt.strftime(microseconds)
+    assert isinstance(kind, Scalar), "only dates and times have directives"
+    return typed_scalar(expr, kind).dt.strftime(microseconds)
 
 
 def _characters(value_format: str) -> Iterator[int | str | None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.batch import Batch
+from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError, PermanentError
 from engine.kinds import Kind
 from engine.rules.names import column as column_of
@@ -34,6 +35,7 @@ class Hooked:
 
     hook: HookFunction
     name: str
+    codec: DocumentCodec
     source: Mapping[str, Kind]
     kinds: Mapping[str, Kind]
     types: Mapping[str, pl.DataType]
@@ -41,7 +43,9 @@ class Hooked:
     kept: frozenset[str]
 
     @classmethod
-    def compiled(cls, hook: HookFunction, name: str, source: Mapping[str, Kind]) -> "Hooked":
+    def compiled(
+        cls, hook: HookFunction, name: str, codec: DocumentCodec, source: Mapping[str, Kind]
+    ) -> "Hooked":
         """Find out what the hook gives, by giving it no rows.
 
         Raises: JobError when it fails on them, or drops the column that traces rows.
@@ -70,13 +74,13 @@ class Hooked:
             before = source.get(column)
             same = before is not None and typed_dtype(before) == dtype
             text, kind = canonical(
-                column_of(column), dtype, f"transform {name}: {column}", before if same else None
+                column_of(column), dtype, f"transform {name}: {column}", before if same else None, codec
             )
             if before is not None and kind == before:
                 kept.add(column)
             kinds[column] = kind
             texts[column] = text.alias(frame_name(column))
-        return cls(hook, name, source, kinds, types, texts, frozenset(kept))
+        return cls(hook, name, codec, source, kinds, types, texts, frozenset(kept))
 
     def __call__(self, batch: Batch) -> tuple[Rows, pl.DataFrame]:
         """Return the rows behind the hook, and ROW_NUMBER and FAULT of those that can't be given to it.
@@ -85,7 +89,7 @@ class Hooked:
         Raises: PermanentError when the hook fails, or gives other columns than it gave without rows.
         """
         frame = read(batch, self.source)
-        rows = with_types(frame, self.source)
+        rows = with_types(frame, self.source, self.codec)
         lossy = [
             pl.when(rows.lost(column)).then(
                 pl.lit(f"{UNSUPPORTED}: transform {self.name} can't be given the value of {column}")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from engine.contracts.documents import DocumentCodec
+from engine.documents.reading import DocumentReader
 from engine.errors import JobError
 from engine.job.template import Placeholder, Template, single
 from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
@@ -18,68 +20,68 @@ from engine.rules.formats import formatted
 from engine.rules.names import column as column_of
 from engine.rules.names import field as field_of
 from engine.rules.values import UNSUPPORTED, Value, by_python, checked, described, representation, text, wire
-from engine.wire.fragments import elements
 
 EACH, INDEX = "\0each", "\0index"
 """Columns that `for_each` adds to a frame; no source can name a column so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class Bindings:
     """What the placeholders of a rule may name.
 
     `each` is the kind of the list's elements inside a `for_each` rule, else None. `extracts` collects what
-    the rule's paths want of documents.
+    the rule's paths want of documents, which `codec` wrote.
     """
 
     columns: Mapping[str, Kind]
+    codec: DocumentCodec
     extracts: Extracts
     each: Kind | None = None
 
 
-def placed(placeholder: Placeholder, scope: Scope) -> Value:
+def placed(placeholder: Placeholder, bindings: Bindings) -> Value:
     """Return the value that a placeholder stands for, formatted if it says so.
 
     Raises: JobError naming the nearest column when there is none of that name.
     """
     name = ".".join(placeholder.path)
-    value = resolved(placeholder.path, scope)
-    return value if placeholder.format is None else formatted(value, placeholder.format, name)
+    value = resolved(placeholder.path, bindings)
+    return value if placeholder.format is None else formatted(value, placeholder.format, name, bindings.codec)
 
 
-def resolved(path: tuple[str, ...], scope: Scope) -> Value:
+def resolved(path: tuple[str, ...], bindings: Bindings) -> Value:
     """Return the value at a path."""
-    if scope.each is not None and path[0] == "each":
-        return _below(Value(pl.col(EACH), scope.each), path[1:], "each", scope)
-    if scope.each is not None and path == ("index",):
+    if bindings.each is not None and path[0] == "each":
+        return _below(Value(pl.col(EACH), bindings.each), path[1:], "each", bindings)
+    if bindings.each is not None and path == ("index",):
         return Value(pl.col(INDEX).cast(pl.String), Scalar.INT)
     for length in range(len(path), 0, -1):
         name = ".".join(path[:length])
-        if name in scope.columns:
-            return _below(Value(column_of(name), scope.columns[name]), path[length:], name, scope)
-    raise JobError(f"there is no column {'.'.join(path)!r}{nearest('.'.join(path), scope.columns)}")
+        if name in bindings.columns:
+            return _below(Value(column_of(name), bindings.columns[name]), path[length:], name, bindings)
+    raise JobError(f"there is no column {'.'.join(path)!r}{nearest('.'.join(path), bindings.columns)}")
 
 
-def templated(template: Template, scope: Scope) -> Value:
+def templated(template: Template, bindings: Bindings) -> Value:
     """Return the value of a template: one placeholder keeps its kind, anything else is text."""
     only = single(template)
     if only is not None:
-        return placed(only, scope)
-    parts = [
-        pl.lit(part) if isinstance(part, str) else text(placed(part, scope), ".".join(part.path)).expr
-        for part in template
-    ]
+        return placed(only, bindings)
+    parts = [pl.lit(part) if isinstance(part, str) else _text_of(part, bindings).expr for part in template]
     flaws = [
         flaw
         for part in template
-        if isinstance(part, Placeholder)
-        and (flaw := text(placed(part, scope), ".".join(part.path)).flaw) is not None
+        if isinstance(part, Placeholder) and (flaw := _text_of(part, bindings).flaw) is not None
     ]
     expr = pl.concat_str(parts) if len(parts) > 1 else parts[0] if parts else pl.lit("")
     return Value(expr, Scalar.STRING, pl.coalesce(flaws) if flaws else None)
 
 
-def listed(value: Value, name: str) -> Value:
+def _text_of(part: Placeholder, bindings: Bindings) -> Value:
+    return text(placed(part, bindings), ".".join(part.path), bindings.codec)
+
+
+def listed(value: Value, name: str, codec: DocumentCodec) -> Value:
     """Return the list that `for_each` goes through.
 
     Raises: JobError when values of that kind are never lists.
@@ -89,23 +91,23 @@ def listed(value: Value, name: str) -> Value:
             return value
         case Document():
             each = ListOf(Document())
-            split = by_python(value.expr, elements, representation(each))
+            split = by_python(value.expr, DocumentReader(codec).elements, representation(each))
             return checked(
-                wire(value), split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none"
+                wire(value, codec), split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none"
             )
         case _:
             raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")
 
 
-def elements_at(path: tuple[str, ...], scope: Scope) -> Value:
+def elements_at(path: tuple[str, ...], bindings: Bindings) -> Value:
     """Return the list at a path for `for_each`: taken apart by the source, or by us.
 
     Raises: JobError when there is no such column, or its values are never lists.
     """
     column = list_column(path)
-    kind = scope.columns.get(column)
+    kind = bindings.columns.get(column)
     if not isinstance(kind, StructOf):
-        return listed(resolved(path, scope), ".".join(path))
+        return listed(resolved(path, bindings), ".".join(path), bindings.codec)
     fields = pl.col(column).struct
     return Value(fields.field(LIST_FIELD), dict(kind.fields)[LIST_FIELD], fields.field(FLAW_FIELD))
 
@@ -119,7 +121,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(names[:20])}" + (" …" if len(names) > 20 else "") if names else ""
 
 
-def _below(value: Value, path: tuple[str, ...], name: str, scope: Scope) -> Value:
+def _below(value: Value, path: tuple[str, ...], name: str, bindings: Bindings) -> Value:
     """Go down a path of field or member names."""
     if not path:
         return value
@@ -130,9 +132,9 @@ def _below(value: Value, path: tuple[str, ...], name: str, scope: Scope) -> Valu
                 field = ".".join(path[:length])
                 if field in kinds:
                     inner = Value(field_of(value.expr, field, list(kinds)), kinds[field], value.flaw)
-                    return _below(inner, path[length:], f"{name}.{field}", scope)
+                    return _below(inner, path[length:], f"{name}.{field}", bindings)
             raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
         case Document():
-            return scope.extracts.found(value, name, path)
+            return bindings.extracts.found(value, name, path)
         case _:
             raise JobError(f"{name} is {described(value.kind)}, so there is no {'.'.join(path)!r} in it")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from engine.batch import Batch
+from engine.contracts.documents import DocumentCodec
 from engine.kinds import Decimal, Kind, Scalar
 from engine.rules.names import column, frame_name
 from engine.rules.sql import Sql, evaluated
@@ -80,9 +81,9 @@ def read(batch: Batch, columns: Iterable[str]) -> pl.DataFrame:
     return pl.DataFrame([numbers, *series])
 
 
-def with_types(frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Rows:
+def with_types(frame: pl.DataFrame, kinds: Mapping[str, Kind], codec: DocumentCodec) -> Rows:
     """Add the typed form of some columns."""
-    casts = [typed(column(name), kind).alias(frame_name(name)) for name, kind in kinds.items()]
+    casts = [typed(column(name), kind, codec).alias(frame_name(name)) for name, kind in kinds.items()]
     typed_frame = frame.select(ROW_NUMBER, *casts)
     masks: list[pl.Expr] = []
     for name, kind in kinds.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from engine.contracts.documents import DocumentCodec
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
 from engine.errors import JobError
 from engine.job.items import Constant, Filled, ItemRule
@@ -19,11 +20,10 @@ from engine.rules.conversions import converted
 from engine.rules.extracts import Extracts
 from engine.rules.fields import Rest, is_inner, is_list
 from engine.rules.names import column, frame_name, source_name
-from engine.rules.paths import EACH, INDEX, Scope, elements_at, nearest, placed, templated
+from engine.rules.paths import EACH, INDEX, Bindings, elements_at, nearest, placed, templated
 from engine.rules.rows import FAULT, ROW_NUMBER, Rows
 from engine.rules.sql import Sql, compiled, condition
 from engine.rules.values import Value, literal, representation
-from engine.wire.fragments import NULL_WIRE
 
 _DELETE, _COMPUTED = "\0delete", "\0sql:"
 _CONSTANTS = {"S": Scalar.STRING, "N": Scalar.NUMBER, "BOOL": Scalar.BOOL}
@@ -106,22 +106,23 @@ def compiled_rule(
     rule: ItemRule,
     kinds: Mapping[str, Kind],
     types: Mapping[str, pl.DataType],
+    codec: DocumentCodec,
     rest: Rest | None = None,
 ) -> Rule:
     """Compile a rule for rows whose columns have these kinds, and these types in SQL.
 
-    `rest` is what `include: all` means where the source has no schema.
+    `codec` wrote their documents; `rest` is what `include: all` means where the source has no schema.
     Raises: JobError naming the rule and what is at fault in it.
     """
     at = f"items[{number}]"
-    extracts = Extracts()
-    scope, each = Scope(kinds, extracts), None
+    extracts = Extracts(codec)
+    bindings, each = Bindings(kinds, codec, extracts), None
     path = rule.for_each_path()
     if path is not None:
         with _naming(f"{at}.for_each"):
-            each = elements_at(path, scope)
+            each = elements_at(path, bindings)
             assert isinstance(each.kind, ListOf), "for_each goes through lists"
-            scope = Scope(kinds, extracts, each.kind.element)
+            bindings = Bindings(kinds, codec, extracts, each.kind.element)
     with _naming(f"{at}.when"):
         when = None if rule.when is None else condition(rule.when, types)
     with _naming(f"{at}.delete_when"):
@@ -129,13 +130,13 @@ def compiled_rule(
     named: dict[str, Value] = {}
     for name, template in rule.key_templates():
         with _naming(f"{at}.key.{name}"):
-            named[name] = _key(name, template, scope)
+            named[name] = _key(name, template, bindings)
     for name in _included(rule, kinds, at) if rest is None else rest.apart:
         named.setdefault(name, Value(column(name), kinds[name]))
     computed: dict[str, Sql] = {}
     for name, attribute in rule.attribute_rules():
         with _naming(f"{at}.attributes.{name}"):
-            named[name] = _attribute(name, attribute, scope, types, computed)
+            named[name] = _attribute(name, attribute, bindings, types, computed)
     if rest is not None:
         named[rest.column] = Value(pl.col(rest.column), Members())
     of_row, of_each = extracts.columns(EACH, otherwise=True), extracts.columns(EACH)
@@ -160,18 +161,19 @@ def compiled_rule(
     )
 
 
-def _key(name: str, template: Template, scope: Scope) -> Value:
+def _key(name: str, template: Template, bindings: Bindings) -> Value:
     """Return a key attribute: a null in it is a flaw that names the column."""
-    value = templated(template, scope)
+    value = templated(template, bindings)
     expr = value.expr
+    null = bindings.codec.notation.null
     if isinstance(value.kind, Document):
-        expr = pl.when(expr.struct.field("wire") != NULL_WIRE).then(expr)
+        expr = pl.when(expr.struct.field("wire") != null).then(expr)
     flaws = [] if value.flaw is None else [value.flaw]
     for placeholder in placeholders(template):
-        part, source = placed(placeholder, scope), ".".join(placeholder.path)
+        part, source = placed(placeholder, bindings), ".".join(placeholder.path)
         missing = part.expr.is_null()
         if isinstance(part.kind, Document):
-            missing |= part.expr.struct.field("wire") == NULL_WIRE
+            missing |= part.expr.struct.field("wire") == null
         flaws.append(pl.when(missing).then(pl.lit(f"key_null: {name} needs {source}, which is null")))
     return Value(expr, value.kind, pl.coalesce(flaws) if flaws else None)
 
@@ -193,7 +195,7 @@ def _included(rule: ItemRule, kinds: Mapping[str, Kind], at: str) -> list[str]:
 def _attribute(
     name: str,
     attribute: Constant | Filled | SqlText,
-    scope: Scope,
+    bindings: Bindings,
     types: Mapping[str, pl.DataType],
     computed: dict[str, Sql],
 ) -> Value:
@@ -201,12 +203,12 @@ def _attribute(
         case Constant(text, letter):
             return literal(text, _CONSTANTS[letter])
         case Filled(template, wanted):
-            value = templated(template, scope)
+            value = templated(template, bindings)
         case SqlText():
             sql, wanted = compiled(attribute.sql, types, name), attribute.as_
             computed[_COMPUTED + name] = sql
             value = Value(pl.col(_COMPUTED + name), sql.kind)
-    return value if wanted is None else converted(value, wanted, f"{name}'s value")
+    return value if wanted is None else converted(value, wanted, f"{name}'s value", bindings.codec)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.batch import Batch
+from engine.contracts.documents import DocumentCodec
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
 from engine.job.model import Job
 from engine.kinds import Kind, RowSchema
@@ -22,9 +23,12 @@ from engine.rules.versions import check_versions
 
 
 def compile_rules(
-    job: Job, schema: RowSchema, hook: Callable[[pl.LazyFrame], pl.LazyFrame] | None
+    job: Job,
+    schema: RowSchema,
+    hook: Callable[[pl.LazyFrame], pl.LazyFrame] | None,
+    codec: DocumentCodec,
 ) -> Transform:
-    """Compile a job's item rules for the rows of its source.
+    """Compile a job's item rules for the rows of its source, whose documents the target's codec wrote.
 
     Raises: JobError naming the rule and the attribute, when a rule names a column that isn't there, or asks
     of one what its values can't do.
@@ -33,23 +37,29 @@ def compile_rules(
     kinds = {column.name: column.kind for column in schema.visible}
     if hook is None:
         types = {name: typed_dtype(kind) for name, kind in kinds.items() if not is_inner(name)}
-        rules = _compiled(job, kinds, types, is_open=schema.open)
+        rules = _compiled(job, kinds, types, codec, is_open=schema.open)
         columns = frozenset[str]().union(*(rule.columns for rule in rules))
         named_in_sql = frozenset[str]().union(*(rule.sql_columns for rule in rules))
         return _Plain(
             rules,
             tuple(name for name in kinds if name in columns | named_in_sql),
             {name: kind for name, kind in kinds.items() if name in named_in_sql},
+            codec,
         )
-    hooked = Hooked.compiled(hook, job.transform or "the hook", kinds)
-    return _WithHook(_compiled(job, hooked.kinds, hooked.types), hooked)
+    hooked = Hooked.compiled(hook, job.transform or "the hook", codec, kinds)
+    return _WithHook(_compiled(job, hooked.kinds, hooked.types, codec), hooked)
 
 
 def _compiled(
-    job: Job, kinds: Mapping[str, Kind], types: Mapping[str, pl.DataType], *, is_open: bool = False
+    job: Job,
+    kinds: Mapping[str, Kind],
+    types: Mapping[str, pl.DataType],
+    codec: DocumentCodec,
+    *,
+    is_open: bool = False,
 ) -> tuple[Rule, ...]:
     return tuple(
-        compiled_rule(number, rule, kinds, types, rest_of(job, rule) if is_open else None)
+        compiled_rule(number, rule, kinds, types, codec, rest_of(job, rule) if is_open else None)
         for number, rule in enumerate(job.items)
     )
 
@@ -61,6 +71,7 @@ class _Plain:
     compiled: tuple[Rule, ...]
     columns: tuple[str, ...]
     typed: Mapping[str, Kind]
+    codec: DocumentCodec
 
     @property
     def rules(self) -> Sequence[RuleShape]:
@@ -69,7 +80,7 @@ class _Plain:
 
     def __call__(self, batch: Batch) -> Sequence[RuleItems]:
         """Turn a batch of rows into the items of every rule."""
-        rows = with_types(read(batch, self.columns), self.typed)
+        rows = with_types(read(batch, self.columns), self.typed, self.codec)
         return [rule.items(rows) for rule in self.compiled]
 
 

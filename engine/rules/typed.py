@@ -5,18 +5,19 @@ Invariant: a value that has no exact typed form becomes null here, and `lost` te
 
 import polars as pl
 
+from engine.contracts.documents import DocumentCodec
+from engine.documents.reading import DocumentReader
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
 from engine.rules.names import field as field_of
 from engine.rules.values import by_python, parsed_json, text_documents
-from engine.wire.fragments import plain_json, plain_texts
 
 _TIMESTAMP_FORMAT = "%Y-%m-%dT%H:%M:%S%.f"
 _ZEROS = r"(\.[0-9]*?[1-9])0+$"
 _NEVER_LOST = frozenset({Scalar.STRING, Scalar.NUMBER, Scalar.BINARY, Scalar.BOOL})
 
 
-def typed(expr: pl.Expr, kind: Kind) -> pl.Expr:
+def typed(expr: pl.Expr, kind: Kind, codec: DocumentCodec) -> pl.Expr:
     """Cast the representation of a kind to the Polars type that SQL and hooks compute with.
 
     INT is Int64, a bounded numeric Decimal, FLOAT Float64, times and dates their own types (Datetime in
@@ -24,6 +25,23 @@ def typed(expr: pl.Expr, kind: Kind) -> pl.Expr:
     numeric, which no type holds exactly. A document is its JSON text, and a plain one that is
     a scalar the scalar's.
     """
+    match kind:
+        case Scalar() | Decimal():
+            return typed_scalar(expr, kind)
+        case Document() | Members():
+            sound = pl.when(expr.struct.field("flaw").is_null()).then(expr.struct.field("wire"))
+            reader = DocumentReader(codec)
+            plain = isinstance(kind, Document) and kind.plain
+            return by_python(sound, reader.plain_texts if plain else reader.plain_json, pl.String())
+        case ListOf(element) | SetOf(element):
+            return expr.list.eval(typed(pl.element(), element, codec))
+        case StructOf(fields):
+            inner = [typed(_field(expr, name, fields), field, codec).alias(name) for name, field in fields]
+            return pl.when(expr.is_not_null()).then(pl.struct(inner))
+
+
+def typed_scalar(expr: pl.Expr, kind: Scalar | Decimal) -> pl.Expr:
+    """Do the same for a scalar."""
     match kind:
         case Scalar.INT:
             return expr.cast(pl.Int64, strict=False)
@@ -47,15 +65,6 @@ def typed(expr: pl.Expr, kind: Kind) -> pl.Expr:
             return expr
         case Decimal(precision, scale):
             return expr.cast(pl.Decimal(precision, scale), strict=False)
-        case Document() | Members():
-            sound = pl.when(expr.struct.field("flaw").is_null()).then(expr.struct.field("wire"))
-            plain = isinstance(kind, Document) and kind.plain
-            return by_python(sound, plain_texts if plain else plain_json, pl.String())
-        case ListOf(element) | SetOf(element):
-            return expr.list.eval(typed(pl.element(), element))
-        case StructOf(fields):
-            inner = [typed(_field(expr, name, fields), field).alias(name) for name, field in fields]
-            return pl.when(expr.is_not_null()).then(pl.struct(inner))
 
 
 def lost(expr: pl.Expr, kind: Kind) -> pl.Expr | None:
@@ -64,7 +73,7 @@ def lost(expr: pl.Expr, kind: Kind) -> pl.Expr | None:
         case Scalar() if kind in _NEVER_LOST:
             return None
         case Scalar() | Decimal():
-            return expr.is_not_null() & typed(expr, kind).is_null()
+            return expr.is_not_null() & typed_scalar(expr, kind).is_null()
         case Document() | Members():
             return expr.struct.field("flaw").is_not_null()
         case ListOf(element) | SetOf(element):
@@ -109,16 +118,23 @@ _TYPED: dict[Scalar, pl.DataType] = {
 }
 
 
-def canonical(expr: pl.Expr, dtype: pl.DataType, name: str, was: Kind | None = None) -> tuple[pl.Expr, Kind]:
+def canonical(
+    expr: pl.Expr,
+    dtype: pl.DataType,
+    name: str,
+    was: Kind | None = None,
+    codec: DocumentCodec | None = None,
+) -> tuple[pl.Expr, Kind]:
     """Turn a typed result into canonical text, and say of which kind it is.
 
     `was` is the kind of the source column whose name the result bears: a document or an unbounded numeric,
-    which are text here, become that again.
+    which are text here, become that again, the document as `codec` writes it.
     Raises: JobError for types that have no canonical text.
     """
     match dtype:
         case pl.String() if isinstance(was, Document):
-            return (text_documents if was.plain else parsed_json)(expr), was
+            assert codec is not None, "who has documents knows who wrote them"
+            return (text_documents if was.plain else parsed_json)(expr, codec), was
         case pl.String():
             return expr, Scalar.NUMBER if was is Scalar.NUMBER else Scalar.STRING
         case pl.Categorical() | pl.Enum() | pl.Null():
@@ -146,26 +162,28 @@ def canonical(expr: pl.Expr, dtype: pl.DataType, name: str, was: Kind | None = N
             return _timestamp_text(utc) + "Z", Scalar.TIMESTAMPTZ
         case pl.List():
             inner = was.element if isinstance(was, ListOf) else None
-            element, kind = canonical(pl.element(), _instance(dtype.inner), name, inner)
+            element, kind = canonical(pl.element(), _instance(dtype.inner), name, inner, codec)
             return expr.list.eval(element), ListOf(kind)
         case pl.Array():
-            return canonical(expr.arr.to_list(), pl.List(dtype.inner), name, was)
+            return canonical(expr.arr.to_list(), pl.List(dtype.inner), name, was, codec)
         case pl.Struct():
-            return _struct_text(expr, dtype, name, was)
+            return _struct_text(expr, dtype, name, was, codec)
         case _:
             raise JobError(
                 f"{name} gives values of type {dtype}, which have no exact text; cast them to text"
             )
 
 
-def _struct_text(expr: pl.Expr, dtype: pl.Struct, name: str, was: Kind | None) -> tuple[pl.Expr, Kind]:
+def _struct_text(
+    expr: pl.Expr, dtype: pl.Struct, name: str, was: Kind | None, codec: DocumentCodec | None
+) -> tuple[pl.Expr, Kind]:
     before = dict(was.fields) if isinstance(was, StructOf) else {}
     texts: list[pl.Expr] = []
     kinds: list[tuple[str, Kind]] = []
     names = [field.name for field in dtype.fields]
     for field in dtype.fields:
         value = field_of(expr, field.name, names)
-        text, kind = canonical(value, _instance(field.dtype), name, before.get(field.name))
+        text, kind = canonical(value, _instance(field.dtype), name, before.get(field.name), codec)
         texts.append(text.alias(field.name))
         kinds.append((field.name, kind))
     return pl.when(expr.is_not_null()).then(pl.struct(texts)), StructOf(tuple(kinds))

@@ -11,15 +11,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from engine.contracts.documents import NUMBER_FLAW, DocumentCodec
+from engine.documents.reading import DocumentReader
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf, arrow_type
-from engine.wire.documents import documents_from_json
-from engine.wire.fragments import NULL_WIRE, NUMBER_FLAW, scalar_texts
 
 UNSUPPORTED = "value_unsupported"
 """The dead-letter reason for what a rule can't make of a value."""
-_PLAIN_SCALAR = r"""^\{"(?:S|N|B)":"([^"\\]*)"\}$"""
-"""A fragment whose text stands in it as it is; others need a JSON parser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +57,36 @@ def by_python(expr: pl.Expr, convert: Callable[[list[Any]], list[Any]], result: 
     return expr.map_batches(column, return_dtype=result, is_elementwise=True)
 
 
-def parsed_json(expr: pl.Expr) -> pl.Expr:
+def parsed_json(expr: pl.Expr, codec: DocumentCodec) -> pl.Expr:
     """Turn JSON texts into documents; what is no JSON carries its flaw inside."""
     document = representation(Document())
 
     def column(series: pl.Series) -> pl.Series:
         # Arrow's names end at a NUL, which the rules' own columns begin with: Polars would panic.
-        parsed = documents_from_json(series.alias("").to_arrow().cast(pa.string()))
+        parsed = codec.from_json(series.alias("").to_arrow().cast(pa.string()))
         return pl.Series(series.name, parsed, dtype=document)
 
     return expr.map_batches(column, return_dtype=document, is_elementwise=True)
 
 
-def text_documents(expr: pl.Expr) -> pl.Expr:
+def text_documents(expr: pl.Expr, codec: DocumentCodec) -> pl.Expr:
     """Turn texts into documents that are texts."""
     quoted = pl.struct(expr.alias("")).struct.json_encode().str.strip_prefix('{"":').str.strip_suffix("}")
-    return parsed_json(pl.when(expr.is_not_null()).then(quoted))
+    return parsed_json(pl.when(expr.is_not_null()).then(quoted), codec)
 
 
-def wire(value: Value) -> Value:
+def wire(value: Value, codec: DocumentCodec) -> Value:
     """Return a document's wire fragment as text; null for NULL.
 
-    A number that DynamoDB can't hold is still a text, so only the document's other flaws are flaws here.
+    A number that the target can't hold is still a text, so only the document's other flaws are flaws here.
     """
     fragment, flaw = value.expr.struct.field("wire"), value.expr.struct.field("flaw")
     fatal = pl.when(~flaw.str.starts_with(NUMBER_FLAW)).then(flaw)
-    sound = pl.when((fragment != NULL_WIRE) & fatal.is_null()).then(fragment)
+    sound = pl.when((fragment != codec.notation.null) & fatal.is_null()).then(fragment)
     return Value(sound, Scalar.STRING, fatal if value.flaw is None else pl.coalesce(value.flaw, fatal))
 
 
-def text(value: Value, name: str) -> Value:
+def text(value: Value, name: str, codec: DocumentCodec) -> Value:
     """Return the canonical text of a value, for use among other text.
 
     Raises: JobError for kinds that have none.
@@ -97,10 +95,11 @@ def text(value: Value, name: str) -> Value:
         case Scalar() | Decimal():
             return Value(value.expr, Scalar.STRING, value.flaw)
         case Document():
-            fragment = wire(value)
-            plain = fragment.expr.str.extract(_PLAIN_SCALAR)
+            fragment = wire(value, codec)
+            plain = fragment.expr.str.extract(codec.notation.bare)
             others = pl.when(plain.is_null()).then(fragment.expr)
-            texts = pl.coalesce(plain, by_python(others, scalar_texts, pl.String()))
+            read = DocumentReader(codec).scalar_texts
+            texts = pl.coalesce(plain, by_python(others, read, pl.String()))
             return checked(
                 fragment, texts, Scalar.STRING, f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
             )

@@ -10,11 +10,11 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.json_walk import documents_from_json
+from connectors.dynamodb.documents.numbers import number
 from connectors.dynamodb.limits import BATCH_ITEMS_MAX, ITEM_BYTES_MAX
 from engine.contracts.transform import DELETE
 from engine.kinds import Document, ListOf, Scalar, SetOf, StructOf
-from engine.wire.documents import documents_from_json
-from engine.wire.numbers import number
 from tests.support.items import encoded, rule_items
 
 S, N = Scalar.STRING, Scalar.NUMBER

@@ -7,6 +7,7 @@ from bson.codec_options import CodecOptions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb import shapes
 from connectors.mongodb.columns import read_columns
 from connectors.mongodb.documents import read_documents
@@ -25,7 +26,7 @@ FIELDS = Fields(
 )
 NO_REST = Fields(FIELDS.paths, FIELDS.lists, {})
 LAYOUTS = [
-    layout_of(fields, schema_of(fields, kind, keyed=True, unique=True))
+    layout_of(fields, schema_of(fields, kind, keyed=True, unique=True), DOCUMENTS)
     for fields in (FIELDS, NO_REST)
     for kind in (FIELD, Scalar.STRING)
 ]

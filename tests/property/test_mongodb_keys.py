@@ -10,6 +10,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb import bson_values as kinds
 from connectors.mongodb.columns import read_columns
 from connectors.mongodb.documents import read_documents
@@ -66,7 +67,7 @@ def texts(ids: list[Any], kind: Any, *, alone: bool) -> list[str]:
     """Return what a batch names these documents."""
     data = b"".join(encoded(value) for value in ids)
     starts = np.cumsum([0, *(len(encoded(value)) for value in ids[:-1])]).astype(np.int64)
-    layout = layout_of(FIELDS, schema_of(FIELDS, kind, keyed=True, unique=True))
+    layout = layout_of(FIELDS, schema_of(FIELDS, kind, keyed=True, unique=True), DOCUMENTS)
     rows = read_documents(layout, data, starts.tolist()) if alone else read_columns(layout, data, starts)
     (name,) = layout.schema.key
     return rows.column(name).to_pylist()
@@ -79,7 +80,7 @@ def test_of_any_types_it_leads_back_to_the_very_bytes(ids, alone):
     for value, text in zip(ids, found, strict=True):
         element = id_element(encoded(value), 0)
         assert element is not None
-        assert text == key_text(element, frozenset())
+        assert text == key_text(element, frozenset(), DOCUMENTS)
         (back,) = ids_of(text, frozenset())
         assert bson.encode({"_id": back}, codec_options=CODEC) == element
 
@@ -102,7 +103,7 @@ def test_of_one_type_it_is_the_bare_text(values, kind, types, data, alone):
     for value, text in zip(ids, found, strict=True):
         element = id_element(encoded(value), 0)
         assert element is not None
-        assert text == key_text(element, frozenset(types))
+        assert text == key_text(element, frozenset(types), DOCUMENTS)
         (back,) = ids_of(text, frozenset(types))
         assert bson.encode({"_id": back}, codec_options=CODEC) == element
 
@@ -123,7 +124,7 @@ def test_a_number_is_found_by_its_value(ids, alone):
     for value, text in zip(ids, found, strict=True):
         element = id_element(encoded(value), 0)
         assert element is not None
-        assert text == key_text(element, types)
+        assert text == key_text(element, types, DOCUMENTS)
         assert exact(value) in {exact(back) for back in ids_of(text, types)}
 
 

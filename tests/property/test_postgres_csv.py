@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.postgres.copy import _digest, parse
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape
 from connectors.postgres.types import Printed
@@ -62,7 +63,7 @@ def test_groups_of_one_key_stay_together_whatever_the_chunks(
     table = shape(2, key=True)
     held, got = None, []
     for low, high in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-        digest = _digest(table, [as_csv(rows[low:high])], held, batch_rows)
+        digest = _digest(table, [as_csv(rows[low:high])], held, batch_rows, DOCUMENTS)
         held = digest.held
         got.extend(part.rows.to_pylist() for part in digest.ready)
     assert held is not None

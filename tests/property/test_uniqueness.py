@@ -6,6 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from engine.contracts.transform import FLAW, ROW
 from engine.kinds import ListOf, Scalar
 from engine.rules.transform import compile_rules
@@ -54,7 +55,8 @@ def test_proved_keys_never_meet(rules_and_identity):
     if ordered_reason(the_job, the_schema) is not None:
         return
     items = [
-        found.frame.select("0", "1", ROW, FLAW) for found in compile_rules(the_job, the_schema, None)(BATCH)
+        found.frame.select("0", "1", ROW, FLAW)
+        for found in compile_rules(the_job, the_schema, None, DOCUMENTS)(BATCH)
     ]
     sound = pl.concat(items).filter(pl.col(FLAW).is_null())
     names = list(KINDS)

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.simulator.values import number as simulated
+from connectors.dynamodb.documents import number_sizes
+from connectors.dynamodb.documents.codec import DOCUMENTS
+from connectors.dynamodb.documents.json_walk import documents_from_json
+from connectors.dynamodb.documents.numbers import number, plain_size
+from engine.documents.writing import documents_from_text_json
 from engine.kinds import Scalar
-from engine.wire import number_sizes
-from engine.wire.documents import documents_from_json, documents_from_text_json
-from engine.wire.numbers import number, plain_size
 from tests.support.attribute_values import (
     FLOATS,
     INTS,
@@ -67,7 +69,7 @@ def test_a_document_is_its_json(text):
 @settings(deadline=None)
 @given(st.recursive(st.none() | NUMBERS, lambda inner: st.lists(inner, max_size=3), max_leaves=8))
 def test_a_list_of_texts_is_its_values(tree):
-    (found,) = documents_from_text_json(pa.array([json.dumps(tree)]), Scalar.NUMBER).to_pylist()
+    (found,) = documents_from_text_json(pa.array([json.dumps(tree)]), Scalar.NUMBER, DOCUMENTS).to_pylist()
 
     def value(node):
         if node is None:

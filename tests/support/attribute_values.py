@@ -11,8 +11,8 @@ import pyarrow as pa
 from botocore.serialize import create_serializer
 from hypothesis import strategies as st
 
+from connectors.dynamodb.documents.json_walk import documents_from_json
 from engine.kinds import Decimal, Document, ListOf, Scalar, SetOf, StructOf
-from engine.wire.documents import documents_from_json
 
 _OPERATION = botocore.session.get_session().get_service_model("dynamodb").operation_model("BatchWriteItem")
 _SERIALIZER = create_serializer("json", include_validation=False)

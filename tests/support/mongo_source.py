@@ -7,6 +7,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, MaxKey, MinKey
 from pymongo import AsyncMongoClient
 
 from bench.documents import ids_of_eight_types
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb.source import open_source
 from engine.batch import Cursor, Segment
 from engine.job.model import Job
@@ -29,7 +30,9 @@ def job(url: str, database: str, **changes: Any) -> Job:
 
 async def opened(url: str, database: str, *, since: str | None = None, **changes: Any) -> Any:
     the_job = job(url, database, **changes)
-    return await open_source(the_job.source, wanted_fields(the_job), since=since, patience_s=20)
+    return await open_source(
+        the_job.source, wanted_fields(the_job), since=since, codec=DOCUMENTS, patience_s=20
+    )
 
 
 async def fill(url: str, database: str, documents: list[Any], **options: Any) -> None:

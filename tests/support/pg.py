@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.source import PostgresSource, open_source
 from engine.batch import Batch, Cursor, Segment
@@ -24,7 +25,9 @@ async def execute(url: str, *statements: str) -> None:
 @asynccontextmanager
 async def opened(url: str, since: str | None = None, **section: Any) -> AsyncIterator[PostgresSource]:
     """Open a source and close it at the end."""
-    source = await open_source(PostgresSection(type="postgres", url=url, **section), since=since)
+    source = await open_source(
+        PostgresSection(type="postgres", url=url, **section), since=since, codec=DOCUMENTS
+    )
     try:
         yield source
     finally:

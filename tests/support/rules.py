@@ -6,12 +6,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
+from connectors.dynamodb.documents.json_walk import documents_from_json
 from engine.batch import Batch
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems
 from engine.job.model import Job
 from engine.kinds import Column, Document, Kind, RowSchema, arrow_type
 from engine.rules.transform import compile_rules
-from engine.wire.documents import documents_from_json
 
 Columns = Mapping[str, tuple[Kind, Sequence[Any]]]
 """Column name → its kind and its values: canonical texts, lists, dicts; documents as JSON texts."""
@@ -57,7 +58,7 @@ def transformed(
     """Return the items of every rule."""
     kinds = {name: kind for name, (kind, _) in columns.items()}
     the_job = job(*rules, transform=None if hook is None else "jobs:hook")
-    return compile_rules(the_job, schema(kinds), hook)(batch(columns))
+    return compile_rules(the_job, schema(kinds), hook, DOCUMENTS)(batch(columns))
 
 
 def kinds_of(items: RuleItems) -> dict[str, Kind]:

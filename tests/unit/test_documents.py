@@ -4,8 +4,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
+from connectors.dynamodb.documents.json_walk import documents_from_json
+from engine.documents.writing import documents_from_text_json
 from engine.kinds import DOCUMENT_TYPE, Decimal, Scalar
-from engine.wire.documents import documents_from_json, documents_from_text_json
 
 
 def document(text):
@@ -128,13 +130,15 @@ def test_sql_null_stays_null():
     ],
 )
 def test_text_leaves_become_values_of_their_kind(kind, text, wire):
-    (found, none) = documents_from_text_json(pa.array([text, None]), kind).to_pylist()
+    (found, none) = documents_from_text_json(pa.array([text, None]), kind, DOCUMENTS).to_pylist()
     assert (orjson.loads(found["wire"]), found["flaw"], none) == (wire, None, None)
 
 
 def test_text_leaves_have_sizes_and_flaws():
-    (found, binary) = documents_from_text_json(pa.array(['["1",["NaN"]]', "[]"]), Scalar.FLOAT).to_pylist()
+    (found, binary) = documents_from_text_json(
+        pa.array(['["1",["NaN"]]', "[]"]), Scalar.FLOAT, DOCUMENTS
+    ).to_pylist()
     assert (found["size"], found["depth"]) == (3 + 2 + 2 + 3 + 1 + 3, 2)
     assert found["flaw"].startswith("number_not_finite: ")
-    (binary,) = documents_from_text_json(pa.array(['["aGk=","aGkx"]']), Scalar.BINARY).to_pylist()
+    (binary,) = documents_from_text_json(pa.array(['["aGk=","aGkx"]']), Scalar.BINARY, DOCUMENTS).to_pylist()
     assert binary["size"] == 3 + 2 + 2 + 3

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from connectors.dynamodb.documents.attribute_values import measured as size_of
 from connectors.dynamodb.planning.forecast import PlannedTable
 from connectors.dynamodb.planning.measure import TableMeasurer
 from connectors.dynamodb.planning.prices import load_prices
@@ -15,7 +16,6 @@ from engine.contracts.planning import Measured
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.job.model import Job
 from engine.kinds import Members, Scalar
-from engine.wire.fragments import measured as size_of
 
 GSI = [
     {"name": "All", "partition_key": "G"},

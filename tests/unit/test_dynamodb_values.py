@@ -4,8 +4,8 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.json_walk import documents_from_json
 from engine.kinds import Decimal, Document, ListOf, Scalar, SetOf, StructOf
-from engine.wire.documents import documents_from_json
 from tests.support.items import encoded, puts, rule_items
 
 S, N, INT, B = Scalar.STRING, Scalar.NUMBER, Scalar.INT, Scalar.BINARY

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.wire.documents import documents_from_json
-from engine.wire.fragments import elements, measured, parts, plain_json, scalar_texts, set_texts
+from connectors.dynamodb.documents.attribute_values import measured
+from connectors.dynamodb.documents.codec import DOCUMENTS
+from connectors.dynamodb.documents.json_walk import documents_from_json
+from engine.documents.reading import DocumentReader
+from engine.kinds import Scalar
 
+READER = DocumentReader(DOCUMENTS)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -58,7 +62,7 @@ def test_plain_json_keeps_every_digit_and_takes_sets_for_lists():
         '{"L":[{"BOOL":false},{"B":"aGk="}]}',
         None,
     ]
-    assert plain_json(wires) == [
+    assert READER.plain_json(wires) == [
         '{"n":12345678901234567890.25,"s":[1,2],"t":["x"],"z":null}',
         '[false,"aGk="]',
         None,
@@ -75,12 +79,12 @@ def test_texts_of_scalars_and_of_nothing_else():
         '{"SS":["a"]}',
         None,
     ]
-    assert scalar_texts(wires) == ['a"b', "1.5", "true", None, None, None, None]
+    assert READER.scalar_texts(wires) == ['a"b', "1.5", "true", None, None, None, None]
 
 
 def test_elements_carry_the_flaw_of_their_list():
     row = {"wire": '{"L":[{"N":"1"},{"S":"1e400"}]}', "size": 9, "depth": 1, "flaw": "number_range: x"}
-    (split,) = elements([row])
+    (split,) = READER.elements([row])
     assert [(element["wire"], element["size"], element["flaw"]) for element in split] == [
         ('{"N":"1"}', 2, "number_range: x"),
         ('{"S":"1e400"}', 5, "number_range: x"),
@@ -88,7 +92,9 @@ def test_elements_carry_the_flaw_of_their_list():
 
 
 def test_sets_are_taken_as_they_are():
-    assert set_texts("N")(['{"NS":["1"]}', '{"L":[{"N":"2"}]}', '{"SS":["1"]}', '{"M":{}}', None]) == [
+    assert READER.texts_of(
+        Scalar.NUMBER, ['{"NS":["1"]}', '{"L":[{"N":"2"}]}', '{"SS":["1"]}', '{"M":{}}', None]
+    ) == [
         ["1"],
         ["2"],
         None,
@@ -98,9 +104,9 @@ def test_sets_are_taken_as_they_are():
 
 
 def test_paths_that_lead_nowhere():
-    find = parts([("a",), ("a", "b"), ("c", "d", "e")])
+    paths = [("a",), ("a", "b"), ("c", "d", "e")]
     wires = ['{"M":{"a":{"M":{"b":{"N":"1"}}}}}', '{"M":{"a":{"L":[]}}}', '{"S":"x"}', None]
-    assert [[part and part[0] for part in column] for column in find(wires, [None] * 4)] == [
+    assert [[part and part[0] for part in column] for column in READER.parts(paths, wires, [None] * 4)] == [
         ['{"M":{"b":{"N":"1"}}}', '{"L":[]}', None, None],
         ['{"N":"1"}', None, None, None],
         [None] * 4,

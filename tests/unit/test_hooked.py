@@ -4,6 +4,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from engine.batch import Batch
 from engine.errors import JobError, PermanentError
 from engine.kinds import Decimal, Document, ListOf, Scalar
@@ -108,7 +109,7 @@ def test_it_isnt_given_columns_that_only_serve_the_cursor():
         return frame
 
     kinds = {"id": S.INT, "secret": S.STRING}
-    compile_rules(job(ALL, transform="jobs:hook"), schema(kinds, hidden=["secret"]), hook)
+    compile_rules(job(ALL, transform="jobs:hook"), schema(kinds, hidden=["secret"]), hook, DOCUMENTS)
     assert seen == [["__row", "id"]]
 
 
@@ -165,6 +166,6 @@ def test_an_empty_batch():
     kinds = {name: kind for name, (kind, _) in COLUMNS.items()}
     rows = schema(kinds)
     empty = Batch(0, 0, pa.RecordBatch.from_pylist([], schema=rows.arrow()), None)
-    (items,) = compile_rules(job(ALL, transform="jobs:hook"), rows, lambda frame: frame)(empty)
+    (items,) = compile_rules(job(ALL, transform="jobs:hook"), rows, lambda frame: frame, DOCUMENTS)(empty)
     assert items.frame.height == 0
     assert batch(COLUMNS).rows.schema.equals(rows.arrow())

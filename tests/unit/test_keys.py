@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.json_walk import documents_from_json
 from engine.errors import JobError
 from engine.kinds import Document, Scalar, StructOf
-from engine.wire.documents import documents_from_json
 from tests.support.items import encoded, index, puts, rule_items, table_info
 
 S, N, INT, B = Scalar.STRING, Scalar.NUMBER, Scalar.INT, Scalar.BINARY

@@ -3,10 +3,10 @@
 import polars as pl
 import pytest
 
+from connectors.dynamodb.documents import number_sizes
+from connectors.dynamodb.documents.numbers import number
 from connectors.dynamodb.encoding import numbers
 from engine.kinds import Decimal, Scalar
-from engine.wire import number_sizes
-from engine.wire.numbers import number
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.postgres import canonical
 from connectors.postgres.types import (
     ArrayOf,
@@ -92,7 +93,7 @@ def test_a_field_called_like_the_row_alias_does_not_hide_it() -> None:
 
 
 def canon(node: Printed, *texts: str | None) -> list[str | None]:
-    array = canonical.column(node, pa.array(texts, type=pa.string()))
+    array = canonical.column(node, pa.array(texts, type=pa.string()), DOCUMENTS)
     assert array.type == pa.string()
     return array.to_pylist()  # type: ignore[no-any-return]
 
@@ -122,10 +123,10 @@ def test_regular_and_odd_timestamps_come_out_alike_in_any_company() -> None:
 def test_slices_of_a_batch_are_judged_by_their_own_values() -> None:
     texts = pa.array(["infinity", "2024-01-15 10:00:00", None, "2024-01-16 10:00:00"], type=pa.string())
     node = Printed(Scalar.TIMESTAMP, Reading.TIMESTAMP)
-    assert canonical.column(node, texts.slice(1)).to_pylist() == [
+    assert canonical.column(node, texts.slice(1), DOCUMENTS).to_pylist() == [
         "2024-01-15T10:00:00", None, "2024-01-16T10:00:00"
     ]  # fmt: skip
-    assert canonical.column(node, texts.slice(0, 1)).to_pylist() == ["infinity"]
+    assert canonical.column(node, texts.slice(0, 1), DOCUMENTS).to_pylist() == ["infinity"]
 
 
 def test_booleans_bytes_and_dates() -> None:
@@ -148,7 +149,7 @@ def test_lists_and_structs_keep_null_empty_and_missing_apart() -> None:
     texts = [
         '[{"at":"2024-01-15 10:00:00+00","tags":["1",null]}, \n null]', None, "[]", '[{"at":null,"tags":[]}]'
     ]  # fmt: skip
-    array = canonical.column(node, pa.array(texts, type=pa.string()))
+    array = canonical.column(node, pa.array(texts, type=pa.string()), DOCUMENTS)
     array.validate(full=True)
     assert array.to_pylist() == [
         [{"at": "2024-01-15T10:00:00Z", "tags": ["1", None]}, None],

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from engine.batch import Batch
 from engine.contracts.transform import RuleShape
 from engine.kinds import Column, RowSchema, Scalar
@@ -17,7 +18,9 @@ RULES = (
 
 
 def test_every_row_goes_through_every_rule_in_the_rules_order():
-    transform = compile_rules(job(*RULES), schema({name: kind for name, (kind, _) in COLUMNS.items()}), None)
+    transform = compile_rules(
+        job(*RULES), schema({name: kind for name, (kind, _) in COLUMNS.items()}), None, DOCUMENTS
+    )
     first, second = transform(batch(COLUMNS))
     assert (first.rule, first.name, second.rule, second.name) == (0, "Rule0", 1, "Rule1")
     assert values_of(first) == [
@@ -35,7 +38,7 @@ def test_columns_that_no_rule_names_arent_even_looked_at():
     rows = pa.RecordBatch.from_arrays(
         [pa.array(["1"]), pa.array([[(1, 2)]], pa.map_(pa.int8(), pa.int8()))], ["id", "odd"]
     )
-    (items,) = compile_rules(job({"key": {"PK": "{id}"}, "include": "all"}), kinds, None)(
+    (items,) = compile_rules(job({"key": {"PK": "{id}"}, "include": "all"}), kinds, None, DOCUMENTS)(
         Batch(0, 0, rows, None)
     )
     assert values_of(items) == [{"PK": "1", "id": "1"}]
@@ -43,14 +46,18 @@ def test_columns_that_no_rule_names_arent_even_looked_at():
 
 def test_rules_that_name_no_column_at_all():
     rule = {"key": {"PK": "FIXED"}, "when": "true", "attributes": {"n": {"sql": "1 + 1"}}}
-    (items,) = compile_rules(job(rule), schema({"id": S.INT}), None)(batch({"id": (S.INT, ["1", "2"])}))
+    (items,) = compile_rules(job(rule), schema({"id": S.INT}), None, DOCUMENTS)(
+        batch({"id": (S.INT, ["1", "2"])})
+    )
     assert column_of(items, "PK") == ["FIXED", "FIXED"]
     assert column_of(items, "n") == ["2", "2"]
 
 
 def test_a_batch_without_rows_has_every_column():
     empty = {name: (kind, []) for name, (kind, _) in COLUMNS.items()}
-    transform = compile_rules(job(*RULES), schema({name: kind for name, (kind, _) in COLUMNS.items()}), None)
+    transform = compile_rules(
+        job(*RULES), schema({name: kind for name, (kind, _) in COLUMNS.items()}), None, DOCUMENTS
+    )
     first, second = transform(batch(empty))
     assert first.frame.columns == ["0", "1", "2", "row", "delete", "flaw"]
     assert second.frame.height == 0

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
 from engine.rules.rows import read
@@ -15,9 +16,9 @@ PAIRS = StructOf((("n", S.INT), ("at", S.TIMESTAMP)))
 
 def there_and_back(kind, values):
     frame = read(batch({"v": (kind, values)}), ["v"])
-    column = frame.select(typed(pl.col("v"), kind).alias("v"))
+    column = frame.select(typed(pl.col("v"), kind, DOCUMENTS).alias("v"))
     assert column.dtypes == [typed_dtype(kind)]
-    text, back = canonical(pl.col("v"), column.dtypes[0], "v", kind)
+    text, back = canonical(pl.col("v"), column.dtypes[0], "v", kind, DOCUMENTS)
     return back, column.select(text.alias("v")).to_series().to_list()
 
 
@@ -47,7 +48,11 @@ def test_values_survive_the_way_there_and_back(kind, values):
 def test_documents_are_json_texts_on_the_way():
     text = '{"n":12345678901234567890.5,"l":[null,true,"é"],"b":{}}'
     frame = read(batch({"v": (Document(), [text, "null", None])}), ["v"])
-    assert frame.select(typed(pl.col("v"), Document())).to_series().to_list() == [text, "null", None]
+    assert frame.select(typed(pl.col("v"), Document(), DOCUMENTS)).to_series().to_list() == [
+        text,
+        "null",
+        None,
+    ]
     kind, (back, null, nothing) = there_and_back(Document(), [text, "null", None])
     assert kind == Document()
     assert (back, null["wire"], nothing) == (frame.get_column("v")[0], '{"NULL":true}', None)

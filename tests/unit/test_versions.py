@@ -3,11 +3,11 @@
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.json_walk import documents_from_json
 from connectors.mongodb.section import MongoDBSection
 from engine.errors import JobError
 from engine.kinds import Document, Scalar
 from engine.rules.versions import check_versions
-from engine.wire.documents import documents_from_json
 from tests.support.items import encoded, rule_items
 from tests.support.rules import job, schema
 

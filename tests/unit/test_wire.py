@@ -4,10 +4,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from connectors.dynamodb.documents.json_walk import documents_from_json
 from engine.contracts.transform import DELETE
 from engine.errors import JobError
 from engine.kinds import Document, Scalar
-from engine.wire.documents import documents_from_json
 from tests.support.items import encoded, rule_items
 
 S, N, INT, B = Scalar.STRING, Scalar.NUMBER, Scalar.INT, Scalar.BINARY

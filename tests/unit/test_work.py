@@ -20,6 +20,7 @@ import pytest
 
 from bench import orders
 from bench.simulator.null import table_description
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.http.connection import Answer
 from connectors.dynamodb.table_info import table_info
@@ -130,7 +131,7 @@ def load(batches: list[Batch], window_bytes: int = 8 * 2**20) -> tuple[Wire, Cou
         with ThreadPoolExecutor(1) as threads:
             line = Stages(
                 source=Rows({}, held=batches),
-                transform=compile_rules(job, SCHEMA, None),
+                transform=compile_rules(job, SCHEMA, None, DOCUMENTS),
                 target=TableTarget(encoder, writer, wire),  # type: ignore[arg-type]
                 window=BatchWindow(window_bytes),
                 gate=None,
@@ -186,7 +187,7 @@ def slow(batch):
 def test_a_slow_path_would_be_seen(batches: list[Batch], monkeypatch: pytest.MonkeyPatch) -> None:
     """One step for each row, as if it stood in the engine, breaks both limits."""
     job = Job.model_validate(orders.job("postgres://127.0.0.1/x", "http://127.0.0.1:1"))
-    names = {"compiled": compile_rules(job, SCHEMA, None)}
+    names = {"compiled": compile_rules(job, SCHEMA, None, DOCUMENTS)}
     exec(compile(SLOW, f"{OWN[0]}/slow.py", "exec"), names)
     monkeypatch.setattr(f"{__name__}.compile_rules", lambda *_: names["slow"])
 

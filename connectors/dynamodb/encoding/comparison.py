@@ -8,7 +8,8 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
-from engine.wire.numbers import MAGNITUDE_MAX, MAGNITUDE_MIN, number
+from connectors.dynamodb.documents.numbers import number
+from connectors.dynamodb.limits import NUMBER_MAGNITUDE_MAX, NUMBER_MAGNITUDE_MIN
 
 Item = Mapping[str, Any]
 """An item as DynamoDB JSON, parsed: `{"PK":{"S":"…"},…}`."""
@@ -69,11 +70,11 @@ def _number(text: str) -> bytes:
     digits = (whole + fraction).lstrip("0")
     if not digits:
         return b"1"
-    magnitude = len(digits) - len(fraction) - 1 + int(power or 0) - MAGNITUDE_MIN
+    magnitude = len(digits) - len(fraction) - 1 + int(power or 0) - NUMBER_MAGNITUDE_MIN
     significant = digits.rstrip("0").encode()
     if not shortest.startswith("-"):
         return b"2%03d" % magnitude + significant
-    turned = MAGNITUDE_MAX - MAGNITUDE_MIN - magnitude
+    turned = NUMBER_MAGNITUDE_MAX - NUMBER_MAGNITUDE_MIN - magnitude
     return b"0%03d" % turned + significant.translate(_NINES) + _BEHIND_DIGITS
 
 

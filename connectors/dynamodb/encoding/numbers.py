@@ -1,6 +1,6 @@
 """Numbers in columns: shortest exact texts, value by value only where a value is irregular.
 
-Invariant: the texts are those of engine.wire.numbers, whichever way they were found.
+Invariant: the texts are those of documents.numbers, whichever way they were found.
 """
 
 from collections.abc import Mapping
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from connectors.dynamodb.documents.numbers import number
 from engine.kinds import Decimal, Kind, Scalar
-from engine.wire.numbers import number
 
 # A decimal without an exponent, a needless zero in front, or a minus before zero.
 _PLAIN = r"^(?:-?[1-9][0-9]*(?:\.[0-9]+)?|0(?:\.[0-9]+)?|-0\.[0-9]*[1-9][0-9]*)$"
-_PLAIN_LENGTH_MAX = (
-    38  # so many characters hold no more digits than an N, and engine.wire.numbers prints them plain
-)
+_PLAIN_LENGTH_MAX = 38  # so many characters hold no more digits than an N, and number() prints them plain
 _AFTER_DIGITS = ":"  # sorts behind every character of a plain decimal, before every letter
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from connectors.dynamodb.documents import number_sizes
+from connectors.dynamodb.documents.numbers import NUMBER_SIZE_MAX
 from connectors.dynamodb.encoding.values import NULL_SIZE, Values
 from connectors.dynamodb.limits import ITEM_BYTES_MAX, WRITE_UNIT_BYTES
-from engine.wire import number_sizes
-from engine.wire.numbers import NUMBER_SIZE_MAX
 
 Sizes = npt.NDArray[np.int64]
 

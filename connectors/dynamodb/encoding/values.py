@@ -13,10 +13,10 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from connectors.dynamodb.documents import number_sizes
+from connectors.dynamodb.documents.json_walk import CONTAINER_SIZE, ELEMENT_SIZE
 from connectors.dynamodb.encoding import numbers
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
-from engine.wire import number_sizes
-from engine.wire.documents import CONTAINER_SIZE, ELEMENT_SIZE
 
 NULL_WIRE = '{"NULL":true}'
 NULL_SIZE = BOOL_SIZE = 1

@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from connectors.dynamodb.connector import section_of
+from connectors.dynamodb.documents.attribute_values import measured
 from connectors.dynamodb.encoding.keys import key_roles
 from connectors.dynamodb.encoding.rule_items import Layout, RulePlan, RuleTexts, encode_rule, plan_rule
 from connectors.dynamodb.encoding.values import NULL_SIZE, ValueOptions, Values, json_name, wire_values
@@ -26,7 +27,6 @@ from engine.contracts.planning import Flaw, Measured
 from engine.contracts.transform import ROW, Attribute, RuleItems
 from engine.job.model import Job
 from engine.kinds import Members
-from engine.wire.fragments import measured
 
 SIZE_BOUNDS = (256, 512, 1_024, 2_048, 4_096, 16_384, 65_536, 409_600)
 """Most steps are where an item costs one unit more; the last is the most that there is."""

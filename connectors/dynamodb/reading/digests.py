@@ -16,10 +16,10 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from connectors.dynamodb.documents.numbers import number
 from connectors.dynamodb.encoding.comparison import Item, canonical
 from connectors.dynamodb.reading.slices import Slices, cut
 from engine.contracts.readback import CONTENT_MIN, Digests, Hashes
-from engine.wire.numbers import number
 
 KeyTypes: TypeAlias = Sequence[tuple[str, str]]
 """The key's attributes, each with its type: S, N or B."""

@@ -7,13 +7,8 @@ rounded. Equal numbers get equal texts.
 import re
 from typing import NamedTuple
 
-DIGITS_MAX = 38
-"""Significant digits of an N.
+from connectors.dynamodb.limits import NUMBER_DIGITS_MAX, NUMBER_MAGNITUDE_MAX, NUMBER_MAGNITUDE_MIN
 
-Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
-"""
-MAGNITUDE_MIN, MAGNITUDE_MAX = -130, 125
-"""Power of ten of an N's first significant digit: 1E-130 to 9.99…E+125. Source: as DIGITS_MAX."""
 NUMBER_SIZE_MAX = 21
 """What an N counts at most; 38 digits and a sign in 20 pairs leave the sign's byte out.
 
@@ -56,10 +51,10 @@ def number(text: str) -> Number:
         return Number(text, len(text), _out_of_range(text))
     exponent += int(power)
     magnitude = exponent + len(significant) - 1
-    if not MAGNITUDE_MIN <= magnitude <= MAGNITUDE_MAX:
+    if not NUMBER_MAGNITUDE_MIN <= magnitude <= NUMBER_MAGNITUDE_MAX:
         return Number(text, len(text), _out_of_range(text))
-    if len(significant) > DIGITS_MAX:
-        detail = f"{_shown(text)} has {len(significant)} significant digits, {DIGITS_MAX} are the most"
+    if len(significant) > NUMBER_DIGITS_MAX:
+        detail = f"{_shown(text)} has {len(significant)} significant digits, {NUMBER_DIGITS_MAX} are the most"
         return Number(text, len(text), f"number_precision: {detail}")
     negative = sign == "-"
     return Number(
@@ -104,7 +99,9 @@ def _spelled(digits: str, exponent: int, magnitude: int) -> str:
 
 
 def _out_of_range(text: str) -> str:
-    return f"number_range: {_shown(text)} is outside ±1E{MAGNITUDE_MIN} to ±9.99…E+{MAGNITUDE_MAX}"
+    return (
+        f"number_range: {_shown(text)} is outside ±1E{NUMBER_MAGNITUDE_MIN} to ±9.99…E+{NUMBER_MAGNITUDE_MAX}"
+    )
 
 
 def _shown(text: str) -> str:

@@ -1,6 +1,6 @@
 """What numbers add to an item's size, in columns. Pure.
 
-Invariant: the sizes are those of engine.wire.numbers.number_size, for texts that its number() returns.
+Invariant: the sizes are those of numbers.number_size, for texts that its number() returns.
 """
 
 from typing import TypeAlias
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from engine.wire.numbers import NUMBER_SIZE_MAX
+from connectors.dynamodb.documents.numbers import NUMBER_SIZE_MAX
 
 Sizes: TypeAlias = npt.NDArray[np.int64]
 Ints: TypeAlias = npt.NDArray[np.int32]  # narrow, since memory for wide ones costs as much as the arithmetic
@@ -74,6 +74,6 @@ def _begins(text: pl.Series, prefix: str) -> Flags:
 
 
 def _counted(first: Ints, last: Ints, negative: Flags, zero: Flags, length: Ints) -> Sizes:
-    """Return what numbers of these powers of ten count, as engine.wire.numbers.number_size has it."""
+    """Return what numbers of these powers of ten count, as numbers.number_size has it."""
     size = np.minimum((first >> 1) - (last >> 1) + 2 + negative, NUMBER_SIZE_MAX)
     return (np.where(zero, np.minimum(length, 1), size) if zero.any() else size).astype(np.int64)

@@ -1,0 +1,86 @@
+"""How DynamoDB writes documents: the codec that sources write in and that rules read in.
+
+Invariant: what is written is the attribute value as it stands in a request; nothing is written twice.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+import pyarrow as pa
+
+from connectors.dynamodb.documents import number_sizes
+from connectors.dynamodb.documents.attribute_values import measured
+from connectors.dynamodb.documents.json_walk import CONTAINER_SIZE, ELEMENT_SIZE, documents_from_json
+from connectors.dynamodb.documents.numbers import Number, number, plain_size
+from engine.contracts.documents import Affix, DocumentCodec, Fragment, Notation, ValueType
+
+NOTATION = Notation(
+    string=Affix('{"S":', "}"),
+    number=Affix('{"N":"', '"}'),
+    binary=Affix('{"B":"', '"}'),
+    bool=Affix('{"BOOL":', "}"),
+    list=Affix('{"L":[', "]}"),
+    map=Affix('{"M":{', "}}"),
+    null='{"NULL":true}',
+    bare=r"""^\{"(?:S|N|B)":"([^"\\]*)"\}$""",
+    nameless="a field with the empty name, which DynamoDB refuses",
+    null_size=1,
+    bool_size=1,
+    container_size=CONTAINER_SIZE,
+    element_size=ELEMENT_SIZE,
+)
+_TYPES = {
+    "S": ValueType.STRING,
+    "N": ValueType.NUMBER,
+    "B": ValueType.BINARY,
+    "BOOL": ValueType.BOOL,
+    "NULL": ValueType.NULL,
+    "L": ValueType.LIST,
+    "M": ValueType.MAP,
+}
+
+
+class DynamoDBDocuments:
+    """Documents in DynamoDB's JSON; see contracts.documents.DocumentCodec."""
+
+    __slots__ = ()
+
+    notation = NOTATION
+
+    def number(self, text: str) -> Number:
+        """Return a decimal as an N holds it."""
+        return number(text)
+
+    def plain_size(self, text: str) -> int:
+        """Return what a decimal without an exponent counts."""
+        return plain_size(text)
+
+    def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
+        """Return the same for each of a column."""
+        return number_sizes.whole(texts) if whole else number_sizes.plain(texts)
+
+    def from_json(self, texts: pa.Array) -> pa.StructArray:
+        """Turn JSON texts into documents."""
+        return documents_from_json(texts)
+
+    def parsed(self, wire: str) -> Any:
+        """Return an attribute value."""
+        return orjson.loads(wire)
+
+    def opened(self, value: Any) -> tuple[ValueType, Any]:
+        """Return what an attribute value is, and its content; a set is the list of its elements."""
+        ((letters, content),) = value.items()
+        found = _TYPES.get(letters)
+        if found is None:
+            return ValueType.LIST, [{letters[0]: element} for element in content]
+        return (found, None) if found is ValueType.NULL else (found, content)
+
+    def printed(self, value: Any) -> Fragment:
+        """Write an attribute value again."""
+        return orjson.dumps(value).decode(), *measured(value)
+
+
+DOCUMENTS: DocumentCodec = DynamoDBDocuments()

@@ -1,0 +1,108 @@
+"""How values of any shape are written for a target: the one seam between a source's documents and its items.
+
+A target hands its codec to the source and to the rules when a job is opened. The source writes each document
+in it in the one pass that it makes over its own tokens, and the rules read in it; nothing is written twice.
+
+Invariant: the engine knows no letter, size or limit of a target; it takes them from the codec.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+Fragment: TypeAlias = tuple[str, int, int]
+"""One written value: its text, its size and its depth, as kinds.Document has them."""
+NUMBER_FLAW = "number_"
+"""How the flaws begin that leave a document readable: its bad numbers stand in it as strings."""
+
+
+class ValueType(Enum):
+    """What a value inside a document can be. A target's sets are lists to whoever reads."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BINARY = "binary"
+    BOOL = "bool"
+    NULL = "null"
+    LIST = "list"
+    MAP = "map"
+
+
+class Affix(NamedTuple):
+    """What stands before a value's own text, and behind it."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How a target spells values, as JSON, and what each adds to a size beside the bytes of its text.
+
+    Shape: `string` encloses a JSON string with its quotes, `number` an exact decimal, `binary` base64, `bool`
+    true or false; `list` and `map` elements and members with commas between, a member being `"name":value`.
+    `bare` is a regular expression for scalars whose text stands in them as it is, and that text its group;
+    others need a parser. `nameless` says why a member can't have the empty name; None where it can.
+    Units: bytes; a binary counts its own.
+    """
+
+    string: Affix
+    number: Affix
+    binary: Affix
+    bool: Affix
+    list: Affix
+    map: Affix
+    null: str
+    bare: str
+    nameless: str | None
+    null_size: int
+    bool_size: int
+    container_size: int
+    element_size: int
+
+
+class DocumentCodec(Protocol):
+    """How one target writes documents. Pure, and safe to call from several threads."""
+
+    def __hash__(self) -> int:
+        """Let what was written be remembered by who wrote it."""
+
+    @property
+    def notation(self) -> Notation:
+        """How values are spelled."""
+
+    def number(self, text: str) -> tuple[str, int, str | None]:
+        """Return a decimal as it is written, its size, and why it can't be: `reason: detail`, or None.
+
+        Integers of 64 bits and doubles from 1e-3 to 1e15 are taken without being asked about.
+        """
+
+    def plain_size(self, text: str) -> int:
+        """Return what a decimal without an exponent counts. Units: bytes."""
+
+    def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
+        """Return the same for each of a column; `whole`: all are integers. Units: bytes."""
+
+    def from_json(self, texts: pa.Array) -> pa.StructArray:
+        """Turn JSON texts into documents.
+
+        Shape: one row of kinds.DOCUMENT_TYPE per text; SQL NULL stays null, JSON null becomes a NULL. A text
+        that can't be taken apart stands there whole, as one string, with its flaw.
+        """
+
+    def parsed(self, wire: str) -> Any:
+        """Return a written value for `opened`."""
+
+    def opened(self, value: Any) -> tuple[ValueType, Any]:
+        """Return what a value is, and its content: a text, a bool, None, a list or dict of more values.
+
+        Numbers are texts, binaries base64.
+        """
+
+    def printed(self, value: Any) -> Fragment:
+        """Write a value again that was parsed, or found in one."""

@@ -1,0 +1,1 @@
+"""Documents in any target's notation: written by tokens, read by path. Pure."""
