@@ -11,6 +11,7 @@ from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.lookout import Lookout
+from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.table_info import TableInfo
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
@@ -92,13 +93,13 @@ async def open_target(
     encoder = Encoder(
         table,
         table=section.table,
-        mode=section.mode,
+        mode=write_mode(section.mode),
         version=section.version,
         options=job.options,
         key_columns=schema.key,
     )
     settings = WriterSettings(
-        mode=section.mode,
+        mode=write_mode(section.mode),
         table=section.table,
         key=tuple(attribute.name for attribute in table.keys),
         rules=tuple(rule.name for rule in rules),

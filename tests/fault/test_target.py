@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.modes import PUT
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
@@ -71,7 +72,7 @@ async def writer_to(
     section = DynamoDBSection(type="dynamodb", table=table, endpoint_url=endpoint, region="us-east-1")
     session = await open_session(section)
     transport = session.transport(connections_max=128)
-    settings = WriterSettings("put", table, ("PK", "SK"), ("Order",), ("id",), give_up_after_s)
+    settings = WriterSettings(PUT, table, ("PK", "SK"), ("Order",), ("id",), give_up_after_s)
     return Writer(transport, settings, meter, session.refresh, notices.append, Random(1)), transport
 
 

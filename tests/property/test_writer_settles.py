@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.modes import PUT
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
@@ -110,7 +111,7 @@ def test_every_item_is_settled_once(batches, moods, cap, seed):
         async def renew() -> None:
             await asyncio.sleep(0.01)
 
-        settings = WriterSettings("put", "t", ("PK", "SK"), ("r",), ("id",), 3600.0)
+        settings = WriterSettings(PUT, "t", ("PK", "SK"), ("r",), ("id",), 3600.0)
         writer = Writer(table, settings, meter, renew, lambda _: None, Random(seed))
         writer.limit(cap)
         loads = [

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from connectors.dynamodb.encoding.encode import Encoder
+from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.table_info import Index, KeyAttribute, TableInfo
 from engine.batch import Batch, EncodedBatch
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
@@ -75,7 +76,9 @@ def encoder(info: TableInfo | None = None, **changes: Any) -> Encoder:
         **{key: changes.pop(key) for key in ("nulls", "numbers", "on_invalid") if key in changes}
     )
     settings: dict[str, Any] = {"table": "app-data", "mode": "put", "version": None, "key_columns": ("id",)}
-    return Encoder(info or table_info(), options=options, **(settings | changes))
+    settings |= changes
+    settings["mode"] = write_mode(settings["mode"])
+    return Encoder(info or table_info(), options=options, **settings)
 
 
 def encoded(*rules: RuleItems, info: TableInfo | None = None, **changes: Any) -> EncodedBatch:

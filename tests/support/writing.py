@@ -4,6 +4,7 @@ import asyncio
 import functools
 from random import Random
 
+from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
@@ -28,7 +29,7 @@ class Scene:
         self.decisions: list[object] = []
         self.renewals = 0
         settings = WriterSettings(
-            mode,
+            write_mode(mode),
             "t",
             ("PK", "SK"),
             ("Order",),

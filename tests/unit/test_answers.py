@@ -5,6 +5,7 @@ import json
 import pytest
 
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.modes import INSERT, NEWER, PUT
 from connectors.dynamodb.writing import answers
 from connectors.dynamodb.writing.answers import (
     Conflict,
@@ -44,21 +45,21 @@ def test_all_items_are_applied_when_nothing_is_unprocessed():
             }
         ],
     }
-    verdict = judge("put", answer(body), 25)
+    verdict = judge(PUT.read, answer(body), 25)
     assert isinstance(verdict, Done)
     assert verdict.consumed.units == {"": 25.0, "GSI1": 20.0, "LSI1": 15.0}
     assert verdict.consumed.drawn == 40.0, "local indexes draw on the table's capacity, global ones don't"
 
 
 def test_a_server_that_does_not_say_what_was_consumed():
-    verdict = judge("put", answer({"UnprocessedItems": {}}), 25)
+    verdict = judge(PUT.read, answer({"UnprocessedItems": {}}), 25)
     assert isinstance(verdict, Done)
     assert verdict.consumed.drawn is None
 
 
 def test_unprocessed_items_are_handed_on():
     entry = {"PutRequest": {"Item": {"PK": {"S": "a"}}}}
-    verdict = judge("put", answer({"UnprocessedItems": {"t": [entry]}}), 25)
+    verdict = judge(PUT.read, answer({"UnprocessedItems": {"t": [entry]}}), 25)
     assert isinstance(verdict, Unprocessed)
     assert verdict.entries == [entry]
 
@@ -85,7 +86,7 @@ def test_unprocessed_items_are_handed_on():
 )
 def test_throttling_reasons_name_the_cause(code, field, reason, resource, cause, index):
     reasons = [{"reason": reason, "resource": f"arn:aws:dynamodb:us-east-1:123456789012:{resource}"}]
-    assert judge("put", fault(code, "slow", **{field: reasons}), 25) == Throttled(cause, index)
+    assert judge(PUT.read, fault(code, "slow", **{field: reasons}), 25) == Throttled(cause, index)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_throttling_reasons_name_the_cause(code, field, reason, resource, cause,
     ],
 )  # fmt: skip
 def test_throttling_without_reasons(given, cause):
-    assert judge("put", given, 25) == Throttled(cause)
+    assert judge(PUT.read, given, 25) == Throttled(cause)
 
 
 @pytest.mark.parametrize(
@@ -142,18 +143,18 @@ def test_throttling_without_reasons(given, cause):
     ],
 )
 def test_faults(given, kind):
-    for mode in ("put", "insert", "newer"):
-        assert isinstance(judge(mode, given, 25), kind)
+    for mode in (PUT, INSERT, NEWER):
+        assert isinstance(judge(mode.read, given, 1), kind)
 
 
-@pytest.mark.parametrize("mode", ["put", "insert"])
+@pytest.mark.parametrize("mode", [PUT, INSERT])
 def test_an_answer_that_says_nothing_of_the_items_acks_none(mode):
-    assert isinstance(judge(mode, answer({}), 25), Unavailable)
+    assert isinstance(judge(mode.read, answer({}), 25), Unavailable)
 
 
 def test_a_signature_that_does_not_match_never_repeats_what_was_signed():
     message = "The Canonical String for this request should have been\n'POST\n/\nx-amz-security-token:SECRET'"
-    verdict = judge("put", fault("InvalidSignatureException", message), 1)
+    verdict = judge(PUT.read, fault("InvalidSignatureException", message), 1)
     assert "SECRET" not in str(verdict)
 
 
@@ -168,7 +169,7 @@ def test_every_statement_has_its_own_fate():
         {"Error": {"Code": "InternalServerError", "Message": ""}},
         {"Error": {"Code": "ValidationError", "Message": "wrong type"}},
     ]
-    verdict = judge("insert", answer({"Responses": responses}), len(responses))
+    verdict = judge(INSERT.read, answer({"Responses": responses}), len(responses))
     assert isinstance(verdict, Each)
     assert verdict.fates == [
         Fate.APPLIED, Fate.SKIPPED, Fate.SKIPPED, Fate.THROTTLED, Fate.THROTTLED, Fate.FAILED, Fate.FAILED,
@@ -177,26 +178,26 @@ def test_every_statement_has_its_own_fate():
 
 
 def test_statements_that_all_succeeded_are_done():
-    assert isinstance(judge("insert", answer({"Responses": [{"TableName": "t"}] * 3}), 3), Done)
+    assert isinstance(judge(INSERT.read, answer({"Responses": [{"TableName": "t"}] * 3}), 3), Done)
 
 
 def test_an_answer_with_too_few_statements_proves_nothing():
-    assert isinstance(judge("insert", answer({"Responses": [{}]}), 2), Unavailable)
+    assert isinstance(judge(INSERT.read, answer({"Responses": [{}]}), 2), Unavailable)
 
 
 def test_a_statement_that_finds_no_table_ends_everything():
     responses = [{"Error": {"Code": "ResourceNotFound", "Message": "no table"}}]
-    assert isinstance(judge("insert", answer({"Responses": responses}), 1), Fatal)
+    assert isinstance(judge(INSERT.read, answer({"Responses": responses}), 1), Fatal)
 
 
 def test_a_failed_condition_is_a_rightful_skip():
-    verdict = judge("newer", fault("ConditionalCheckFailedException", "The conditional request failed"), 1)
+    verdict = judge(NEWER.read, fault("ConditionalCheckFailedException", "The conditional request failed"), 1)
     assert verdict == Each((Fate.SKIPPED,), answers.Consumed())
 
 
 def test_put_item_tells_its_units_without_a_list():
     body = {"ConsumedCapacity": {"TableName": "t", "CapacityUnits": 2.0, "Table": {"CapacityUnits": 2.0}}}
-    verdict = judge("newer", answer(body), 1)
+    verdict = judge(NEWER.read, answer(body), 1)
     assert isinstance(verdict, Done)
     assert verdict.consumed.drawn == 2.0
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from connectors.dynamodb.modes import NEWER, PUT, write_mode
 from connectors.dynamodb.writing.open_batch import OpenBatch
 from connectors.dynamodb.writing.request_builder import RequestBuilder
 from connectors.dynamodb.writing.requests import ItemSpan, Request, request_of
@@ -13,8 +14,8 @@ ITEM = {"PK": {"S": "a"}, "SK": {"S": 'quote " and \\ and ü'}, "n": {"N": "1.50
 
 
 def call_of(mode: str, entries: list[dict], keys=None):
-    builder = RequestBuilder(mode, "orders")
-    call = builder.call(first_of(entries[: builder.items_max], keys))
+    builder = RequestBuilder(write_mode(mode), "orders")
+    call = builder.call(first_of(entries[: write_mode(mode).items_max], keys))
     return call.operation, json.loads(b"".join(call.parts))
 
 
@@ -48,7 +49,10 @@ def test_newer_sends_the_items_own_text(part, operation):
     ("mode", "entry"),
     [
         ("put", {"PutRequest": {"Item": ITEM}}),
-        ("newer", {"TableName": "orders", "Item": ITEM, "ConditionExpression": "…"}),
+        (
+            "newer",
+            {"TableName": "orders", "Item": ITEM, "ExpressionAttributeValues": {":v": {"N": "1"}}},
+        ),
         (
             "insert",
             {
@@ -60,11 +64,11 @@ def test_newer_sends_the_items_own_text(part, operation):
 )
 def test_a_dead_letter_holds_the_item_and_nothing_around_it(mode, entry):
     batch = encoded([entry], keys=[("a", "")])
-    assert json.loads(RequestBuilder(mode, "orders").item_json(batch, 0)) == ITEM
+    assert json.loads(RequestBuilder(write_mode(mode), "orders").item_json(batch, 0)) == ITEM
 
 
 def test_a_server_that_knows_less_is_asked_less():
-    builder = RequestBuilder("put", "orders")
+    builder = RequestBuilder(PUT, "orders")
     asked = []
     for _ in range(3):
         request = first_of([put("a")])
@@ -77,7 +81,7 @@ def test_a_server_that_knows_less_is_asked_less():
 @pytest.mark.parametrize(("steps", "asked"), [(0, "INDEXES"), (1, "TOTAL"), (2, None)])
 def test_an_item_that_asks_by_itself_asks_less_too(steps, asked):
     entry = {"TableName": "orders", "Item": ITEM, "ReturnConsumedCapacity": "INDEXES"}
-    builder = RequestBuilder("newer", "orders")
+    builder = RequestBuilder(NEWER, "orders")
     request = first_of([entry], [("a", "")])
     for _ in range(steps):
         builder.call(request)

@@ -34,7 +34,6 @@ NAMED_TWICE = {
     "Value",
 }
 TOO_LONG = {
-    "engine/throttle/pace.py Pace",
     "connectors/dynamodb/http/connection.py Connection",
     "connectors/dynamodb/http/transport.py Transport",
 }

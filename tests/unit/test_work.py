@@ -23,6 +23,7 @@ from bench.simulator.null import table_description
 from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.modes import PUT
 from connectors.dynamodb.table_info import table_info
 from connectors.dynamodb.target import TableTarget
 from connectors.dynamodb.writing.settings import WriterSettings
@@ -122,10 +123,10 @@ def load(batches: list[Batch], window_bytes: int = 8 * 2**20) -> tuple[Wire, Cou
         job = Job.model_validate(orders.job("postgres://127.0.0.1/x", "http://127.0.0.1:1"))
         table = table_info({**table_description("orders"), "CreationDateTime": None})
         wire, meter = Wire(), Meter()
-        settings = WriterSettings("put", "orders", ("PK", "SK"), ("Order",), ("id",), 600.0)
+        settings = WriterSettings(PUT, "orders", ("PK", "SK"), ("Order",), ("id",), 600.0)
         writer = Writer(wire, settings, meter, renew, lambda _: None, Random(1))
         encoder = Encoder(
-            table, table="orders", mode="put", version=None, options=job.options, key_columns=("id",)
+            table, table="orders", mode=PUT, version=None, options=job.options, key_columns=("id",)
         )
         marks: list[Mark] = []
         with ThreadPoolExecutor(1) as threads:

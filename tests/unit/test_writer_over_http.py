@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
@@ -35,7 +36,7 @@ def test_a_server_that_knows_fewer_questions_is_written_to(
         notices: list[str] = []
         async with stub_server(*[knowing(*levels)] * 100) as stub:
             transport = transport_to(stub)
-            settings = WriterSettings(mode, "t", ("PK", "SK"), ("Order",), ("id",), 60.0)
+            settings = WriterSettings(write_mode(mode), "t", ("PK", "SK"), ("Order",), ("id",), 60.0)
             writer = Writer(transport, settings, Meter(), renew, notices.append, Random(1))
             report = await writer.write(encoded(entries, keys=keys))
             await writer.close()

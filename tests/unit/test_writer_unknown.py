@@ -7,6 +7,7 @@ from collections import defaultdict
 import pytest
 
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.modes import INSERT, NEWER, PUT
 from connectors.dynamodb.writing.unknown_requests import REQUEST_LIFE_S, UnknownRequests, may_be_overwritten
 from engine.batch import Fates
 from tests.support.encoded import delete, encoded, put, text
@@ -136,10 +137,10 @@ def test_a_key_is_held_for_the_longest_life_of_a_request(passed_s):
 def test_only_what_an_older_item_could_undo_waits():
     """Conditions keep it out: of `insert` always, of `newer` unless a delete leaves no version behind."""
     puts, deletes = encoded([put("k1")]), encoded([put("k1"), delete("k2")])
-    assert may_be_overwritten("put", puts)
-    assert not may_be_overwritten("insert", puts)
-    assert not may_be_overwritten("newer", puts)
-    assert may_be_overwritten("newer", deletes)
+    assert may_be_overwritten(PUT, puts)
+    assert not may_be_overwritten(INSERT, puts)
+    assert not may_be_overwritten(NEWER, puts)
+    assert may_be_overwritten(NEWER, deletes)
 
 
 @on_virtual_time

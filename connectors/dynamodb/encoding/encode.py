@@ -20,7 +20,7 @@ from connectors.dynamodb.encoding.rule_items import (
     plan_rule,
 )
 from connectors.dynamodb.encoding.values import ValueOptions, large_text
-from connectors.dynamodb.section import Mode
+from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.table_info import TableInfo
 from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch, source_key_of
 from engine.contracts.transform import RuleItems
@@ -39,7 +39,7 @@ class Encoder:
         info: TableInfo,
         *,
         table: str,
-        mode: Mode,
+        mode: WriteMode,
         version: str | None,
         options: Options,
         key_columns: Sequence[str],
@@ -97,7 +97,7 @@ def _assembled(
     batch: Batch,
     texts: Sequence[tuple[RuleItems, RuleTexts]],
     letters: tuple[DeadLetter, ...],
-    mode: Mode,
+    mode: WriteMode,
 ) -> EncodedBatch:
     emitted = sum(len(rule.frame) for rule, _ in texts)
     parts = [part for _, part in texts]
@@ -121,7 +121,7 @@ def _assembled(
             "version": pl.concat([part.version for part in parts]),
         }
     )
-    left = one_of_each(hashes, keys, mode)
+    left = one_of_each(hashes, keys, mode.keeps)
     order = spread(partition_hashes) if left is None else left[spread(partition_hashes[left])]
     gone, survivors = (NO_ROWS, NO_ROWS) if left is None else left_out(hashes, keys, left)
     assert len(gone) == len(rules) - len(order), "a key is left out and none of its items stays"

@@ -2,11 +2,11 @@
 
 Invariant: of the items with one key exactly one is left, the one that would stand in the table had they been
 written one by one, so that nothing depends on where batches end: the last one in the order of source rows
-and their rules, with `insert` the first, with `newer` the first that has the highest version; no item is left
+and their rules, or the first, or the first that has the highest version, as the mode keeps; no item is left
 out for a hash alone.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ import orjson
 import polars as pl
 
 from connectors.dynamodb.encoding.comparison import is_lower
-from connectors.dynamodb.section import Mode
 
 Hashes = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.uint32]
@@ -31,21 +30,23 @@ def key_hashes(partition: pl.Series, sort: pl.Series | None) -> tuple[Hashes, Ha
     return partition_hashes * _MIXER + sort.hash(SORT_SEED).to_numpy(), partition_hashes
 
 
-def one_of_each(hashes: Hashes, keys: pl.DataFrame, mode: Mode) -> Indexes | None:
+def one_of_each(
+    hashes: Hashes, keys: pl.DataFrame, keeps: Literal["first", "last", "highest"]
+) -> Indexes | None:
     """Return the items that are left when equal keys coalesce; None: all of them.
 
     Shape: `keys` has the key's texts as `partition` and `sort`, and `row` and `rule`, in any order; for
-    `newer` what it compares, as wire text, as `version`.
+    `highest` what is compared, as wire text, as `version`.
     """
     column = pl.Series("hash", hashes)
     if column.n_unique() == len(column):
         return None
     repeated = keys.with_row_index("item").filter(column.is_duplicated()).sort("row", "rule", "item")
     keep = ~column.is_duplicated().to_numpy()
-    if mode == "newer":
+    if keeps == "highest":
         keep[_highest_of_each(repeated)] = True
     else:
-        left = repeated.unique(["partition", "sort"], keep="first" if mode == "insert" else "last")
+        left = repeated.unique(["partition", "sort"], keep=keeps)
         keep[left["item"].to_numpy()] = True
     return np.flatnonzero(keep).astype(np.uint32)
 

@@ -29,7 +29,7 @@ from connectors.dynamodb.limits import (
     NESTING_LEVELS_MAX,
     STATEMENT_LENGTH_MAX,
 )
-from connectors.dynamodb.section import Mode
+from connectors.dynamodb.modes import WriteMode
 from engine.batch import NO_ROWS
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
@@ -47,7 +47,7 @@ class Layout:
     table: str
     key: tuple[str, ...]
     roles: Mapping[str, tuple[KeyRole, ...]]
-    mode: Mode
+    mode: WriteMode
     version: str | None
     options: ValueOptions
 
@@ -113,7 +113,7 @@ def plan_rule(layout: Layout, rule: int, attributes: tuple[Attribute, ...]) -> R
                 f" {len(name.encode())}; rename {name[:40]!r}"
             )
         check_key_kind(rule, attributes[position], layout.roles.get(name, ()))
-    if layout.mode == "newer":
+    if layout.mode.compares:
         check_version(layout.version, rule, attributes)
     key = [positions[name] for name in layout.key]
     rest = [position for position in range(len(attributes)) if position not in key]
@@ -127,7 +127,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
     """Turn the items of one rule into wire texts."""
     layout, frame = plan.layout, items.frame
     skipped = NO_ROWS
-    if layout.mode == "insert" and frame[DELETE].any():
+    if layout.mode.delete is None and frame[DELETE].any():
         skipped = frame.filter(pl.col(DELETE))[ROW].to_numpy()
         frame = frame.filter(~pl.col(DELETE))
     ordered = plan.ordered
@@ -140,7 +140,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
     )
     texts = pl.DataFrame({str(position): value.text for position, value in enumerate(values)})
     described = _described(layout, ordered, values)
-    if layout.mode == "insert":
+    if layout.mode.statements:
         texts = texts.with_columns(
             column for member in described.members if member.spread for column in wire.apart(member, texts)
         )
@@ -180,7 +180,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
 
 def _versions(layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values]) -> pl.Series:
     """Return what `newer` compares of each item."""
-    if layout.mode != "newer":
+    if not layout.mode.compares:
         return pl.repeat("", len(values[0].text), eager=True)
     return next(
         value.wire
@@ -212,16 +212,12 @@ def _described(layout: Layout, attributes: Sequence[Attribute], values: Sequence
     return wire.Items(layout.table, members[: len(layout.key)], members, version)
 
 
-_PUTS = {"put": wire.put, "insert": wire.insert, "newer": wire.newer_put}
-_DELETES = {"put": wire.delete, "newer": wire.newer_delete}
-
-
 def _texts(
     layout: Layout, described: wire.Items, texts: pl.DataFrame, deletes: npt.NDArray[np.bool_]
 ) -> pl.Series:
-    text = _PUTS[layout.mode](described)
-    if deletes.any():
-        text = pl.when(pl.Series(deletes)).then(_DELETES[layout.mode](described)).otherwise(text)
+    text = layout.mode.put(described)
+    if layout.mode.delete is not None and deletes.any():
+        text = pl.when(pl.Series(deletes)).then(layout.mode.delete(described)).otherwise(text)
     made = texts.select(text).to_series()
     assert made.null_count() == 0, "only a flawed item lacks what every item has"
     return made
@@ -249,18 +245,18 @@ def _flaws(
     for position, (attribute, value) in enumerate(zip(plan.ordered, values, strict=True)):
         is_key = position < len(layout.key)
         name = None if isinstance(attribute.kind, Members) else attribute.name
-        of_deletes = is_key or (layout.mode == "newer" and name == layout.version)
+        of_deletes = is_key or (layout.mode.compares and name == layout.version)
         add(value.flaws, of_deletes=of_deletes, where=name)
         for role in () if name is None else layout.roles.get(name, ()):
             found = key_flaws(value, role, keep_nulls=layout.options.keep_nulls)
             add(found, of_deletes=role.primary, where=name)
-        if layout.mode == "newer" and name == layout.version:
+        if layout.mode.compares and name == layout.version:
             add(version_flaws(value, attribute.kind), of_deletes=True, where=name)
         add(_depth_flaws(value), of_deletes=False, where=name)
     for row in np.flatnonzero(sizes > ITEM_BYTES_MAX).tolist():
         flaw = f"item_too_large: {sizes[row]} bytes, {ITEM_BYTES_MAX} are the most"
         add({row: flaw}, of_deletes=False)
-    if layout.mode == "insert" and plan.long_statement:
+    if layout.mode.statements and plan.long_statement:
         too_long = texts.select(wire.statement(described).str.len_chars() > STATEMENT_LENGTH_MAX).to_series()
         flaw = (
             f"value_unsupported: its names make an INSERT of over {STATEMENT_LENGTH_MAX} characters;"

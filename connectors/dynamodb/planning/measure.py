@@ -18,6 +18,7 @@ from connectors.dynamodb.documents.attribute_values import measured
 from connectors.dynamodb.encoding.keys import key_roles
 from connectors.dynamodb.encoding.rule_items import Layout, RulePlan, RuleTexts, encode_rule, plan_rule
 from connectors.dynamodb.encoding.values import NULL_SIZE, ValueOptions, Values, json_name, wire_values
+from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.planning.forecast import PlannedTable
 from connectors.dynamodb.planning.hot_keys import HotKeyCounter
 from connectors.dynamodb.planning.tally import TableTally
@@ -45,7 +46,7 @@ class TableMeasurer:
         self._planned = planned
         self._indexes = table.indexes
         self._layout = Layout(
-            section.table, table.key, key_roles(table), section.mode, section.version, options
+            section.table, table.key, key_roles(table), write_mode(section.mode), section.version, options
         )
 
     def tally(self, rows: int) -> TableTally:

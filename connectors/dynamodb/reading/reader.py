@@ -177,7 +177,7 @@ class TableReader:
                 raise UnansweredError("the answer is no JSON") from error
             self._budget.spend(units)
             return parsed
-        match answers.judge("put", answer, 1):
+        match answers.judge(answers.read_single, answer, 1):
             case answers.Throttled():
                 why = "throttled"
             case answers.Expired(detail):

@@ -5,16 +5,16 @@ Unavailable, which means that nobody knows, and everything is sent again.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from connectors.dynamodb.encoding.comparison import canonical
+from connectors.dynamodb.encoding.entries import WriteEntry, entry, entry_of
 from connectors.dynamodb.http.connection import Answer
-from connectors.dynamodb.section import Mode
 from engine.errors import PermanentError
 from engine.meter import TABLE
 
@@ -148,11 +148,13 @@ class Fatal:
     detail: str
 
 
+Body: TypeAlias = Mapping[str, Any]
 Verdict: TypeAlias = Done | Each | Throttled | Conflict | Unavailable | Refused | Expired | Fatal
+ReadBody: TypeAlias = Callable[[Body, Consumed, int], Verdict | Unprocessed]
 
 
-def judge(mode: Mode, answer: Answer, items: int) -> Verdict | Unprocessed:
-    """Say what an answer means for a request of `items` items."""
+def judge(read: ReadBody, answer: Answer, items: int) -> Verdict | Unprocessed:
+    """Say what an answer means for a request of `items` items; `read` is the mode's."""
     try:
         body = {} if not answer.body and answer.status != 200 else orjson.loads(answer.body)
     except orjson.JSONDecodeError:
@@ -161,27 +163,36 @@ def judge(mode: Mode, answer: Answer, items: int) -> Verdict | Unprocessed:
         return _unreadable(answer)
     if answer.status != 200:
         return _fault(answer.status, body)
-    consumed = _consumed(body.get("ConsumedCapacity"))
-    match mode:
-        case "put":
-            unprocessed = body.get("UnprocessedItems")
-            if not isinstance(unprocessed, dict):
-                return Unavailable("the answer doesn't say which items are unprocessed")
-            if not unprocessed:
-                return Done(consumed)
-            return Unprocessed([entry for entries in unprocessed.values() for entry in entries], consumed)
-        case "insert":
-            responses = body.get("Responses")
-            if not isinstance(responses, list) or len(responses) != items:
-                return Unavailable("the answer doesn't say how each statement ended")
-            fates = [_statement(response) for response in responses]
-            if hopeless := [fate for fate in fates if isinstance(fate, Fatal)]:
-                return hopeless[0]
-            if all(fate is Fate.APPLIED for fate in fates):
-                return Done(consumed)
-            return Each([fate for fate in fates if not isinstance(fate, Fatal)], consumed)
-        case "newer":
-            return Done(consumed)
+    return read(body, _consumed(body.get("ConsumedCapacity")), items)
+
+
+def read_batch(body: Body, consumed: Consumed, _: int) -> Verdict | Unprocessed:
+    """Say what an answer to BatchWriteItem means."""
+    unprocessed = body.get("UnprocessedItems")
+    if not isinstance(unprocessed, dict):
+        return Unavailable("the answer doesn't say which items are unprocessed")
+    if not unprocessed:
+        return Done(consumed)
+    return Unprocessed([entry for entries in unprocessed.values() for entry in entries], consumed)
+
+
+def read_statements(body: Body, consumed: Consumed, items: int) -> Verdict:
+    """Say what an answer to BatchExecuteStatement means."""
+    responses = body.get("Responses")
+    if not isinstance(responses, list) or len(responses) != items:
+        return Unavailable("the answer doesn't say how each statement ended")
+    fates = [_statement(response) for response in responses]
+    if hopeless := [fate for fate in fates if isinstance(fate, Fatal)]:
+        return hopeless[0]
+    if all(fate is Fate.APPLIED for fate in fates):
+        return Done(consumed)
+    return Each([fate for fate in fates if not isinstance(fate, Fatal)], consumed)
+
+
+def read_single(_: Body, consumed: Consumed, items: int) -> Verdict:
+    """Say what an answer to PutItem or DeleteItem means."""
+    assert items == 1, "such a call is about one item"
+    return Done(consumed)
 
 
 def fates_of(sent: Sequence[bytes], verdict: Unprocessed, key: Sequence[str]) -> Each | Unavailable:
@@ -200,38 +211,24 @@ def match_unprocessed(
 ) -> tuple[int, ...] | None:
     """Return which of the sent items came back, by their primary keys; None when one can't be told.
 
-    Shape: `sent` are items of put mode as JSON; `key` the names of the table's key attributes.
+    Shape: `sent` are entries of put mode as JSON; `key` the names of the table's key attributes.
     """
-    places = {primary_key(orjson.loads(text), key): place for place, text in enumerate(sent)}
-    found = {places.get(primary_key(entry, key)) for entry in entries}
-    if len(places) != len(sent) or len(found) != len(entries):
+    try:
+        places = {_primary_key(entry_of(text), key): place for place, text in enumerate(sent)}
+        found = {places[_primary_key(entry(each), key)] for each in entries}
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # whatever an answer may hold instead of keys
         return None
-    matched = [place for place in found if place is not None]
-    return tuple(sorted(matched)) if len(matched) == len(entries) else None
+    return tuple(sorted(found)) if len(places) == len(sent) and len(found) == len(entries) else None
 
 
-def primary_key(entry: Mapping[str, Any], key: Sequence[str]) -> tuple[Any, ...] | None:
-    """Return what identifies the item of a write request: numbers as numbers, however they are written."""
-    match entry:
-        case {"PutRequest": {"Item": dict(attributes)}} | {"DeleteRequest": {"Key": dict(attributes)}}:
-            return tuple(_key_value(attributes.get(name)) for name in key)
-        case _:
-            return None
-
-
-def _key_value(value: Any) -> Any:
-    match value:
-        case {"N": str(number)}:
-            try:
-                return "N", Decimal(number)
-            except InvalidOperation:
-                return "N", number
-        case {"S": str(text)}:
-            return "S", text
-        case {"B": str(base64)}:
-            return "B", base64
-        case _:
-            return None
+def _primary_key(of: WriteEntry, key: Sequence[str]) -> tuple[Any, ...]:
+    """Return what identifies an item: numbers as numbers, however they are written."""
+    return tuple(next(iter(canonical(of.key[name]).items())) for name in key)
 
 
 def _unreadable(answer: Answer) -> Verdict:
@@ -280,8 +277,8 @@ def _time_is_off(message: str) -> bool:
 
 def _throttled(cause: Cause, message: str, body: Mapping[str, Any]) -> Throttled:
     reasons = body.get("ThrottlingReasons") or body.get("throttlingReasons")
-    for entry in reasons if isinstance(reasons, list) else ():
-        reason, resource = entry.get("reason") or "", entry.get("resource") or ""
+    for told in reasons if isinstance(reasons, list) else ():
+        reason, resource = told.get("reason") or "", told.get("resource") or ""
         index = resource.rsplit("/index/", 1)[1] if "/index/" in resource else None
         for end, named in CAUSES:
             if reason.endswith(end):

@@ -79,7 +79,7 @@ class CompletionHandler:
                 self.failed(request, detail, now, unknown=True)
             case answers.Fatal():
                 self._meter.answered("refused", answer.seconds)
-                raise answers.explained(verdict, self._builder.operation, self._settings.table)
+                raise answers.explained(verdict, self._settings.mode.operation, self._settings.table)
             case answers.Expired():
                 self._meter.answered("error", answer.seconds)
                 self._queue.again(request.spans, now)

@@ -103,7 +103,7 @@ class Dispatcher:
         try:
             call = self._builder.call(request)
             answer = await self._sender.send(call.operation, call.parts)
-            verdict = answers.judge(self._settings.mode, answer, request.items)
+            verdict = answers.judge(self._settings.mode.read, answer, request.items)
             if isinstance(verdict, answers.Unprocessed):
                 verdict = answers.fates_of([item.text for item in request], verdict, self._settings.key)
             self._completion.complete(request, epoch, verdict, answer, self._loop.time())

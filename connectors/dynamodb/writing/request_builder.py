@@ -3,33 +3,21 @@
 Invariant: items are never parsed or copied on their way into a request; only a dead letter's is.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
-from connectors.dynamodb.limits import BATCH_ITEMS_MAX, CAPACITY_WANTED, REQUEST_BYTES_MAX, STATEMENTS_MAX
-from connectors.dynamodb.section import Mode
+from connectors.dynamodb.encoding.entries import entry_of
+from connectors.dynamodb.limits import CAPACITY_WANTED, REQUEST_BYTES_MAX
+from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.writing.answers import CAPACITY_UNKNOWN
 from connectors.dynamodb.writing.requests import Request
 from engine.batch import EncodedBatch
 
-ITEMS_MAX: Mapping[Mode, int] = {"put": BATCH_ITEMS_MAX, "insert": STATEMENTS_MAX, "newer": 1}
-
-OPERATIONS: Mapping[Mode, str] = {
-    "put": "BatchWriteItem",
-    "insert": "BatchExecuteStatement",
-    "newer": "PutItem",
-}
-
 CAPACITY_ASKED = (CAPACITY_WANTED, b',"ReturnConsumedCapacity":"TOTAL"', b"")
 """What requests ask about capacity, best first: some servers know no INDEXES, others none of it.
 Source: scylladb/scylladb#29138."""
-
-STATEMENT_NAME = re.compile(r"'((?:[^']|'')*)'\s*:\s*\?")
-"""An attribute in the VALUE clause of an INSERT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +31,10 @@ class ApiCall:
 class RequestBuilder:
     """Makes requests to one table in one mode."""
 
-    def __init__(self, mode: Mode, table: str) -> None:
-        self.mode = mode
+    def __init__(self, mode: WriteMode, table: str) -> None:
+        self._mode = mode
         self._table = table
-        self.operation = OPERATIONS[mode]
-        """The call that writes items in this mode."""
-        self.items_max = ITEMS_MAX[mode]
-        self._head = {
-            "put": b'{"RequestItems":{' + orjson.dumps(table) + b":[",
-            "insert": b'{"Statements":[',
-            "newer": b"",
-        }[mode]
+        self._head = b"" if mode.head is None else mode.head(table)
         self.asked = 0
         """Index in CAPACITY_ASKED of what requests ask about capacity now."""
         self._set_tail()
@@ -84,9 +65,9 @@ class RequestBuilder:
             for span in request.spans
         ]
         request.asked = self.asked
-        if self.mode != "newer":
+        if self._head:
             texts[-1] = texts[-1][:-1]
-            return ApiCall(self.operation, (self._head, *texts, self._tail))
+            return ApiCall(self._mode.operation, (self._head, *texts, self._tail))
         first = request.spans[0]
         operation = "DeleteItem" if first.batch.encoded.deletes[first.start] else "PutItem"
         if not self.asked:
@@ -95,8 +76,7 @@ class RequestBuilder:
         return ApiCall(operation, (texts[0][: -len(CAPACITY_WANTED) - 2], self._tail))
 
     def _set_tail(self) -> None:
-        closing = {"put": b"]}", "insert": b"]", "newer": b""}[self.mode]
-        self._tail = closing + CAPACITY_ASKED[self.asked] + b"}"
+        self._tail = self._mode.closing + CAPACITY_ASKED[self.asked] + b"}"
         self.counted = CAPACITY_ASKED[self.asked] != b""
         """Whether requests ask the server what they cost at all."""
 
@@ -104,15 +84,4 @@ class RequestBuilder:
         """Return an item as DynamoDB JSON; None for a delete, which has none."""
         if encoded.deletes[index]:
             return None
-        request = orjson.loads(encoded.item(index))
-        return orjson.dumps(self._attributes(request)).decode()
-
-    def _attributes(self, request: dict[str, Any]) -> Any:
-        match self.mode:
-            case "put":
-                return request["PutRequest"]["Item"]
-            case "newer":
-                return request["Item"]
-            case "insert":
-                names = [name.replace("''", "'") for name in STATEMENT_NAME.findall(request["Statement"])]
-                return dict(zip(names, request["Parameters"], strict=True))
+        return orjson.dumps(entry_of(encoded.item(index)).item).decode()

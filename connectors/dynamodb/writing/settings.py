@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from connectors.dynamodb.section import Mode
+from connectors.dynamodb.modes import WriteMode
 from engine.tenure import NEVER
 
 
@@ -15,7 +15,7 @@ class WriterSettings:
     `stop_after_refusals` items refused with none written between them.
     """
 
-    mode: Mode
+    mode: WriteMode
     table: str
     key: tuple[str, ...]
     rules: tuple[str, ...]

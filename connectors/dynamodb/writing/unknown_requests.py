@@ -12,7 +12,7 @@ Invariant: a key is held for REQUEST_LIFE_S after its last such request, and no 
 
 import asyncio
 
-from connectors.dynamodb.section import Mode
+from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.writing.decisions import BatchHeldBack, KeysHeld
 from connectors.dynamodb.writing.requests import Request
 from engine.batch import EncodedBatch
@@ -24,13 +24,9 @@ DynamoDB names no such time, and answers in milliseconds. Where keys repeat in e
 request costs this much."""
 
 
-def may_be_overwritten(mode: Mode, encoded: EncodedBatch) -> bool:
-    """Say whether an older request that is applied late could undo an item of this batch.
-
-    A condition keeps it out where an item is there: in mode `insert`, and in `newer` but for deletes, which
-    leave no version behind.
-    """
-    return mode == "put" or (mode == "newer" and bool(encoded.deletes.any()))
+def may_be_overwritten(mode: WriteMode, encoded: EncodedBatch) -> bool:
+    """Say whether an older request that is applied late could undo an item of this batch."""
+    return mode.late == "harms" or (mode.late == "harms deletes" and bool(encoded.deletes.any()))
 
 
 class UnknownRequests:

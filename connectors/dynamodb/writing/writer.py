@@ -45,7 +45,7 @@ class Writer:
         builder = RequestBuilder(settings.mode, settings.table)
         refusals = Refusals(settings.table, settings.stop_after_refusals, random)
         self._throttling = Throttling(settings, notice, random, self._loop.time(), tell)
-        self._queue = SendQueue(builder.items_max, builder.bytes_max, self._throttling.lanes)
+        self._queue = SendQueue(settings.mode.items_max, builder.bytes_max, self._throttling.lanes)
         self._unknown = UnknownRequests(tell)
         self._completion = CompletionHandler(
             settings, builder, self._queue, self._throttling, self._unknown, refusals, meter, notice, tell
