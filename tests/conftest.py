@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 import connectors  # noqa: F401 - fills the tables of what a job may name
 from bench import mongod, servers
 from engine.errors import BackfillError
+from tests.support.own_postgres import OwnPostgres, own_postgres, system_binaries
 
 # How fast examples are drawn says something of the machine, nothing of the code.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -81,6 +82,16 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     asyncio.run(servers.admin_execute(postgres_server, f"CREATE DATABASE {name}"))
     yield servers.database_url(postgres_server, name)
     asyncio.run(servers.admin_execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="module")
+def system_postgres() -> Iterator[OwnPostgres]:
+    """A system's own PostgreSQL, with its extensions; skipped where there is none."""
+    binaries = system_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL of the system's own is here")
+    with own_postgres(binaries, "postgres") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -48,17 +48,12 @@ async def test_a_restart_passes(own):
         await source.close()
 
 
-async def test_another_server_is_noticed(own):
-    source = await opened(own.url, "d", batch_rows=100)
+async def assert_noticed(own, source, act, said):
+    """Have another server take the place of the one that is read: said at once, and at a resume."""
     standing = source.standing
-
-    def other():
-        own.replace()
-        write(own, 0, COUNT)
-
     try:
-        with pytest.raises(PermanentError, match=r"isn't (what|the one) .*the run began"):
-            await read(source, other)
+        with pytest.raises(PermanentError, match=said):
+            await read(source, act)
     finally:
         await source.close()
     again = await opened(own.url, "d")
@@ -66,27 +61,26 @@ async def test_another_server_is_noticed(own):
         assert "is another one" in await again.misfit(standing, goes_on=True)
     finally:
         await again.close()
+
+
+async def test_another_server_is_noticed(own):
+    def other():
+        own.replace()
+        write(own, 0, COUNT)
+
+    source = await opened(own.url, "d", batch_rows=100)
+    await assert_noticed(own, source, other, r"isn't (what|the one) .*the run began")
 
 
 async def test_an_older_state_of_the_same_server_is_noticed(own):
     backup = own.back_up()
     write(own, COUNT, 2 * COUNT)
     own.restart()
-    # A driver that looks for the primary by itself never takes one of an election that is over.
-    source = await opened(own.direct_url, "d", batch_rows=100)
-    standing = source.standing
 
     def older():
         own.restore(backup)
         write(own, 5 * COUNT, 5 * COUNT + 10)
 
-    try:
-        with pytest.raises(PermanentError, match=r"isn't the one .* began with: it (lacks|has never)"):
-            await read(source, older)
-    finally:
-        await source.close()
-    again = await opened(own.url, "d")
-    try:
-        assert "is another one" in await again.misfit(standing, goes_on=True)
-    finally:
-        await again.close()
+    # A driver that looks for the primary by itself never takes one of an election that is over.
+    source = await opened(own.direct_url, "d", batch_rows=100)
+    await assert_noticed(own, source, older, r"isn't the one .* began with: it (lacks|has never)")

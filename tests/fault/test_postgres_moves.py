@@ -5,15 +5,17 @@ What matters ends the reading with a sentence; what changes nothing that is read
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.errors import PermanentError
 from engine.state.fingerprint import compare, fingerprint
 from tests.support import loads
-from tests.support import own_postgres as own
 from tests.support.command import Command
+from tests.support.own_postgres import OwnPostgres
 from tests.support.pg import execute, opened
 from tests.support.postgres_moves import BY_VIEW, MOVES, ROWS, VIEW, behind_proxy, read_across, thinned
 
@@ -38,21 +40,37 @@ async def test_once_every_connection_was_lost(postgres_url: str, name: str) -> N
                 await read_across(source, cut)
 
 
-@pytest.mark.parametrize("name", MOVES)
-async def test_between_a_kill_and_its_resume(postgres_url: str, name: str) -> None:
+async def assert_judged_between_two_runs(url: str, name: str) -> None:
+    """Make a move between the opening of a run and that of its resume, which says what it says."""
     move = MOVES[name]
     section = {"table": "t", **move.source}
-    await execute(postgres_url, *map(thinned, move.make))
-    async with opened(postgres_url, **section) as source:
+    await execute(url, *map(thinned, move.make))
+    async with opened(url, **section) as source:
         standing, identity = source.standing, source.identity
     assert standing is not None
-    await execute(postgres_url, *map(thinned, move.move))
-    async with opened(postgres_url, **section) as source:
+    await execute(url, *map(thinned, move.move))
+    async with opened(url, **section) as source:
         misfit = await source.misfit(standing, goes_on=True)
         prints = fingerprint({}, identity, {}), fingerprint({}, source.identity, {})
         same = compare(*prints, same_positions=source._section.same_positions) is None
         assert any("a newer snapshot" in notice for notice in source.notices) == (misfit is None)
-    assert (misfit is None and same) == (move.said is None), misfit
+    assert (misfit is None and same) == (move.said is None), (name, misfit)
+
+
+@pytest.mark.parametrize("name", MOVES)
+async def test_between_a_kill_and_its_resume(postgres_url: str, name: str) -> None:
+    await assert_judged_between_two_runs(postgres_url, name)
+
+
+async def misfit_of_a_catch_up(url: str, make: Sequence[str], move: Sequence[str], **section: Any) -> Any:
+    """Return what a catch-up run says of a move since the run before it."""
+    await execute(url, *make)
+    async with opened(url, **section) as source:
+        standing = source.standing
+    assert standing is not None
+    await execute(url, *move)
+    async with opened(url, **section) as source:
+        return await source.misfit(standing, goes_on=False)
 
 
 @pytest.mark.parametrize(
@@ -60,44 +78,23 @@ async def test_between_a_kill_and_its_resume(postgres_url: str, name: str) -> No
 )
 async def test_a_catch_up_run_follows_on_rows_that_come_and_go(postgres_url: str, name: str) -> None:
     move = MOVES[name]
-    await execute(postgres_url, *move.make)
-    async with opened(postgres_url, table="t") as source:
-        standing = source.standing
-    assert standing is not None
-    await execute(postgres_url, *move.move)
-    async with opened(postgres_url, table="t") as source:
-        assert await source.misfit(standing, goes_on=False) is None
+    assert await misfit_of_a_catch_up(postgres_url, move.make, move.move, table="t") is None
 
 
 async def test_a_view_that_was_redefined_stops_a_catch_up_run(postgres_url: str) -> None:
-    await execute(postgres_url, *VIEW)
-    async with opened(postgres_url, **BY_VIEW) as source:
-        standing = source.standing
-    assert standing is not None
-    await execute(postgres_url, *MOVES["view redefined"].move)
-    async with opened(postgres_url, **BY_VIEW) as source:
-        assert await source.misfit(standing, goes_on=False) == "the view public.w was redefined"
+    moved = MOVES["view redefined"].move
+    said = await misfit_of_a_catch_up(postgres_url, VIEW, moved, **BY_VIEW)
+    assert said == "the view public.w was redefined"
 
 
-async def test_positions_and_rows_of_the_system_s_own_version() -> None:
+@pytest.mark.parametrize("name", MOVES)
+async def test_positions_and_rows_of_the_system_s_own_version(
+    system_postgres: OwnPostgres, name: str
+) -> None:
     """What tells an emptied table from one that was written anew is the same in older versions."""
-    binaries = own.system_binaries()
-    if binaries is None:
-        pytest.skip("there is no system PostgreSQL")
-    with own.own_postgres(binaries, "postgres") as server:
-        for name, move in MOVES.items():
-            section = {"table": "t", **move.source}
-            url = server.url()
-            await execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public", *map(thinned, move.make))
-            async with opened(url, **section) as source:
-                standing, identity = source.standing, source.identity
-            assert standing is not None
-            await execute(url, *map(thinned, move.move))
-            async with opened(url, **section) as source:
-                misfit = await source.misfit(standing, goes_on=True)
-                prints = fingerprint({}, identity, {}), fingerprint({}, source.identity, {})
-            same = compare(*prints, same_positions=source._section.same_positions) is None
-            assert (misfit is None and same) == (move.said is None), (name, misfit)
+    url = system_postgres.url()
+    await execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    await assert_judged_between_two_runs(url, name)
 
 
 async def test_the_command_says_2_between_two_runs_and_names_what_moved(

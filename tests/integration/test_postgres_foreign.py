@@ -1,6 +1,5 @@
 """Rows that come late from another server, or from a refresh, are read by the next catch-up run."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from bench import servers
 from tests.support import pg
-from tests.support.own_postgres import PASSWORD, OwnPostgres, own_postgres, system_binaries
+from tests.support.own_postgres import PASSWORD, OwnPostgres
 
 FAR = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL)"
 NEAR = """
@@ -44,17 +43,9 @@ SINCE = "2024-01-01T00:00:00.000000Z"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[OwnPostgres]:
-    """A server whose database `postgres` sees tables of its database `far` through postgres_fdw."""
-    binaries = system_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL of the system's own is here")
-    with own_postgres(binaries, "postgres") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def near(server: OwnPostgres) -> str:
+def near(system_postgres: OwnPostgres) -> str:
+    """URL of a database that sees tables of another one, `far`, through postgres_fdw."""
+    server = system_postgres
     servers.execute(server.url(), "CREATE DATABASE far")
     servers.execute(server.url(database="far"), FAR)
     servers.execute(server.url(), NEAR.format(port=server.port, password=PASSWORD))
@@ -93,9 +84,9 @@ async def test_it_goes_on_where_all_is_this_servers(near: str) -> None:
 
 
 async def test_a_late_commit_on_the_other_server_is_read_by_the_next_run(
-    near: str, server: OwnPostgres
+    near: str, system_postgres: OwnPostgres
 ) -> None:
-    late = await asyncpg.connect(server.url(database="far"))
+    late = await asyncpg.connect(system_postgres.url(database="far"))
     try:
         transaction = late.transaction()
         await transaction.start()

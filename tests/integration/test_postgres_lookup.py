@@ -1,13 +1,11 @@
 """The key of a row, as its dead letter or its item has it, leads back to the row, whatever the type."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from engine.batch import Cursor
 from engine.contracts.source import KeysRefused
 from tests.support import pg
-from tests.support.own_postgres import OwnPostgres, own_postgres, system_binaries
+from tests.support.own_postgres import OwnPostgres
 
 VALUES = {
     "smallint": ["-32768", "0"],
@@ -80,20 +78,10 @@ async def test_a_canonical_key_leads_back_to_its_row(postgres_url: str) -> None:
     await lead_back(postgres_url, VALUES)
 
 
-@pytest.fixture(scope="module")
-def contrib() -> Iterator[OwnPostgres]:
-    """A system's own PostgreSQL, with its extensions."""
-    binaries = system_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL of the system's own is here")
-    with own_postgres(binaries, "postgres") as server:
-        yield server
-
-
-async def test_a_key_of_an_extension_or_in_old_servers_leads_back_too(contrib: OwnPostgres) -> None:
+async def test_a_key_of_an_extension_or_in_old_servers_leads_back_too(system_postgres: OwnPostgres) -> None:
     extensions = [f"CREATE EXTENSION {name}" for name in CONTRIB]
-    await pg.execute(contrib.url(), *extensions, *TYPES)
-    await lead_back(contrib.url(), {**CONTRIB, **VALUES})
+    await pg.execute(system_postgres.url(), *extensions, *TYPES)
+    await lead_back(system_postgres.url(), {**CONTRIB, **VALUES})
 
 
 async def test_a_text_that_is_no_key_keeps_no_other_row_from_being_read(postgres_url: str) -> None:

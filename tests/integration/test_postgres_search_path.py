@@ -1,13 +1,10 @@
 """A schema before pg_catalog: our SQL means what it says, and the job's own what its role sees."""
 
-from collections.abc import Iterator
 from urllib.parse import quote
-
-import pytest
 
 from connectors.postgres.introspect import look_at
 from tests.support import pg
-from tests.support.own_postgres import OwnPostgres, own_postgres, system_binaries
+from tests.support.own_postgres import OwnPostgres
 from tests.support.shadows import shadows
 
 TABLES = """
@@ -76,31 +73,21 @@ async def test_what_the_job_says_means_what_the_role_sees(postgres_url: str) -> 
     assert await pg.ids(with_path(postgres_url, ""), table="app.t") == ["1"]
 
 
-@pytest.fixture(scope="module")
-def contrib() -> Iterator[OwnPostgres]:
-    """A system's own PostgreSQL, with its extensions."""
-    binaries = system_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL of the system's own is here")
-    with own_postgres(binaries, "postgres") as server:
-        yield server
-
-
 async def test_a_key_whose_type_the_path_does_not_find_is_compared_as_it_is_sorted(
-    contrib: OwnPostgres,
+    system_postgres: OwnPostgres,
 ) -> None:
     await pg.execute(
-        contrib.url(),
+        system_postgres.url(),
         "CREATE SCHEMA ext",
         "CREATE EXTENSION citext SCHEMA ext",
         "CREATE TABLE words (w ext.citext, n int, PRIMARY KEY (n, w))",
         "INSERT INTO words SELECT chr(CASE WHEN i % 2 = 0 THEN 65 ELSE 97 END + i / 2 % 26) || i, i / 100"
         " FROM generate_series(0, 999) AS i",
     )
-    everyone = await pg.ids(contrib.url(), query="SELECT w::text AS id, n FROM words", key=["id"])
+    everyone = await pg.ids(system_postgres.url(), query="SELECT w::text AS id, n FROM words", key=["id"])
     assert len(everyone) == 1000
     for key in (["w"], ["n", "w"], ["w", "n"]):
-        async with pg.opened(contrib.url(), table="words", key=key) as source:
+        async with pg.opened(system_postgres.url(), table="words", key=key) as source:
             assert sorted(row["w"] for row in await pg.rows(source, 7)) == sorted(everyone)
             keys = await source.sample_keys(30, 1)
             assert sum([batch.rows.num_rows async for batch in source.rows_by_key(keys)]) == 30

@@ -127,25 +127,18 @@ def test_a_stop_leaves_soon_and_keeps_what_was_acked(
         run.assert_goes_on_whole()
 
 
-def test_a_stop_before_a_target_that_answers_nothing(source: str, tmp_path: Path, table_name: str) -> None:
-    with servers.simulator("--unlimited") as endpoint:
-        run = slow(tmp_path, source, endpoint, table_name, max_wcu=400)
-        process = run.run_until(lambda: run.kept() > 0, "--workers", "1")
-        run.control("faults", rates={"silent_before": 1.0})
-        process.send_signal(signal.SIGINT)
-        report = run.left(process)
-        run.control("faults", rates={})
-        assert 0 < report["items_written"] <= run.there()
-
-
-def test_a_stop_before_a_target_that_throttles_everything(
-    source: str, tmp_path: Path, table_name: str
+@pytest.mark.parametrize(
+    ("fault", "workers", "number"),
+    [("silent_before", "1", signal.SIGINT), ("throttled", "2", signal.SIGTERM)],
+)
+def test_a_stop_before_a_target_that_takes_nothing_any_more(
+    source: str, tmp_path: Path, table_name: str, fault: str, workers: str, number: signal.Signals
 ) -> None:
     with servers.simulator("--unlimited") as endpoint:
         run = slow(tmp_path, source, endpoint, table_name, max_wcu=400)
-        process = run.run_until(lambda: run.kept() > 0, "--workers", "2")
-        run.control("faults", rates={"throttled": 1.0})
-        process.send_signal(signal.SIGTERM)
+        process = run.run_until(lambda: run.kept() > 0, "--workers", workers)
+        run.control("faults", rates={fault: 1.0})
+        process.send_signal(number)
         report = run.left(process)
         run.control("faults", rates={})
         assert 0 < report["items_written"] <= run.there()
