@@ -108,6 +108,18 @@ def test_they_go_through_every_command(command, job):
     assert command("verify", "--json", "--sample", "50")[0] == 0
 
 
+def test_a_plan_says_what_it_can_of_them(command):
+    command("table")
+    code, out, said = command("plan", "--json", "--full", "--workers", "1")
+    assert code == 0, said
+    planned = json.loads(out)
+    assert planned["source"]["rows"] == ROWS
+    assert planned["items"]["total"] == ROWS
+    code, out, said = command("plan", "--workers", "1")
+    assert code == 0, said
+    assert f"{ROWS:,}" in out
+
+
 def test_a_run_whose_source_broke_goes_on(command, job):
     command("table")
     described = yaml.safe_load(job.read_text())
