@@ -17,6 +17,7 @@ from engine.commands.verify.opened_job import OpenedJob
 from engine.commands.verify.progress_store import ProgressStore, RecheckEntry, RowRange
 from engine.commands.verify.source_pass import segments
 from engine.contracts.readback import TargetReader
+from engine.contracts.state import SegmentState
 
 STRETCHES = 200
 """Ranges of a source that are cut for a sample; the rows of one are neighbours."""
@@ -49,9 +50,9 @@ class GetPass:
             async for batch in batches:
                 after = segment.after if at is None else at
                 at = batch.end
-                await self._compare(job, batch, RowRange(job.number, after, at), segment.number)
+                await self._compare(job, batch, RowRange(job.number, after, at), segment)
         with self._progress.transaction():
-            self._progress.segment_at(job.number, segment.number, at, done=True)
+            self._progress.put_segment(job.number, SegmentState(segment, at, done=True))
 
     async def rows(self, job: OpenedJob, keys: Sequence[Cursor]) -> None:
         """Compare the items of some rows."""
@@ -76,7 +77,7 @@ class GetPass:
                     break
 
     async def _compare(
-        self, job: OpenedJob, batch: Batch, rows: RowRange, segment: int | None = None
+        self, job: OpenedJob, batch: Batch, rows: RowRange, segment: Segment | None = None
     ) -> None:
         """Compare a batch's items; of a segment, note also how far it has got."""
         made = await job.make(batch)
@@ -91,9 +92,9 @@ class GetPass:
                 hashes = int(made.keys[each.at]), int(made.contents[each.at]), each.content
                 rechecks.append(RecheckEntry(number, *hashes, each.key))
         with self._progress.transaction():
-            self._progress.add_row_range(number, RowRange(job.number) if job.ordered else rows)
+            self._progress.put_row_range(number, RowRange(job.number) if job.ordered else rows)
             self._progress.recheck(rechecks)
             self._progress.add(tallies)
             if segment is not None:
-                self._progress.segment_at(job.number, segment, batch.end, done=False)
+                self._progress.put_segment(job.number, SegmentState(segment, batch.end, done=False))
         self._told(batch.rows.num_rows)

@@ -6,7 +6,7 @@ was stopped goes on without losing or doubling anything.
 
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +14,15 @@ from typing import Any
 
 import orjson
 
-from engine.batch import Cursor, Segment
+from engine.batch import Cursor
 from engine.contracts.readback import Item
 from engine.contracts.state import SegmentState
+from engine.plain import dumped, loaded
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE segments (
-    job INTEGER, number INTEGER, after TEXT, until TEXT, at TEXT, done INTEGER NOT NULL,
-    PRIMARY KEY (job, number)
-);
-CREATE TABLE scans (segment INTEGER PRIMARY KEY, start TEXT, done INTEGER NOT NULL);
-CREATE TABLE row_ranges (number INTEGER PRIMARY KEY, job INTEGER, after TEXT, until TEXT, keys TEXT);
-CREATE TABLE rechecks (
-    id INTEGER PRIMARY KEY, row_range INTEGER, key_hash BLOB, source BLOB, target BLOB, key TEXT
-);
+CREATE TABLE states (kind TEXT, number INTEGER, state TEXT NOT NULL, PRIMARY KEY (kind, number));
+CREATE TABLE rechecks (id INTEGER PRIMARY KEY, row_range INTEGER, entry TEXT NOT NULL);
 CREATE INDEX rechecks_by_range ON rechecks (row_range);
 CREATE TABLE tallies (name TEXT PRIMARY KEY, count INTEGER NOT NULL);
 """
@@ -95,77 +89,52 @@ class ProgressStore:
         """Keep a setting."""
         self._file.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def plan_segments(self, job: int, segments: Sequence[Segment]) -> None:
-        """Note the segments of a job's source."""
-        rows = [(job, each.number, _text(each.after), _text(each.until)) for each in segments]
-        self._file.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, NULL, 0)", rows)
-
     def segments(self, job: int) -> list[SegmentState]:
-        """Return the segments of a job's source, each with where it has got to and whether it is done."""
-        rows = self._file.execute(
-            "SELECT number, after, until, at, done FROM segments WHERE job = ? ORDER BY number", (job,)
-        )
-        return [
-            SegmentState(Segment(number, _cursor(after), _cursor(until), None), _cursor(at), bool(done))
-            for number, after, until, at, done in rows
-        ]
+        """Return how the segments of a job's source stand; none before they are cut."""
+        return [loaded(SegmentState, state) for _, state in self._states(f"segment of {job}")]
 
-    def segment_at(self, job: int, number: int, at: Cursor | None, *, done: bool) -> None:
-        """Note where a segment has got to."""
-        self._file.execute(
-            "UPDATE segments SET at = ?, done = ? WHERE job = ? AND number = ?",
-            (_text(at), done, job, number),
-        )
-
-    def plan_scans(self, total: int) -> None:
-        """Note the segments of the target's scan."""
-        rows = [(number,) for number in range(total)]
-        self._file.executemany("INSERT INTO scans VALUES (?, NULL, 0)", rows)
+    def put_segment(self, job: int, state: SegmentState) -> None:
+        """Note how a segment of a job's source stands."""
+        self._put_state(f"segment of {job}", state.segment.number, dumped(state))
 
     def scans(self) -> list[tuple[int, Item | None, bool]]:
         """Return the scan's segments, each with the key behind which it goes on, and whether it is done."""
-        rows = self._file.execute("SELECT segment, start, done FROM scans ORDER BY segment")
-        return [(segment, _json(start), bool(done)) for segment, start, done in rows]
+        return [(number, *state) for number, state in self._states("scan")]
 
-    def scan_at(self, segment: int, start: Item | None) -> None:
-        """Note where a scan's segment has got to; None: to its end."""
-        self._file.execute(
-            "UPDATE scans SET start = ?, done = ? WHERE segment = ?",
-            (_json_text(start), start is None, segment),
-        )
+    def put_scan(self, segment: int, start: Item | None, *, done: bool) -> None:
+        """Note how a segment of the scan stands."""
+        self._put_state("scan", segment, [start, done])
 
     def row_ranges_count(self) -> int:
         """Return the number of row ranges, which is the next one's."""
-        return int(self._file.execute("SELECT coalesce(max(number) + 1, 0) FROM row_ranges").fetchone()[0])
+        query = "SELECT coalesce(max(number) + 1, 0) FROM states WHERE kind = 'rows'"
+        return int(self._file.execute(query).fetchone()[0])
 
-    def add_row_range(self, number: int, rows: RowRange) -> None:
+    def put_row_range(self, number: int, rows: RowRange) -> None:
         """Note a row range."""
-        keys = None if rows.keys is None else [each.key for each in rows.keys]
-        row = (number, rows.job, _text(rows.after), _text(rows.until), _json_text(keys))
-        self._file.execute("INSERT INTO row_ranges VALUES (?, ?, ?, ?, ?)", row)
+        self._put_state("rows", number, dumped(rows))
 
     def row_range(self, number: int) -> RowRange:
         """Return a row range."""
-        job, after, until, keys = self._file.execute(
-            "SELECT job, after, until, keys FROM row_ranges WHERE number = ?", (number,)
-        ).fetchone()
-        named = None if keys is None else tuple(Cursor(tuple(key)) for key in orjson.loads(keys))
-        return RowRange(job, _cursor(after), _cursor(until), named)
+        query = "SELECT state FROM states WHERE kind = 'rows' AND number = ?"
+        return loaded(RowRange, orjson.loads(self._file.execute(query, (number,)).fetchone()[0]))
+
+    def _states(self, kind: str) -> list[tuple[int, Any]]:
+        query = "SELECT number, state FROM states WHERE kind = ? ORDER BY number"
+        return [(number, orjson.loads(state)) for number, state in self._file.execute(query, (kind,))]
+
+    def _put_state(self, kind: str, number: int, state: Any) -> None:
+        row = (kind, number, orjson.dumps(state).decode())
+        self._file.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", row)
 
     def recheck(self, entries: Iterable[RecheckEntry]) -> None:
         """Note items to check again."""
         self._file.executemany(
-            "INSERT INTO rechecks (row_range, key_hash, source, target, key) VALUES (?, ?, ?, ?, ?)",
-            [
-                (
-                    each.row_range,
-                    each.key_hash.to_bytes(8),
-                    each.source.to_bytes(8),
-                    each.target.to_bytes(8),
-                    _json_text(each.key),
-                )
+            "INSERT INTO rechecks (row_range, entry) VALUES (?, ?)",
+            (
+                (each.row_range, orjson.dumps([each.key_hash, each.source, each.target, each.key]).decode())
                 for each in entries
-            ],
+            ),
         )
 
     def rechecks_count(self) -> int:
@@ -181,15 +150,8 @@ class ProgressStore:
 
     def rechecks(self, row_range: int | None) -> list[RecheckEntry]:
         """Return the items of a row range that must be checked again; of None those that no row gave."""
-        rows = self._file.execute(
-            "SELECT key_hash, source, target, key FROM rechecks WHERE row_range IS ? ORDER BY id",
-            (row_range,),
-        )
-        entries = []
-        for *hashes, key in rows:
-            key_hash, source, target = map(int.from_bytes, hashes)
-            entries.append(RecheckEntry(row_range, key_hash, source, target, _json(key)))
-        return entries
+        rows = self._file.execute("SELECT entry FROM rechecks WHERE row_range IS ? ORDER BY id", (row_range,))
+        return [RecheckEntry(row_range, *orjson.loads(entry)) for (entry,) in rows]
 
     def forget_rechecks(self) -> None:
         """Drop all of them."""
@@ -224,19 +186,3 @@ def discard(store: ProgressStore) -> None:
     """Remove all that a verification has kept."""
     store.close()
     shutil.rmtree(store.directory)
-
-
-def _text(cursor: Cursor | None) -> str | None:
-    return None if cursor is None else orjson.dumps(cursor.key).decode()
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    return None if text is None else Cursor(tuple(orjson.loads(text)))
-
-
-def _json_text(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else orjson.loads(text)

@@ -45,7 +45,7 @@ class SourcePass:
         self._next_range = progress.row_ranges_count()
         self._ranges: list[tuple[int, RowRange]] = []
         self._whole: dict[int, int] = {}
-        self._positions: dict[tuple[int, int], tuple[Cursor | None, bool]] = {}
+        self._states: dict[tuple[int, int], SegmentState] = {}
         self._tallies: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -81,13 +81,13 @@ class SourcePass:
                     RowRange(job.number) if job.ordered else RowRange(job.number, after, at)
                 )
                 self._store.add(made)
-                self._positions[job.number, segment.number] = (at, False)
+                self._states[job.number, segment.number] = SegmentState(segment, at, done=False)
                 self._tallies["rows"] += batch.rows.num_rows
                 self._tallies["dead_lettered"] += dead
                 self._told(batch.rows.num_rows)
                 if self._store.full:
                     self._flush()
-        self._positions[job.number, segment.number] = (at, True)
+        self._states[job.number, segment.number] = SegmentState(segment, at, done=True)
 
     def _range(self, rows: RowRange) -> int:
         """Return a row range's number; a source without a key has one range, which is all of it."""
@@ -105,11 +105,11 @@ class SourcePass:
         with self._progress.transaction():
             self._progress.put(PARTS, str(self._store.parts))
             for number, rows in self._ranges:
-                self._progress.add_row_range(number, rows)
-            for (job, segment), (at, done) in self._positions.items():
-                self._progress.segment_at(job, segment, at, done=done)
+                self._progress.put_row_range(number, rows)
+            for (job, _), state in self._states.items():
+                self._progress.put_segment(job, state)
             self._progress.add(self._tallies)
-        self._ranges, self._positions, self._tallies = [], {}, Counter()
+        self._ranges, self._states, self._tallies = [], {}, Counter()
 
 
 async def segments(progress: ProgressStore, job: OpenedJob) -> list[SegmentState]:
@@ -122,9 +122,10 @@ async def segments(progress: ProgressStore, job: OpenedJob) -> list[SegmentState
         rows = await job.source.rows_expected()
         wanted = SEGMENTS_MAX if rows is None else max(1, min(SEGMENTS_MAX, rows // SEGMENT_ROWS))
         cut = await job.source.segments(1 if job.ordered else wanted)
+        states = [SegmentState(segment, None, done=False) for segment in cut]
         with progress.transaction():
-            progress.plan_segments(job.number, cut)
-        states = progress.segments(job.number)
+            for state in states:
+                progress.put_segment(job.number, state)
     return states
 
 

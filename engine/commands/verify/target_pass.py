@@ -105,7 +105,8 @@ class TargetPass:
         """Scan everything, then note what the scan hasn't met."""
         if not self._progress.scans():
             with self._progress.transaction():
-                self._progress.plan_scans(segments)
+                for number in range(segments):
+                    self._progress.put_scan(number, None, done=False)
         states = self._progress.scans()
         todo = [(segment, start) for segment, start, done in states if not done]
         todo.reverse()
@@ -144,7 +145,7 @@ class TargetPass:
             self._progress.recheck(self._rechecks)
             self._progress.add(self._tallies)
             for segment, start in self._positions.items():
-                self._progress.scan_at(segment, start)
+                self._progress.put_scan(segment, start, done=start is None)
         self._rechecks, self._tallies, self._positions = [], Counter(), {}
         self._committed_at = monotonic()
 

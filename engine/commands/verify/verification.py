@@ -5,10 +5,7 @@ lease.
 """
 
 import gc
-import os
-import resource
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -24,6 +21,7 @@ import orjson
 import polars as pl
 
 from engine.commands.ends import open_store as open_checkpoint
+from engine.commands.run.processes import usage
 from engine.commands.verify.external_index import ExternalIndex
 from engine.commands.verify.former_keys import FormerKeys, former_keys, rejected
 from engine.commands.verify.get_pass import GetPass
@@ -111,7 +109,7 @@ async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator
 
 
 async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> VerifyReport:
-    began, cpu_began = monotonic(), _cpu_s()
+    began, before = monotonic(), usage()
     async with AsyncExitStack() as stack:
         verification = await _opened(stack, jobs, options, narrator)
         progress = verification.open_progress(stack)
@@ -121,6 +119,7 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
         outcome.add(tallies)
         if options.sample is None:
             discard(progress)
+        after = usage()
         return VerifyReport(
             jobs=tuple(job.name for job in jobs),
             table=jobs[0].target.writes_to,
@@ -133,8 +132,8 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
             repair=options.repair,
             notices=tuple(narrator.notices),
             elapsed_s=monotonic() - began,
-            cpu_s=_cpu_s() - cpu_began,
-            peak_rss_mb=_peak_rss_mb(),
+            cpu_s=after.cpu_s - before.cpu_s,
+            peak_rss_mb=after.peak_rss_bytes / 2**20,
             consumed_rcu=verification.consumed,
         )
 
@@ -317,13 +316,3 @@ def _few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def _cpu_s() -> float:
-    times = os.times()
-    return times.user + times.system
-
-
-def _peak_rss_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, getrusage(2)
