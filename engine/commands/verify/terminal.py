@@ -1,28 +1,20 @@
-"""verify on the command line: told while it goes on, shown at its end.
+"""verify on the command line: the report is all that goes to stdout."""
 
-Invariant: stdout carries the report only; progress goes to stderr, one line that is written over on a
-terminal and one every ten seconds elsewhere.
-"""
-
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
-import click
 import uvloop
 from rich.console import Console
 
 from engine.commands.verify import view
+from engine.commands.verify.narrator import Narrator
 from engine.commands.verify.outcome import VerifyReport
-from engine.commands.verify.verification import Narrator, VerifyOptions, verify
+from engine.commands.verify.verification import VerifyOptions, verify
 from engine.errors import JobError
 from engine.exits import exit_code
 from engine.job.model import Job
-from engine.show.console import print_json, say
-
-TERMINAL_S, LOG_S = 0.5, 10.0
+from engine.show.console import print_json
 
 
 def run(
@@ -48,9 +40,9 @@ def run(
         delete_extra=delete_extra,
         **choices,
     )
-    line = StatusLine()
-    reports = uvloop.run(verify(jobs, options, Narrator(line.say, line.step)))
-    line.clear()
+    narrator = Narrator()
+    reports = uvloop.run(verify(jobs, options, narrator))
+    narrator.clear()
     show(reports, as_json=as_json)
     return exit_code(reports)
 
@@ -63,35 +55,3 @@ def show(reports: Sequence[VerifyReport], *, as_json: bool) -> None:
     console = Console(highlight=False)
     for report in reports:
         view.render(report, console)
-
-
-class StatusLine:
-    """What is told on stderr."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._due_at = monotonic() + (TERMINAL_S if self._live else LOG_S)
-        self._shown = False
-
-    def say(self, text: str) -> None:
-        """Say a sentence."""
-        self.clear()
-        say(text)
-
-    def step(self, what: str, count: int) -> None:
-        """Say how far it has got, now and then."""
-        if monotonic() < self._due_at:
-            return
-        self._due_at = monotonic() + (TERMINAL_S if self._live else LOG_S)
-        text = f"backfill: {count:,} {what}"
-        if self._live:
-            click.echo(f"\r{text}", err=True, nl=False)
-            self._shown = True
-        else:
-            click.echo(text, err=True)
-
-    def clear(self) -> None:
-        """End the line that is written over."""
-        if self._shown:
-            click.echo("", err=True)
-            self._shown = False

@@ -7,7 +7,7 @@ lease.
 import gc
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from engine.commands.verify.external_index import ExternalIndex
 from engine.commands.verify.former_keys import FormerKeys, former_keys, rejected
 from engine.commands.verify.get_pass import GetPass
 from engine.commands.verify.inversion import KeyInversion
+from engine.commands.verify.narrator import Narrator
 from engine.commands.verify.opened_job import ABSENT, OpenedJob, open_job
 from engine.commands.verify.outcome import Outcome, VerifyReport
 from engine.commands.verify.progress_store import ProgressStore, RecheckEntry, discard, open_store
@@ -64,32 +65,6 @@ class VerifyOptions:
     repair: bool = False
     delete_extra: bool = False
     fresh: bool = False
-
-
-class Narrator:
-    """What is told while it goes on: notices, and how far it has got."""
-
-    def __init__(self, say: Callable[[str], None], step: Callable[[str, int], None]) -> None:
-        self.notices: list[str] = []
-        self.say = say
-        self._step = step
-
-    def notice(self, text: str) -> None:
-        """Say something that belongs into the report."""
-        if text not in self.notices:
-            self.notices.append(text)
-            self.say(text)
-
-    def counting(self, what: str) -> Callable[[int], None]:
-        """Return what is told of each further number of things that are done."""
-        total = 0
-
-        def step(count: int) -> None:
-            nonlocal total
-            total += count
-            self._step(what, total)
-
-        return step
 
 
 async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> list[VerifyReport]:
