@@ -1,11 +1,17 @@
 # Everything here works from a fresh clone with Python 3.11+, make and (for demo and tests) npm.
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-fault soak campaign bench demo lock clean
+.PHONY: help setup fmt check test test-fault test-versions soak campaign bench demo lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VERSIONS := $(VENV)/versions
+
+# What goes in by a library's own doors, and what reads or writes through it in the plainest way.
+DOORS := $(addprefix tests/unit/test_,sql.py names.py typed.py conversions.py formats.py paths.py documents.py \
+		encode.py session.py transport.py metrics.py jobfile.py job_schema.py) tests/unit/cli \
+	$(addprefix tests/integration/test_,postgres_source.py postgres_search_path.py mongodb_source.py mongodb_run.py)
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +41,17 @@ test: $(STAMP) ## Run all tests but the soak, on real servers
 
 test-fault: $(STAMP) ## Run the tests that cut, kill and fill
 	$(BIN)/python -m pytest -q tests/fault tests/resume
+
+test-versions: $(STAMP) ## Try the lowest and the newest versions of libraries that pyproject.toml allows
+	$(PYTHON) -m venv $(VERSIONS)/uv && $(VERSIONS)/uv/bin/pip install --quiet uv
+	for resolution in lowest-direct highest; do \
+		$(PYTHON) -m venv --clear $(VERSIONS)/$$resolution \
+		&& $(VERSIONS)/uv/bin/uv pip compile --quiet --resolution $$resolution --no-emit-index-url --extra motor \
+			--python $(VERSIONS)/$$resolution pyproject.toml -o $(VERSIONS)/$$resolution.txt \
+		&& $(VERSIONS)/uv/bin/uv pip install --quiet --python $(VERSIONS)/$$resolution \
+			-c $(VERSIONS)/$$resolution.txt --group dev -e '.[motor]' \
+		&& $(VERSIONS)/$$resolution/bin/python -m pytest -q -p no:cacheprovider $(DOORS) || exit 1; \
+	done
 
 soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed
 	$(BIN)/python -m pytest -q -s -m soak tests/resume

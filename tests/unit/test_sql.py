@@ -87,7 +87,7 @@ def test_expressions_by_row(text, kind, values):
         ("lag(a) OVER (ORDER BY b)", "a window function"),
         ("CASE WHEN a > 1 THEN max(b) ELSE 0 END", "the aggregate max"),
         ("coalesce(s, min(s))", "the aggregate min"),
-        ("array_agg(a)", "the aggregate count"),
+        ("array_agg(a)", "the aggregate"),
         ("unnest(l)", "explode"),
         ("a = ANY(b)", "IN with a column at its right"),
         ("date(s)", "a date's format guessed"),
