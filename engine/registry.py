@@ -110,10 +110,13 @@ class TargetConnector(Protocol):
         Raises: JobError.
         """
 
-    def measurer(self, job: Job, info: TargetInfo, *, exists: bool, prices: Path | None) -> Measurer | None:
+    def measurer(
+        self, job: Job, info: TargetInfo, *, exists: bool, sample: int, prices: Path | None
+    ) -> Measurer | None:
         """Return what says in a plan what a load means for the target; None: only that it is written.
 
-        `exists` False: `info` is what `planned` returned. `prices` is a price list in place of the target's.
+        `exists` False: `info` is what `planned` returned. `sample`: about how many rows are added up first.
+        `prices` is a price list in place of the target's.
         Raises: JobError when that can't be used.
         """
 

@@ -89,7 +89,9 @@ class DynamoDBConnector:
 
         return await open_target(job, _table(info), schema, rules, meter, notice, tenure=tenure)
 
-    def measurer(self, job: Job, info: TargetInfo, *, exists: bool, prices: Path | None) -> Measurer:
+    def measurer(
+        self, job: Job, info: TargetInfo, *, exists: bool, sample: int, prices: Path | None
+    ) -> Measurer:
         """Return what says in a plan what a load means for the table. Raises: JobError (the price list)."""
         from connectors.dynamodb.planning.forecast import PlannedTable
         from connectors.dynamodb.planning.measure import TableMeasurer
@@ -97,7 +99,7 @@ class DynamoDBConnector:
 
         section = section_of(job)
         planned = PlannedTable(_table(info), exists, section.mode, section.max_wcu, load_prices(prices))
-        return TableMeasurer(planned, job)
+        return TableMeasurer(planned, job, sample)
 
     def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:
         """Return what looks whether the table is still the one that was described."""

@@ -1,6 +1,6 @@
 """What a target adds to `backfill plan`: what items come to, and what a load of them means for it.
 
-    transform ──▶ Measurer.measure ──▶ Measured ──▶ TargetTally.add … plan ──▶ TargetPlan
+    transform ──▶ Measurer.measure ──▶ Measured ──▶ Measurer.add … plan ──▶ TargetPlan
 
 Rows, items, sizes, repeated keys and dead letters are counted for every target alike; what else a target
 knows (capacity, money, time) is its own part, which the plan shows as it is given.
@@ -10,7 +10,7 @@ Invariant: nothing here is written anywhere.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,7 @@ import polars as pl
 from engine.contracts.transform import RuleItems
 
 
-@dataclass(frozen=True, slots=True)
-class Flaw:
+class Flaw(NamedTuple):
     """An item that can't be written, and the batch's row that it is of."""
 
     row: int
@@ -48,26 +47,6 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanFigures:
-    """What a plan counted, for the target to say what it means.
-
-    Shape: `rows` of the whole source; of the rest what was looked at: `rows_seen`, and of their items those
-    that are put, those that are put or deleted, and the bytes of the former.
-    """
-
-    rows: int
-    rows_seen: int
-    items: int
-    writes: int
-    size_bytes: int
-
-    @property
-    def scale(self) -> float:
-        """Rows of the source for each row that was looked at."""
-        return self.rows / self.rows_seen if self.rows_seen else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class PlanTable:
     """A table for people. Shape: `right` are the columns of figures, which stand to the right."""
 
@@ -83,7 +62,8 @@ class TargetPlan:
     `summary` says in one line what it is. `described` and `members` go into the plan's JSON: what it is, and
     what the load means for it. For people: `lines` of the overview, each with its name, `writes`, a table of
     what is written where, and more tables as `details`. `ways_out` says by reason what mends a dead letter.
-    Units: `load_s` how long the load takes; None when nothing can be said.
+    Units: `load_s` how long the load takes, None when nothing can be said; `size_bounds` between which items
+    are counted together, in bytes, none where their sizes aren't known.
     """
 
     summary: str
@@ -96,27 +76,11 @@ class TargetPlan:
     advice: Sequence[str] = ()
     ways_out: Mapping[str, str] = field(default_factory=dict)
     load_s: float | None = None
-
-
-class TargetTally(Protocol):
-    """What a target adds up itself, in bounded memory."""
-
-    def add(self, rows: int, measured: Sequence[Measured]) -> None:
-        """Add what every rule made of the next `rows` rows."""
-
-    def anew(self) -> "TargetTally":
-        """Begin again with every row of the source; what only a sample can tell is kept."""
-
-    def plan(self, figures: PlanFigures) -> TargetPlan:
-        """Say what the load means."""
+    size_bounds: Sequence[int] = ()
 
 
 class Measurer(Protocol):
-    """Measures a job's items for one target."""
-
-    @property
-    def size_bounds(self) -> Sequence[int]:
-        """Sizes between which items are counted together, in bytes; none where it tells no sizes."""
+    """Measures a job's items for one target, and adds up, in bounded memory, what else the target tells."""
 
     def measure(self, items: RuleItems, *, in_full: bool = True) -> Measured:
         """Measure the items of one rule. Safe to call from several threads.
@@ -125,5 +89,11 @@ class Measurer(Protocol):
         Raises: JobError when the rule doesn't fit the target.
         """
 
-    def tally(self, rows: int) -> TargetTally:
-        """Begin to add up a sample of about so many rows."""
+    def add(self, rows: int, measured: Sequence[Measured]) -> None:
+        """Add what every rule made of the next `rows` rows of a sample, or behind `anew` of everything."""
+
+    def anew(self) -> None:
+        """Begin again with every row of the source; what only a sample can tell is kept."""
+
+    def plan(self, scale: float) -> TargetPlan:
+        """Say what the load means, of which each row that was added stands for `scale` rows."""

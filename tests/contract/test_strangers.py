@@ -53,6 +53,10 @@ def job(registered: None, tmp_path: Path, request: pytest.FixtureRequest) -> Pat
     return path
 
 
+def job_shelf(job: Path) -> str:
+    return yaml.safe_load(job.read_text())["target"]["shelf"]
+
+
 @pytest.fixture
 def command(backfill, job, tmp_path):
     def run(*arguments: str):
@@ -108,16 +112,35 @@ def test_they_go_through_every_command(command, job):
     assert command("verify", "--json", "--sample", "50")[0] == 0
 
 
-def test_a_plan_says_what_it_can_of_them(command):
+def test_a_plan_counts_what_any_target_has(command, job):
+    assert command("plan")[0] == 2, "nobody said what it would be"
     command("table")
-    code, out, said = command("plan", "--json", "--full", "--workers", "1")
+    code, out, said = command("plan", "--json")
     assert code == 0, said
-    planned = json.loads(out)
-    assert planned["source"]["rows"] == ROWS
-    assert planned["items"]["total"] == ROWS
-    code, out, said = command("plan", "--workers", "1")
-    assert code == 0, said
-    assert f"{ROWS:,}" in out
+    found = json.loads(out)
+    assert found["target"] == {"name": job_shelf(job), "exists": True, "items_there": 0}
+    assert found["looked_at"] == {"rows": ROWS, "items": ROWS, "whole": True}
+    assert found["items"]["by_rule"][0]["items"] == ROWS
+    assert "item_bytes" not in found
+
+    described = yaml.safe_load(job.read_text())
+    described["items"][0]["key"]["id"] = "{note}"
+    job.write_text(yaml.safe_dump(described))
+    drawer = DRAWERS[described["source"]["drawer"]]
+    drawer[11] = {**drawer[11], "note": "note 4"}
+    drawer[5] = {**drawer[5], "tenant": None}
+    for arguments in ((), ("--full", "--sample", "100")):
+        code, out, said = command("plan", "--json", *arguments)
+        assert code == 4, said
+        found = json.loads(out)
+        assert (found["collisions"]["keys"], found["collisions"]["lost"]) == (1, 1)
+        assert found["collisions"]["examples"][0]["key"] == ["T#t4", "NOTE", "note 4"]
+        (letter,) = found["dead_letters"]["by_reason"]
+        assert (letter["reason"], letter["expected"]) == ("key_null", 1)
+    code, out, said = command("plan")
+    assert "T#t4 | NOTE | note 4" in out
+    assert "1 segment" in out
+    assert out.rstrip().endswith("Mend that first; a load now would lose or overwrite items.")
 
 
 def test_a_run_whose_source_broke_goes_on(command, job):

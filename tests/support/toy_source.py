@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from engine.batch import Batch, Cursor, Segment
+from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import SourceAbilities, SourceTicket
 from engine.errors import PermanentError
 from engine.job.model import Job
@@ -121,7 +122,9 @@ class ToySource:
         return Batch(segment, sequence, record, Cursor((rows[-1]["id"],)))
 
 
-async def _open(job: Job, since: str | None, ticket: SourceTicket | None) -> ToySource:
+async def _open(
+    job: Job, since: str | None, ticket: SourceTicket | None, documents: DocumentCodec
+) -> ToySource:
     assert isinstance(job.source, ToySourceSection)
     return ToySource(job.source)
 

@@ -14,9 +14,11 @@ import numpy as np
 import orjson
 
 from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch, Fates, WriteReport
+from engine.contracts.documents import DocumentCodec
 from engine.contracts.readback import CONTENT_MIN, Digests, Item, SentItems
 from engine.contracts.target import Look, TargetAbilities
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems
+from engine.documents.plain import PLAIN
 from engine.errors import JobError, PermanentError
 from engine.job.model import Job
 from engine.job.section import Text
@@ -305,6 +307,9 @@ class ToyConnector:
     abilities = TargetAbilities(reads_back=True, deletes=True, creates=True)
     starter = None
 
+    def documents(self) -> DocumentCodec:
+        return PLAIN
+
     async def describe(self, job: Job) -> ShelfInfo | None:
         shelf = SHELVES.get(job.target.writes_to)
         return None if shelf is None else ShelfInfo(job.target.writes_to, shelf.number, len(shelf.items))
@@ -324,7 +329,7 @@ class ToyConnector:
     async def open(self, job, info, schema, rules, meter, notice, tenure) -> ToyTarget:
         return ToyTarget(job.target, schema.key)
 
-    def measurer(self, job, info, *, exists, prices) -> None:
+    def measurer(self, job, info, *, exists, sample, prices) -> None:
         return None
 
     def codec(self, info: ShelfInfo) -> ToyCodec:

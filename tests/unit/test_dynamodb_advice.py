@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from connectors.dynamodb.planning.advice import advise, warn
-from connectors.dynamodb.planning.estimate import Cost, LoadTime
-from connectors.dynamodb.planning.forecast import Forecast, PlannedTable
+from connectors.dynamodb.planning.forecast import Cost, Forecast, LoadTime, PlannedTable
 from connectors.dynamodb.planning.hot_keys import HotKey
 from connectors.dynamodb.planning.prices import load_prices
 from tests.unit.test_dynamodb_forecast import table, volume
@@ -14,8 +13,7 @@ def forecast(*, exists: bool = True, **changes: object) -> Forecast:
     quick = LoadTime(10.0, 4_000, "")
     plain = Forecast(
         planned=PlannedTable(table(), exists, "put", None, load_prices(None)),
-        items=1.0,
-        entries={"": 1.0, "ByEmail": 1.0},
+        writes={"": 1.0, "ByEmail": 1.0},
         volume=volume(1, 1),
         cost=Cost(0.1, 0.1, 0.1, 0.1),
         now=quick,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.dynamodb.planning.estimate import (
+from connectors.dynamodb.planning.forecast import (
     DOUBLING_S,
     Volume,
     cost,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from connectors.dynamodb.planning.hot_keys import HotKeyCounter
-from connectors.dynamodb.planning.use import TABLE, Entries, TableUse
+from connectors.dynamodb.planning.use import TABLE, Entries
 from tests.unit.test_plan_collisions import measured
 
 
@@ -15,7 +15,7 @@ def counter(batches: list[list[str]]) -> HotKeyCounter:
     for keys in batches:
         _, items = measured(keys)
         entries = Entries(np.full(len(keys), 10), np.ones(len(keys), np.int32), items.key[0])
-        found.add(len(keys), [replace(items, own=TableUse({TABLE: entries}, 0))])
+        found.add(len(keys), [replace(items, own={TABLE: entries})])
     return found
 
 

@@ -10,7 +10,7 @@ from connectors.dynamodb.documents.attribute_values import measured as size_of
 from connectors.dynamodb.planning.forecast import PlannedTable
 from connectors.dynamodb.planning.measure import TableMeasurer
 from connectors.dynamodb.planning.prices import load_prices
-from connectors.dynamodb.planning.use import ABSENT, TABLE, use_of
+from connectors.dynamodb.planning.use import ABSENT, TABLE, used
 from connectors.dynamodb.table_request import planned_table
 from engine.contracts.planning import Measured
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
@@ -36,7 +36,7 @@ def measurer(**changes: Any) -> TableMeasurer:
         }
     )
     table = PlannedTable(planned_table(job.target), False, "put", None, load_prices(None))
-    return TableMeasurer(table, job)
+    return TableMeasurer(table, job, 100)
 
 
 def measure(
@@ -69,8 +69,8 @@ def test_sizes_are_exact_and_indexes_hold_what_they_project() -> None:
     ]
     found = measure(items)
     assert found.sizes.tolist() == [plain_size(item) for item in items]
-    assert use_of(found).entries[TABLE].units.tolist() == [2, 2, 1]
-    _table, every, keys, some = use_of(found).entries.values()
+    assert used(found)[TABLE].units.tolist() == [2, 2, 1]
+    _table, every, keys, some = used(found).values()
     assert every.sizes.tolist() == [plain_size(items[0]), plain_size(items[1]), ABSENT]
     assert keys.sizes.tolist() == [plain_size(items[0], ("PK", "SK", "G", "H")), ABSENT, ABSENT]
     assert some.sizes.tolist() == [plain_size(item, ("PK", "SK", "G", "Big")) for item in items[:2]] + [
@@ -82,7 +82,7 @@ def test_sizes_are_exact_and_indexes_hold_what_they_project() -> None:
 
 def test_a_delete_costs_one_unit_and_is_in_no_index() -> None:
     found = measure([{"PK": "1", "SK": "s", "G": "g", "Big": "x" * 5_000}], deleted={0})
-    entries = use_of(found).entries
+    entries = used(found)
     assert entries[TABLE].units.tolist() == [1]
     assert all(each.sizes.tolist() == [ABSENT] for each in entries.values())
 
@@ -110,7 +110,7 @@ def test_json_bytes_are_those_of_an_import_file() -> None:
     item = {"PK": 'a"b', "SK": "s", "N": "1.5"}
     wire = {name: {"N" if name == "N" else "S": value} for name, value in item.items()}
     assert (
-        use_of(measure([item])).json_bytes == len(json.dumps(wire, separators=(",", ":"))) - 1
+        used(measure([item]))[TABLE].json_bytes == len(json.dumps(wire, separators=(",", ":"))) - 1
     )  # without a brace, …
 
 
@@ -138,7 +138,7 @@ def test_attributes_of_documents_are_found_among_the_members(nulls: str) -> None
         }
     )
     found = measurer(options={"nulls": nulls}).measure(RuleItems(0, "R", attributes, frame))
-    _table, every, keys, some = use_of(found).entries.values()
+    _table, every, keys, some = used(found).values()
     assert every.sizes.tolist() == [found.sizes[0], ABSENT]
     assert every.partition.to_list() == ["gé", None]
     assert keys.sizes.tolist() == [ABSENT, ABSENT]

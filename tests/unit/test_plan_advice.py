@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from engine.commands.plan.advice import advise
 from engine.commands.plan.collisions import NO_COLLISIONS, Collisions
-from engine.commands.plan.plan import Plan, SourceFacts, TargetFacts
+from engine.commands.plan.plan import Plan, SourceFacts
 from engine.commands.plan.tally import Tally
-from engine.contracts.planning import PlanFigures, TargetPlan
+from engine.contracts.planning import TargetPlan
 
 
 def plan(*, exists: bool = True, ordered_reason: str | None = None, **changes: object) -> Plan:
@@ -14,9 +14,11 @@ def plan(*, exists: bool = True, ordered_reason: str | None = None, **changes: o
     plain = Plan(
         job="j",
         source=SourceFacts("t", 200, "counted", None, 1, ordered_reason),
-        target=TargetFacts("shop", exists, (), of_target),
+        into="shop",
+        exists=exists,
+        target=of_target,
         tally=Tally(["R"], ["id"]),
-        figures=PlanFigures(rows=200, rows_seen=100, items=100, writes=100, size_bytes=0),
+        scale=2.0,
         whole=False,
         collisions=NO_COLLISIONS,
         coverage="sample",

@@ -1,7 +1,6 @@
 """What the figures mean for the person who has to decide, as far as the table goes, in plain words. Pure."""
 
-from connectors.dynamodb.planning.estimate import TABLE_QUOTA_WCU_PER_S
-from connectors.dynamodb.planning.forecast import Forecast
+from connectors.dynamodb.planning.forecast import TABLE_QUOTA_WCU_PER_S, Forecast
 from connectors.dynamodb.planning.use import TABLE
 from engine.amounts import counted, duration, number
 

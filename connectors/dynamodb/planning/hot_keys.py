@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
-from connectors.dynamodb.planning.use import use_of
+from connectors.dynamodb.planning.use import used
 from engine.contracts.planning import Measured
 
 PLACES = 100
@@ -46,7 +46,7 @@ class HotKeyCounter:
         """Add the items of the sample's next `rows` rows."""
         for found in measured:
             places = pl.Series((found.rows.astype("int64") + self._before) // self._rows_per_place)
-            for of, held in use_of(found).entries.items():
+            for of, held in used(found).items():
                 frame = pl.DataFrame({"key": held.partition, "units": held.units, "place": places})
                 frame = frame.filter(pl.col("key").is_not_null())
                 grouped = frame.group_by("key", "place").agg(pl.col("units").cast(pl.Int64).sum())

@@ -1,4 +1,4 @@
-"""What writing items would come to: their sizes, their entries in every index, what can't be written. Pure.
+"""What writing items would come to: their sizes, their entries in every index, what can't be written.
 
 Invariant: an item counts here exactly if the encoder would send it; equal keys are not coalesced, so that
 they can be counted.
@@ -6,7 +6,6 @@ they can be counted.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,31 +13,26 @@ import orjson
 import polars as pl
 
 from connectors.dynamodb.connector import section_of
-from connectors.dynamodb.documents.attribute_values import measured
+from connectors.dynamodb.documents.attribute_values import measured as size_of
 from connectors.dynamodb.encoding.keys import key_roles
 from connectors.dynamodb.encoding.rule_items import Layout, RulePlan, RuleTexts, encode_rule, plan_rule
 from connectors.dynamodb.encoding.values import NULL_SIZE, ValueOptions, Values, json_name, wire_values
 from connectors.dynamodb.modes import write_mode
-from connectors.dynamodb.planning.forecast import PlannedTable
+from connectors.dynamodb.planning.forecast import PlannedTable, forecast
 from connectors.dynamodb.planning.hot_keys import HotKeyCounter
-from connectors.dynamodb.planning.tally import TableTally
-from connectors.dynamodb.planning.use import ABSENT, TABLE, Entries, Sizes, TableUse
+from connectors.dynamodb.planning.use import ABSENT, TABLE, Entries, Sizes, Totals, used
+from connectors.dynamodb.planning.words import target_plan
 from connectors.dynamodb.table_info import Index
-from engine.contracts.planning import Flaw, Measured
+from engine.contracts.planning import Flaw, Measured, TargetPlan
 from engine.contracts.transform import ROW, Attribute, RuleItems
 from engine.job.model import Job
 from engine.kinds import Members
 
-SIZE_BOUNDS = (256, 512, 1_024, 2_048, 4_096, 16_384, 65_536, 409_600)
-"""Most steps are where an item costs one unit more; the last is the most that there is."""
-
 
 class TableMeasurer:
-    """contracts.Measurer for one table."""
+    """contracts.Measurer for one table. Hot keys are the sample's: they need rows from all over."""
 
-    size_bounds = SIZE_BOUNDS
-
-    def __init__(self, planned: PlannedTable, job: Job) -> None:
+    def __init__(self, planned: PlannedTable, job: Job, sample: int) -> None:
         table, section = planned.info, section_of(job)
         options = ValueOptions(
             keep_nulls=job.options.nulls == "keep", numbers_as_strings=job.options.numbers == "string"
@@ -48,10 +42,26 @@ class TableMeasurer:
         self._layout = Layout(
             section.table, table.key, key_roles(table), write_mode(section.mode), section.version, options
         )
+        self._hot_keys = HotKeyCounter(sample)
+        self.anew()
+        self._sampling = True
 
-    def tally(self, rows: int) -> TableTally:
-        """Begin to add up a sample."""
-        return TableTally(self._planned, HotKeyCounter(rows))
+    def anew(self) -> None:
+        """Begin again with every row of the source."""
+        self._totals = {name: Totals() for name in (TABLE, *(index.name for index in self._indexes))}
+        self._sampling = False
+
+    def add(self, rows: int, measured: Sequence[Measured]) -> None:
+        """Add what every rule made of the next rows."""
+        for found in measured:
+            for name, entries in used(found).items():
+                self._totals[name].add(entries)
+        if self._sampling:
+            self._hot_keys.add(rows, measured)
+
+    def plan(self, scale: float) -> TargetPlan:
+        """Say what the load means."""
+        return target_plan(forecast(self._planned, self._totals, scale, self._hot_keys))
 
     def measure(self, items: RuleItems, *, in_full: bool = True) -> Measured:
         """Measure the items of one rule; without `in_full` only what needs no second look at them."""
@@ -72,78 +82,68 @@ class TableMeasurer:
         if not in_full:
             return found
         frame = items.frame[texts.rows] if len(texts.rows) < len(items.frame) else items.frame
-        sizes, use = self._use(plan, frame, texts)
-        return replace(found, sizes=sizes, own=use)
+        sizes, entries = self._entries(plan, frame, texts)
+        return replace(found, sizes=sizes, own=entries)
 
-    def _use(self, plan: RulePlan, frame: pl.DataFrame, texts: RuleTexts) -> tuple[Sizes, TableUse]:
+    def _entries(
+        self, plan: RulePlan, frame: pl.DataFrame, texts: RuleTexts
+    ) -> tuple[Sizes, dict[str, Entries]]:
         options, key = self._layout.options, self._layout.key
-        parts = [
-            _Part.of(attribute, wire_values(frame[str(column)], attribute.kind, options), options)
-            for column, attribute in zip(plan.columns, plan.ordered, strict=True)
-        ]
-        named: dict[str, _Part | _Named] = {part.name: part for part in parts if part.name is not None}
+        named: dict[str, _Part] = {}
+        members: list[tuple[_Part, pl.Series]] = []
+        for column, attribute in zip(plan.columns, plan.ordered, strict=True):
+            values = wire_values(frame[str(column)], attribute.kind, options)
+            part = _part(attribute, values, options)
+            if isinstance(attribute.kind, Members):
+                members.append((part, values.text))
+            else:
+                named[attribute.name] = part
+        parts = [*named.values(), *(part for part, _ in members)]
         wanted = {name for index in self._indexes for name in _projected(index, key)}
-        for part in parts:
-            if part.name is None:
-                named = {**part.members(wanted - named.keys()), **named}
+        for _, wires in members:
+            named = {**_taken_out(wires, wanted - named.keys()), **named}
         sizes: Sizes = np.sum([part.sizes for part in parts], axis=0, dtype=np.int64)
-        alive = ~texts.deletes
-        entries = {TABLE: Entries(np.where(alive, sizes, ABSENT), texts.wcu, texts.partition)}
+        alive, json_bytes = ~texts.deletes, sum(part.json_bytes for part in parts)
+        entries = {TABLE: Entries(np.where(alive, sizes, ABSENT), texts.wcu, texts.partition, json_bytes)}
         for index in self._indexes:
-            entries[index.name] = _entries(index, key, named, sizes, alive)
-        return sizes, TableUse(entries, sum(part.json_bytes for part in parts))
+            entries[index.name] = _of_index(index, key, named, sizes, alive)
+        return sizes, entries
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One attribute of all items: what it adds to each, 0 where it is left out. `name` None: Members."""
-
-    name: str | None
-    values: Values
-    sizes: Sizes
-    json_bytes: int
-
-    @classmethod
-    def of(cls, attribute: Attribute, values: Values, options: ValueOptions) -> "_Part":
-        is_members = isinstance(attribute.kind, Members)
-        name_size = 0 if is_members else len(attribute.name.encode())
-        present = values.text.is_not_null().to_numpy()
-        own = values.exact_size.cast(pl.Int64).fill_null(0).to_numpy() + name_size
-        absent = name_size + NULL_SIZE if options.keep_nulls and not is_members else 0
-        framing = 0 if is_members else len(json_name(attribute.name)) + len(values.before + values.after) + 2
-        json_bytes = int(values.text.str.len_bytes().sum() or 0) + framing * int(present.sum())
-        return cls(None if is_members else attribute.name, values, np.where(present, own, absent), json_bytes)
-
-    @property
-    def texts(self) -> pl.Series:
-        """The bare text of each value."""
-        return self.values.bare
-
-    def members(self, names: set[str]) -> "Mapping[str, _Named]":
-        """Take single attributes out of members whose names differ from item to item."""
-        if not names:
-            return {}
-        found: dict[str, list[Any]] = {name: [] for name in names}
-        for wire in self.values.text:
-            item = orjson.loads(f"{{{wire[1:]}}}") if wire else {}
-            for name, values in found.items():
-                values.append(item.get(name))
-        return {name: _Named.of(name, values) for name, values in found.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """One attribute out of Members; as much of a _Part as an index needs."""
+    """One attribute of all items: its bare texts, and what it adds to each item, 0 where it is left out."""
 
     texts: pl.Series
     sizes: Sizes
+    json_bytes: int = 0
 
-    @classmethod
-    def of(cls, name: str, values: Sequence[Any]) -> "_Named":
-        length = len(name.encode())
-        sizes = [0 if value is None else measured(value)[0] + length for value in values]
+
+def _part(attribute: Attribute, values: Values, options: ValueOptions) -> _Part:
+    present = values.text.is_not_null().to_numpy()
+    own = values.exact_size.cast(pl.Int64).fill_null(0).to_numpy()
+    json_bytes = int(values.text.str.len_bytes().sum() or 0)
+    if isinstance(attribute.kind, Members):  # they count their own names
+        return _Part(values.bare, np.where(present, own, 0), json_bytes)
+    length = len(attribute.name.encode())
+    framing = len(json_name(attribute.name)) + len(values.before + values.after) + 2
+    absent = length + NULL_SIZE if options.keep_nulls else 0
+    sizes = np.where(present, own + length, absent)
+    return _Part(values.bare, sizes, json_bytes + framing * int(present.sum()))
+
+
+def _taken_out(wires: pl.Series, names: set[str]) -> dict[str, _Part]:
+    """Take single attributes out of members whose names differ from item to item."""
+    if not names:
+        return {}
+    items = [orjson.loads(f"{{{wire[1:]}}}") if wire else {} for wire in wires]
+    found = {}
+    for name in names:
+        values, length = [item.get(name) for item in items], len(name.encode())
+        sizes = [0 if value is None else size_of(value)[0] + length for value in values]
         texts = [None if value is None else str(next(iter(value.values()))) for value in values]
-        return cls(pl.Series(texts, dtype=pl.String), np.array(sizes, np.int64))
+        found[name] = _Part(pl.Series(texts, dtype=pl.String), np.array(sizes, np.int64))
+    return found
 
 
 def _projected(index: Index, key: Sequence[str]) -> set[str]:
@@ -151,10 +151,10 @@ def _projected(index: Index, key: Sequence[str]) -> set[str]:
     return {*(attribute.name for attribute in index.keys), *index.projected, *key}
 
 
-def _entries(
+def _of_index(
     index: Index,
     key: Sequence[str],
-    named: Mapping[str, "_Part | _Named"],
+    named: Mapping[str, _Part],
     sizes: Sizes,
     alive: npt.NDArray[np.bool_],
 ) -> Entries:

@@ -23,52 +23,44 @@ class Entries:
     """The items of one rule as the table or an index holds them.
 
     Shape: `sizes` in bytes, ABSENT where there is no entry; `units` are what it takes of the table's or the
-    index's write units, 0 then; `partition` the text of its partition key, null then.
+    index's write units, 0 then; `partition` the text of its partition key, null then. `json_bytes`: the
+    items as DynamoDB JSON; the table's alone.
     """
 
     sizes: Sizes
     units: npt.NDArray[np.int32]
     partition: pl.Series
+    json_bytes: int = 0
 
     @classmethod
     def of_index(cls, sizes: Sizes, inside: npt.NDArray[np.bool_], partition: pl.Series) -> "Entries":
         """Return what an index holds of the items that are inside it."""
-        frame = pl.DataFrame({"text": partition, "inside": inside})
-        return cls(
-            np.where(inside, sizes, ABSENT),
-            np.where(inside, write_units(sizes), np.int32(0)),
-            frame.select(pl.when("inside").then("text")).to_series(),
-        )
+        units = np.where(inside, write_units(sizes), np.int32(0))
+        texts = pl.select(pl.when(pl.Series(inside)).then(partition)).to_series()
+        return cls(np.where(inside, sizes, ABSENT), units, texts)
 
 
-@dataclass(frozen=True, slots=True)
-class TableUse:
-    """What the items of one rule in one batch take. Shape: `entries` by index, the table itself under TABLE.
-
-    Units: `json_bytes` of all of them as DynamoDB JSON.
-    """
-
-    entries: Mapping[str, Entries]
-    json_bytes: int
+def used(found: Measured) -> Mapping[str, Entries]:
+    """Return the entries that items make, by index, the table's own under TABLE."""
+    assert isinstance(found.own, dict), "what is added up for a table was measured for it"
+    return found.own
 
 
 @dataclass(slots=True)
 class Totals:
-    """What the table or an index takes in all. Units: write units, bytes."""
+    """What the table or an index takes in all. Units: write units; bytes of the `entries` that it keeps."""
 
+    writes: int = 0
     entries: int = 0
     units: int = 0
     size_bytes: int = 0
+    json_bytes: int = 0
 
-    def add(self, entries: Entries) -> None:
+    def add(self, more: Entries) -> None:
         """Add the items of one rule in one batch."""
-        there = entries.sizes != ABSENT
+        there = more.sizes != ABSENT
+        self.writes += int((more.units > 0).sum())
         self.entries += int(there.sum())
-        self.units += int(entries.units.sum())
-        self.size_bytes += int(entries.sizes[there].sum())
-
-
-def use_of(found: Measured) -> TableUse:
-    """Return what the measurer of tables has added."""
-    assert isinstance(found.own, TableUse), "what is added up for a table was measured for it"
-    return found.own
+        self.units += int(more.units.sum())
+        self.size_bytes += int(more.sizes[there].sum())
+        self.json_bytes += more.json_bytes

@@ -5,13 +5,14 @@ from dataclasses import asdict
 from typing import Any
 
 from connectors.dynamodb.planning.advice import WAYS_OUT, advise, place, warn
-from connectors.dynamodb.planning.estimate import LoadTime
-from connectors.dynamodb.planning.forecast import Forecast
+from connectors.dynamodb.planning.forecast import Forecast, LoadTime
 from connectors.dynamodb.planning.use import TABLE
 from engine.amounts import counted, duration, number
 from engine.contracts.planning import PlanTable, TargetPlan
 
 SECONDS_SHOWN_MIN = 1.0
+SIZE_BOUNDS = (256, 512, 1_024, 2_048, 4_096, 16_384, 65_536, 409_600)
+"""Units: bytes; most steps are where an item costs one unit more, the last is the most that there is."""
 
 
 def target_plan(found: Forecast) -> TargetPlan:
@@ -27,6 +28,7 @@ def target_plan(found: Forecast) -> TargetPlan:
         advice=advise(found),
         ways_out=WAYS_OUT,
         load_s=found.load_s,
+        size_bounds=SIZE_BOUNDS,
     )
 
 
@@ -53,7 +55,7 @@ def _members(found: Forecast) -> dict[str, Any]:
             "gsi": {name: round(each) for name, each in units.items() if name != TABLE},
             "total": round(found.volume.total_units),
         },
-        "index_entries": {name: round(each) for name, each in found.entries.items() if name != TABLE},
+        "index_entries": {name: round(each) for name, each in found.writes.items() if name != TABLE},
         "cost_usd": {name: round(value, 4) for name, value in asdict(found.cost).items()},
         "prices": {"as_of": prices.as_of, "region": prices.region, "note": prices.note},
         "time": {
@@ -120,10 +122,10 @@ def _usd(dollars: float) -> str:
 def _writes(found: Forecast) -> PlanTable:
     def rows() -> Iterator[tuple[str, ...]]:
         units = found.volume.units
-        yield "the table", number(found.items), number(units[TABLE]), ""
+        yield "the table", number(found.writes[TABLE]), number(units[TABLE]), ""
         for index in found.planned.info.indexes:
             kind = f"{index.projection}{', local' if index.local else ''}"
-            yield index.name, number(found.entries[index.name]), number(units[index.name]), kind
+            yield index.name, number(found.writes[index.name]), number(units[index.name]), kind
         if len(units) > 1:
             yield "together", "", number(found.volume.total_units), ""
 

@@ -13,8 +13,8 @@ OTHERWISE = "mend the rows, the rule, or leave such rows out with `when`"
 
 def advise(plan: Plan) -> list[str]:
     """Say what to do before the load, the most important first."""
-    begin = "`backfill run`" if plan.target.exists else "`backfill table create`, then `backfill run`"
-    said = [*_losses(plan), *plan.target.plan.advice]
+    begin = "`backfill run`" if plan.exists else "`backfill table create`, then `backfill run`"
+    said = [*_losses(plan), *plan.target.advice]
     if plan.loses:
         return [*said, "Mend that first; a load now would lose or overwrite items."]
     if plan.source.ordered_reason is None or plan.whole:
@@ -40,5 +40,5 @@ def _losses(plan: Plan) -> Iterator[str]:
             items = counted(plan.scaled(count), "item")
             yield (
                 f"Rule {name}: {'' if plan.whole else 'about '}{items} would be dead letters"
-                f" ({reason}): {plan.target.plan.ways_out.get(reason, OTHERWISE)}."
+                f" ({reason}): {plan.target.ways_out.get(reason, OTHERWISE)}."
             )

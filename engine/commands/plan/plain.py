@@ -7,16 +7,14 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from engine.contracts.planning import Flaw, Measured, PlanFigures, TargetPlan
+from engine.contracts.planning import Flaw, Measured, TargetPlan
 from engine.contracts.target import TargetInfo
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems
 from engine.errors import JobError
 
 
 class PlainMeasurer:
-    """contracts.Measurer and its tally, for any target: there is nothing of its own to add up."""
-
-    size_bounds: Sequence[int] = ()
+    """contracts.Measurer for any target."""
 
     def __init__(self, info: TargetInfo, *, exists: bool) -> None:
         self._info = info
@@ -41,18 +39,13 @@ class PlainMeasurer:
             flaws=tuple(Flaw(row, *flaw.split(": ", 1)) for row, flaw in flaws.filter(~good).iter_rows()),
         )
 
-    def tally(self, rows: int) -> "PlainMeasurer":  # noqa: ARG002
-        """Return what adds nothing up."""
-        return self
-
     def add(self, rows: int, measured: Sequence[Measured]) -> None:
         """Add nothing up."""
 
-    def anew(self) -> "PlainMeasurer":
-        """Return what adds nothing up."""
-        return self
+    def anew(self) -> None:
+        """Forget nothing."""
 
-    def plan(self, figures: PlanFigures) -> TargetPlan:  # noqa: ARG002
+    def plan(self, scale: float) -> TargetPlan:  # noqa: ARG002
         """Say what the target is."""
         state = "exists" if self._exists else "to be created"
         described = {"name": self._info.name, "exists": self._exists, "items_there": self._info.item_count}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from engine.commands.plan.collisions import Collisions
 from engine.commands.plan.tally import Tally
-from engine.contracts.planning import PlanFigures, TargetPlan
+from engine.contracts.planning import TargetPlan
 from engine.exits import Exit
 
 RowsAre = Literal["counted", "estimated", "unknown"]
@@ -29,30 +29,20 @@ class SourceFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetFacts:
-    """The target: what is written to, whether it is there, and what its connector says of the load.
-
-    `size_bounds`: where the sizes of items are cut for the histogram, in bytes; empty: sizes aren't known.
-    """
-
-    name: str
-    exists: bool
-    size_bounds: Sequence[int]
-    plan: TargetPlan
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What a load will do.
 
-    `coverage` says how much collisions are known of; `whole`: every row was looked at.
+    `into` names the target, which `exists` or is to be created. `coverage` says how much collisions are known
+    of; `whole`: every row was looked at, else each stands for `scale` rows.
     """
 
     job: str
     source: SourceFacts
-    target: TargetFacts
+    into: str
+    exists: bool
+    target: TargetPlan
     tally: Tally
-    figures: PlanFigures
+    scale: float
     whole: bool
     collisions: Collisions
     coverage: Coverage
@@ -61,7 +51,7 @@ class Plan:
 
     def scaled(self, count: int) -> int:
         """Return what a count among the rows that were looked at comes to in the whole source."""
-        return round(count * self.figures.scale)
+        return round(count * self.scale)
 
     @property
     def loses(self) -> bool:
@@ -75,7 +65,7 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
-        tally, target = self.tally, self.target.plan
+        tally, target = self.tally, self.target
         return {
             "job": self.job,
             "loses": self.loses,
@@ -87,7 +77,7 @@ class Plan:
                 "per_row": _ratio(tally.writes, tally.rows),
                 "by_rule": self._rules(),
             },
-            **({"item_bytes": self._sizes()} if self.target.size_bounds else {}),
+            **({"item_bytes": self._sizes()} if target.size_bounds else {}),
             **target.members,
             "collisions": {"scope": self.coverage, **asdict(self.collisions)},
             "dead_letters": {"expected": self.scaled(tally.flawed), "by_reason": self._reasons()},

@@ -19,16 +19,17 @@ from engine.commands.plan import sampling
 from engine.commands.plan.advice import advise
 from engine.commands.plan.collisions import NO_ROOM, Collisions, Hashes, KeyCounter, key_hashes, suspected
 from engine.commands.plan.plain import PlainMeasurer
-from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts, TargetFacts
+from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts
 from engine.commands.plan.tally import Tally
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
-from engine.contracts.planning import Measured, Measurer, PlanFigures, TargetTally
+from engine.contracts.planning import Measured, Measurer
 from engine.contracts.source import Source
 from engine.contracts.target import TargetInfo
 from engine.contracts.transform import Transform
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.registry import TARGETS
+from engine.tasks import together
 
 SAMPLE_ROWS = 30_000
 """About one row in a thousand is seen 30 times in it, and it is measured within a second or two."""
@@ -79,7 +80,6 @@ class _Seen:
     """What came of the rows that were looked at."""
 
     tally: Tally
-    of_target: TargetTally
     collisions: Collisions
 
 
@@ -89,7 +89,9 @@ async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Pl
     Raises: JobError, PermanentError, TransientError.
     """
     info, exists = await _target(job)
-    measurer = TARGETS[job.target.type].measurer(job, info, exists=exists, prices=options.prices)
+    measurer = TARGETS[job.target.type].measurer(
+        job, info, exists=exists, sample=options.sample, prices=options.prices
+    )
     measurer = measurer or PlainMeasurer(info, exists=exists)
     async with AsyncExitStack() as stack:
         opened = await ends.open_ends(stack, job, target=info)
@@ -128,11 +130,10 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         cut = segments
         if reason is not None:  # only writing needs the order; looking is as good side by side
             cut = await source.segments(_segments_wanted(job, options, None, rows))
-        seen = await _look_at_all(stages, cut, seen.of_target.anew(), say)
+        seen = await _look_at_all(stages, cut, say)
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
-    tally = seen.tally
-    figures = PlanFigures(rows, tally.rows, tally.items, tally.writes, tally.sizes.total)
-    target = seen.of_target.plan(figures)
+    scale = rows / seen.tally.rows if seen.tally.rows else 0.0
+    target = stages.measurer.plan(scale)
     warnings = [*source.notices, *slow]
     if rows_are == "unknown":
         warnings.append(UNKNOWN_ROWS)
@@ -143,9 +144,11 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
     return Plan(
         job=job.name,
         source=SourceFacts(job.source.reads, rows, rows_are, size_bytes, len(segments), reason),
-        target=TargetFacts(stages.opened.target.name, stages.exists, stages.measurer.size_bounds, target),
-        tally=tally,
-        figures=figures,
+        into=stages.opened.target.name,
+        exists=stages.exists,
+        target=target,
+        tally=seen.tally,
+        scale=scale,
         whole=whole,
         collisions=seen.collisions,
         coverage=coverage,
@@ -162,25 +165,24 @@ async def _rows(source: Source, counted: int | None, seen: int) -> tuple[int, Ro
 
 
 async def _sample(stages: _Measuring, rows: int, of: int | None) -> _Seen:
-    tally, of_target, keys = stages.tally(), stages.measurer.tally(rows), stages.key_counter()
+    tally, keys = stages.tally(), stages.key_counter()
     async for batch in sampling.sampled(stages.source, rows, of):
         measured = await asyncio.to_thread(stages.measured, batch, in_full=True)
         tally.add(batch, measured)
-        of_target.add(batch.rows.num_rows, measured)
+        stages.measurer.add(batch.rows.num_rows, measured)
         keys.add(batch, measured)
-    return _Seen(tally, of_target, keys.collisions())
+    return _Seen(tally, keys.collisions())
 
 
-async def _look_at_all(
-    stages: _Measuring, segments: Sequence[Segment], of_target: TargetTally, say: Callable[[str], None]
-) -> _Seen:
+async def _look_at_all(stages: _Measuring, segments: Sequence[Segment], say: Callable[[str], None]) -> _Seen:
     """Measure every row, and find every key that repeats: by hashes first, then those suspected by text."""
     tally = stages.tally()
+    stages.measurer.anew()
     with passing_store(np.dtype(np.uint64), NO_ROOM) as store:
 
         def add(batch: Batch, measured: Sequence[Measured]) -> None:
             tally.add(batch, measured)
-            of_target.add(batch.rows.num_rows, measured)
+            stages.measurer.add(batch.rows.num_rows, measured)
             for found in measured:
                 store.add(key_hashes(found))
             if store.full:
@@ -194,7 +196,7 @@ async def _look_at_all(
         await _pass(stages, segments, keys.add, say, in_full=False)
     found = keys.collisions()
     beyond = Collisions(found.keys + suspects.keys_beyond, found.lost + suspects.lost_beyond, found.examples)
-    return _Seen(tally, of_target, beyond)
+    return _Seen(tally, beyond)
 
 
 async def _pass(
@@ -218,12 +220,9 @@ async def _pass(
             done += 1
             say(f"{done} of {len(segments)} segments read")
 
-    try:
-        async with asyncio.TaskGroup() as cursors:
-            for _ in range(min(ends.CURSORS, stages.source.ticket.cursors_max or ends.CURSORS)):
-                cursors.create_task(cursor())
-    except ExceptionGroup as group:  # the first is the fault, the others were cancelled for it
-        raise group.exceptions[0] from group
+    await together(
+        cursor() for _ in range(min(ends.CURSORS, stages.source.ticket.cursors_max or ends.CURSORS))
+    )
 
 
 def _segments_wanted(job: Job, options: PlanOptions, reason: str | None, rows: int) -> int:

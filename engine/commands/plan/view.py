@@ -37,7 +37,7 @@ def render(plan: Plan, *, width: int, colour: bool) -> str:
 
 
 def _parts(plan: Plan) -> Iterator[Table | Text]:
-    yield Text(f"{plan.job}: {plan.source.reads} into {plan.target.name}", style="bold")
+    yield Text(f"{plan.job}: {plan.source.reads} into {plan.into}", style="bold")
     overview = Table.grid(padding=(0, 2))
     for name, text in _overview(plan):
         overview.add_row(f"  {name}", Text(text))
@@ -77,15 +77,15 @@ def _overview(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "source", f"{how}{counted(source.rows, 'row')}{size}, {segments}"
     looked = "every row" if plan.whole else f"{counted(tally.rows, 'row')} from all over it"
     yield "looked at", f"{looked}: {counted(tally.writes, 'item')}"
-    yield "target", plan.target.plan.summary
+    yield "target", plan.target.summary
     if plan.target.size_bounds:
         of_share = (f"{name} {bytes_text(sizes.at(share))}" for name, share in (("p50", 0.5), ("p95", 0.95)))
         yield (
             "item sizes",
             f"{', '.join(of_share)}, largest {bytes_text(sizes.at(1))},"
-            f" {bytes_text(sizes.total * plan.figures.scale)} in all",
+            f" {bytes_text(sizes.total * plan.scale)} in all",
         )
-    yield from plan.target.plan.lines
+    yield from plan.target.lines
     if plan.collisions.keys:
         where = "" if plan.coverage == "all" else " in the sample"
         keys = counted(plan.collisions.keys, "key")
@@ -98,11 +98,11 @@ def _overview(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _tables(plan: Plan) -> Iterator[PlanTable]:
     yield _rules(plan)
-    if plan.target.plan.writes is not None:
-        yield plan.target.plan.writes
+    if plan.target.writes is not None:
+        yield plan.target.writes
     if plan.target.size_bounds:
         yield _histogram(plan)
-    yield from plan.target.plan.details
+    yield from plan.target.details
     if plan.collisions.keys:
         yield _collisions(plan)
     if plan.tally.flawed:
@@ -110,7 +110,7 @@ def _tables(plan: Plan) -> Iterator[PlanTable]:
 
 
 def _rules(plan: Plan) -> PlanTable:
-    rows, scale = plan.tally.rows, plan.figures.scale
+    rows, scale = plan.tally.rows, plan.scale
     return PlanTable(
         ("rule", "items", "per row", "deletes", "dead letters"),
         (1, 2, 3, 4),
@@ -160,7 +160,7 @@ def _dead_letters(plan: Plan) -> PlanTable:
         for reason, count in rule.flaws.most_common():
             detail, key = rule.examples[reason][0]
             example = f"{detail} ({_row(key)})" if key else detail
-            rows.append((reason, name, number(count * plan.figures.scale), example))
+            rows.append((reason, name, number(count * plan.scale), example))
     return PlanTable(("dead letters", "rule", "items", "for example"), (2,), rows)
 
 
