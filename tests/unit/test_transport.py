@@ -291,8 +291,8 @@ def test_closing_fails_what_is_in_flight_as_unknown_and_what_waits_as_not_sent(r
 
 
 def test_a_connection_idle_for_long_is_closed_by_us(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.dynamodb.http.transport.IDLE_S_MAX", 0.0)
-    monkeypatch.setattr("connectors.dynamodb.http.transport.SWEEP_S_MAX", 0.01)
+    monkeypatch.setattr("connectors.dynamodb.http.pool.IDLE_S_MAX", 0.0)
+    monkeypatch.setattr("connectors.dynamodb.http.pool.SWEEP_S_MAX", 0.01)
 
     async def main() -> None:
         gone = asyncio.Event()

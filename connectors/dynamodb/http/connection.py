@@ -6,7 +6,6 @@ is used again after a surprise: bytes nobody asked for, a broken frame, an answe
 
 import asyncio
 import socket
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -14,6 +13,7 @@ from typing import cast
 
 import httptools
 
+from connectors.dynamodb.http.answer_reader import AnswerReader
 from engine.errors import TransientError
 from engine.tenure import Tenure
 
@@ -61,38 +61,24 @@ class Answer:
 class Connection(asyncio.Protocol):
     """The protocol under one socket; made by `loop.create_connection`."""
 
-    __slots__ = (
-        *("_answer", "_body", "_chunks", "_complete", "_crc", "_deadline", "_drained", "_encoded", "_name"),
-        *("_on_lost", "_parser", "_paused", "_received", "_request_id", "_reusable", "_started", "_status"),
-        *("_tenure", "_transport", "_whole", "idle_since"),
-    )
-
     _transport: asyncio.Transport
     _answer: asyncio.Future[Answer] | None
     _drained: asyncio.Future[None] | None
     _started: float
     _received: int
     _whole: bool
-    _status: int
-    _body: bytes
-    _chunks: list[bytes] | None
-    _crc: bytes | None
-    _request_id: bytes | None
-    _encoded: bool
-    _complete: bool
 
     def __init__(self, name: str, on_lost: Callable[["Connection"], None], tenure: Tenure) -> None:
-        self._name = name
+        self.name = name
         self._tenure = tenure
         self._on_lost = on_lost
-        self._parser = httptools.HttpResponseParser(self)
+        self._reader = AnswerReader()
         self._answer = None
         self._drained = None
         self._paused = False
         self._reusable = True
         self._deadline = NEVER
         self.idle_since = NEVER
-        self._reset()
 
     @property
     def usable(self) -> bool:
@@ -109,8 +95,8 @@ class Connection(asyncio.Protocol):
         """
         assert self._answer is None, "one request at a time"
         if not self.usable:
-            raise TransportError(f"the connection to {self._name} was closed while idle", sent=False)
-        self._reset()
+            raise TransportError(f"the connection to {self.name} was closed while idle", sent=False)
+        self._reader.reset()
         self._received = 0
         self._started = perf_counter()
         self._deadline = self._started + timeout_s
@@ -141,7 +127,7 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Fail the request in flight if its time is over."""
         if now >= self._deadline:
-            self._fail(f"{self._name} didn't answer within {self._deadline - self._started:g} s")
+            self._fail(f"{self.name} didn't answer within {self._deadline - self._started:g} s")
 
     # What asyncio calls.
 
@@ -161,17 +147,17 @@ class Connection(asyncio.Protocol):
             return
         self._received += len(data)
         if self._received > ANSWER_BYTES_MAX:
-            self._fail(f"{self._name} sent an answer longer than {ANSWER_BYTES_MAX} bytes")
+            self._fail(f"{self.name} sent an answer longer than {ANSWER_BYTES_MAX} bytes")
             return
         try:
-            self._parser.feed_data(data)
+            self._reader.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._complete:
-                self._fail(f"{self._name} answered with something that isn't HTTP", error)
+            if not self._reader.complete:
+                self._fail(f"{self.name} answered with something that isn't HTTP", error)
                 return
             self._reusable = False
-        if self._complete:
-            self._settle()
+        if self._reader.complete:
+            self._take_answer()
 
     def eof_received(self) -> None:
         """Let the socket close: half-open connections are of no use."""
@@ -181,7 +167,7 @@ class Connection(asyncio.Protocol):
         self._reusable = False
         if self._answer is not None:
             what = "was reset" if exc is not None else "was closed"
-            self._fail(f"the connection to {self._name} {what} before the answer was whole", exc)
+            self._fail(f"the connection to {self.name} {what} before the answer was whole", exc)
         self._wake()
         self._on_lost(self)
 
@@ -194,77 +180,25 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._wake()
 
-    # What the parser calls.
-
-    def on_message_begin(self) -> None:
-        """Notice an answer that nobody asked for."""
-        if self._complete:
-            self._reusable = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep the three headers that matter; the parser frames the body by itself."""
-        if self._complete:
-            return
-        name = name.lower()
-        if name == b"x-amz-crc32":
-            self._crc = value
-        elif name == b"x-amzn-requestid":
-            self._request_id = value
-        elif name == b"content-encoding":
-            self._encoded = value.lower() != b"identity"
-
-    def on_body(self, body: bytes) -> None:
-        """Collect the body."""
-        if self._complete:
-            return
-        if not self._body:
-            self._body = body
-        elif self._chunks is None:
-            self._chunks = [self._body, body]
-        else:
-            self._chunks.append(body)
-
-    def on_message_complete(self) -> None:
-        """Take the answer as whole, unless it was only an interim one."""
-        if self._complete:
-            return
-        self._status = self._parser.get_status_code()
-        if self._status < 200:
-            self._reset()
-            return
-        self._complete = True
-        if not self._parser.should_keep_alive():
-            self._reusable = False
-
     # Inside.
 
-    def _reset(self) -> None:
-        self._status = 0
-        self._body = b""
-        self._chunks = None
-        self._crc = None
-        self._request_id = None
-        self._encoded = False
-        self._complete = False
-
-    def _settle(self) -> None:
-        body = self._body if self._chunks is None else b"".join(self._chunks)
-        if self._encoded:
-            self._fail(f"{self._name} sent a compressed answer that wasn't asked for")
-            return
-        if self._crc is not None and self._crc != b"%d" % zlib.crc32(body):
-            self._fail(f"an answer of {self._name} doesn't match its checksum")
+    def _take_answer(self) -> None:
+        """End the request with its answer, unless there is something wrong with that."""
+        reader = self._reader
+        body = reader.body
+        if (flaw := reader.flaw(body, self.name)) is not None:
+            self._fail(flaw)
             return
         answer, self._answer = self._answer, None
         self._deadline = NEVER
         if not self._whole:
             self._reusable = False
             self._wake()
-        if not self._reusable:
+        if reader.last or not self._reusable:
             self.drop()
         if answer is not None and not answer.done():
-            request_id = self._request_id.decode("latin-1") if self._request_id else None
-            answer.set_result(Answer(self._status, body, request_id, perf_counter() - self._started))
+            seconds = perf_counter() - self._started
+            answer.set_result(Answer(reader.status, body, reader.request_id, seconds))
 
     def _fail(self, message: str, cause: Exception | None = None) -> None:
         answer, self._answer = self._answer, None
