@@ -24,7 +24,7 @@ ASKED_AGAIN = (
 )
 
 
-class Place(NamedTuple):
+class CredentialsFor(NamedTuple):
     """Whose credentials: a profile's, None for the default chain; and whether for an emulator here."""
 
     profile: str | None
@@ -54,8 +54,8 @@ class Handed:
         return ReadOnlyCredentials(self._keys.access_key, self._keys.secret_key, self._keys.token)
 
 
-_found: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Place, Found]]" = WeakKeyDictionary()
-_handed: dict[Place, Keys] = {}
+_found: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[CredentialsFor, Found]]" = WeakKeyDictionary()
+_handed: dict[CredentialsFor, Keys] = {}
 
 
 async def find(profile: str | None, endpoint: Endpoint) -> Found:
@@ -63,7 +63,7 @@ async def find(profile: str | None, endpoint: Endpoint) -> Found:
 
     Raises: JobError.
     """
-    place = Place(profile, endpoint.loopback)
+    place = CredentialsFor(profile, endpoint.loopback)
     found = _found.get(asyncio.get_running_loop(), {}).get(place)
     if found is None:
         found = _from_runner(place) if place in _handed else await _walk(place, endpoint)
@@ -72,7 +72,7 @@ async def find(profile: str | None, endpoint: Endpoint) -> Found:
 
 async def find_anew(profile: str | None, endpoint: Endpoint) -> Found:
     """Look again, at all that may have changed on disk or in the environment. Raises: JobError."""
-    place = Place(profile, endpoint.loopback)
+    place = CredentialsFor(profile, endpoint.loopback)
     return _kept(place, await _walk(place, endpoint, asks=False))
 
 
@@ -85,7 +85,7 @@ async def to_hand_over() -> str:
 def take_over(text: str) -> None:
     """Use what the runner has found, instead of asking again."""
     for profile, loopback, *keys in json.loads(text):
-        _handed[Place(profile, loopback)] = Keys(*keys)
+        _handed[CredentialsFor(profile, loopback)] = Keys(*keys)
 
 
 def new_session(profile: str | None) -> Any:
@@ -112,21 +112,21 @@ async def frozen(credentials: Any) -> Keys:
     return keys
 
 
-def _kept(place: Place, found: Found) -> Found:
+def _kept(place: CredentialsFor, found: Found) -> Found:
     """Keep what was found for the others of this event loop, unless anybody could make it up."""
     if not found.made_up:
         _found.setdefault(asyncio.get_running_loop(), {})[place] = found
     return found
 
 
-def _from_runner(place: Place) -> Found:
+def _from_runner(place: CredentialsFor) -> Found:
     keys = _handed[place]
     aio_session = new_session(place.profile)
     aio_session.set_credentials(keys.access_key, keys.secret_key, keys.token)
     return Found(aio_session, Handed(keys), keys)
 
 
-async def _walk(place: Place, endpoint: Endpoint, *, asks: bool = True) -> Found:
+async def _walk(place: CredentialsFor, endpoint: Endpoint, *, asks: bool = True) -> Found:
     """Walk botocore's chain of credential providers. Raises: JobError."""
     from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
@@ -152,7 +152,7 @@ async def _walk(place: Place, endpoint: Endpoint, *, asks: bool = True) -> Found
     return found
 
 
-async def _asked(place: Place, *, asks: bool) -> Found | None:
+async def _asked(place: CredentialsFor, *, asks: bool) -> Found | None:
     aio_session = new_session(place.profile)
     providers = aio_session.get_component("credential_provider")
     if place.loopback:  # an emulator has no use for an instance's role, and asking for it takes seconds
