@@ -10,9 +10,11 @@ Invariant: an Arrow null is SQL NULL or a missing field, and nothing else.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import pyarrow as pa
+
+from engine.plain import OneOf
 
 
 class Scalar(Enum):
@@ -93,7 +95,7 @@ class StructOf:
     fields: tuple[tuple[str, "Kind"], ...]
 
 
-Kind: TypeAlias = Scalar | Decimal | Document | Members | ListOf | SetOf | StructOf
+Kind: TypeAlias = Annotated[Scalar | Decimal | Document | Members | ListOf | SetOf | StructOf, OneOf()]
 
 DOCUMENT_TYPE = pa.struct(
     [("wire", pa.string()), ("size", pa.int64()), ("depth", pa.int32()), ("flaw", pa.string())]

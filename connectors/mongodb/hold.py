@@ -4,7 +4,6 @@ Invariant: a reading that passed both looks, before and after, was of that colle
 that had its data.
 """
 
-import json
 from typing import Any
 
 from connectors.mongodb.errors import speaking
@@ -26,7 +25,7 @@ class Hold:
     @property
     def standing(self) -> str:
         """The server as the run found it, for the checkpoint."""
-        return json.dumps(dumped(self._server))
+        return dumped(self._server)
 
     async def check(self) -> None:
         """Look at both. Raises: MovedError, TransientError."""
@@ -43,8 +42,8 @@ class Hold:
     async def misfit(self, standing: str) -> str | None:
         """Say why the server isn't the one of an earlier run; None when it is."""
         try:
-            before = loaded(Server, json.loads(standing))
-        except (ValueError, TypeError):  # it is of another form
+            before = loaded(Server, standing)
+        except ValueError:  # it is of another form
             return None
         async with speaking("source", self._place):
             difference = await differs(self._db.client, before)

@@ -37,24 +37,24 @@ class Pin:
     """What the name meant when the run began.
 
     Shape: `meaning` a collection's UUID in hex, or a hash of a view's definition and of what it reads; None:
-    the server shows none. `uuid` is set where each find carries it.
+    the server shows none. `carried`: each find names it.
     """
 
     meaning: str | None = None
-    uuid: bytes | None = None
+    carried: bool = False
 
     def filter(self, where: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a filter that makes the driver's find carry the UUID beside the query.
 
         The drivers pass members beside `$query` on as the command's own fields; nothing else of theirs does.
         """
-        if self.uuid is None:
+        if self.meaning is None or not self.carried:
             return where
-        return {"$query": where, "collectionUUID": Binary(self.uuid, 4)}
+        return {"$query": where, "collectionUUID": Binary(bytes.fromhex(self.meaning), 4)}
 
     async def check(self, db: Any, name: str) -> None:
         """Look whether the name still means the same, where finds don't tell. Raises: MovedError."""
-        if self.meaning is None or self.uuid is not None:
+        if self.meaning is None or self.carried:
             return
         now = await meaning(db, name)
         if now != self.meaning:
@@ -77,7 +77,7 @@ async def pinned(db: Any, name: str, info: Mapping[str, Any]) -> Pin:
         if error.code == MOVED:
             raise
         return Pin(uuid.hex())  # MongoDB before 6.0, and services that speak only part of its language
-    return Pin(uuid.hex(), uuid)
+    return Pin(uuid.hex(), carried=True)
 
 
 async def meaning(db: Any, name: str) -> str | None:

@@ -83,6 +83,8 @@ class MongoDBSource:
     ) -> None:
         self._place = where(section.url.get_secret_value())
         self._opened = opened
+        self.ticket, self.watermark = opened.ticket, opened.watermark
+        self.identity: Mapping[str, str] = {} if opened.found is None else opened.found.identity
         self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
         self._section = section
@@ -92,16 +94,6 @@ class MongoDBSource:
         self._codec = codec
         self._reader = CollectionReader(section, columns, opened, self._place, self._note)
         self._patience_s = patience_s
-
-    @property
-    def ticket(self) -> SourceTicket:
-        """What a worker process needs to open the same view."""
-        return self._opened.ticket
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """Server, database and collection."""
-        return self._found.identity
 
     @property
     def abilities(self) -> SourceAbilities:
@@ -124,11 +116,6 @@ class MongoDBSource:
         if goes_on:
             self._note(GOES_ON)
         return await self._reader.hold.misfit(standing)
-
-    @property
-    def watermark(self) -> str | None:
-        """The watermark for the next catch-up run."""
-        return self._opened.watermark
 
     @property
     def notices(self) -> Sequence[str]:

@@ -4,8 +4,7 @@ Invariant: every row of the snapshot is handed over exactly once per reading, wh
 positions are what the server printed.
 """
 
-import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -65,21 +64,12 @@ class PostgresSource:
         self._batch_rows = section.batch_rows
         self._codec = codec
         self._opened = opened
+        self.ticket, self.identity, self.watermark = opened.ticket, opened.identity, opened.watermark
         self._view = loaded(opening.PostgresView, opened.ticket.details)
         self._shape = self._view.shape
         self._notices = list(opened.notices)
         self._patience_s = patience_s
         self._readers = Readers(section, opened.ticket.since, self._view, opened.keeper, self._notices)
-
-    @property
-    def ticket(self) -> SourceTicket:
-        """What a worker process needs to open the same view."""
-        return self._opened.ticket
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """Server, database, relation, and the key that positions are values of."""
-        return self._opened.identity
 
     @property
     def abilities(self) -> SourceAbilities:
@@ -96,12 +86,7 @@ class PostgresSource:
     @property
     def standing(self) -> str:
         """What the run begins with; see contracts.Continuity."""
-        return json.dumps(dumped(self._view.standing))
-
-    @property
-    def watermark(self) -> str | None:
-        """The watermark for the next catch-up run."""
-        return self._opened.watermark
+        return dumped(self._view.standing)
 
     @property
     def notices(self) -> Sequence[str]:
@@ -209,7 +194,7 @@ class PostgresSource:
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source that an earlier run's standing tells of; see contracts.Continuity."""
-        before = loaded(Standing, json.loads(standing))
+        before = loaded(Standing, standing)
         found = await opening.misfit(self._keeper, before, self._view.standing, goes_on=goes_on)
         if found is None and goes_on:
             self._notices.append(GOES_ON)

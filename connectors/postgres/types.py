@@ -9,10 +9,11 @@ JSON that the server builds has no leaves but strings and null. No name is left 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 from connectors.postgres.quoting import identifier, literal, operator
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, StructOf
+from engine.plain import OneOf
 
 NUMERIC_DIGITS_MAX = 38
 """The widest numeric that columns can compute with exactly (a 128-bit decimal)."""
@@ -82,7 +83,7 @@ class Composite:
     fields: tuple[tuple[str, "Node"], ...]
 
 
-Node: TypeAlias = Printed | Nested | JsonArray | ArrayOf | Composite
+Node: TypeAlias = Annotated[Printed | Nested | JsonArray | ArrayOf | Composite, OneOf()]
 
 _STRING = Printed(Scalar.STRING)
 _LEAVES: Mapping[str, Printed] = {

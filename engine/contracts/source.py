@@ -7,7 +7,6 @@ Invariant: everything that one run reads of a source is of one view of it, as fa
 where it can't, it has said so in `notices`.
 """
 
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,39 +14,31 @@ from typing import Protocol
 from engine.batch import Batch, Cursor, Segment
 from engine.errors import PermanentError
 from engine.kinds import RowSchema
-from engine.plain import Json, dumped, loaded
+from engine.plain import dumped, loaded
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTicket:
     """All that another process needs to read the same view of the same source: plain JSON, no secrets.
 
-    `details` belongs to the source (a snapshot's name, resolved types …), which reads it as its own type.
+    `details` is JSON text of the source's own type (a snapshot's name, resolved types …).
     `since` is the watermark from which a catch-up run reads, as the source prints it; None in a full run.
     `cursors_max`: how many may read at a time, over all processes; None: as many as one likes.
     """
 
     schema: RowSchema
     since: str | None
-    details: Json
+    details: str
     cursors_max: int | None = None
 
     def as_json(self) -> str:
         """Return the ticket as JSON text."""
-        return json.dumps(
-            {
-                "schema": dumped(self.schema),
-                "since": self.since,
-                "details": self.details,
-                "cursors_max": self.cursors_max,
-            }
-        )
+        return dumped(self)
 
     @staticmethod
     def from_json(text: str) -> "SourceTicket":
-        """Return the ticket that `as_json` gave. Raises: ValueError, TypeError (it isn't one)."""
-        found = json.loads(text)
-        return SourceTicket(**{**found, "schema": loaded(RowSchema, found["schema"])})
+        """Return the ticket that `as_json` gave. Raises: ValueError (it isn't one)."""
+        return loaded(SourceTicket, text)
 
 
 class Lookup(Protocol):

@@ -13,6 +13,7 @@ from tests.support.source_subjects import (
     MongoDB,
     Postgres,
     Subject,
+    Toy,
     batches,
     documented,
     numbers,
@@ -25,6 +26,7 @@ SUBJECTS = (
     "postgres no key",
     "mongodb",
     "mongodb mixed ids",
+    "toy",
     "documented",
 )
 ROWS = 40
@@ -48,6 +50,8 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
             yield MongoDB(server("mongodb_url"), server("database"), mixed=False)
         case "mongodb mixed ids":
             yield MongoDB(server("mongodb_url"), server("database"), mixed=True)
+        case "toy":
+            yield Toy(request.node.name)
         case _:
             with documented("source"):
                 yield Documented(tmp_path / "rows.sqlite")

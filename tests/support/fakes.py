@@ -37,7 +37,7 @@ class FakeSource:
 
     @property
     def ticket(self) -> SourceTicket:
-        return SourceTicket(SCHEMA, None, {})
+        return SourceTicket(SCHEMA, None, "")
 
     @property
     def identity(self) -> Mapping[str, str]:

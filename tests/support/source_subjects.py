@@ -22,6 +22,7 @@ from engine.registry import SOURCES
 from engine.rules.fields import wanted_fields
 from tests.support.mongo_source import fill, job
 from tests.support.pg import execute
+from tests.support.toy_source import DRAWERS, ToySource, ToySourceSection
 
 DOCS = Path(__file__).parents[2] / "docs" / "connectors.md"
 BATCH_ROWS = 7
@@ -118,7 +119,7 @@ class MongoDB:
         return await open_mongodb(self.job.source, wanted_fields(self.job), ticket=ticket)  # type: ignore[arg-type]
 
     def number(self, row: Mapping[str, Any]) -> int:
-        return int(row["n"]["wire"][6:-2])
+        return int(row["n"]["wire"])
 
 
 @dataclass(slots=True)
@@ -145,6 +146,33 @@ class Documented:
 
     def number(self, row: Mapping[str, Any]) -> int:
         assert row["n"] == f"n{row['id']}"
+        return int(row["id"])
+
+
+@dataclass(slots=True)
+class Toy:
+    """The source in memory of the tests' toy connectors."""
+
+    drawer: str
+    keeps_view: bool = False
+
+    @property
+    def unknown(self) -> Cursor:
+        return Cursor(("-5",))
+
+    async def fill(self, count: int) -> None:
+        DRAWERS[self.drawer] = []
+        for number in range(1, count + 1):
+            await self.add(number)
+
+    async def add(self, number: int) -> None:
+        row = {"id": str(number), "tenant": "t", "amount": "1", "note": None}
+        DRAWERS[self.drawer].append(row)
+
+    async def open(self, ticket: SourceTicket | None = None) -> Source:
+        return ToySource(ToySourceSection(type="toy", drawer=self.drawer, batch_rows=BATCH_ROWS))
+
+    def number(self, row: Mapping[str, Any]) -> int:
         return int(row["id"])
 
 

@@ -70,7 +70,7 @@ class ToySource:
         self._section = section
         self._rows = DRAWERS[section.drawer]
         self._ids = [int(row["id"] or 0) for row in self._rows]
-        self.ticket = SourceTicket(SCHEMA, None, {"drawer": section.drawer})
+        self.ticket = SourceTicket(SCHEMA, None, section.drawer)
         self.abilities = SourceAbilities(lookup=self, count=self.count)
 
     @property

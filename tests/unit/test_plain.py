@@ -1,4 +1,4 @@
-"""Plain JSON keeps every kind of value that a ticket or a checkpoint carries, and builds nothing else."""
+"""JSON text keeps every kind of value that a ticket or a checkpoint carries, and builds nothing else."""
 
 import json
 
@@ -22,7 +22,7 @@ KINDS = (
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_every_kind_comes_back(kind: Kind) -> None:
     schema = RowSchema((Column("c", kind, hidden=True),), ("c",), (frozenset({"c", "a"}),), open=True)
-    assert loaded(RowSchema, json.loads(json.dumps(dumped(schema)))) == schema
+    assert loaded(RowSchema, dumped(schema)) == schema
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_every_kind_comes_back(kind: Kind) -> None:
 )
 def test_classes_of_the_same_form_are_told_apart_by_their_names(node: Node) -> None:
     value = Composite((("n", node),))
-    assert loaded(Composite, json.loads(json.dumps(dumped(value)))) == value
+    assert loaded(Composite, dumped(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -44,15 +44,16 @@ def test_classes_of_the_same_form_are_told_apart_by_their_names(node: Node) -> N
     [
         {"columns": [], "key": [], "identities": [], "open": "yes"},
         {"columns": [], "key": [1], "identities": [], "open": True},
-        {"columns": [], "key": [], "identities": []} | {"more": 1},
         {"columns": [{"name": "c", "kind": {"is": "Path"}}], "key": [], "identities": []},
+        {"columns": [{"name": "c", "kind": {"element": "int"}}], "key": [], "identities": []},
         {"columns": [{"name": "c", "kind": "no kind"}], "key": [], "identities": []},
         {"columns": [{"name": "c", "kind": None}], "key": [], "identities": []},
         {"columns": 3, "key": [], "identities": []},
+        {"columns": [], "key": []},
         [],
     ],
     ids=str,
 )
 def test_what_is_of_another_form_is_refused(found: object) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        loaded(RowSchema, found)
+    with pytest.raises(ValueError):
+        loaded(RowSchema, json.dumps(found))
