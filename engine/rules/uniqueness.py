@@ -10,7 +10,7 @@ from itertools import combinations
 
 from engine.job.items import ItemRule
 from engine.job.model import Job
-from engine.job.template import Placeholder, Template, single
+from engine.job.template import Placeholder, Template
 from engine.kinds import Decimal, Kind, RowSchema, Scalar
 
 _INDEX = "\0index"
@@ -74,7 +74,7 @@ def _repeats(rule: ItemRule, kinds: dict[str, Kind], identities: Sequence[frozen
     """Say why two items of one rule might have equal keys."""
     each = rule.for_each is not None
     found = frozenset[str]().union(
-        *(recovered(template, kinds, each) for _, template in rule.key_templates())
+        *(recovered(template, kinds, each).values() for _, template in rule.key_templates())
     )
     if not any(identity <= found for identity in identities):
         wanted = " or ".join(" and ".join(f"{{{name}}}" for name in sorted(names)) for names in identities)
@@ -90,19 +90,20 @@ def _repeats(rule: ItemRule, kinds: dict[str, Kind], identities: Sequence[frozen
     return None
 
 
-def recovered(template: Template, kinds: dict[str, Kind], each: bool) -> frozenset[str]:
-    """Return the columns (and _INDEX) whose values can be read out of every text of a template."""
-    alone = single(template)
-    if alone is not None:
-        return _identified(alone, kinds, each)
+def recovered(template: Template, kinds: dict[str, Kind], each: bool) -> dict[int, str]:
+    """Return the columns (and _INDEX) whose values can be read out of every text of a template.
+
+    Shape: by the place of the placeholder that tells. A column may stand in a template twice, and only once
+    where it can be told from what stands beside.
+    """
     from_left = _delimited(template, kinds, each, 1)
     from_right = _delimited(template[::-1], kinds, each, -1)
-    total = sum(isinstance(part, Placeholder) for part in template)
+    places = [at for at, part in enumerate(template) if isinstance(part, Placeholder)]
     # With all others cut off from both ends, what remains is the last one.
-    everything = from_left + from_right + 1 >= total
-    placeholders = [part for part in template if isinstance(part, Placeholder)]
-    readable = placeholders if everything else placeholders[:from_left] + placeholders[total - from_right :]
-    return frozenset[str]().union(*(_identified(part, kinds, each) for part in readable))
+    everything = from_left + from_right + 1 >= len(places)
+    readable = places if everything else places[:from_left] + places[len(places) - from_right :]
+    columns = {at: _identified(template[at], kinds, each) for at in readable}
+    return {at: column for at, column in columns.items() if column is not None}
 
 
 def _delimited(template: Template, kinds: dict[str, Kind], each: bool, step: int) -> int:
@@ -123,12 +124,13 @@ def _delimited(template: Template, kinds: dict[str, Kind], each: bool, step: int
     return count
 
 
-def _identified(part: Placeholder, kinds: dict[str, Kind], each: bool) -> frozenset[str]:
+def _identified(part: str | Placeholder, kinds: dict[str, Kind], each: bool) -> str | None:
     """Return the column that a placeholder's text tells exactly, if it does."""
+    assert isinstance(part, Placeholder), "only placeholders tell columns"
     name = _column(part, kinds, each)
     kind = Scalar.INT if name == _INDEX else None if name is None else kinds[name]
     exact = isinstance(kind, Scalar | Decimal) and (part.format is None or "%" not in part.format)
-    return frozenset({name}) if exact and name is not None else frozenset()
+    return name if exact else None
 
 
 def _column(part: Placeholder, kinds: dict[str, Kind], each: bool) -> str | None:

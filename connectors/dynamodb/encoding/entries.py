@@ -14,6 +14,9 @@ import orjson
 
 from connectors.dynamodb.encoding.comparison import Item
 
+BATCH_WRITE_BEGINS = (b'{"PutRequest":', b'{"DeleteRequest":')
+BATCH_WRITE_DEPTH = 3
+"""How many brackets an item of `{"PutRequest":{"Item":{…}}}` lies in, its own included."""
 STATEMENT_NAME = re.compile(r"'((?:[^']|'')*)'\s*:\s*\?")
 """An attribute in the VALUE clause of an INSERT."""
 

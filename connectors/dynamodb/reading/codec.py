@@ -10,7 +10,12 @@ import numpy as np
 import orjson
 
 from connectors.dynamodb.encoding import comparison
-from connectors.dynamodb.encoding.entries import delete_texts, entry
+from connectors.dynamodb.encoding.entries import (
+    BATCH_WRITE_BEGINS,
+    BATCH_WRITE_DEPTH,
+    delete_texts,
+    entry,
+)
 from connectors.dynamodb.reading.digests import KeyTypes, digests, digests_of
 from connectors.dynamodb.reading.slices import cut
 from engine.batch import Batch, EncodedBatch
@@ -19,9 +24,6 @@ from engine.contracts.readback import Digests, Item, SentItems
 CUT_AT_ONCE_BYTES = 2**20
 """Places take three times the memory of what they are places of."""
 PARSED_AT_ONCE = 1_000
-WRAPPED_DEPTH = 3
-"""How many brackets an item of `{"PutRequest":{"Item":{…}}}` lies in, its own included."""
-_WRAPPED = (b'{"PutRequest":', b'{"DeleteRequest":')
 
 
 class TableCodec:
@@ -52,7 +54,7 @@ class TableCodec:
     def _hashed(self, encoded: EncodedBatch, start: int, stop: int) -> Digests:
         """Hash some items as text; requests that hold more than an item are parsed."""
         text = encoded.text[int(encoded.offsets[start]) : int(encoded.offsets[stop])]
-        wrapped = cut(text, WRAPPED_DEPTH) if bytes(text[:20]).startswith(_WRAPPED) else None
+        wrapped = cut(text, BATCH_WRITE_DEPTH) if bytes(text[:20]).startswith(BATCH_WRITE_BEGINS) else None
         if wrapped is not None and len(wrapped) == stop - start:
             return digests(wrapped, self._key)
         found = [

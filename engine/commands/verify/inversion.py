@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from engine.batch import Batch, Cursor
-from engine.commands.verify.key_patterns import part_pattern
+from engine.commands.verify.key_patterns import pattern_of
 from engine.commands.verify.opened_job import OpenedJob
 from engine.commands.verify.progress_store import RowRange
 from engine.contracts.readback import Item
@@ -115,20 +115,13 @@ def inverted(
     captured: dict[str, str] = {}
     patterns = []
     for name in key:
-        readable = recovered(templates[name], kinds, each)
-        text = ""
-        for part in templates[name]:
-            if not isinstance(part, Placeholder):
-                text += re.escape(part)
-                continue
-            column = ".".join(part.path)
-            body = part_pattern(part, kinds, each=each)
-            named = column in readable and column in source_key and column not in captured
-            if named and part.format is None:
-                captured[column] = f"c{len(captured)}"
-                body = f"(?P<{captured[column]}>{body})"
-            text += body
-        patterns.append(re.compile(text, re.DOTALL))
+        groups: dict[int, str] = {}
+        for at, column in recovered(templates[name], kinds, each).items():
+            part = templates[name][at]
+            plain = isinstance(part, Placeholder) and part.format is None
+            if plain and column in source_key and column not in captured:
+                groups[at] = captured[column] = f"c{len(captured)}"
+        patterns.append(pattern_of(templates[name], kinds, each=each, groups=groups))
     if len(captured) != len(source_key):
         return None
     return InvertedRule(tuple(patterns), tuple(captured[name] for name in source_key))

@@ -6,6 +6,7 @@ Invariant: an item that a rule makes is held; what is held fits every key templa
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from engine.contracts.readback import Item, ItemCodec
@@ -70,20 +71,24 @@ def patterns_of(rules: Iterable[ItemRule], kinds: Mapping[str, Kind], key: Seque
     for rule in rules:
         templates = dict(rule.key_templates())
         each = rule.for_each is not None
-        made.append(tuple(_pattern_of(templates[name], kinds, each=each) for name in key))
+        made.append(tuple(pattern_of(templates[name], kinds, each=each) for name in key))
     return tuple(made)
 
 
-def _pattern_of(template: Template, kinds: Mapping[str, Kind], *, each: bool) -> re.Pattern[str]:
-    """Return a pattern of the texts that a template can make."""
-    parts = [
-        part_pattern(part, kinds, each=each) if isinstance(part, Placeholder) else re.escape(part)
-        for part in template
-    ]
-    return re.compile("".join(parts), re.DOTALL)
-
-
-def part_pattern(part: Placeholder, kinds: Mapping[str, Kind], *, each: bool) -> str:
-    """Return a pattern of the texts that a placeholder can make."""
-    signs = alphabet(part, dict(kinds), each) if kinds else None
-    return ".*" if signs is None else f"[{re.escape(''.join(sorted(signs)))}]*"
+def pattern_of(
+    template: Template,
+    kinds: Mapping[str, Kind],
+    *,
+    each: bool,
+    groups: Mapping[int, str] = MappingProxyType({}),
+) -> re.Pattern[str]:
+    """Return a pattern of the texts that a template can make, with `groups` by places in it."""
+    text = ""
+    for at, part in enumerate(template):
+        signs = alphabet(part, dict(kinds), each) if isinstance(part, Placeholder) and kinds else None
+        if isinstance(part, str):
+            body = re.escape(part)
+        else:
+            body = ".*" if signs is None else f"[{re.escape(''.join(sorted(signs)))}]*"
+        text += f"(?P<{groups[at]}>{body})" if at in groups else body
+    return re.compile(text, re.DOTALL)

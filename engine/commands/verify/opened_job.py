@@ -14,7 +14,6 @@ from engine.batch import Batch, EncodedBatch, Segment
 from engine.commands.ends import Ends, open_ends
 from engine.commands.verify.progress_store import RowRange
 from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
-from engine.contracts.source import Source
 from engine.contracts.target import Target
 from engine.errors import JobError
 from engine.job.model import Job
@@ -75,7 +74,7 @@ class OpenedJob:
         """Whether of several rows with one key the highest version counts."""
         return self.ordered and self.version is not None
 
-    async def fresh_source(self) -> Source:
+    async def fresh_source(self) -> None:
         """Open the source once more, which sees what is committed now; the old one is closed.
 
         Raises: JobError when its columns have changed, or it is another one.
@@ -90,7 +89,6 @@ class OpenedJob:
                 " created again or moved, then start verify again"
             )
         self.source = source
-        return source
 
     async def make(self, batch: Batch) -> Made:
         """Return what rows make, worked out in a thread."""

@@ -57,7 +57,6 @@ def compare_page(
     equal = wanted == contents
     unknown = wanted == UNKNOWN
     tallies["matched"] = int(equal.sum())
-    tallies["unknown"] = int(unknown.sum())
     rechecks = []
     rows = np.flatnonzero(known)
     other = np.flatnonzero(~equal & ~unknown)
@@ -154,8 +153,7 @@ class TargetPass:
         with self._progress.transaction():
             for keys, contents, row_ranges in self._index.unseen():
                 gone = int((contents == ABSENT).sum())
-                unknown = int((contents == UNKNOWN).sum())
-                self._progress.add({"matched": gone, "absent": gone, "unknown": unknown})
+                self._progress.add({"matched": gone})
                 missing = contents > UNKNOWN
                 columns = (row_ranges[missing].tolist(), keys[missing].tolist(), contents[missing].tolist())
                 self._progress.recheck(
