@@ -39,6 +39,7 @@ LATENCY_BUCKET = re.compile(
     r'^backfill_request_duration_seconds_bucket\{.*le="([^"]+)".*\} (\S+)$', re.MULTILINE
 )
 LATENCY_MAX_S = 120.0
+DECISION = re.compile(r"DEBUG connectors\.dynamodb\.target: (\w+)\((?:why='(\w+)'|verdict=<(Verdict\.\w+))?")
 
 
 def run(server: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]:
@@ -56,7 +57,10 @@ def run(server: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]
             else:
                 found[scenario.name] = _rehearse(scenario, source)
             figures = ", ".join(f"{name} {value}" for name, value in found[scenario.name]["figures"].items())
-            tell(f"{scenario.name:14} {figures}")
+            decided = ", ".join(
+                f"{name} {times}" for name, times in found[scenario.name]["decisions"].items()
+            )
+            tell(f"{scenario.name:14} {figures}; decided: {decided}")
     return found
 
 
@@ -97,8 +101,14 @@ def _rehearse(scenario: Scenario, source: str) -> dict[str, Any]:
             "offered_label": scenario.offered_label,
             "figures": figures,
             "cpu_us_per_item": report["cpu_us_per_item"],
+            "decisions": _decisions((Path(folder) / "err").read_text(encoding="utf-8")),
             "seconds": [_brief(second, hot=scenario.hot) for second in seconds],
         }
+
+
+def _decisions(log: str) -> Mapping[str, int]:
+    """Count what the writer decided, by kind and reason, out of the debug log."""
+    return dict(sorted(Counter(" ".join(filter(None, found)) for found in DECISION.findall(log)).items()))
 
 
 def _brief(second: Second, *, hot: bool) -> dict[str, float]:
@@ -118,7 +128,17 @@ def _table_create(job_file: Path) -> None:
 
 
 def _start(job_file: Path, workers: int, metrics: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "engine", "run", str(job_file), "--json", "--workers", str(workers)]
+    command = [
+        sys.executable,
+        "-m",
+        "engine",
+        "run",
+        str(job_file),
+        "--json",
+        "-v",
+        "--workers",
+        str(workers),
+    ]
     command += ["--metrics-port", metrics]
     return subprocess.Popen(  # noqa: S603 - our own command line
         command,

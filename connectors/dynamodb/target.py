@@ -3,6 +3,7 @@
 Invariant: what is sent belongs to this event loop; `encode` belongs to nobody and may run in any thread.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 
@@ -22,6 +23,8 @@ from engine.kinds import RowSchema
 from engine.meter import Meter
 from engine.tenure import NEVER, Tenure
 from engine.throttle.concurrency import FLIGHT_MAX
+
+log = logging.getLogger(__name__)
 
 
 class TableTarget:
@@ -109,10 +112,17 @@ async def open_target(
         stop_after_refusals=section.stop_after_refusals,
         wcu_start=NEVER if session.endpoint.loopback else _capacity(table),
     )
-    writer = Writer(transport, settings, meter, session.refresh, notice, random or SystemRandom(), tenure)
+    writer = Writer(
+        transport, settings, meter, session.refresh, notice, random or SystemRandom(), tenure, _show
+    )
     # The runner tells every process its share; before that, no one may take more than all.
     writer.limit(section.max_wcu)
     return TableTarget(encoder, writer, transport)
+
+
+def _show(decision: object) -> None:
+    """Show what the writer decides to whoever looks with `-v`."""
+    log.debug("%s", decision)
 
 
 def _capacity(table: TableInfo) -> float:

@@ -32,6 +32,11 @@ class StderrHandler(logging.Handler):
             self.handleError(record)
 
 
+def verbose() -> bool:
+    """Say whether debug messages are shown: then those of workers are, too."""
+    return logging.getLogger(OWN[0]).isEnabledFor(logging.DEBUG)
+
+
 def setup(*, verbose: bool) -> None:
     """Send warnings to stderr; with `verbose` the debug messages of this program's own packages too."""
     handler = StderrHandler()

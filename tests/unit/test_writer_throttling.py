@@ -1,7 +1,10 @@
 """The writer before a table that is short, as a whole or in places: nobody waits for what isn't his."""
 
 import asyncio
+import json
+from collections import Counter
 
+from connectors.dynamodb.http.connection import Answer
 from tests.support.encoded import encoded, put
 from tests.support.model_table import Bucket, ModelTable, fault
 from tests.support.writing import Scene, on_virtual_time, puts
@@ -136,5 +139,42 @@ async def test_a_table_that_becomes_short_while_a_key_is_hot_slows_everybody():
     await asyncio.sleep(5.0)
     assert scene.meter.rate_limit < 300
     assert table.throttled - refused < 0.4 * (table.requests - asked)
+    write.cancel()
+    await scene.writer.close()
+
+
+class SingleItems:
+    """PutItem, and one partition key that takes so many a second; rejections name the partition."""
+
+    def __init__(self, hot_rate: float) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.hot = Bucket(hot_rate, self.loop.time())
+        self.written: Counter[str] = Counter()
+        self.rejected = 0
+
+    async def send(self, operation, parts) -> Answer:
+        key = json.loads(b"".join(parts))["Item"]["PK"]["S"]
+        await asyncio.sleep(0.005)
+        if key == "hot" and not self.hot.spend(1, self.loop.time()):
+            self.rejected += 1
+            reasons = [{"reason": "TableWriteKeyRangeThroughputExceeded", "resource": "arn:aws:x:table/t"}]
+            return fault(400, "ThrottlingException", throttlingReasons=reasons)
+        self.written["hot" if key == "hot" else "others"] += 1
+        return Answer(200, b"{}", None, 0.005)
+
+
+@on_virtual_time
+async def test_a_hot_key_whose_items_go_one_by_one_slows_only_itself():
+    """Nothing else in such a request tells a hot key from a short table: what names the partition must."""
+    table = SingleItems(hot_rate=50.0)
+    scene = Scene(table, mode="newer")
+    scene.writer.limit(1000.0)
+    keys = [("hot", str(n)) if n % 4 == 0 else (f"p{n}", "0") for n in range(12_000)]
+    entries = [{"Item": {"PK": {"S": pk}, "SK": {"S": sk}}} for pk, sk in keys]
+    write = asyncio.create_task(scene.writer.write(encoded(entries, keys=keys)))
+    await asyncio.sleep(5.0)
+    assert table.written["others"] >= 0.85 * 1000 * 5
+    assert table.written["hot"] >= 0.8 * 50 * 5
+    assert len(scene.writer._throttling.lanes.by_key) == 1
     write.cancel()
     await scene.writer.close()

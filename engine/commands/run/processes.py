@@ -15,6 +15,7 @@ from pathlib import Path
 
 from engine.run.link import SocketEnd, ToRunner, ToWorker
 from engine.run.worker import Usage
+from engine.show import logs
 
 STOP_S = 1.0
 """How long a worker that has said all it has to say may take to end by itself."""
@@ -67,6 +68,7 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
             "-m",
             "engine.commands.run.worker_main",
             str(theirs.fileno()),
+            *(("-v",) if logs.verbose() else ()),
             pass_fds=inherited,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

@@ -64,7 +64,7 @@ async def serve(descriptor: int) -> None:
     await link.close()
 
 
-def run(descriptor: int) -> None:
+def run(descriptor: int, *, verbose: bool) -> None:
     """Work for the runner at the other end of this socket."""
-    logs.setup(verbose=False)
+    logs.setup(verbose=verbose)
     uvloop.run(serve(descriptor))
