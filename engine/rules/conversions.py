@@ -14,7 +14,7 @@ from engine.documents.reading import DocumentReader
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, SetOf, StructOf
 from engine.rules.typed import typed_scalar
-from engine.rules.values import UNSUPPORTED, Value, by_python, checked, described, parsed_json, text, wire
+from engine.rules.values import UNSUPPORTED, ValueExpr, by_python, checked, described, parsed_json, text, wire
 
 _TRUE, _FALSE = ["true", "t", "1"], ["false", "f", "0"]
 _NUMBERS = {Scalar.INT, Scalar.NUMBER, Scalar.FLOAT}
@@ -22,7 +22,7 @@ _SETS = {"SS": Scalar.STRING, "NS": Scalar.NUMBER, "BS": Scalar.BINARY}
 _MICROSECONDS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 
 
-def converted(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value:
+def converted(value: ValueExpr, wanted: str, name: str, codec: DocumentCodec) -> ValueExpr:
     """Return a value as the type that `as:` names.
 
     Raises: JobError when no value of that kind can become it.
@@ -33,34 +33,34 @@ def converted(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Val
     return result
 
 
-def _to_s(value: Value, _: str, name: str, codec: DocumentCodec) -> Value | None:
+def _to_s(value: ValueExpr, _: str, name: str, codec: DocumentCodec) -> ValueExpr | None:
     return text(value, name, codec) if isinstance(value.kind, Scalar | Decimal | Document) else None
 
 
-def _to_n(value: Value, _: str, name: str, codec: DocumentCodec) -> Value | None:
+def _to_n(value: ValueExpr, _: str, name: str, codec: DocumentCodec) -> ValueExpr | None:
     match value.kind:
         case Decimal() | Scalar.INT | Scalar.NUMBER | Scalar.FLOAT:
             return value
         case Scalar.STRING:
-            return Value(value.expr, Scalar.NUMBER, value.flaw)
+            return ValueExpr(value.expr, Scalar.NUMBER, value.flaw)
         case Document():
             source = text(value, name, codec)
-            return Value(source.expr, Scalar.NUMBER, source.flaw)
+            return ValueExpr(source.expr, Scalar.NUMBER, source.flaw)
         case _:
             return None
 
 
-def _to_b(value: Value, _: str, __: str, ___: DocumentCodec) -> Value | None:
+def _to_b(value: ValueExpr, _: str, __: str, ___: DocumentCodec) -> ValueExpr | None:
     match value.kind:
         case Scalar.BINARY:
             return value
         case Scalar.STRING:
-            return Value(value.expr.str.encode("base64"), Scalar.BINARY, value.flaw)
+            return ValueExpr(value.expr.str.encode("base64"), Scalar.BINARY, value.flaw)
         case _:
             return None
 
 
-def _to_bool(value: Value, _: str, name: str, codec: DocumentCodec) -> Value | None:
+def _to_bool(value: ValueExpr, _: str, name: str, codec: DocumentCodec) -> ValueExpr | None:
     if value.kind is Scalar.BOOL:
         return value
     if value.kind not in {Scalar.STRING, Scalar.INT} and not isinstance(value.kind, Document):
@@ -71,7 +71,7 @@ def _to_bool(value: Value, _: str, name: str, codec: DocumentCodec) -> Value | N
     return checked(source, truth, Scalar.BOOL, f"{UNSUPPORTED}: {name} is neither true nor false")
 
 
-def _to_container(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value | None:
+def _to_container(value: ValueExpr, wanted: str, name: str, codec: DocumentCodec) -> ValueExpr | None:
     if isinstance(value.kind, ListOf if wanted == "L" else StructOf):
         return value
     if not isinstance(value.kind, Document):
@@ -82,7 +82,7 @@ def _to_container(value: Value, wanted: str, name: str, codec: DocumentCodec) ->
     return checked(present, pl.when(fits).then(value.expr), Document(), f"{UNSUPPORTED}: {name} is no {what}")
 
 
-def _to_set(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value | None:
+def _to_set(value: ValueExpr, wanted: str, name: str, codec: DocumentCodec) -> ValueExpr | None:
     kind = _SETS[wanted]
     if isinstance(value.kind, SetOf):
         return value if value.kind.element is kind else None
@@ -111,7 +111,7 @@ def _fits_set(element: Kind, kind: Scalar) -> bool:
             return element in {Scalar.BINARY, Scalar.STRING}
 
 
-def _to_epoch(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Value | None:
+def _to_epoch(value: ValueExpr, wanted: str, name: str, codec: DocumentCodec) -> ValueExpr | None:
     match value.kind:
         case Scalar.DATE:
             moment = typed_scalar(value.expr, value.kind).cast(pl.Datetime("us"))
@@ -127,15 +127,15 @@ def _to_epoch(value: Value, wanted: str, name: str, codec: DocumentCodec) -> Val
     return checked(value, count, Scalar.INT, f"{UNSUPPORTED}: {name} is no moment that {wanted} can count to")
 
 
-def _to_json(value: Value, _: str, __: str, codec: DocumentCodec) -> Value | None:
+def _to_json(value: ValueExpr, _: str, __: str, codec: DocumentCodec) -> ValueExpr | None:
     if isinstance(value.kind, Document):
         return value
     if value.kind is not Scalar.STRING:
         return None
-    return Value(parsed_json(value.expr, codec), Document(), value.flaw)
+    return ValueExpr(parsed_json(value.expr, codec), Document(), value.flaw)
 
 
-_CONVERSIONS: dict[str, Callable[[Value, str, str, DocumentCodec], Value | None]] = {
+_CONVERSIONS: dict[str, Callable[[ValueExpr, str, str, DocumentCodec], ValueExpr | None]] = {
     "S": _to_s,
     "N": _to_n,
     "B": _to_b,

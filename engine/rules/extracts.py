@@ -10,7 +10,7 @@ import polars as pl
 from engine.contracts.documents import DocumentCodec, Fragment
 from engine.documents.reading import DocumentReader
 from engine.kinds import Document, documents_array
-from engine.rules.values import Value, representation
+from engine.rules.values import ValueExpr, representation
 
 _EXTRACT = "\0path:"
 
@@ -24,12 +24,14 @@ class Extracts:
         self._reader = DocumentReader(codec)
         self._roots: dict[str, tuple[pl.Expr, list[tuple[str, ...]]]] = {}
 
-    def found(self, document: Value, name: str, path: tuple[str, ...]) -> Value:
+    def found(self, document: ValueExpr, name: str, path: tuple[str, ...]) -> ValueExpr:
         """Return the value below a path of member names in the document that the rule knows by a name."""
         _, paths = self._roots.setdefault(name, (document.expr, []))
         if path not in paths:
             paths.append(path)
-        return Value(pl.col(_EXTRACT + name).struct.field(str(paths.index(path))), Document(), document.flaw)
+        return ValueExpr(
+            pl.col(_EXTRACT + name).struct.field(str(paths.index(path))), Document(), document.flaw
+        )
 
     def columns(self, made_of: str, *, otherwise: bool = False) -> tuple[pl.Expr, ...]:
         """Return the columns to add that are made of a certain column, or `otherwise` all others."""

@@ -14,7 +14,7 @@ from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError
 from engine.kinds import Document, Kind, Scalar
 from engine.rules.typed import typed_scalar
-from engine.rules.values import UNSUPPORTED, Value, checked, described, text, wire
+from engine.rules.values import UNSUPPORTED, ValueExpr, checked, described, text, wire
 
 _ISO = "YYYY-mm-ddTHH:MM:SS"
 _PLACES = {letter: (_ISO.index(letter), _ISO.count(letter)) for letter in "YmdHMS"}
@@ -33,7 +33,7 @@ _SAMPLE = {
 }
 
 
-def formatted(value: Value, value_format: str, name: str, codec: DocumentCodec) -> Value:
+def formatted(value: ValueExpr, value_format: str, name: str, codec: DocumentCodec) -> ValueExpr:
     """Return the text that a placeholder's format makes of a value.
 
     Raises: JobError when the format means nothing for values of that kind.
@@ -42,7 +42,7 @@ def formatted(value: Value, value_format: str, name: str, codec: DocumentCodec) 
         return _moment(value, value_format, name, codec)
     width = int(value_format.removesuffix("d"))
     if value.kind is Scalar.INT:
-        return Value(value.expr.str.zfill(width), Scalar.STRING, value.flaw)
+        return ValueExpr(value.expr.str.zfill(width), Scalar.STRING, value.flaw)
     if isinstance(value.kind, Document):
         present = wire(value, codec)
         before, after = map(re.escape, codec.notation.number)
@@ -54,7 +54,7 @@ def formatted(value: Value, value_format: str, name: str, codec: DocumentCodec) 
     )
 
 
-def _moment(value: Value, value_format: str, name: str, codec: DocumentCodec) -> Value:
+def _moment(value: ValueExpr, value_format: str, name: str, codec: DocumentCodec) -> ValueExpr:
     _check_directives(value.kind, value_format, name)
     flaw = f"{UNSUPPORTED}: {name} has a value that the format {value_format} can't write"
     chars = list(_characters(value_format))
@@ -70,7 +70,7 @@ def _moment(value: Value, value_format: str, name: str, codec: DocumentCodec) ->
         pieces = _pieces(source.expr, chars, 0)
         return checked(source, pl.when(regular).then(pieces), Scalar.STRING, flaw)
     if value.kind is Scalar.TIME and None not in chars:
-        return Value(_pieces(value.expr, chars, _TIME_OFFSET), Scalar.STRING, value.flaw)
+        return ValueExpr(_pieces(value.expr, chars, _TIME_OFFSET), Scalar.STRING, value.flaw)
     if None not in chars:
         # Canonical text has its first hyphen there only for the years 0000 to 9999.
         regular = value.expr.str.slice(_ISO.index("-"), 1) == "-"

@@ -19,7 +19,16 @@ from engine.rules.fields import FLAW_FIELD, LIST_FIELD, is_inner, list_column
 from engine.rules.formats import formatted
 from engine.rules.names import column as column_of
 from engine.rules.names import field as field_of
-from engine.rules.values import UNSUPPORTED, Value, by_python, checked, described, representation, text, wire
+from engine.rules.values import (
+    UNSUPPORTED,
+    ValueExpr,
+    by_python,
+    checked,
+    described,
+    representation,
+    text,
+    wire,
+)
 
 EACH, INDEX = "\0each", "\0index"
 """Columns that `for_each` adds to a frame; no source can name a column so."""
@@ -39,7 +48,7 @@ class Bindings:
     each: Kind | None = None
 
 
-def placed(placeholder: Placeholder, bindings: Bindings) -> Value:
+def placed(placeholder: Placeholder, bindings: Bindings) -> ValueExpr:
     """Return the value that a placeholder stands for, formatted if it says so.
 
     Raises: JobError naming the nearest column when there is none of that name.
@@ -49,20 +58,20 @@ def placed(placeholder: Placeholder, bindings: Bindings) -> Value:
     return value if placeholder.format is None else formatted(value, placeholder.format, name, bindings.codec)
 
 
-def resolved(path: tuple[str, ...], bindings: Bindings) -> Value:
+def resolved(path: tuple[str, ...], bindings: Bindings) -> ValueExpr:
     """Return the value at a path."""
     if bindings.each is not None and path[0] == "each":
-        return _below(Value(pl.col(EACH), bindings.each), path[1:], "each", bindings)
+        return _below(ValueExpr(pl.col(EACH), bindings.each), path[1:], "each", bindings)
     if bindings.each is not None and path == ("index",):
-        return Value(pl.col(INDEX).cast(pl.String), Scalar.INT)
+        return ValueExpr(pl.col(INDEX).cast(pl.String), Scalar.INT)
     for length in range(len(path), 0, -1):
         name = ".".join(path[:length])
         if name in bindings.columns:
-            return _below(Value(column_of(name), bindings.columns[name]), path[length:], name, bindings)
+            return _below(ValueExpr(column_of(name), bindings.columns[name]), path[length:], name, bindings)
     raise JobError(f"there is no column {'.'.join(path)!r}{nearest('.'.join(path), bindings.columns)}")
 
 
-def templated(template: Template, bindings: Bindings) -> Value:
+def templated(template: Template, bindings: Bindings) -> ValueExpr:
     """Return the value of a template: one placeholder keeps its kind, anything else is text."""
     only = single(template)
     if only is not None:
@@ -74,14 +83,14 @@ def templated(template: Template, bindings: Bindings) -> Value:
         if isinstance(part, Placeholder) and (flaw := _text_of(part, bindings).flaw) is not None
     ]
     expr = pl.concat_str(parts) if len(parts) > 1 else parts[0] if parts else pl.lit("")
-    return Value(expr, Scalar.STRING, pl.coalesce(flaws) if flaws else None)
+    return ValueExpr(expr, Scalar.STRING, pl.coalesce(flaws) if flaws else None)
 
 
-def _text_of(part: Placeholder, bindings: Bindings) -> Value:
+def _text_of(part: Placeholder, bindings: Bindings) -> ValueExpr:
     return text(placed(part, bindings), ".".join(part.path), bindings.codec)
 
 
-def listed(value: Value, name: str, codec: DocumentCodec) -> Value:
+def listed(value: ValueExpr, name: str, codec: DocumentCodec) -> ValueExpr:
     """Return the list that `for_each` goes through.
 
     Raises: JobError when values of that kind are never lists.
@@ -99,7 +108,7 @@ def listed(value: Value, name: str, codec: DocumentCodec) -> Value:
             raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")
 
 
-def elements_at(path: tuple[str, ...], bindings: Bindings) -> Value:
+def elements_at(path: tuple[str, ...], bindings: Bindings) -> ValueExpr:
     """Return the list at a path for `for_each`: taken apart by the source, or by us.
 
     Raises: JobError when there is no such column, or its values are never lists.
@@ -109,7 +118,7 @@ def elements_at(path: tuple[str, ...], bindings: Bindings) -> Value:
     if not isinstance(kind, StructOf):
         return listed(resolved(path, bindings), ".".join(path), bindings.codec)
     fields = pl.col(column).struct
-    return Value(fields.field(LIST_FIELD), dict(kind.fields)[LIST_FIELD], fields.field(FLAW_FIELD))
+    return ValueExpr(fields.field(LIST_FIELD), dict(kind.fields)[LIST_FIELD], fields.field(FLAW_FIELD))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -121,7 +130,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(names[:20])}" + (" …" if len(names) > 20 else "") if names else ""
 
 
-def _below(value: Value, path: tuple[str, ...], name: str, bindings: Bindings) -> Value:
+def _below(value: ValueExpr, path: tuple[str, ...], name: str, bindings: Bindings) -> ValueExpr:
     """Go down a path of field or member names."""
     if not path:
         return value
@@ -131,7 +140,7 @@ def _below(value: Value, path: tuple[str, ...], name: str, bindings: Bindings) -
             for length in range(len(path), 0, -1):
                 field = ".".join(path[:length])
                 if field in kinds:
-                    inner = Value(field_of(value.expr, field, list(kinds)), kinds[field], value.flaw)
+                    inner = ValueExpr(field_of(value.expr, field, list(kinds)), kinds[field], value.flaw)
                     return _below(inner, path[length:], f"{name}.{field}", bindings)
             raise JobError(f"{name} has no field {path[0]!r}{nearest(path[0], kinds)}")
         case Document():

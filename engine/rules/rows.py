@@ -12,7 +12,7 @@ from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
 from engine.kinds import Decimal, Kind, Scalar
 from engine.rules.names import column, frame_name
-from engine.rules.sql import Sql, evaluated
+from engine.rules.sql import CompiledSql, evaluated
 from engine.rules.typed import lost, typed
 from engine.rules.values import UNSUPPORTED
 
@@ -38,7 +38,7 @@ class Rows:
         """Return the rows for which the mask is true."""
         return replace(self, frame=self.frame.filter(mask), typed=self.typed.filter(mask))
 
-    def evaluated(self, sql: Sql, name: str) -> tuple[pl.Series, "Rows"]:
+    def evaluated(self, sql: CompiledSql, name: str) -> tuple[pl.Series, "Rows"]:
         """Evaluate SQL; return its values, and the rows with the faults of those that it fails on."""
         values, failures = evaluated(self.typed, sql.expr)
         faults: list[pl.Series] = []

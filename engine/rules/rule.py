@@ -12,8 +12,7 @@ import polars as pl
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
 from engine.errors import JobError
-from engine.job.items import Constant, Filled, ItemRule
-from engine.job.items import Sql as SqlText
+from engine.job.items import Constant, Filled, ItemRule, Sql
 from engine.job.template import Template, placeholders
 from engine.kinds import Document, Kind, ListOf, Members, Scalar
 from engine.rules.conversions import converted
@@ -22,8 +21,8 @@ from engine.rules.fields import Rest, is_inner, is_list
 from engine.rules.names import column, frame_name, source_name
 from engine.rules.paths import EACH, INDEX, Bindings, elements_at, nearest, placed, templated
 from engine.rules.rows import FAULT, ROW_NUMBER, Rows
-from engine.rules.sql import Sql, compiled, condition
-from engine.rules.values import Value, literal, representation
+from engine.rules.sql import CompiledSql, compiled, condition
+from engine.rules.values import ValueExpr, literal, representation
 
 _DELETE, _COMPUTED = "\0delete", "\0sql:"
 _CONSTANTS = {"S": Scalar.STRING, "N": Scalar.NUMBER, "BOOL": Scalar.BOOL}
@@ -43,10 +42,10 @@ class Rule:
     shape: RuleShape
     values: tuple[pl.Expr, ...]
     flaws: tuple[tuple[str, pl.Expr], ...]
-    when: Sql | None
-    delete_when: Sql | None
-    computed: tuple[tuple[str, Sql], ...]
-    each: Value | None
+    when: CompiledSql | None
+    delete_when: CompiledSql | None
+    computed: tuple[tuple[str, CompiledSql], ...]
+    each: ValueExpr | None
     extracts: tuple[pl.Expr, ...]
     each_extracts: tuple[pl.Expr, ...]
     columns: frozenset[str]
@@ -72,7 +71,7 @@ class Rule:
             frame = self._exploded(frame, self.each)
         return RuleItems(self.number, self.shape.name, self.shape.attributes, self._selected(frame))
 
-    def _exploded(self, frame: pl.DataFrame, each: Value) -> pl.DataFrame:
+    def _exploded(self, frame: pl.DataFrame, each: ValueExpr) -> pl.DataFrame:
         """Give a row to every element; a row whose list is a flaw gets one, with the fault."""
         frame = frame.with_columns(each.expr.alias(EACH))
         if each.flaw is not None and frame.get_column(EACH).null_count():
@@ -127,18 +126,18 @@ def compiled_rule(
         when = None if rule.when is None else condition(rule.when, types)
     with _naming(f"{at}.delete_when"):
         delete_when = None if rule.delete_when is None else condition(rule.delete_when, types)
-    named: dict[str, Value] = {}
+    named: dict[str, ValueExpr] = {}
     for name, template in rule.key_templates():
         with _naming(f"{at}.key.{name}"):
             named[name] = _key(name, template, bindings)
     for name in _included(rule, kinds, at) if rest is None else rest.apart:
-        named.setdefault(name, Value(column(name), kinds[name]))
-    computed: dict[str, Sql] = {}
+        named.setdefault(name, ValueExpr(column(name), kinds[name]))
+    computed: dict[str, CompiledSql] = {}
     for name, attribute in rule.attribute_rules():
         with _naming(f"{at}.attributes.{name}"):
             named[name] = _attribute(name, attribute, bindings, types, computed)
     if rest is not None:
-        named[rest.column] = Value(pl.col(rest.column), Members())
+        named[rest.column] = ValueExpr(pl.col(rest.column), Members())
     of_row, of_each = extracts.columns(EACH, otherwise=True), extracts.columns(EACH)
     wanted = [value.expr for value in named.values()] + ([] if each is None else [each.expr])
     roots = {source_name(root) for expr in (*wanted, *of_row) for root in expr.meta.root_names()}
@@ -161,7 +160,7 @@ def compiled_rule(
     )
 
 
-def _key(name: str, template: Template, bindings: Bindings) -> Value:
+def _key(name: str, template: Template, bindings: Bindings) -> ValueExpr:
     """Return a key attribute: a null in it is a flaw that names the column."""
     value = templated(template, bindings)
     expr = value.expr
@@ -175,7 +174,7 @@ def _key(name: str, template: Template, bindings: Bindings) -> Value:
         if isinstance(part.kind, Document):
             missing |= part.expr.struct.field("wire") == null
         flaws.append(pl.when(missing).then(pl.lit(f"key_null: {name} needs {source}, which is null")))
-    return Value(expr, value.kind, pl.coalesce(flaws) if flaws else None)
+    return ValueExpr(expr, value.kind, pl.coalesce(flaws) if flaws else None)
 
 
 def _included(rule: ItemRule, kinds: Mapping[str, Kind], at: str) -> list[str]:
@@ -194,20 +193,20 @@ def _included(rule: ItemRule, kinds: Mapping[str, Kind], at: str) -> list[str]:
 
 def _attribute(
     name: str,
-    attribute: Constant | Filled | SqlText,
+    attribute: Constant | Filled | Sql,
     bindings: Bindings,
     types: Mapping[str, pl.DataType],
-    computed: dict[str, Sql],
-) -> Value:
+    computed: dict[str, CompiledSql],
+) -> ValueExpr:
     match attribute:
         case Constant(text, letter):
             return literal(text, _CONSTANTS[letter])
         case Filled(template, wanted):
             value = templated(template, bindings)
-        case SqlText():
+        case Sql():
             sql, wanted = compiled(attribute.sql, types, name), attribute.as_
             computed[_COMPUTED + name] = sql
-            value = Value(pl.col(_COMPUTED + name), sql.kind)
+            value = ValueExpr(pl.col(_COMPUTED + name), sql.kind)
     return value if wanted is None else converted(value, wanted, f"{name}'s value", bindings.codec)
 
 

@@ -37,7 +37,7 @@ _GUESSED_FORMAT = "a date's format guessed from the first row (give it: STRPTIME
 
 
 @dataclass(frozen=True, slots=True)
-class Sql:
+class CompiledSql:
     """A compiled expression: `expr` over the typed columns named in `columns`, giving values of `kind`.
 
     Shape: `expr` gives canonical text; a condition gives Boolean. `wraps` says where an integer on the way
@@ -51,7 +51,7 @@ class Sql:
     wraps: pl.Expr | None
 
 
-def compiled(text: str, columns: Mapping[str, pl.DataType], name: str) -> Sql:
+def compiled(text: str, columns: Mapping[str, pl.DataType], name: str) -> CompiledSql:
     """Compile an expression over typed columns.
 
     Raises: JobError when it doesn't parse, names an unknown column, mixes rows, or gives what has no text.
@@ -59,10 +59,10 @@ def compiled(text: str, columns: Mapping[str, pl.DataType], name: str) -> Sql:
     types = _framed(columns)
     expr, dtype = _checked(text, types)
     canonical_expr, kind = canonical(expr, dtype, name)
-    return Sql(canonical_expr, dtype, kind, _sources(expr), _wraps(expr, types))
+    return CompiledSql(canonical_expr, dtype, kind, _sources(expr), _wraps(expr, types))
 
 
-def condition(text: str, columns: Mapping[str, pl.DataType]) -> Sql:
+def condition(text: str, columns: Mapping[str, pl.DataType]) -> CompiledSql:
     """Compile an expression that must be true or false."""
     types = _framed(columns)
     expr, dtype = _checked(text, types)
@@ -70,7 +70,7 @@ def condition(text: str, columns: Mapping[str, pl.DataType]) -> Sql:
         raise JobError(f"{text!r} gives values of type {dtype}, not true or false; make it a comparison")
     _, kind = canonical(expr, pl.Boolean(), text)
     boolean = expr.cast(pl.Boolean)
-    return Sql(boolean, pl.Boolean(), kind, _sources(expr), _wraps(boolean, types))
+    return CompiledSql(boolean, pl.Boolean(), kind, _sources(expr), _wraps(boolean, types))
 
 
 def evaluated(frame: pl.DataFrame, expr: pl.Expr) -> tuple[pl.Series, dict[int, str]]:

@@ -21,7 +21,7 @@ UNSUPPORTED = "value_unsupported"
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ValueExpr:
     """A value of every row: `expr` in the representation of `kind`; `flaw` null or `reason: detail`."""
 
     expr: pl.Expr
@@ -29,9 +29,9 @@ class Value:
     flaw: pl.Expr | None = None
 
 
-def literal(value: str, kind: Scalar) -> Value:
+def literal(value: str, kind: Scalar) -> ValueExpr:
     """Return the same value for every row."""
-    return Value(pl.lit(value, dtype=pl.String), kind)
+    return ValueExpr(pl.lit(value, dtype=pl.String), kind)
 
 
 def representation(kind: Kind) -> pl.DataType:
@@ -39,13 +39,13 @@ def representation(kind: Kind) -> pl.DataType:
     return pl.Series(pa.array([], type=arrow_type(kind))).dtype
 
 
-def checked(value: Value, expr: pl.Expr, kind: Kind, flaw: str) -> Value:
+def checked(value: ValueExpr, expr: pl.Expr, kind: Kind, flaw: str) -> ValueExpr:
     """Return what became of a value; where it became null on the way, that is a flaw.
 
     `flaw` is `reason: detail`.
     """
     lost = pl.when(value.expr.is_not_null() & expr.is_null()).then(pl.lit(flaw))
-    return Value(expr, kind, lost if value.flaw is None else pl.coalesce(value.flaw, lost))
+    return ValueExpr(expr, kind, lost if value.flaw is None else pl.coalesce(value.flaw, lost))
 
 
 def by_python(expr: pl.Expr, convert: Callable[[list[Any]], list[Any]], result: pl.DataType) -> pl.Expr:
@@ -75,7 +75,7 @@ def text_documents(expr: pl.Expr, codec: DocumentCodec) -> pl.Expr:
     return parsed_json(pl.when(expr.is_not_null()).then(quoted), codec)
 
 
-def wire(value: Value, codec: DocumentCodec) -> Value:
+def wire(value: ValueExpr, codec: DocumentCodec) -> ValueExpr:
     """Return a document's wire fragment as text; null for NULL.
 
     A number that the target can't hold is still a text, so only the document's other flaws are flaws here.
@@ -83,17 +83,17 @@ def wire(value: Value, codec: DocumentCodec) -> Value:
     fragment, flaw = value.expr.struct.field("wire"), value.expr.struct.field("flaw")
     fatal = pl.when(~flaw.str.starts_with(NUMBER_FLAW)).then(flaw)
     sound = pl.when((fragment != codec.notation.null) & fatal.is_null()).then(fragment)
-    return Value(sound, Scalar.STRING, fatal if value.flaw is None else pl.coalesce(value.flaw, fatal))
+    return ValueExpr(sound, Scalar.STRING, fatal if value.flaw is None else pl.coalesce(value.flaw, fatal))
 
 
-def text(value: Value, name: str, codec: DocumentCodec) -> Value:
+def text(value: ValueExpr, name: str, codec: DocumentCodec) -> ValueExpr:
     """Return the canonical text of a value, for use among other text.
 
     Raises: JobError for kinds that have none.
     """
     match value.kind:
         case Scalar() | Decimal():
-            return Value(value.expr, Scalar.STRING, value.flaw)
+            return ValueExpr(value.expr, Scalar.STRING, value.flaw)
         case Document():
             fragment = wire(value, codec)
             plain = fragment.expr.str.extract(codec.notation.bare)

@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from random import Random, SystemRandom
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
 from connectors.dynamodb.encoding.comparison import Item
-from connectors.dynamodb.http.connection import Answer, TransportError
+from connectors.dynamodb.http.connection import TransportError
+from connectors.dynamodb.http.sender import Sender
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.reading.budget import Budget
 from connectors.dynamodb.reading.requests import (
@@ -49,16 +50,6 @@ Parse: TypeAlias = Callable[[bytes], tuple[Read, float]]
 
 class UnansweredError(TransientError):
     """A read has to be asked for again."""
-
-
-class Sender(Protocol):
-    """What carries requests."""
-
-    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
-        """Send one request and return its answer. Raises: TransportError, PermanentError."""
-
-    async def close(self) -> None:
-        """Close every connection."""
 
 
 class TableReader:

@@ -5,12 +5,12 @@ concerns everybody, none is started.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
-from connectors.dynamodb.http.connection import Answer, TransportError
+from connectors.dynamodb.http.connection import TransportError
+from connectors.dynamodb.http.sender import Sender
 from connectors.dynamodb.writing import answers
 from connectors.dynamodb.writing.completion import CompletionHandler
 from connectors.dynamodb.writing.flight import Flight
@@ -23,13 +23,6 @@ from connectors.dynamodb.writing.throttling import Throttling
 from engine.meter import Meter
 from engine.tenure import NEVER, LeaseOver
 from engine.throttle.concurrency import FLIGHT_MAX
-
-
-class Sender(Protocol):
-    """What carries requests."""
-
-    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
-        """Send one request and return its answer. Raises: TransportError, LeaseOver, PermanentError."""
 
 
 @dataclass(eq=False, slots=True)

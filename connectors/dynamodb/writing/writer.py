@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
+from connectors.dynamodb.http.sender import Sender
 from connectors.dynamodb.writing.completion import CompletionHandler
-from connectors.dynamodb.writing.dispatcher import Dispatcher, Sender
+from connectors.dynamodb.writing.dispatcher import Dispatcher
 from connectors.dynamodb.writing.interruption import Interruption
 from connectors.dynamodb.writing.open_batch import OpenBatch
 from connectors.dynamodb.writing.refusals import Refusals
