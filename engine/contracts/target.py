@@ -95,3 +95,18 @@ class Target(Protocol):
 
     async def close(self) -> None:
         """Close every connection. What is in flight is abandoned."""
+
+
+async def written(target: Target, encoded: EncodedBatch) -> WriteReport:
+    """Write items and wait until they are acked, whatever the target acks by. For whoever never drains it.
+
+    Raises: as `Target.write`.
+    """
+    outcome = await target.write(encoded)
+    if isinstance(outcome, Taken):
+        target.flush()
+        report = await outcome.report
+    else:
+        report = outcome if isinstance(outcome, WriteReport) else None
+    assert report is not None, "only what is drained gives up items"
+    return report

@@ -12,7 +12,8 @@ import boto3
 import pytest
 
 from engine.batch import EncodedBatch, WriteReport
-from engine.contracts.target import Taken, Target, TargetInfo
+from engine.contracts.readback import Page
+from engine.contracts.target import Taken, Target, TargetInfo, written
 from engine.errors import JobError, PermanentError
 from engine.job.model import Job
 from engine.kinds import Column, RowSchema, Scalar
@@ -113,17 +114,13 @@ class Opened:
 
     def encoded(self, ids: Sequence[int], **columns: Any) -> EncodedBatch:
         made = rows(ids, **columns)
-        return self.target.encode(made, compile_rules(self.job, SCHEMA, None)(made))
+        return self.target.encode(
+            made, compile_rules(self.job, SCHEMA, None, self.case.connector.documents())(made)
+        )
 
     async def write(self, ids: Sequence[int], **columns: Any) -> WriteReport:
         """Write rows' items and wait until they are acked, as the target's abilities say."""
-        outcome = await self.target.write(self.encoded(ids, **columns))
-        assert isinstance(outcome, Taken) == (self.case.connector.abilities.acks == "object")
-        if isinstance(outcome, Taken):
-            self.target.flush()
-            outcome = await outcome.report
-        assert isinstance(outcome, WriteReport)
-        return outcome
+        return await written(self.target, self.encoded(ids, **columns))
 
     async def there(self) -> list[Any]:
         """Everything that the target holds, by a scan of several segments."""
@@ -150,7 +147,7 @@ async def opened(case: Case) -> AsyncIterator[Opened]:
 async def opened_by(stack: AsyncExitStack, case: Case, job: Job) -> Opened:
     info = await case.connector.describe(job)
     assert info is not None
-    rules = compile_rules(job, SCHEMA, None).rules
+    rules = compile_rules(job, SCHEMA, None, case.connector.documents()).rules
     target = await case.connector.open(job, info, SCHEMA, rules, Meter(), print, Tenure())
     stack.push_async_callback(target.close)
     return Opened(case, job, info, target)
@@ -249,6 +246,39 @@ async def test_items_are_read_by_their_keys(opened: Opened):
     assert {codec.key_texts(item) for item in found} == {codec.key_texts(key) for key in keys} - {
         codec.key_texts(key) for key in keys if "77" in "".join(codec.key_texts(key))
     }
+
+
+async def test_a_scan_goes_on_behind_a_page_and_a_sample_is_of_what_is_there(opened: Opened):
+    await opened.write(range(COUNT))
+    codec = opened.case.connector.codec(opened.info)
+    reader = await opened.case.connector.open_reader(opened.job, opened.info, None)
+
+    def keys(page: Page) -> list[tuple[str, ...]]:
+        assert len(page.digests().keys) == page.count
+        return [codec.key_texts(page.item(at)) for at in range(page.count)]
+
+    pages = [(keys(page), page.next) async for page in reader.scan(0, 1)]
+    met = [key for some, _ in pages for key in some]
+    assert len(met) == len(set(met)) == COUNT
+    assert pages[-1][1] is None
+    for number, (_, start) in enumerate(pages[:-1]):
+        rest = [key async for page in reader.scan(0, 1, start) for key in keys(page)]
+        assert sorted(rest) == sorted(key for some, _ in pages[number + 1 :] for key in some)
+    drawn = [key async for page in reader.sample(10, 1) for key in keys(page)]
+    assert drawn
+    assert set(drawn) <= set(met)
+    await reader.close()
+
+
+async def test_items_that_no_row_stands_behind_are_deleted_by_their_keys(opened: Opened):
+    await opened.write(range(10))
+    codec = opened.case.connector.codec(opened.info)
+    keys = [codec.key_of(item) for item in (await opened.there())[:3]]
+    report = await written(opened.target, codec.deletes(rows([0]), keys))
+    assert (report.items_written, report.items_deleted) == (0, 3)
+    left = {codec.key_texts(item) for item in await opened.there()}
+    assert len(left) == 7
+    assert not left & {codec.key_texts(key) for key in keys}
 
 
 async def test_deletes_remove_and_count_as_such(opened: Opened):

@@ -14,7 +14,7 @@ from typing import IO
 
 import orjson
 
-from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, WriteReport
+from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch
 from engine.clock import utc_now
 from engine.commands.ends import Ends, open_ends, open_store
 from engine.commands.redrive.report import RedriveReport
@@ -22,6 +22,7 @@ from engine.commands.verify.comparison import read as read_back
 from engine.contracts.readback import TargetReader
 from engine.contracts.source import KeysRefused
 from engine.contracts.state import RunState
+from engine.contracts.target import written
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.run.pipeline import Stages
@@ -194,8 +195,7 @@ class _Portion:
                     None,
                 )
             )
-        report = await target.write(encoded.subset([at for at in chosen if at not in taken]))
-        assert isinstance(report, WriteReport), "nobody drains a redrive"
+        report = await written(target, encoded.subset([at for at in chosen if at not in taken]))
         self._report.items_written += report.items_written
         self._report.items_deleted += report.items_deleted
         self._report.items_skipped += report.items_skipped

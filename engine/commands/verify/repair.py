@@ -16,6 +16,7 @@ from engine.commands.verify.comparison import Compared, compare
 from engine.commands.verify.opened_job import Made, OpenedJob
 from engine.commands.verify.outcome import Outcome
 from engine.contracts.readback import Item, TargetReader
+from engine.contracts.target import written
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Repairs:
         if job.keeps:
             own = target.encode(made.batch, job.stages.transform(made.batch))
         wanted = np.isin(own.key_hashes, made.encoded.key_hashes[chosen])
-        await target.write(own.subset(np.flatnonzero(wanted)))
+        await written(target, own.subset(np.flatnonzero(wanted)))
         for each in await compare(job, self.reader, made, chosen):
             if each.difference is None and each.actual is None:
                 self.outcome.deleted += 1
@@ -56,5 +57,5 @@ class Repairs:
             return
         target = await job.target("put")
         row = pa.RecordBatch.from_pylist([{}], job.stages.source.ticket.schema.arrow())
-        await target.write(job.codec.deletes(Batch(0, 0, row, None), keys))
+        await written(target, job.codec.deletes(Batch(0, 0, row, None), keys))
         self.outcome.deleted += len(keys) - len(await self.reader.get(keys))
