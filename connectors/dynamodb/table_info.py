@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Literal, NamedTuple
 
-from pydantic import TypeAdapter
+from engine.plain import dumped, loaded
 
 WRITABLE = ("ACTIVE", "UPDATING")
 """Statuses in which a table takes writes. Source: API reference, TableDescription.TableStatus."""
@@ -91,12 +91,7 @@ class TableInfo:
 
     def as_text(self) -> str:
         """Return all of it as JSON, for another process; `from_text` reads it."""
-        return TypeAdapter(TableInfo).dump_json(self).decode()
-
-    @property
-    def index_keys(self) -> tuple[KeyAttribute, ...]:
-        """Every attribute that is a key of some index, once, in the indexes' order."""
-        return tuple(dict.fromkeys(key for index in self.indexes for key in index.keys))
+        return dumped(self)
 
 
 def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
@@ -132,7 +127,7 @@ def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
 
 def from_text(text: str) -> TableInfo:
     """Return what `TableInfo.as_text` gave."""
-    return TypeAdapter(TableInfo).validate_json(text)
+    return loaded(TableInfo, text)
 
 
 def _name(index: Index) -> str:

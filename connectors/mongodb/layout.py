@@ -3,13 +3,12 @@
 Invariant: each column has exactly one place in the tree; the tree is the same in every process.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError
 from engine.kinds import Column, Document, Kind, ListOf, Members, RowSchema, Scalar, StructOf
-from engine.rules.fields import FLAW_FIELD, LIST_FIELD, Fields, ListFields, is_inner
+from engine.rules.fields import FLAW_FIELD, LIST_FIELD, Fields, ListFields
 
 ID = "_id"
 KEY = "_id (Extended JSON)"
@@ -99,12 +98,6 @@ def scalar_id(schema: RowSchema) -> Scalar | None:
     """Return the kind of `_id` if one has been proved."""
     kind = schema.columns[0].kind
     return kind if isinstance(kind, Scalar) else None
-
-
-def fields_named(fields: Fields) -> Mapping[str, tuple[str, ...]]:
-    """Return the top-level fields that rules name, by the column that wants them."""
-    named = {name: path for name, path in fields.paths.items() if not is_inner(name)}
-    return named | {".".join(found.path): found.path for found in fields.lists.values()}
 
 
 def _elements(column: int, found: ListFields) -> Elements:

@@ -7,6 +7,7 @@ import pytest
 from bson import DatetimeMS, Timestamp
 from pymongo import AsyncMongoClient
 
+from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb.source import open_source
 from engine.batch import Segment
 from engine.rules.fields import wanted_fields
@@ -157,7 +158,9 @@ async def test_one_snapshot_for_all_processes(mongodb_url, database):
         async with AsyncMongoClient(mongodb_url) as client:
             await client[database].c.delete_many({"_id": {"$lt": 50}})
             await client[database].c.insert_one({"_id": 1000, "n": 1000})
-        second = await open_source(the_job.source, wanted_fields(the_job), ticket=first.ticket)
+        second = await open_source(
+            the_job.source, wanted_fields(the_job), ticket=first.ticket, codec=DOCUMENTS
+        )
         try:
             for source in (first, second):
                 assert await numbers(source, Segment(0, None, None, None)) == list(range(100))

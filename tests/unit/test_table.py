@@ -76,7 +76,6 @@ def test_a_description_becomes_a_value() -> None:
     ]
     assert info.indexes[0].keys == (KeyAttribute("G", "B"), KeyAttribute("SK", "N"))
     assert (info.indexes[0].projected, info.indexes[0].write_capacity) == (("a", "b"), 50)
-    assert info.index_keys == (("G", "B"), ("SK", "N"), ("PK", "S"), ("L", "S"))
     assert (info.item_count, info.size_bytes, info.pitr) == (7, 700, True)
     assert (info.stream, info.replicas) == ("NEW_IMAGE", ("eu-west-1",))
     assert from_text(info.as_text()) == info
