@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from engine.contracts.target import TargetAbilities
 from engine.registry import SOURCES, TARGETS
 from tests.support import toy_source, toy_target
 from tests.support.toy_source import DRAWERS
@@ -110,6 +111,7 @@ def test_they_go_through_every_command(command, job):
     assert command("verify", "--json", "--full")[0] == 0
     assert len(shelf.items) == ROWS
     assert command("verify", "--json", "--sample", "50")[0] == 0
+    assert command("verify", "--json", "--full", "--read", "get")[0] == 0
 
 
 def test_a_plan_counts_what_any_target_has(command, job):
@@ -169,3 +171,19 @@ def test_a_target_that_was_replaced_is_noticed(command, job):
     code, _, said = command("run", "--workers", "1")
     assert code == 2
     assert "the target changed (shelf was" in said
+
+
+def test_what_cannot_be_read_back_is_neither_verified_nor_redriven_on_doubt(command, job, monkeypatch):
+    command("table")
+    assert command("run", "--workers", "1")[0] == 0
+    monkeypatch.setattr(toy_target.ToyConnector, "abilities", TargetAbilities(deletes=True, creates=True))
+    code, _, said = command("verify", "--full")
+    assert code == 2
+    assert "toys can't be verified: what a toy target holds can't be read back" in said
+    one_key = {**RULE, "key": {"tenant": "T", "kind": "NOTE", "id": "x{note}"}}
+    job.write_text(yaml.safe_dump({**yaml.safe_load(job.read_text()), "items": [one_key]}))
+    SHELVES[job_shelf(job)].refused.add(("T", "NOTE", "xnote 3"))
+    assert command("run", "--workers", "1", "--fresh")[0] == 3
+    code, _, said = command("redrive")
+    assert code == 2
+    assert "can't be tried again without writing over other items" in said
