@@ -11,6 +11,7 @@ from engine.cli.jobs import load_jobs
 from engine.cli.options import options
 from engine.cli.signals import held
 from engine.environment import cores, tune
+from engine.errors import JobError
 from engine.show import console
 
 
@@ -89,7 +90,10 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
         for job in jobs:
             if job.target not in done:
                 done.append(job.target)
-                create = TARGETS[job.target.type].create
+                connector = TARGETS[job.target.type]
+                if not connector.abilities.creates:
+                    raise JobError(f"target.type: a {job.target.type} target needs no table to be created")
+                create = connector.create
                 await create(job, console.say)
 
     asyncio.run(create())

@@ -135,12 +135,24 @@ async def open_ends(
     was described already.
     Raises: JobError, PermanentError, TransientError.
     """
+    _check_deletes(job)
     target = target or await describe_target(job)
     connector = SOURCES[job.source.type]
     codec = TARGETS[job.target.type].documents()
     source = await connector.open(job, since if ticket is None else ticket.since, ticket, codec)
     stack.push_async_callback(source.close)
     return Ends(job, source, target, ordered_reason(job, source.ticket.schema))
+
+
+def _check_deletes(job: Job) -> None:
+    if TARGETS[job.target.type].abilities.deletes:
+        return
+    for number, rule in enumerate(job.items):
+        if rule.delete_when is not None:
+            raise JobError(
+                f"items[{number}].delete_when: a {job.target.type} target can't delete; leave it out, and"
+                " keep such rows away with `when`"
+            )
 
 
 async def describe_target(job: Job) -> TargetInfo:

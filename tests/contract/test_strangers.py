@@ -187,3 +187,31 @@ def test_what_cannot_be_read_back_is_neither_verified_nor_redriven_on_doubt(comm
     code, _, said = command("redrive")
     assert code == 2
     assert "can't be tried again without writing over other items" in said
+
+
+@pytest.fixture
+def unable(job: Path) -> None:
+    """The same target, with no ability."""
+
+    class Unable(toy_target.ToyConnector):
+        abilities = TargetAbilities()
+
+    TARGETS.remove("toy")
+    TARGETS.add("toy", Unable())
+
+
+def test_a_target_that_creates_nothing_says_so(command, unable):
+    code, _, err = command("table")
+    assert code == 2, err
+    assert "needs no table to be created" in err
+
+
+def test_a_target_that_cannot_delete_refuses_a_rule_that_does(command, job, unable):
+    described = yaml.safe_load(job.read_text())
+    toy_target.new_shelf(described["target"]["shelf"])
+    described["items"][0]["delete_when"] = "note IS NULL"
+    job.write_text(yaml.safe_dump(described))
+    code, _, err = command("run", "--workers", "1")
+    assert code == 2, err
+    assert "items[0].delete_when: a toy target can't delete" in err
+    assert not SHELVES[described["target"]["shelf"]].items
