@@ -98,7 +98,7 @@ class CountingTarget:
         """Encode, and count."""
         encoded = self.inner.encode(batch, items)
         self.tally.text_bytes += len(encoded.text)
-        self.tally.wcu += int(encoded.wcu.sum())
+        self.tally.wcu += int(encoded.units.sum())
         return encoded
 
     async def write(self, encoded: EncodedBatch) -> WriteReport | Fates | Taken:
@@ -116,9 +116,9 @@ class CountingTarget:
     def flush(self) -> None:
         """Do nothing: items are acked one by one."""
 
-    def limit(self, wcu_per_s: float | None) -> None:
+    def limit(self, units_per_s: float | None) -> None:
         """Set the cap."""
-        self.inner.limit(wcu_per_s)
+        self.inner.limit(units_per_s)
 
     async def close(self) -> None:
         """Leave the inner target to who opened it."""
@@ -155,7 +155,7 @@ class NoEncoding:
             batch=batch,
             text=memoryview(b""),
             offsets=np.zeros(1, np.int64),
-            wcu=np.zeros(0, np.int32),
+            units=np.zeros(0, np.int32),
             key_hashes=np.zeros(0, np.uint64),
             partition_hashes=np.zeros(0, np.uint64),
             deletes=np.zeros(0, np.bool_),
@@ -179,7 +179,7 @@ class NoEncoding:
     def flush(self) -> None:
         """Do nothing: items are acked one by one."""
 
-    def limit(self, wcu_per_s: float | None) -> None:
+    def limit(self, units_per_s: float | None) -> None:
         """Nothing is written, so nothing is limited."""
 
     async def close(self) -> None:
@@ -216,7 +216,7 @@ class NoWriting:
     def flush(self) -> None:
         """Do nothing: items are acked one by one."""
 
-    def limit(self, wcu_per_s: float | None) -> None:
+    def limit(self, units_per_s: float | None) -> None:
         """Nothing is written, so nothing is limited."""
 
     async def close(self) -> None:

@@ -128,7 +128,7 @@ async def _prepare(
             items_emitted=sum(len(each) for each in target.held),
         ),
         text_bytes=target.held_bytes,
-        wcu=sum(int(each.wcu.sum()) for each in target.held),
+        wcu=sum(int(each.units.sum()) for each in target.held),
     )
     return target.held, held
 

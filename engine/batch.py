@@ -137,8 +137,9 @@ class EncodedBatch:
     """The items of one batch as wire text, in the order in which they are to be sent.
 
     Shape: item i is `text[offsets[i]:offsets[i + 1]]`, ending in a comma, so that any run of items is one
-    slice of the body. `wcu` in write units of the table per item; `key_hashes` uint64 of the item's primary
-    key; `partition_hashes` uint64 of its partition key alone; `deletes` true where the item is a delete;
+    slice of the body. `units` what each item takes of the target's capacity; `key_hashes` uint64 of the
+    item's key; `partition_hashes` uint64 of the part of it by which the target spreads; `deletes` true where
+    the item is a delete;
     `rows` the source row's index in `batch.rows`; `rules` the index of the item's rule. Of the items that
     aren't in the text, `skipped_rows`, `coalesced_rows` and `letter_rows` (beside `dead_letters`) tell the
     source rows; `survivor_rows` those of the items that the coalesced ones were left out for.
@@ -147,7 +148,7 @@ class EncodedBatch:
     batch: Batch
     text: memoryview
     offsets: npt.NDArray[np.int64]
-    wcu: npt.NDArray[np.int32]
+    units: npt.NDArray[np.int32]
     key_hashes: npt.NDArray[np.uint64]
     partition_hashes: npt.NDArray[np.uint64]
     deletes: npt.NDArray[np.bool_]
@@ -181,7 +182,7 @@ class EncodedBatch:
             batch=replace(self.batch, rows=pa.RecordBatch.from_pylist([], self.batch.rows.schema), cuts=None),
             text=memoryview(b""),
             offsets=np.zeros(1, np.int64),
-            wcu=np.empty(0, np.int32),
+            units=np.empty(0, np.int32),
             key_hashes=none,
             partition_hashes=none,
             deletes=np.empty(0, np.bool_),
@@ -201,7 +202,7 @@ class EncodedBatch:
             self,
             text=memoryview(b"".join(texts)),
             offsets=np.concatenate(([0], np.cumsum([len(text) for text in texts], dtype=np.int64))),
-            wcu=self.wcu[at],
+            units=self.units[at],
             key_hashes=self.key_hashes[at],
             partition_hashes=self.partition_hashes[at],
             deletes=self.deletes[at],

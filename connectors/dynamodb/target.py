@@ -61,9 +61,9 @@ class TableTarget:
     def flush(self) -> None:
         """Do nothing: items are acked one by one."""
 
-    def limit(self, wcu_per_s: float | None) -> None:
+    def limit(self, units_per_s: float | None) -> None:
         """Set this process's share of the hard cap; None: no cap."""
-        self._writer.limit(wcu_per_s)
+        self._writer.limit(units_per_s)
 
     async def close(self) -> None:
         """Close every connection. What is in flight is abandoned."""

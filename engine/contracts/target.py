@@ -90,7 +90,7 @@ class Target(Protocol):
     def flush(self) -> None:
         """Ack what was taken without waiting for more: a segment has ended, and its last acks are awaited."""
 
-    def limit(self, wcu_per_s: float | None) -> None:
+    def limit(self, units_per_s: float | None) -> None:
         """Set this process's share of the hard cap; None: no cap."""
 
     async def close(self) -> None:

@@ -66,13 +66,13 @@ class Coordinator:
         run: RunState,
         observers: Sequence[Observer],
         *,
-        max_wcu: float | None,
+        rate_max: float | None,
         own_usage: Callable[[], Usage],
         look: Look | None = None,
         patience_s: float = 0.0,
     ) -> None:
         self._observers = observers
-        self._max_wcu = max_wcu
+        self._max_wcu = rate_max
         self._own_usage = own_usage
         self._own_start = own_usage()
         self._watermark = run.watermark

@@ -30,9 +30,9 @@ class NoMore:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Runner → worker: this is your share of the hard cap. Units: write units per second."""
+    """Runner → worker: this is your share of the hard cap. Units: the target's units per second."""
 
-    wcu_per_s: float | None
+    units_per_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,8 @@ async def _listen(
         match message := await link.receive():
             case Assign() | NoMore() as order:
                 orders.put_nowait(order)
-            case Limit(wcu_per_s):
-                stages.target.limit(wcu_per_s)
+            case Limit(units_per_s):
+                stages.target.limit(units_per_s)
             case Kept(letters_bytes):
                 stages.letters.give_back(letters_bytes)
             case Until(end_s, lost):

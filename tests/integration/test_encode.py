@@ -163,12 +163,12 @@ def test_a_number_counts_what_the_server_charges(endpoint, table, text, request)
     rest = 1024 - len("PKkSK0vn") - number(text).size
     rows = [{"PK": "k", "SK": str(over), "v": "x" * (rest + over), "n": text} for over in (0, 1)]
     result = encoded(rule_items(kinds, rows), table=table)
-    assert dict(zip(result.rows.tolist(), result.wcu.tolist(), strict=True)) == {0: 1, 1: 2}
+    assert dict(zip(result.rows.tolist(), result.units.tolist(), strict=True)) == {0: 1, 1: 2}
     for place in range(len(result)):
         item = orjson.loads(result.item(place))["PutRequest"]["Item"]
         body = orjson.dumps({"TableName": table, "Item": item, "ReturnConsumedCapacity": "TOTAL"})
         status, answer = send(endpoint, "PutItem", body)
-        assert (status, answer["ConsumedCapacity"]["CapacityUnits"]) == (200, result.wcu[place])
+        assert (status, answer["ConsumedCapacity"]["CapacityUnits"]) == (200, result.units[place])
 
 
 def test_insert_keeps_what_is_there(endpoint, table):

@@ -54,7 +54,9 @@ def test_wire_texts_are_those_of_botocore(table, nulls, extra):
     result = encoded(rule_items(plan, arrow_rows), info=table_info(sort=None), nulls=nulls)
     assert len(result.dead_letters) == flawed
     assert with_numbers(puts(result)) == with_numbers(wanted)
-    by_row = [int(wcu) for _, wcu in sorted(zip(result.rows.tolist(), result.wcu.tolist(), strict=True))]
+    by_row = [
+        int(units) for _, units in sorted(zip(result.rows.tolist(), result.units.tolist(), strict=True))
+    ]
     assert by_row == [-(-size // 1024) for size in sizes]
     for letter in result.dead_letters:
         assert letter.item_json is not None

@@ -117,7 +117,7 @@ def test_every_item_is_settled_once(batches, moods, cap, seed):
         loads = [
             encoded(
                 [delete(*key) if int(key[1]) in deletes else put(*key) for key in keys],
-                wcu=1 + number % 3,
+                units=1 + number % 3,
                 segment=number % 2,
             )
             for number, keys in enumerate(made)

@@ -83,7 +83,7 @@ def encode(
         batch=batch,
         text=memoryview(b"".join(texts)),
         offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64),
-        wcu=np.ones(len(good), np.int32),
+        units=np.ones(len(good), np.int32),
         key_hashes=np.array([keys(n) for n in good], np.uint64),
         partition_hashes=np.array([keys(n) for n in good], np.uint64),
         deletes=np.zeros(len(good), np.bool_),
@@ -132,8 +132,8 @@ class FakeTarget:
     def flush(self) -> None:
         """Do nothing: items are acked one by one."""
 
-    def limit(self, wcu_per_s: float | None) -> None:
-        self.limits.append(wcu_per_s)
+    def limit(self, units_per_s: float | None) -> None:
+        self.limits.append(units_per_s)
 
     async def close(self) -> None:
         return None

@@ -94,7 +94,7 @@ def check(result: EncodedBatch) -> None:
     assert result.offsets[0] == 0
     assert result.offsets[-1] == len(result.text)
     for column in (
-        result.wcu,
+        result.units,
         result.key_hashes,
         result.partition_hashes,
         result.deletes,

@@ -59,7 +59,7 @@ def items_of(batch: Batch, emitted: int, *, coalesced: int = 0, skipped: int = 0
         batch=batch,
         text=memoryview(b""),
         offsets=np.zeros(1, dtype=np.int64),
-        wcu=np.zeros(0, dtype=np.int32),
+        units=np.zeros(0, dtype=np.int32),
         key_hashes=NOTHING,
         partition_hashes=NOTHING,
         deletes=np.zeros(0, dtype=np.bool_),

@@ -154,7 +154,7 @@ def assembled(
         batch=batch,
         text=memoryview(b"".join(texts)),
         offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64),
-        wcu=np.ones(len(kept), np.int32),
+        units=np.ones(len(kept), np.int32),
         key_hashes=hashes,
         partition_hashes=hashes,
         deletes=np.array(["delete" in entries[at][1] for at in kept], np.bool_),
@@ -244,7 +244,7 @@ class ToyTarget:
     def flush(self) -> None:
         """Everything is acked at once."""
 
-    def limit(self, wcu_per_s: float | None) -> None:
+    def limit(self, units_per_s: float | None) -> None:
         """It is as fast as it is."""
 
     async def close(self) -> None:

@@ -71,7 +71,7 @@ async def carry(
     workers: Sequence[tuple[FakeSource, FakeTarget]],
     store: RememberingStore,
     *,
-    max_wcu: float | None = None,
+    rate_max: float | None = None,
     stop_after_marks: int | None = None,
     look: Look | None = None,
     patience_s: float = 10.0,
@@ -81,7 +81,7 @@ async def carry(
         store,  # type: ignore[arg-type]
         state,
         [ear],
-        max_wcu=max_wcu,
+        rate_max=rate_max,
         own_usage=lambda: Usage(1.0, 100),
         look=look,
         patience_s=patience_s,
@@ -178,7 +178,7 @@ async def test_the_cap_is_shared_and_whoever_is_left_gets_it_all() -> None:
 
     slow.during = lambda _: asyncio.ensure_future(once_alone())
     workers = [(FakeSource(BATCHES), fast), (FakeSource(BATCHES), slow)]
-    await carry(run_state(range(6)), workers, RememberingStore(), max_wcu=1000.0)
+    await carry(run_state(range(6)), workers, RememberingStore(), rate_max=1000.0)
     assert fast.limits == [500.0]
     assert slow.limits == [500.0, 1000.0]
 
@@ -231,7 +231,7 @@ async def run_cut(*, stopped: bool) -> tuple[Coordinator, Ear]:
         RememberingStore(),
         run_state([0]),
         [ear],
-        max_wcu=None,
+        rate_max=None,
         own_usage=lambda: Usage(0.0, 0),  # type: ignore[arg-type]
     )
     await asyncio.wait_for(coordinator.run([CutLink(coordinator.stop if stopped else lambda: None)]), 20)  # type: ignore[list-item]
@@ -319,7 +319,7 @@ async def test_no_worker_goes_on_with_a_target_that_another_one_has_found_unfit(
         theirs.append(worker_end)
         lines.append(line(FakeSource(BATCHES), FakeTarget(during=during)))  # type: ignore[arg-type]
     store = RememberingStore()
-    coordinator = Coordinator(store, run_state(range(2)), [], max_wcu=None, own_usage=lambda: Usage(0.0, 0))  # type: ignore[arg-type]
+    coordinator = Coordinator(store, run_state(range(2)), [], rate_max=None, own_usage=lambda: Usage(0.0, 0))  # type: ignore[arg-type]
     working = [
         asyncio.create_task(work(each, end, 1, lambda: Usage(0.0, 0)))
         for each, end in zip(lines, theirs, strict=True)

@@ -31,14 +31,14 @@ def test_an_item_is_the_bytes_of_a_put():
         b'{"PutRequest":{"Item":{"PK":{"S":"a"},"Total":{"N":"12.5"},"At":{"S":"2024-01-15T10:00:00Z"},'
         b'"Paid":{"BOOL":true},"n":{"N":"-7"}}}}'
     )
-    assert result.wcu.tolist() == [1]
+    assert result.units.tolist() == [1]
 
 
 def test_a_delete_asks_only_for_its_key():
     values = row(v="NaN", **{DELETE: True})
     result = encoded(rule_items(KEY | {"v": N}, [values]))
     assert result.item(0) == b'{"DeleteRequest":{"Key":{"PK":{"S":"u#1"},"SK":{"S":"o#1"}}}}'
-    assert result.wcu.tolist() == [1]
+    assert result.units.tolist() == [1]
     (dead,) = encoded(rule_items(KEY | {"v": N}, [values | {"SK": ""}])).dead_letters
     assert dead.item_json == '{"PK":{"S":"u#1"},"SK":{"S":""}}'
 
@@ -60,7 +60,7 @@ def test_the_largest_item_is_written_and_one_byte_more_is_not():
     fits = "é" * ((ITEM_BYTES_MAX - rest) // 2) + "x" * ((ITEM_BYTES_MAX - rest) % 2)
     rows = [row(v=fits, n="-7"), row(SK="o#2", v=fits + "x", n="-7")]
     result = encoded(rule_items(KEY | {"v": S, "n": INT}, rows))
-    assert result.wcu.tolist() == [400]
+    assert result.units.tolist() == [400]
     (dead,) = result.dead_letters
     assert (dead.reason, dead.source_key) == ("item_too_large", {"id": "101"})
     assert dead.item_json is not None
@@ -74,7 +74,7 @@ def test_write_units_are_those_of_the_exact_size():
     fill = 1024 - len("PKu#1SKo#1vn")  # n = 100 counts 2, though it has three characters
     rows = [row(SK=f"o#{n}", v="x" * (fill - 2 + n), n="100") for n in range(2)]
     result = encoded(rule_items(KEY | {"v": S, "n": INT}, rows))
-    assert dict(zip(result.rows.tolist(), result.wcu.tolist(), strict=True)) == {0: 1, 1: 2}
+    assert dict(zip(result.rows.tolist(), result.units.tolist(), strict=True)) == {0: 1, 1: 2}
 
 
 def test_fail_stops_at_the_first_bad_item_and_says_which():

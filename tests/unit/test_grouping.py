@@ -16,7 +16,7 @@ ORDER = [7, 2, 9, 0, 5, 3, 8, 1, 6, 4]
 
 def spread_out() -> EncodedBatch:
     """Ten rows, an item each, sent in ORDER."""
-    made = encoded([delete(f"p{row}") if row == 5 else put(f"p{row}") for row in ORDER], wcu=ORDER)
+    made = encoded([delete(f"p{row}") if row == 5 else put(f"p{row}") for row in ORDER], units=ORDER)
     return replace(made, rows=np.array(ORDER, np.uint32), rules=np.array(ORDER, np.uint16))
 
 
@@ -25,7 +25,7 @@ def assert_same_items(items: EncodedBatch) -> None:
         entry = json.loads(items.item(index))
         assert f'"p{row}"' in json.dumps(entry)
         assert bool(items.deletes[index]) is ("DeleteRequest" in entry) is (row == 5)
-        assert (items.wcu[index], items.rules[index]) == (row, row)
+        assert (items.units[index], items.rules[index]) == (row, row)
     was = spread_out()
     hashes = dict(zip(was.rows.tolist(), zip(was.key_hashes, was.partition_hashes, strict=True), strict=True))
     found = zip(items.rows.tolist(), zip(items.key_hashes, items.partition_hashes, strict=True), strict=True)

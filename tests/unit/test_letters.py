@@ -57,7 +57,7 @@ async def loading(
         store,  # type: ignore[arg-type]
         run_state(list(source.batches)),
         [Ear()],
-        max_wcu=None,
+        rate_max=None,
         own_usage=lambda: Usage(0.0, 0),
     )
     ours, theirs = queue_link()

@@ -12,10 +12,10 @@ MUCH = float("inf")
 
 
 def batch(
-    count: int, *, prefix: str = "p", segment: int = 0, wcu: int = 1, partition: str | None = None
+    count: int, *, prefix: str = "p", segment: int = 0, units: int = 1, partition: str | None = None
 ) -> OpenBatch:
     entries = [put(partition or f"{prefix}{n}", str(n)) for n in range(count)]
-    return OpenBatch(encoded(entries, segment=segment, wcu=wcu))
+    return OpenBatch(encoded(entries, segment=segment, units=units))
 
 
 def indexes(request) -> list[int]:
@@ -61,13 +61,13 @@ def test_requests_end_at_the_limit_of_bytes_and_of_units():
     queue.fresh.add(batch(10))
     assert [request.items for request in drain(queue)] == [4, 4, 2]
     queue = SendQueue(25, 10**6, HotLanes(ignore))
-    queue.fresh.add(batch(10, wcu=3))
+    queue.fresh.add(batch(10, units=3))
     assert [request.items for request in drain(queue, units_max=10)] == [3, 3, 3, 1]
 
 
 def test_a_single_item_beyond_the_units_goes_alone():
     queue = SendQueue(25, 10**6, HotLanes(ignore))
-    queue.fresh.add(batch(3, wcu=400))
+    queue.fresh.add(batch(3, units=400))
     assert [request.items for request in drain(queue, units_max=10)] == [1, 1, 1]
 
 

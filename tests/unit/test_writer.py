@@ -288,7 +288,7 @@ async def test_requests_stay_below_the_size_limit():
     table = ModelTable()
     scene = Scene(table)
     large = [put(f"p{n}", text={"S": '\\"' * 400_000}) for n in range(25)]
-    report = await scene.writer.write(encoded(large, wcu=400))
+    report = await scene.writer.write(encoded(large, units=400))
     assert report.items_written == 25
     assert len(table.sizes) > 1
     await scene.writer.close()

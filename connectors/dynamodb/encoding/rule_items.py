@@ -81,7 +81,7 @@ class RuleTexts:
     version: pl.Series
     key_hashes: Hashes
     partition_hashes: Hashes
-    wcu: npt.NDArray[np.int32]
+    units: npt.NDArray[np.int32]
     deletes: npt.NDArray[np.bool_]
     rows: npt.NDArray[np.uint32]
     skipped: npt.NDArray[np.uint32]

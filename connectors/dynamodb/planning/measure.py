@@ -104,7 +104,7 @@ class TableMeasurer:
             named = {**_taken_out(wires, wanted - named.keys()), **named}
         sizes: Sizes = np.sum([part.sizes for part in parts], axis=0, dtype=np.int64)
         alive, json_bytes = ~texts.deletes, sum(part.json_bytes for part in parts)
-        entries = {TABLE: Entries(np.where(alive, sizes, ABSENT), texts.wcu, texts.partition, json_bytes)}
+        entries = {TABLE: Entries(np.where(alive, sizes, ABSENT), texts.units, texts.partition, json_bytes)}
         for index in self._indexes:
             entries[index.name] = _of_index(index, key, named, sizes, alive)
         return sizes, entries

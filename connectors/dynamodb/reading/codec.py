@@ -103,7 +103,7 @@ class TableCodec:
             batch=batch,
             text=memoryview(b"".join(texts)),
             offsets=np.concatenate(([0], np.cumsum([len(text) for text in texts], dtype=np.int64))),
-            wcu=np.ones(count, np.int32),
+            units=np.ones(count, np.int32),
             key_hashes=hashes,
             partition_hashes=hashes,
             deletes=np.ones(count, np.bool_),

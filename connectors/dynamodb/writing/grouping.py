@@ -34,7 +34,7 @@ def _ordered(encoded: EncodedBatch, begun: int, order: npt.NDArray[np.intp]) -> 
         encoded,
         text=memoryview(data if data is not None else b"").cast("B"),
         offsets=np.frombuffer(offsets, np.int64)[: len(items) + 1],
-        wcu=encoded.wcu[items],
+        units=encoded.units[items],
         key_hashes=encoded.key_hashes[items],
         partition_hashes=encoded.partition_hashes[items],
         deletes=encoded.deletes[items],

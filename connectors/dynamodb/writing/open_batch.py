@@ -45,7 +45,7 @@ class OpenBatch:
         """Write units of all items before an index."""
         # Only now, so that the lists of another order have made room.
         self.offsets = encoded.offsets.tolist()
-        self.units = [0, *np.cumsum(encoded.wcu, dtype=np.int64).tolist()]
+        self.units = [0, *np.cumsum(encoded.units, dtype=np.int64).tolist()]
         self._deletes: list[int] | None = None
         if encoded.deletes.any():
             self._deletes = [0, *np.cumsum(encoded.deletes, dtype=np.int64).tolist()]

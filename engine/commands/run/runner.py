@@ -131,7 +131,7 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
         prepared.store,
         state,
         [voice],
-        max_wcu=prepared.ends.job.target.rate_max,
+        rate_max=prepared.ends.job.target.rate_max,
         own_usage=processes.usage,
         look=prepared.look,
         patience_s=prepared.ends.job.target.give_up_after_s,
