@@ -30,6 +30,10 @@ class Tenure:
         self.lost: str | None = None
         """Why it will never go on, once that is known."""
 
+    def __repr__(self) -> str:
+        how = f"lost: {self.lost}" if self.lost else f"{self.end_s - self.clock():.1f} s left"
+        return f"<Tenure {how}>"
+
     @property
     def held(self) -> bool:
         """Whether something may be sent now."""

@@ -16,8 +16,6 @@ SORT_KEY_BYTES_MAX = 1_024
 """Of a table or an index. Source: as PARTITION_KEY_BYTES_MAX."""
 ATTRIBUTE_NAME_BYTES_MAX = 64 * 1024 - 1
 """Of any attribute. Source: Developer Guide, "Constraints", "Attribute names": under 64 KB."""
-INDEX_KEY_NAME_BYTES_MAX = 255
-"""Of an attribute that is a key. Source: as ATTRIBUTE_NAME_BYTES_MAX."""
 NESTING_LEVELS_MAX = 32
 """Lists and maps within each other, the innermost value counted too: 31 of them around a string.
 
@@ -31,8 +29,6 @@ WRITE_UNIT_BYTES = 1_024
 """What one write unit pays for. Source: Developer Guide, "Read and write capacity units"."""
 PARTITION_WCU_PER_S = 1_000
 """What one partition takes. Source: Developer Guide, "Best practices for partition keys"."""
-PARTITION_RCU_PER_S = 3_000
-"""What one partition gives. Source: as PARTITION_WCU_PER_S."""
 
 CAPACITY_WANTED = b',"ReturnConsumedCapacity":"INDEXES"'
 """How a request asks what it cost, index by index. Source: API reference, BatchWriteItem."""

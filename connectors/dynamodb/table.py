@@ -10,7 +10,7 @@ from typing import Any
 
 from connectors.dynamodb.http.session import Session, open_session
 from connectors.dynamodb.section import DynamoDBSection
-from connectors.dynamodb.table_info import WRITABLE, Index, KeyAttribute, TableInfo, table_info
+from connectors.dynamodb.table_info import WRITABLE, TableInfo, table_info
 from connectors.dynamodb.table_request import (
     OPTIONAL,
     create_request,
@@ -20,8 +20,6 @@ from connectors.dynamodb.table_request import (
 )
 from engine.errors import BackfillError, JobError, PermanentError, TransientError
 from engine.job.model import Job
-
-__all__ = ["Index", "KeyAttribute", "TableInfo", "check_keys", "create", "describe"]
 
 POLL_S = 2.0
 POLL_LOOPBACK_S = 0.05

@@ -17,11 +17,9 @@ from engine.job.interpolation import Interpolation, dotted
 from engine.job.interpolation import Path as KeyPath
 from engine.job.model import Job
 from engine.job.overrides import apply_override
-from engine.job.schema import SHARED_KEYS, json_schema
+from engine.job.schema import SHARED_KEYS
 from engine.job.section import nearest
 from engine.job.yaml_core import parse_yaml
-
-__all__ = ["json_schema", "load"]
 
 FAULTS_SHOWN_MAX = 5
 VALUE_CHARS_MIN = 4

@@ -38,9 +38,11 @@ class KeyGate:
     async def enter(self, hold: KeyHold, keys: frozenset[int]) -> None:
         """Wait until every earlier batch that shares one of `keys` (key hashes) has left."""
         if hold.before is not None:
+            # Whom to wait for can be told only once the keys of every batch before this one are known.
             await asyncio.shield(hold.before.known)
             hold.before = None
         hold.keys = keys
+        # Until `known` is set nothing is awaited, so the next in order finds this batch among those inside.
         waits_for = [other.left for other in self._inside if not other.keys.isdisjoint(keys)]
         self._inside.append(hold)
         hold.known.set_result(None)
@@ -51,6 +53,7 @@ class KeyGate:
         """Give the hold back, whether its batch was written or failed."""
         if hold in self._inside:
             self._inside.remove(hold)
+        # One that fails before its keys are known ends the reading; nobody must hang on it meanwhile.
         for future in (hold.known, hold.left):
             if not future.done():
                 future.set_result(None)

@@ -44,6 +44,9 @@ class BatchWindow:
         self._bytes = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    def __repr__(self) -> str:
+        return f"<BatchWindow {self._bytes} of {self._bytes_max} bytes, {len(self._waiting)} waiting>"
+
     async def enter(self, nbytes: int) -> None:
         """Wait until there is room, and take it; a batch larger than the whole window has it alone."""
         if not self._waiting and self._fits(nbytes):

@@ -58,6 +58,11 @@ class Ledger:
         """What marks cover already of the first open batch."""
         self._source_ended = False
 
+    def __repr__(self) -> str:
+        batches = f"open {[ticket.sequence for ticket in self._open]}, acked {[*self._acked]}"
+        ended = ", source ended" if self._source_ended else ""
+        return f"<Ledger of segment {self._segment}: up to {self._end}, {batches}{ended}>"
+
     @property
     def first_open(self) -> int | None:
         """The number of the batch that all others wait for."""

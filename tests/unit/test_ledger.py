@@ -22,6 +22,7 @@ def test_a_later_ack_waits_for_the_earlier_one():
     tickets = [ledger.open(batch) for batch in batches]
     assert ack(ledger, tickets[2], batches[2]) is None
     assert ack(ledger, tickets[1], batches[1]) is None
+    assert repr(ledger) == "<Ledger of segment 0: up to None, open [0, 1, 2], acked [2, 1]>"
     mark = ack(ledger, tickets[0], batches[0])
     assert mark.end == Cursor(("30",))
     assert mark.counts == Counts(rows_read=9, items_emitted=9, items_written=9)

@@ -240,6 +240,7 @@ async def test_a_batch_larger_than_the_window_has_it_alone() -> None:
     entered = asyncio.create_task(window.enter(1))
     await asyncio.sleep(0)
     assert not entered.done()
+    assert repr(window) == "<BatchWindow 50 of 10 bytes, 1 waiting>"
     window.leave(50)
     await entered
 

@@ -36,6 +36,7 @@ def test_without_an_end_it_lasts() -> None:
 def test_what_is_lost_stays_lost() -> None:
     clock = Clock()
     tenure = Tenure(110.0, clock)
+    assert repr(tenure) == "<Tenure 10.0 s left>"
     tenure.prove()
     clock.now_s = 110.0
     with pytest.raises(LeaseOver):
@@ -43,6 +44,7 @@ def test_what_is_lost_stays_lost() -> None:
     tenure.until(120.0)
     tenure.prove()
     tenure.lose("another runner has it")
+    assert repr(tenure) == "<Tenure lost: another runner has it>"
     tenure.until(NEVER)
     with pytest.raises(PermanentError, match="another runner has it"):
         tenure.prove()

@@ -17,8 +17,6 @@ from connectors.dynamodb.http.sigv4 import Signer
 from engine.errors import PermanentError
 from engine.tenure import Tenure
 
-__all__ = ["Answer", "SignerSource", "Transport", "TransportError"]
-
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
 """DynamoDB answers a batch in milliseconds; after so long the answer is lost more likely than late."""

@@ -94,9 +94,11 @@ async def prepare(
     )
     prints |= attributes(line.transform.rules)
     if before is not None:
+        # Once more: how attributes are shaped is known only now, and what the job itself says had to be told
+        # before anything that its rules make impossible.
         _compare(job, before, prints, goes_on=goes_on)
-    if before is not None and not goes_on and (change := reshaped(before, prints)):
-        voice.warn(f"{change}; items written before keep their shape until --fresh")
+        if not goes_on and (change := reshaped(before, prints)):
+            voice.warn(f"{change}; items written before keep their shape until --fresh")
     former = await _former(store, decision, job, prints, voice)
     look = await stack.enter_async_context(ends.watch())
     return Prepared(options, store, ends, line, look, prints, former)
