@@ -6,6 +6,7 @@ import json
 import pytest
 
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.writing.interruption import RENEWALS, RENEWALS_MAX
 from engine.errors import PermanentError, RetriesExhausted
 from tests.support.encoded import delete, encoded, key_of, put
 from tests.support.model_table import ModelTable, fault, lost
@@ -266,8 +267,50 @@ async def test_credentials_that_stay_expired_are_final():
     table = ModelTable()
     table.before = lambda entries: fault(400, "InvalidSignatureException", "Signature expired: x")
     scene = Scene(table)
+    began = asyncio.get_running_loop().time()
     with pytest.raises(PermanentError, match="clock"):
         await scene.writer.write(encoded(puts(100)))
+    assert scene.renewals == RENEWALS_MAX
+    pauses = RENEWALS_MAX - 1
+    assert asyncio.get_running_loop().time() - began > pauses * RENEWALS.base_s, (
+        "whoever renews isn't stormed"
+    )
+    await scene.writer.close()
+
+
+@on_virtual_time
+async def test_answers_that_come_after_the_renewal_ask_for_no_other_one():
+    """What was sent with the old credentials may say so late."""
+
+    class Slow(ModelTable):
+        async def send(self, operation, parts):
+            old = not scene.renewals
+            self.requests += 1
+            await asyncio.sleep(0.05 * self.requests)
+            return (
+                fault(400, "ExpiredTokenException", "expired")
+                if old
+                else await super().send(operation, parts)
+            )
+
+    scene = Scene(Slow())
+    report = await scene.writer.write(encoded(puts(400)))
+    assert report.items_written == 400
+    assert scene.renewals == 1
+    await scene.writer.close()
+
+
+@on_virtual_time
+async def test_credentials_may_expire_as_often_as_they_were_good_in_between():
+    table = ModelTable()
+    turns = iter([kind for _ in range(2 * RENEWALS_MAX) for kind in ("expired", "good")])
+    table.before = lambda entries: (
+        fault(400, "ExpiredTokenException", "expired") if next(turns, "good") == "expired" else None
+    )
+    scene = Scene(table)
+    for number in range(2 * RENEWALS_MAX):
+        await scene.writer.write(encoded(puts(1, f"{number}-")))
+    assert scene.renewals == 2 * RENEWALS_MAX
     await scene.writer.close()
 
 

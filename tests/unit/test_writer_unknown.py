@@ -8,8 +8,11 @@ import pytest
 
 from connectors.dynamodb.http.connection import Answer
 from connectors.dynamodb.modes import INSERT, NEWER, PUT
+from connectors.dynamodb.writing.open_batch import OpenBatch
+from connectors.dynamodb.writing.requests import ItemSpan, Request
 from connectors.dynamodb.writing.unknown_requests import REQUEST_LIFE_S, UnknownRequests, may_be_overwritten
 from engine.batch import Fates
+from engine.errors import PermanentError
 from tests.support.encoded import delete, encoded, put, text
 from tests.support.model_table import fault, lost
 from tests.support.writing import Scene, on_virtual_time
@@ -116,17 +119,39 @@ async def test_what_failed_inside_or_in_between_is_unknown_and_what_was_refused_
         await scene.writer.close()
 
 
+@on_virtual_time
+async def test_an_error_that_ends_it_all_lets_nobody_wait():
+    loop = asyncio.get_running_loop()
+    table = LateTable(cut=2, late_s=0.0)
+    scene = Scene(table)
+    await scene.writer.write(version("1"))
+    waiting = asyncio.create_task(scene.writer.write(version("2")))
+    await asyncio.sleep(0.1)
+
+    async def forbidden(operation, parts):
+        return fault(400, "AccessDeniedException", "no")
+
+    table.send = forbidden
+    began = loop.time()
+    for failing in (scene.writer.write(version("1", range(90, 95))), waiting):
+        with pytest.raises(PermanentError):
+            await failing
+    assert loop.time() - began < 0.1
+    await scene.writer.close()
+
+
 def test_keys_are_forgotten_in_time():
     unknown = UnknownRequests()
     assert not unknown
     assert unknown.wait_s(version("1"), 0.0) == 0.0
+    for number in range(10):
+        batch = OpenBatch(version("1", range(50 * number, 50 * number + 50)))
+        unknown.add(Request([ItemSpan(batch, 0, 50)], 50, 50), number * REQUEST_LIFE_S)
+    assert len(unknown._until) <= 100, "what is over takes no memory"
 
 
 @pytest.mark.parametrize("passed_s", [0.0, 2.0, REQUEST_LIFE_S])
 def test_a_key_is_held_for_the_longest_life_of_a_request(passed_s):
-    from connectors.dynamodb.writing.open_batch import OpenBatch
-    from connectors.dynamodb.writing.requests import ItemSpan, Request
-
     batch = OpenBatch(version("1"))
     unknown = UnknownRequests()
     unknown.add(Request([ItemSpan(batch, 0, 25)], 25, 25), 100.0)
