@@ -90,3 +90,12 @@ def test_a_few_failures_that_go_on_are_an_outage(breaker, notices):
         breaker.failed("refused", number * AWAY_S)
     assert breaker.open
     assert len(notices) == 1
+
+
+def test_what_was_out_already_does_not_put_the_probe_off(breaker):
+    for number in range(FAILURES_MIN):
+        breaker.failed("refused", number * AWAY_S)
+    probe_at = breaker.probe_at
+    for _ in range(100):
+        breaker.failed("refused", FAILURES_MIN * AWAY_S - AWAY_S)
+    assert breaker.probe_at == probe_at

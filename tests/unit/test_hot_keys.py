@@ -34,6 +34,13 @@ def test_a_key_blamed_for_a_hot_partition_again_and_again_is_hot():
     assert keys_seen.blame({HOT}, 60.0) == set()
 
 
+def test_a_key_most_of_whose_items_pass_is_not_hot():
+    """A lane would hold all of it back."""
+    keys_seen = HotKeys(0.0)
+    for n in range(10):
+        assert keys_seen.observe([HOT] * 5 + list(range(100, 120)), [HOT] * 2, 0.1 * n) == set()
+
+
 def test_rejections_long_ago_are_forgotten():
     keys_seen = HotKeys(0.0)
     for n in range(10):

@@ -5,6 +5,8 @@ import json
 from collections import Counter
 
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.writing.decisions import LaneGiven, RejectionsJudged
+from engine.throttle.decisions import TrialBegun
 from tests.support.encoded import encoded, put
 from tests.support.model_table import Bucket, ModelTable, fault
 from tests.support.writing import Scene, on_virtual_time, puts
@@ -172,9 +174,31 @@ async def test_a_hot_key_whose_items_go_one_by_one_slows_only_itself():
     keys = [("hot", str(n)) if n % 4 == 0 else (f"p{n}", "0") for n in range(12_000)]
     entries = [{"Item": {"PK": {"S": pk}, "SK": {"S": sk}}} for pk, sk in keys]
     write = asyncio.create_task(scene.writer.write(encoded(entries, keys=keys)))
+    await until_told(scene, LaneGiven)
+    assert any(isinstance(decision, TrialBegun) for decision in scene.decisions), "it was the rate at first"
+    assert scene.writer._throttling.pace.rate == 1000.0, "what the hot key cost the others is given back"
     await asyncio.sleep(5.0)
     assert table.written["others"] >= 0.85 * 1000 * 5
     assert table.written["hot"] >= 0.8 * 50 * 5
     assert len(scene.writer._throttling.lanes.by_key) == 1
     write.cancel()
     await scene.writer.close()
+
+
+@on_virtual_time
+async def test_what_a_short_partition_cost_the_table_is_given_back_once_it_is_known():
+    table = ModelTable(partition_rate=40.0, partition_count=20)
+    table.partitions[table.partition_of("p0")] = Bucket(1.0, table.now())
+    scene = Scene(table)
+    scene.writer.limit(700.0)
+    write = asyncio.create_task(scene.writer.write(encoded(puts(10_000))))
+    await until_told(scene, RejectionsJudged)
+    assert any(isinstance(decision, TrialBegun) for decision in scene.decisions)
+    assert scene.writer._throttling.pace.rate == 700.0
+    write.cancel()
+    await scene.writer.close()
+
+
+async def until_told(scene: Scene, kind: type) -> None:
+    while not any(isinstance(decision, kind) for decision in scene.decisions):
+        await asyncio.sleep(0.001)
