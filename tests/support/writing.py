@@ -8,7 +8,7 @@ from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
-from engine.tenure import Tenure
+from engine.tenure import NEVER, Tenure
 from tests.support.encoded import put
 from tests.support.virtual_time import run_virtual
 
@@ -22,6 +22,7 @@ class Scene:
         fail_on_refusal: bool = False,
         stop_after_refusals: int | None = None,
         tenure: Tenure | None = None,
+        wcu_start: float = NEVER,
     ):
         self.table = table
         self.meter = Meter()
@@ -37,6 +38,7 @@ class Scene:
             give_up_after_s,
             fail_on_refusal,
             stop_after_refusals=stop_after_refusals,
+            wcu_start=wcu_start,
         )
         self.writer = Writer(
             table,

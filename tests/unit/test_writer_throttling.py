@@ -189,12 +189,11 @@ async def test_a_hot_key_whose_items_go_one_by_one_slows_only_itself():
 async def test_what_a_short_partition_cost_the_table_is_given_back_once_it_is_known():
     table = ModelTable(partition_rate=40.0, partition_count=20)
     table.partitions[table.partition_of("p0")] = Bucket(1.0, table.now())
-    scene = Scene(table)
-    scene.writer.limit(700.0)
+    scene = Scene(table, wcu_start=600.0)
     write = asyncio.create_task(scene.writer.write(encoded(puts(10_000))))
     await until_told(scene, RejectionsJudged)
     assert any(isinstance(decision, TrialBegun) for decision in scene.decisions)
-    assert scene.writer._throttling.pace.rate == 700.0
+    assert scene.writer._throttling.pace.rate == 600.0
     write.cancel()
     await scene.writer.close()
 
