@@ -212,7 +212,7 @@ class _Portion:
         there = await read_back(codec, self._reader, keys)
         taken = set()
         for at, item, key_hash in zip(chosen, sent.items, codec.digests(keys).keys.tolist(), strict=True):
-            found, _ = there.get(key_hash, (None, 0))
+            found = there.get(key_hash)
             if found is not None and (item is None or codec.differing(item, found)):
                 taken.add(at)
         return taken

@@ -16,14 +16,13 @@ Verdict: TypeAlias = Literal["matched", "newer_in_target", "kept"] | Difference
 
 RIGHT: tuple[Verdict, ...] = ("matched", "newer_in_target", "kept")
 """What is no difference, plain or explained by the job's mode."""
-KEYS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """An item of a batch beside the target's of the same key; None: there is none, or should be none.
 
-    Shape: `at` its place in the batch, `content` the target's, as a hash.
+    Shape: `at` its place in the batch, `content` the target's as a hash, where it differs.
     """
 
     at: int
@@ -41,28 +40,30 @@ class Compared:
 
 async def compare(job: OpenedJob, reader: TargetReader, made: Made, chosen: Sequence[int]) -> list[Compared]:
     """Compare some of the items that rows make, read by key."""
-    sent = await job.sent(made, chosen)
-    keys = [job.codec.key_of(key) for key in sent.keys]
-    found = await read(job.codec, reader, keys)
-    compared = []
-    for number, at in enumerate(chosen):
-        actual, content = found.get(int(made.keys[at]), (None, ABSENT))
-        expected = sent.items[number]
-        version = sent.versions[number] if sent.versions else None
-        verdict = judged(job.codec, expected, actual, job.keeps, job.version, version)
-        compared.append(Compared(at, keys[number], expected, actual, content, verdict))
-    return compared
+    codec, sent = job.codec, await job.sent(made, chosen)
+    keys = [codec.key_of(key) for key in sent.keys]
+    found = await read(codec, reader, keys)
+    actual = [found.get(int(made.keys[at])) for at in chosen]
+    versions = sent.versions or [None] * len(chosen)
+    verdicts = [
+        judged(codec, expected, there, job.keeps, job.version, version)
+        for expected, there, version in zip(sent.items, actual, versions, strict=True)
+    ]
+    differing = [at for at, verdict in enumerate(verdicts) if verdict not in RIGHT and actual[at] is not None]
+    contents = dict.fromkeys(range(len(chosen)), ABSENT)
+    hashes = codec.digests([item for at in differing if (item := actual[at]) is not None]).contents
+    contents.update(zip(differing, hashes.tolist(), strict=True))
+    return [
+        Compared(at, keys[n], sent.items[n], actual[n], contents[n], verdicts[n])
+        for n, at in enumerate(chosen)
+    ]
 
 
-async def read(codec: ItemCodec, reader: TargetReader, keys: Sequence[Item]) -> dict[int, tuple[Item, int]]:
-    """Return the target's items of these keys with their contents' hashes, by their keys' hashes."""
-    found: dict[int, tuple[Item, int]] = {}
-    for start in range(0, len(keys), KEYS_AT_ONCE):
-        items = await reader.get(keys[start : start + KEYS_AT_ONCE])
-        hashes = codec.digests(items)
-        pairs = zip(items, hashes.contents.tolist(), strict=True)
-        found.update(zip(hashes.keys.tolist(), pairs, strict=True))
-    return found
+async def read(codec: ItemCodec, reader: TargetReader, keys: Sequence[Item]) -> dict[int, Item]:
+    """Return the target's items of these keys by their keys' hashes."""
+    items = await reader.get(keys)
+    hashes = codec.digests([codec.key_of(item) for item in items]).keys
+    return dict(zip(hashes.tolist(), items, strict=True))
 
 
 def judged(

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from engine.batch import Batch
-from engine.commands.verify.comparison import KEYS_AT_ONCE, compare, read
+from engine.commands.verify.comparison import compare, read
 from engine.commands.verify.former_keys import FormerKeys
 from engine.commands.verify.inversion import RowSearch
 from engine.commands.verify.opened_job import ABSENT, Made, OpenedJob
@@ -25,6 +25,7 @@ from engine.commands.verify.repair import Repairs
 from engine.commands.verify.version_order import is_lower
 from engine.contracts.readback import Item, ItemCodec, TargetReader
 
+KEYS_AT_ONCE = 2_000
 PAUSES_S = (0.5, 1.0, 2.0)
 """Before each round. A change that is being written to both ends is through after so long, mostly."""
 
@@ -173,10 +174,12 @@ class _Round:
         found = await read(codec, recheck.reader, [entry.key or {} for entry in entries])
         extra: list[Item] = []
         former: dict[int, Item] = {}
+        contents = dict(zip(found, codec.digests(list(found.values())).contents.tolist(), strict=True))
         for entry in entries:
-            actual, content = found.get(entry.key_hash, (None, ABSENT))
+            actual = found.get(entry.key_hash)
             if actual is None:
                 continue  # gone from both ends
+            content = contents[entry.key_hash]
             unclaimed = replace(entry, row_range=None)
             if self._changed(unclaimed, ABSENT, content, entry.key):
                 continue
@@ -188,8 +191,8 @@ class _Round:
             elif entry.key_hash in asked:
                 extra.append(key)
         if former and recheck.repairs.may_delete:
-            contents = {key_hash: found[key_hash][1] for key_hash in former}
-            proved = await recheck.former.still_as_written(contents, list(former.values()), recheck.notice)
+            wanted = {key_hash: contents[key_hash] for key_hash in former}
+            proved = await recheck.former.still_as_written(wanted, list(former.values()), recheck.notice)
             extra += [former[key_hash] for key_hash in proved]
         if extra:
             await recheck.repairs.delete(recheck.jobs[0], extra)
