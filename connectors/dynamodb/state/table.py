@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeAlias
 from engine.errors import BackfillError, PermanentError, TransientError
 from engine.retry import Patience, RetryPolicy
 from engine.state.records import SegmentRecord, segment_text
-from engine.tenure import Tenure
+from engine.tenure import NEVER, Tenure
 
 Item: TypeAlias = dict[str, Any]
 
@@ -30,8 +30,6 @@ BUSY = RetryPolicy(base_s=0.05, cap_s=5.0, give_up_after_s=15.0)
 
 _PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _REFUSED = "ConditionalCheckFailed"
-
-NEVER = float("inf")
 
 
 class LeaseLost(PermanentError):
