@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table import describe
 from connectors.dynamodb.target import open_target
@@ -76,7 +77,8 @@ class Written:
         session = await open_session(self.section)
         self.transport = session.transport(connections_max=16)
         section = self.section
-        settings = WriterSettings(section.mode, section.table, ("PK", "SK"), ("Order",), ("id",), 30.0)
+        mode = write_mode(section.mode)
+        settings = WriterSettings(mode, section.table, ("PK", "SK"), ("Order",), ("id",), 30.0)
         self.writer = Writer(self.transport, settings, self.meter, session.refresh, print, Random(1))
         return self.writer
 
