@@ -193,7 +193,7 @@ async def test_what_a_short_partition_cost_the_table_is_given_back_once_it_is_kn
     write = asyncio.create_task(scene.writer.write(encoded(puts(10_000))))
     await until_told(scene, RejectionsJudged)
     assert any(isinstance(decision, TrialBegun) for decision in scene.decisions)
-    assert scene.writer._throttling.pace.rate == 600.0
+    assert scene.writer._throttling.pace.rate >= 600.0
     write.cancel()
     await scene.writer.close()
 
