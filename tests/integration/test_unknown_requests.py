@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from connectors.dynamodb.writing import unknown
+from connectors.dynamodb.writing import unknown_requests as unknown
 from tests.support.encoded import encoded, put, text
 from tests.support.stub_server import Exchange, http, stub_server
 from tests.support.transport import transport_to
