@@ -54,7 +54,7 @@ async def through(proxy: CuttingProxy, server: own.OwnPostgres) -> PostgresSourc
 async def test_an_older_copy_behind_the_same_address_is_noticed(server: own.OwnPostgres) -> None:
     await execute(server.url(), *map(wide, TABLE))
     async with copied(server) as copy:
-        changes = ("UPDATE t SET v = 'new'", "DELETE FROM t WHERE id > 19000")
+        changes = ("UPDATE t SET v = 'new' || v", "DELETE FROM t WHERE id > 19000")
         await execute(server.url(), *changes, "CREATE TABLE more (id int)", "DROP TABLE more")
         async with CuttingProxy(server.port) as proxy:
             source = await through(proxy, server)

