@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from connectors.dynamodb.writing import unknown_requests as unknown
+from connectors.dynamodb.writing import unknown_requests
 from tests.support.encoded import encoded, put, text
 from tests.support.stub_server import Exchange, http, stub_server
 from tests.support.transport import transport_to
@@ -17,7 +17,7 @@ def version(value: str):
 
 
 async def test_the_server_applies_a_lost_request_late_and_no_newer_one_beside_it(monkeypatch):
-    monkeypatch.setattr(unknown, "REQUEST_LIFE_S", 2 * LATE_S)
+    monkeypatch.setattr(unknown_requests, "REQUEST_LIFE_S", 2 * LATE_S)
     live: list[str] = []
     together: list[list[str]] = []
     applied: list[str] = []
