@@ -34,6 +34,7 @@ def test_a_full_disk_stops_the_run_and_nothing_counts_that_isnt_safe(
     )
     load.command.job["source"] |= {"query": "SELECT *, NULL::text AS none FROM t", "key": ["id"]}
     del load.command.job["source"]["table"]
+    del load.command.job["target"]["max_wcu"]
     load.command.write_job()
     with files_no_larger_than(size):
         process = load.command.start("run", "--json", "--workers", workers)
@@ -64,6 +65,7 @@ def test_a_full_disk_stops_the_run_and_nothing_counts_that_isnt_safe(
 
 def test_a_damaged_checkpoint_is_refused_and_told_what_to_do(load: Load) -> None:
     process = load.begin("--workers", "1")
+    load.wait(process, lambda: load.status()["items_dead_lettered"] > 0)
     process.send_signal(signal.SIGINT)
     assert load.end(process).code == 130
     folder = load.command.state / "load"

@@ -12,7 +12,7 @@ import pytest
 from tests.fault.test_stopped import children
 from tests.support import loads, wire_scan
 from tests.support.command import Command, kill_group
-from tests.support.paced_load import TABLE, Load, load_of
+from tests.support.paced_load import GOES_ON_WCU, TABLE, Load, load_of
 from tests.support.pg import execute
 
 pytestmark = pytest.mark.fault
@@ -93,6 +93,7 @@ def mark_all(target: dict) -> list[str]:
 
 
 def test_a_runner_that_nobody_took_over_goes_on_once_its_lease_is_renewed(load: Load) -> None:
+    load.command.job["target"]["max_wcu"] = GOES_ON_WCU
     process = load.begin("--workers", "2")
     try:
         pids = [process.pid, *children(process.pid)]

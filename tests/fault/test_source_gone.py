@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import loads
 from tests.support.own_postgres import OwnPostgres, embedded_binaries, own_postgres
-from tests.support.paced_load import TABLE, Load, load_of
+from tests.support.paced_load import GOES_ON_WCU, TABLE, Load, load_of
 from tests.support.pg import execute
 
 pytestmark = pytest.mark.fault
@@ -26,7 +26,7 @@ def own_source(postgres_server: str) -> Iterator[OwnPostgres]:
 def test_a_source_that_crashes_and_starts_again_loses_and_skips_no_row(
     own_source: OwnPostgres, dynoxide: str, table_name: str, tmp_path: Path
 ) -> None:
-    load = load_of(tmp_path, own_source.url(), dynoxide, table_name)
+    load = load_of(tmp_path, own_source.url(), dynoxide, table_name, max_wcu=GOES_ON_WCU)
     load.command.job["source"]["segments"] = 40
     process = load.begin("--workers", "2")
     own_source.stop(signal.SIGQUIT)
@@ -54,6 +54,7 @@ def test_ctrl_c_while_the_source_is_gone_ends_soon_and_clean(
 
 
 def test_sessions_that_an_administrator_ends_are_opened_again(load: Load) -> None:
+    load.command.job["target"]["max_wcu"] = GOES_ON_WCU
     process = load.begin("--workers", "2")
     for _ in range(3):
         asyncio.run(

@@ -10,7 +10,7 @@ import pytest
 
 from bench import servers
 from tests.support import loads
-from tests.support.paced_load import TABLE, OwnTarget, load_of
+from tests.support.paced_load import GOES_ON_WCU, TABLE, OwnTarget, load_of
 from tests.support.pg import execute
 
 pytestmark = pytest.mark.fault
@@ -20,7 +20,7 @@ def test_a_target_that_is_gone_for_seconds_is_waited_for(
     postgres_url: str, own_target: OwnTarget, table_name: str, tmp_path: Path
 ) -> None:
     asyncio.run(execute(postgres_url, *TABLE))
-    load = load_of(tmp_path, postgres_url, own_target.endpoint, table_name)
+    load = load_of(tmp_path, postgres_url, own_target.endpoint, table_name, max_wcu=GOES_ON_WCU)
     process = load.begin("--workers", "2")
     own_target.kill()
     load.wait_said(process, "can't be reached")

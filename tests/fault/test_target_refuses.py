@@ -3,14 +3,14 @@
 import pytest
 
 from tests.support import loads
-from tests.support.paced_load import Load
+from tests.support.paced_load import GOES_ON_WCU, Load
 
 pytestmark = pytest.mark.fault
 
 
 def test_an_index_of_another_type_that_comes_in_meanwhile(load: Load) -> None:
     target = load.command.job["target"]
-    target["stop_after_refusals"] = 200
+    target |= {"stop_after_refusals": 200, "max_wcu": GOES_ON_WCU}
     client = loads.client(target["endpoint_url"])
     process = load.begin("--workers", "2")
     index = {

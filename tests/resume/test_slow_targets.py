@@ -95,7 +95,7 @@ def slow(folder: Path, url: str, endpoint: str, table: str, **target: Any) -> Sl
     return Slow(Command(folder, loads.job(url, endpoint, table, target=target)), endpoint, table)
 
 
-@pytest.mark.parametrize(("wcu", "workers"), [(5, "1"), (50, "2"), (1_500, "1")])
+@pytest.mark.parametrize(("wcu", "workers"), [(5, "1"), (50, "2"), (500, "1")])
 def test_a_kill_costs_seconds_of_writes(
     source: str, simulator: str, tmp_path: Path, table_name: str, wcu: int, workers: str
 ) -> None:
