@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.test_stopped import children
-from tests.support import loads, wire_scan
+from tests.fault.test_stopped import REQUEST_ITEMS, children
+from tests.support import wire_scan
 from tests.support.command import Command, kill_group
 from tests.support.paced_load import GOES_ON_WCU, TABLE, Load, load_of
 from tests.support.pg import execute
@@ -84,11 +84,11 @@ def test_a_runner_that_was_taken_over_sends_nothing_on_waking(load: Load, worker
 
 def mark_all(target: dict) -> list[str]:
     """Change every item, as the application does after the takeover; return their keys."""
-    client = loads.client(target["endpoint_url"])
     items = wire_scan.scan(target["endpoint_url"], target["table"])
-    for item in items.values():
-        key = {name: item[name] for name in ("PK", "SK")}
-        client.put_item(TableName=target["table"], Item={**item, **key, "marked": {"BOOL": True}})
+    puts = [{"PutRequest": {"Item": {**item, "marked": {"BOOL": True}}}} for item in items.values()]
+    for at in range(0, len(puts), REQUEST_ITEMS):
+        body = {"RequestItems": {target["table"]: puts[at : at + REQUEST_ITEMS]}}
+        assert not wire_scan.call(target["endpoint_url"], "BatchWriteItem", body)["UnprocessedItems"]
     return list(items)
 
 

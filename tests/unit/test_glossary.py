@@ -10,7 +10,20 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 GLOSSARY = TEXT[TEXT.index("## Glossary") :]
 FORMER = {
-    *("Book", "Desk", "Envelope", "Findings", "Gate", "Heat", "Inverse", "Line", "Load", "Looks", "Lot"),
+    *(
+        "Book",
+        "Desk",
+        "Envelope",
+        "Findings",
+        "Gate",
+        "Heat",
+        "Inverse",
+        "Layout",
+        "Line",
+        "Load",
+        "Looks",
+        "Lot",
+    ),
     *("Outage", "Place", "Queue", "Ranks", "Scope", "Settling", "Suspect", "Window"),
 }
 """Words that once had several meanings, or that the field calls something else."""

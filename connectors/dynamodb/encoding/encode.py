@@ -13,7 +13,7 @@ from connectors.dynamodb.encoding.keys import key_roles
 from connectors.dynamodb.encoding.order import Indexes, left_out, one_of_each, spread
 from connectors.dynamodb.encoding.rule_items import (
     Flawed,
-    Layout,
+    ItemForm,
     RulePlan,
     RuleTexts,
     encode_rule,
@@ -53,7 +53,7 @@ class Encoder:
             keep_nulls=options.nulls == "keep", numbers_as_strings=options.numbers == "string"
         )
         key = tuple(attribute.name for attribute in info.keys)
-        self._layout = Layout(table, key, key_roles(info), mode, version, values)
+        self._layout = ItemForm(table, key, key_roles(info), mode, version, values)
         self._fails = options.on_invalid == "fail"
         self._key_columns = tuple(key_columns)
         self._plans: dict[int, RulePlan] = {}

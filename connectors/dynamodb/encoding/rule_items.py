@@ -41,7 +41,7 @@ _ITEM_JSON_LENGTH_MAX = 4 * ITEM_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ItemForm:
     """What all items of this target share. Shape: `roles` by attribute name."""
 
     table: str
@@ -56,7 +56,7 @@ class Layout:
 class RulePlan:
     """One rule's attributes, checked once. Shape: `columns` their places in the frame, the key's first."""
 
-    layout: Layout
+    layout: ItemForm
     attributes: tuple[Attribute, ...]
     columns: tuple[int, ...]
     long_statement: bool
@@ -97,7 +97,7 @@ class Flawed:
     item_json: str | None
 
 
-def plan_rule(layout: Layout, rule: int, attributes: tuple[Attribute, ...]) -> RulePlan:
+def plan_rule(layout: ItemForm, rule: int, attributes: tuple[Attribute, ...]) -> RulePlan:
     """Check what can be checked without values. Raises: JobError that names the rule by its number."""
     positions = {attribute.name: position for position, attribute in enumerate(attributes)}
     assert len(positions) == len(attributes), f"rule {rule} has an attribute twice"
@@ -178,7 +178,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
     )
 
 
-def _versions(layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values]) -> pl.Series:
+def _versions(layout: ItemForm, attributes: Sequence[Attribute], values: Sequence[Values]) -> pl.Series:
     """Return what `newer` compares of each item."""
     if not layout.mode.compares:
         return pl.repeat("", len(values[0].text), eager=True)
@@ -195,7 +195,7 @@ def _sized(attribute: Attribute, values: Values, options: ValueOptions) -> Sized
     return Sized(len(attribute.name.encode()), values, options.keep_nulls)
 
 
-def _described(layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values]) -> wire.Items:
+def _described(layout: ItemForm, attributes: Sequence[Attribute], values: Sequence[Values]) -> wire.Items:
     members = [
         wire.Member(
             attribute.name,
@@ -213,7 +213,7 @@ def _described(layout: Layout, attributes: Sequence[Attribute], values: Sequence
 
 
 def _texts(
-    layout: Layout, described: wire.Items, texts: pl.DataFrame, deletes: npt.NDArray[np.bool_]
+    layout: ItemForm, described: wire.Items, texts: pl.DataFrame, deletes: npt.NDArray[np.bool_]
 ) -> pl.Series:
     text = layout.mode.put(described)
     if layout.mode.delete is not None and deletes.any():
@@ -276,7 +276,7 @@ def _depth_flaws(value: Values) -> dict[int, str]:
 
 
 def _item_json(
-    layout: Layout, attributes: Sequence[Attribute], values: Sequence[Values], row: int, *, deleted: bool
+    layout: ItemForm, attributes: Sequence[Attribute], values: Sequence[Values], row: int, *, deleted: bool
 ) -> str | None:
     """Return an item as DynamoDB JSON, bad values and all; None when it is huge."""
     members = []

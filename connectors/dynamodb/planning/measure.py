@@ -15,7 +15,7 @@ import polars as pl
 from connectors.dynamodb.connector import section_of
 from connectors.dynamodb.documents.attribute_values import measured as size_of
 from connectors.dynamodb.encoding.keys import key_roles
-from connectors.dynamodb.encoding.rule_items import Layout, RulePlan, RuleTexts, encode_rule, plan_rule
+from connectors.dynamodb.encoding.rule_items import ItemForm, RulePlan, RuleTexts, encode_rule, plan_rule
 from connectors.dynamodb.encoding.values import NULL_SIZE, ValueOptions, Values, json_name, wire_values
 from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.planning.forecast import PlannedTable, forecast
@@ -39,7 +39,7 @@ class TableMeasurer:
         )
         self._planned = planned
         self._indexes = table.indexes
-        self._layout = Layout(
+        self._layout = ItemForm(
             section.table, table.key, key_roles(table), write_mode(section.mode), section.version, options
         )
         self._hot_keys = HotKeyCounter(sample)
