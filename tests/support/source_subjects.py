@@ -17,6 +17,7 @@ from connectors.postgres.section import PostgresSection
 from connectors.postgres.source import open_source as open_postgres
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.source import Source, SourceTicket
+from engine.documents.plain import PLAIN
 from engine.job.model import Job
 from engine.registry import SOURCES
 from engine.rules.fields import wanted_fields
@@ -142,7 +143,7 @@ class Documented:
     async def open(self, ticket: SourceTicket | None = None) -> Source:
         section = {"type": "sqlite", "path": str(self.path), "table": "t", "batch_rows": BATCH_ROWS}
         job = SimpleNamespace(source=SOURCES["sqlite"].section.model_validate(section))
-        return await SOURCES["sqlite"].open(job, None, ticket)  # type: ignore[arg-type]
+        return await SOURCES["sqlite"].open(job, None, ticket, PLAIN)  # type: ignore[arg-type]
 
     def number(self, row: Mapping[str, Any]) -> int:
         assert row["n"] == f"n{row['id']}"
