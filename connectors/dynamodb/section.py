@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from connectors.dynamodb.limits import NUMBER_DIGITS_MAX, NUMBER_MAGNITUDE_MAX, NUMBER_MAGNITUDE_MIN
 from engine.job.items import ItemRule
 from engine.job.section import Misfit, Section, SomeNames, Text, pattern
 from engine.job.sections import TargetSection
@@ -26,9 +27,6 @@ KEY_ATTRIBUTES_MAX = 2
 """A partition key and a sort key. Source: API_CreateTable, KeySchema."""
 TAGS_MAX = 50
 """Source: Amazon DynamoDB Developer Guide, "Tagging restrictions"."""
-NUMBER_DIGITS_MAX = 38
-NUMBER_EXPONENTS = range(-130, 126)
-"""Source: Amazon DynamoDB Developer Guide, "Supported data types", Number: 38 digits, ±1E-130 … 9.99E+125."""
 NO_NUMBER = "DynamoDB can't hold this number (38 digits, 1E-130 to 9.99E+125); quote it for a text"
 ATTRIBUTE_NAME_MAX = 255
 """Of a key attribute. Source: API_KeySchemaElement, AttributeName."""
@@ -256,4 +254,6 @@ def fits(number: Decimal) -> bool:
     if not number.is_finite():
         return False
     digits = "".join(map(str, number.as_tuple().digits)).strip("0")
-    return len(digits) <= NUMBER_DIGITS_MAX and (not number or number.adjusted() in NUMBER_EXPONENTS)
+    return len(digits) <= NUMBER_DIGITS_MAX and (
+        not number or NUMBER_MAGNITUDE_MIN <= number.adjusted() <= NUMBER_MAGNITUDE_MAX
+    )
