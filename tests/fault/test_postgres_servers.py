@@ -113,13 +113,13 @@ async def test_a_restart_passes(server: own.OwnPostgres) -> None:
 
 async def test_an_unlogged_table_that_a_crash_emptied_is_noticed(server: own.OwnPostgres) -> None:
     unlogged = TABLE[1].replace("CREATE TABLE", "CREATE UNLOGGED TABLE")
-    await execute(server.url(), TABLE[0], unlogged, FILL)
+    await execute(server.url(), *map(wide, (TABLE[0], unlogged, FILL)))
     async with CuttingProxy(server.port) as proxy:
         source = await through(proxy, server)
 
         async def cut() -> None:
             await asyncio.to_thread(server.restart, signal.SIGQUIT)
-            await execute(server.url(), FILL)
+            await execute(server.url(), wide(FILL))
 
         with pytest.raises(PermanentError, match=r"public\.t was truncated"):
             await read_across(source, cut)
