@@ -81,7 +81,7 @@ class DeadLetter:
     detail: str
     source_key: Mapping[str, str | None]
     item_json: str | None
-    """The item as DynamoDB JSON text, `{"PK":{"S":…},…}`, or None when there is none."""
+    """The item as JSON in the target's notation, or None when there is none."""
 
     @property
     def nbytes(self) -> int:

@@ -91,7 +91,8 @@ class Walk:
         if kind == STRING:
             raw = data[at + 4 : at + 3 + INT32_AT(data, at)[0]]
             self.size += len(raw)
-            return self._string(json_text(self.text(raw)))
+            before, after = self._notation.string
+            return f"{before}{json_text(self.text(raw))}{after}"
         if kind == INT32:
             return self._integer(INT32_AT(data, at)[0])
         if kind == DOCUMENT:
@@ -184,7 +185,7 @@ class Walk:
         return f"{before}{text}{after}"
 
     def _integer(self, value: int) -> str:
-        wire, size = _integer(self._codec, value)
+        wire, size = self._codec.integer(value)
         self.size += size
         return wire
 
@@ -289,11 +290,3 @@ def _known_name(raw: bytes) -> str | None:
         return json_text(raw.decode())
     except UnicodeDecodeError:
         return None
-
-
-@lru_cache(maxsize=1 << 14)
-def _integer(codec: DocumentCodec, value: int) -> tuple[str, int]:
-    """Return an integer's fragment and its size."""
-    text = str(value)
-    before, after = codec.notation.number
-    return f"{before}{text}{after}", codec.plain_size(text)

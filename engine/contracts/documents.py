@@ -69,9 +69,6 @@ class Notation:
 class DocumentCodec(Protocol):
     """How one target writes documents. Pure, and safe to call from several threads."""
 
-    def __hash__(self) -> int:
-        """Let what was written be remembered by who wrote it."""
-
     @property
     def notation(self) -> Notation:
         """How values are spelled."""
@@ -82,11 +79,11 @@ class DocumentCodec(Protocol):
         Integers of 64 bits and doubles from 1e-3 to 1e15 are taken without being asked about.
         """
 
-    def plain_size(self, text: str) -> int:
-        """Return what a decimal without an exponent counts. Units: bytes."""
+    def integer(self, value: int) -> tuple[str, int]:
+        """Return an integer of 64 bits within its affixes, and its size; asked often."""
 
     def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
-        """Return the same for each of a column; `whole`: all are integers. Units: bytes."""
+        """Return what decimals without an exponent count; `whole`: all are integers. Units: bytes."""
 
     def from_json(self, texts: pa.Array) -> pa.StructArray:
         """Turn JSON texts into documents.
@@ -103,6 +100,9 @@ class DocumentCodec(Protocol):
 
         Numbers are texts, binaries base64.
         """
+
+    def plain(self, value: Any) -> Any:
+        """Return a value as orjson prints it as ordinary JSON, numbers to the last digit."""
 
     def printed(self, value: Any) -> Fragment:
         """Write a value again that was parsed, or found in one."""

@@ -12,7 +12,7 @@ from engine.kinds import Kind
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute that a rule gives its items: its name in DynamoDB and the kind of its values."""
+    """One attribute that a rule gives its items: its name in the target and the kind of its values."""
 
     name: str
     kind: Kind

@@ -53,9 +53,10 @@ class PlainDocuments:
         finite = text[-1:].isdigit()
         return text, len(text), None if finite else f"number_not_finite: {text} is no number in JSON"
 
-    def plain_size(self, text: str) -> int:
-        """Return a decimal's length."""
-        return len(text)
+    def integer(self, value: int) -> tuple[str, int]:
+        """Return an integer as it is."""
+        text = str(value)
+        return text, len(text)
 
     def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
         """Return each decimal's length."""
@@ -77,8 +78,15 @@ class PlainDocuments:
 
     def printed(self, value: Any) -> Fragment:
         """Write a value again."""
-        text = orjson.dumps(value, default=_exact, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
-        return text, *_measured(value)
+        return orjson.dumps(self.plain(value)).decode(), *_measured(value)
+
+    def plain(self, value: Any) -> Any:
+        """Return a value for orjson."""
+        if isinstance(value, dict):
+            return {name: self.plain(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self.plain(element) for element in value]
+        return orjson.Fragment(str(value)) if isinstance(value, NumberText) else value
 
 
 def _from_json(text: str) -> Cell:
@@ -91,11 +99,6 @@ def _from_json(text: str) -> Cell:
     else:
         return text.strip(_BLANKS), size, depth, None
     return orjson.dumps(text).decode(), len(text.encode()), 0, flaw
-
-
-def _exact(number: Any) -> orjson.Fragment:
-    assert isinstance(number, NumberText), "everything else is JSON's own"
-    return orjson.Fragment(str(number))
 
 
 def _measured(value: Any) -> tuple[int, int]:

@@ -11,7 +11,6 @@ import orjson
 from engine.contracts.documents import NUMBER_FLAW, DocumentCodec, Fragment, ValueType
 from engine.kinds import Scalar
 
-_TEXTS = frozenset({ValueType.STRING, ValueType.NUMBER, ValueType.BINARY})
 _OF_SETS = {
     Scalar.STRING: ValueType.STRING,
     Scalar.NUMBER: ValueType.NUMBER,
@@ -19,16 +18,18 @@ _OF_SETS = {
 }
 
 _NOTHING: Any = object()
+_LIST, _MAP, _BOOL, _NULL = ValueType.LIST, ValueType.MAP, ValueType.BOOL, ValueType.NULL  # cheaper by name
 
 
 class DocumentReader:
     """Reads whole columns of documents that a codec wrote."""
 
-    __slots__ = ("_opened", "_parsed", "_printed")
+    __slots__ = ("_opened", "_parsed", "_plain", "_printed")
 
     def __init__(self, codec: DocumentCodec) -> None:
         self._opened = codec.opened
         self._parsed = codec.parsed
+        self._plain = codec.plain
         self._printed = codec.printed
 
     def scalar_texts(self, wires: Sequence[str | None]) -> list[str | None]:
@@ -44,7 +45,7 @@ class DocumentReader:
 
         def text(value: Any) -> str | None:
             kind, content = self._opened(value)
-            is_container = kind is ValueType.LIST or kind is ValueType.MAP
+            is_container = kind is _LIST or kind is _MAP
             return self._json(value) if is_container else _scalar(kind, content)
 
         return [None if wire is None else text(self._parsed(wire)) for wire in wires]
@@ -78,7 +79,7 @@ class DocumentReader:
             if row is None or row["wire"] is None:
                 return None
             kind, content = self._opened(self._parsed(row["wire"]))
-            if kind is not ValueType.LIST:
+            if kind is not _LIST:
                 return None
             written = map(self._printed, content)
             return [{"wire": w, "size": s, "depth": d, "flaw": row["flaw"]} for w, s, d in written]
@@ -90,7 +91,7 @@ class DocumentReader:
 
         def texts(wire: str) -> list[str] | None:
             found, content = self._opened(self._parsed(wire))
-            if found is not ValueType.LIST:
+            if found is not _LIST:
                 return None
             elements = [self._opened(element) for element in content]
             fits = all(each is _OF_SETS[kind] for each, _ in elements)
@@ -103,24 +104,14 @@ class DocumentReader:
             if value is _NOTHING:
                 break
             kind, content = self._opened(value)
-            value = content.get(name, _NOTHING) if kind is ValueType.MAP else _NOTHING
+            value = content.get(name, _NOTHING) if kind is _MAP else _NOTHING
         return value
 
     def _json(self, value: Any) -> str:
         return orjson.dumps(self._plain(value)).decode()
 
-    def _plain(self, value: Any) -> Any:
-        kind, content = self._opened(value)
-        if kind is ValueType.NUMBER:
-            return orjson.Fragment(content)
-        if kind is ValueType.MAP:
-            return {name: self._plain(member) for name, member in content.items()}
-        if kind is ValueType.LIST:
-            return [self._plain(element) for element in content]
-        return content
-
 
 def _scalar(kind: ValueType, content: Any) -> str | None:
-    if kind is ValueType.BOOL:
+    if kind is _BOOL:
         return "true" if content else "false"
-    return str(content) if kind in _TEXTS else None
+    return None if kind is _NULL or kind is _LIST or kind is _MAP else str(content)

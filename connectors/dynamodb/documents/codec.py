@@ -3,6 +3,7 @@
 Invariant: what is written is the attribute value as it stands in a request; nothing is written twice.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,12 @@ class DynamoDBDocuments:
         """Return a decimal as an N holds it."""
         return number(text)
 
-    def plain_size(self, text: str) -> int:
-        """Return what a decimal without an exponent counts."""
-        return plain_size(text)
+    @staticmethod
+    @lru_cache(maxsize=1 << 14)
+    def integer(value: int) -> tuple[str, int]:
+        """Return an integer as an attribute value, and its size; the same ones come again and again."""
+        text = str(value)
+        return f'{{"N":"{text}"}}', plain_size(text)
 
     def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
         """Return the same for each of a column."""
@@ -76,7 +80,24 @@ class DynamoDBDocuments:
         found = _TYPES.get(letters)
         if found is None:
             return ValueType.LIST, [{letters[0]: element} for element in content]
-        return (found, None) if found is ValueType.NULL else (found, content)
+        return found, None if letters == "NULL" else content
+
+    def plain(self, value: Any) -> Any:
+        """Return an attribute value as ordinary JSON."""
+        ((letters, content),) = value.items()
+        match letters:
+            case "N":
+                return orjson.Fragment(content)
+            case "NULL":
+                return None
+            case "M":
+                return {name: self.plain(member) for name, member in content.items()}
+            case "L":
+                return [self.plain(element) for element in content]
+            case "NS":
+                return [orjson.Fragment(text) for text in content]
+            case _:
+                return content
 
     def printed(self, value: Any) -> Fragment:
         """Write an attribute value again."""
