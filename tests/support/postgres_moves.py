@@ -14,7 +14,7 @@ from tests.support.cutting_proxy import CuttingProxy
 
 ROWS = 20_000
 WHOLE = Segment(0, None, None, None)
-FILL = f"INSERT INTO t SELECT n, repeat('x', 400), 'a' FROM generate_series(1, {ROWS}) AS n"
+FILL = f"INSERT INTO t SELECT n, repeat('x', 1500), 'a' FROM generate_series(1, {ROWS}) AS n"
 TABLE = (
     "CREATE TYPE mood AS ENUM ('a', 'b')",
     "CREATE TABLE t (id int PRIMARY KEY, v text, m mood)",
@@ -24,7 +24,7 @@ PARTITIONED = (
     "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
     "CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (15000)",
     "CREATE TABLE high PARTITION OF t FOR VALUES FROM (15000) TO (30000)",
-    f"INSERT INTO t SELECT n, repeat('x', 400) FROM generate_series(1, {ROWS}) AS n",
+    f"INSERT INTO t SELECT n, repeat('x', 1500) FROM generate_series(1, {ROWS}) AS n",
 )
 VIEW = (*TABLE, "CREATE VIEW w AS SELECT * FROM t")
 CHILDREN = (
@@ -35,7 +35,7 @@ CHILDREN = (
 )
 BY_TEXT = (
     "CREATE TABLE t (id text PRIMARY KEY, v text)",
-    f"INSERT INTO t SELECT lpad(n::text, 6, '0'), repeat('x', 400) FROM generate_series(1, {ROWS}) AS n",
+    f"INSERT INTO t SELECT lpad(n::text, 6, '0'), repeat('x', 1500) FROM generate_series(1, {ROWS}) AS n",
 )
 EMBED: dict[str, Any] = {"embed": {"kids": {"table": "c", "on": {"t_id": "id"}}}}
 BY_VIEW: dict[str, Any] = {"table": "w", "key": ["id"]}
@@ -82,11 +82,11 @@ MOVES = {
         "public.c was truncated", EMBED,
     ),
     "truncated beside a longer text": Move(
-        (TABLE[0], "CREATE TABLE t (id int PRIMARY KEY, v varchar(400), m mood)", FILL),
+        (TABLE[0], "CREATE TABLE t (id int PRIMARY KEY, v varchar(1500), m mood)", FILL),
         ("ALTER TABLE t ALTER v TYPE text", "TRUNCATE t", FILL), "public.t was truncated",
     ),
-    "padded": Move(TABLE, ("ALTER TABLE t ALTER v TYPE char(500)",), "column v of public.t has another type"),
-    "cut": Move(TABLE, ("ALTER TABLE t ALTER v TYPE varchar(500)",), "column v of public.t has another type"),
+    "padded": Move(TABLE, ("ALTER TABLE t ALTER v TYPE char(1600)",), "column v of public.t has another type"),
+    "cut": Move(TABLE, ("ALTER TABLE t ALTER v TYPE varchar(1600)",), "column v of public.t has another type"),
     "another column of that name": Move(
         TABLE, ("ALTER TABLE t DROP v", "ALTER TABLE t ADD v text"), "column v of public.t is another column"
     ),

@@ -90,7 +90,7 @@ async def test_what_an_open_object_holds_is_read_again_after_a_stop():
         await pipeline.run_segment(stages, Segment(0, None, None, None), None, stopping, marks.append)
     acked = sum(mark.counts.rows_read for mark in marks)
     assert acked <= sum(len(each) for each in target.objects) < 50
-    assert acked >= 20
+    assert acked >= 10
     assert not marks[-1].done
     assert marks[-1].end is not None
     assert int(marks[-1].end.key[0]) == acked
