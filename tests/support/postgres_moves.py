@@ -85,8 +85,8 @@ MOVES = {
         (TABLE[0], "CREATE TABLE t (id int PRIMARY KEY, v varchar(1500), m mood)", FILL),
         ("ALTER TABLE t ALTER v TYPE text", "TRUNCATE t", FILL), "public.t was truncated",
     ),
-    "padded": Move(TABLE, ("ALTER TABLE t ALTER v TYPE char(1600)",), "column v of public.t has another type"),
-    "cut": Move(TABLE, ("ALTER TABLE t ALTER v TYPE varchar(1600)",), "column v of public.t has another type"),
+    "padded": Move(TABLE, ("ALTER TABLE t ALTER v TYPE char(1600)",), "column v of public.t has another"),
+    "cut": Move(TABLE, ("ALTER TABLE t ALTER v TYPE varchar(1600)",), "column v of public.t has another"),
     "another column of that name": Move(
         TABLE, ("ALTER TABLE t DROP v", "ALTER TABLE t ADD v text"), "column v of public.t is another column"
     ),
