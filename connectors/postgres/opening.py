@@ -82,6 +82,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
                 watermark = NextWatermark(await start_of_catching_up(connection))
         found, plan, standing = await steady(connection, section, since, identity["server"])
         async with checking("source"):
+            await watch.settle_numbers(connection, standing)
             snapshot = await export(connection)
             await check_keys(connection, found.shape)
             again = None

@@ -6,6 +6,7 @@ none was emptied or written anew behind its snapshot; so what it reads is whole 
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ STEADY_TRIES = 5
 
 FIRST_OID = 16_384
 """Below it are the system's own relations. Source: PostgreSQL, src/include/access/transam.h."""
+
+LOG_WRITTEN_S, LOG_POLL_S = 30.0, 0.05
+"""Three times the longest wal_writer_delay. Source: PostgreSQL documentation, "Asynchronous Commit"."""
 
 LOCK_TIMEOUT = "55P03"
 """lock_not_available. Source: PostgreSQL documentation, appendix A."""
@@ -132,6 +136,23 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
     return Standing(
         server, about["database"], about["standby"], about["position"], about["horizon"], relations, orders
     )
+
+
+async def settle_numbers(connection: Any, standing: Standing) -> None:
+    """Wait until a crash can't make the server give out again a transaction's number below the horizon.
+
+    A transaction that writes only unlogged rows commits before its log is written; a crash then forgets its
+    number, and rows that come later would seem as old as the run.
+    Source: PostgreSQL, src/backend/access/transam/xact.c, RecordTransactionCommit.
+    """
+    if standing.standby or all(relation.logged for relation in standing.relations):
+        return
+    async with by_catalogs(connection):
+        written = await connection.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+        for _ in range(round(LOG_WRITTEN_S / LOG_POLL_S)):
+            if await connection.fetchval(f"SELECT pg_current_wal_flush_lsn() >= '{written}'::pg_lsn"):
+                return
+            await asyncio.sleep(LOG_POLL_S)
 
 
 async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: int) -> str | None:
