@@ -41,6 +41,12 @@ def ending_signals_reach_commands() -> None:
             signal.signal(number, lambda _number, _frame: None)
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that takes credentials over, as a worker does, keeps them to itself."""
+    monkeypatch.setattr("connectors.dynamodb.http.credentials._handed", {})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cancelled_connects_close() -> Iterator[None]:
     """PyMongo leaves a socket open whose connecting is cancelled, as by the end of a client just begun.
