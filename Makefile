@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VERSIONS := $(VENV)/versions
+TEST_PROCESSES ?= 2
 
 # What goes in by a library's own doors, and what reads or writes through it in the plainest way.
 DOORS := $(addprefix tests/unit/test_,sql.py names.py typed.py conversions.py formats.py paths.py documents.py \
@@ -36,8 +37,8 @@ check: $(STAMP) ## Lint, types, import rules, tidiness
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/test_tidy.py
 
-test: $(STAMP) ## Run all tests but the soak, on real servers
-	$(BIN)/python -m pytest -q
+test: $(STAMP) ## Run all tests but the soak, on real servers, in two processes (TEST_PROCESSES=0 for one)
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 test-fault: $(STAMP) ## Run the tests that cut, kill and fill
 	$(BIN)/python -m pytest -q tests/fault tests/resume
