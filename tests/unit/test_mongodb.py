@@ -36,7 +36,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 IDS = [
     *(1, Int64(1), 1.0, -0.0, float("nan"), float("inf"), 1e300, Decimal128("1E+6000"), Decimal128("-NaN")),
     *("", "ü\x00", b"", Binary(b"x", 2), Binary(b"x" * 16, 3), Binary(b"x" * 16, 4), Binary(b"x", 200)),
-    *(True, None, ObjectId("6b0ad9a73f2e4c0ad4e66165"), DatetimeMS(2**63 - 1), DatetimeMS(-(2**63)), Timestamp(2**32 - 1, 1)),
+    *(
+        True,
+        None,
+        ObjectId("6b0ad9a73f2e4c0ad4e66165"),
+        DatetimeMS(2**63 - 1),
+        DatetimeMS(-(2**63)),
+        Timestamp(2**32 - 1, 1),
+    ),
     *(MinKey(), MaxKey(), Code("f"), Code("f", {"a": 1}), Regex("a", "im"), DBRef("c", 1, "d")),
     *(
         {},
