@@ -23,7 +23,7 @@ from engine.job.hook import load_hook
 from engine.job.model import Job
 from engine.meter import Meter
 from engine.registry import SOURCES, STATES, TARGETS, TargetConnector
-from engine.rules.uniqueness import ordered_reason
+from engine.rules.uniqueness import KeyProof, key_proof
 from engine.run.key_gate import KeyGate
 from engine.run.letters import LetterWindow
 from engine.run.pipeline import BatchWindow, Stages
@@ -44,15 +44,12 @@ memory (30 MB)."""
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """A job with its source opened and its target described.
-
-    `ordered_reason`: why the source has to be read in order, as one segment; None: keys can't meet.
-    """
+    """A job with its source opened and its target described. `proof`: whether item keys can meet."""
 
     job: Job
     source: Source
     target: TargetInfo
-    ordered_reason: str | None
+    proof: KeyProof
 
     @property
     def connector(self) -> TargetConnector:
@@ -60,9 +57,17 @@ class Ends:
         return TARGETS[self.job.target.type]
 
     @property
+    def ordered_reason(self) -> str | None:
+        """Why the source has to be read in order, as one segment, and what to do; None: keys can't meet."""
+        proof = self.proof
+        if proof.reason is None:
+            return None
+        return f"{proof.reason}, so the source is read in one ordered segment; {proof.way_out}"
+
+    @property
     def ordered(self) -> bool:
         """Whether several rows may give one key."""
-        return self.ordered_reason is not None
+        return self.proof.reason is not None
 
     def prints(self) -> dict[str, str]:
         """Return what a checkpoint of this job depends on, and both ends' identity. Raises: JobError."""
@@ -141,7 +146,7 @@ async def open_ends(
     codec = TARGETS[job.target.type].documents()
     source = await connector.open(job, since if ticket is None else ticket.since, ticket, codec)
     stack.push_async_callback(source.close)
-    return Ends(job, source, target, ordered_reason(job, source.ticket.schema))
+    return Ends(job, source, target, key_proof(job, source.ticket.schema))
 
 
 def _check_deletes(job: Job) -> None:

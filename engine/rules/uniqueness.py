@@ -6,6 +6,7 @@ Invariant: errs on the side of order. What isn't proved to differ counts as able
 import re
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from engine.job.items import ItemRule
@@ -37,57 +38,99 @@ _DIGIT_DIRECTIVES = {letter: frozenset[str]() for letter in "YmdHMSyjCeGgVUWuwfs
     "D": frozenset("/"),
     "e": frozenset(" "),
 }
-_READ_IN_ORDER = "so the source is read in one ordered segment"
+_APART = "begin their partition or sort keys with different texts"
 
 
-def ordered_reason(job: Job, schema: RowSchema) -> str | None:
-    """Say why items of a run might have equal keys, and what to do; None when they provably can't.
+@dataclass(frozen=True, slots=True)
+class RuleKeys:
+    """What the templates tell of one rule's keys.
+
+    `shared`: the source columns whose values can be read out of the key, so that equal keys have equal values
+    there. `reason`: why two items of the rule might have one key; None: proved that they can't. `way_out`:
+    what would prove it.
+    """
+
+    rule: str
+    shared: frozenset[str]
+    reason: str | None = None
+    way_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyProof:
+    """Whether items of a run can have equal keys. `between`: why two rules' might; None: they can't.
+
+    `said`: the user's word that each key is one row's alone.
+    """
+
+    rules: tuple[RuleKeys, ...]
+    between: str | None = None
+    said: bool = False
+
+    @property
+    def reason(self) -> str | None:
+        """Why items might have equal keys, the first reason; None when they provably can't."""
+        return next((rule.reason for rule in self.rules if rule.reason is not None), self.between)
+
+    @property
+    def way_out(self) -> str:
+        """What would prove what `reason` says is open."""
+        return next((rule.way_out for rule in self.rules if rule.reason is not None), _APART)
+
+
+def key_proof(job: Job, schema: RowSchema) -> KeyProof:
+    """Say of each rule, and of all together, why items of a run might have equal keys.
 
     Each rule's key must hold an identity of the row, so that it can be read out of the key again, and no key
     of one rule may look like another rule's.
     """
-    if job.transform is not None:
-        return (
-            f"transform {job.transform} may give several rows one key, {_READ_IN_ORDER}; "
-            "rules without a hook can be loaded by several cursors at once"
-        )
-    if not schema.identities:
-        return (
-            f"the source has no column that is proved to be unique and never null, {_READ_IN_ORDER}; "
-            "a primary key, or a unique index over not-null columns, lets several cursors read it"
-        )
     kinds = {column.name: column.kind for column in schema.visible}
-    for rule in job.items:
-        reason = _repeats(rule, kinds, schema.identities)
-        if reason is not None:
-            return reason
+    rules = tuple(_rule_keys(job, rule, kinds, schema.identities) for rule in job.items)
     for first, second in combinations(job.items, 2):
         if not _apart(first, second):
-            return (
-                f"the rules {first.name} and {second.name} may give equal keys, {_READ_IN_ORDER}; "
-                "begin their partition or sort keys with different texts"
-            )
-    return None
+            return KeyProof(rules, f"the rules {first.name} and {second.name} may give equal keys")
+    return KeyProof(rules)
 
 
-def _repeats(rule: ItemRule, kinds: dict[str, Kind], identities: Sequence[frozenset[str]]) -> str | None:
-    """Say why two items of one rule might have equal keys."""
+def _rule_keys(
+    job: Job, rule: ItemRule, kinds: dict[str, Kind], identities: Sequence[frozenset[str]]
+) -> RuleKeys:
+    """Say what one rule's templates tell of its keys."""
+    if job.transform is not None:
+        return RuleKeys(
+            rule.name,
+            frozenset(),
+            f"transform {job.transform} may give several rows one key",
+            "rules without a hook can be loaded by several cursors at once",
+        )
     each = rule.for_each is not None
     found = frozenset[str]().union(
         *(recovered(template, kinds, each).values() for _, template in rule.key_templates())
     )
+    return RuleKeys(rule.name, found - {_INDEX}, *_repeats(rule, found, identities))
+
+
+def _repeats(
+    rule: ItemRule, found: frozenset[str], identities: Sequence[frozenset[str]]
+) -> tuple[str | None, str]:
+    """Say why two items of one rule might have equal keys, and what would prove that they don't."""
+    if not identities:
+        return (
+            "the source has no column that is proved to be unique and never null",
+            "a primary key, or a unique index over not-null columns, lets several cursors read it",
+        )
     if not any(identity <= found for identity in identities):
         wanted = " or ".join(" and ".join(f"{{{name}}}" for name in sorted(names)) for names in identities)
         return (
-            f"the key of rule {rule.name} doesn't show which row an item is from, {_READ_IN_ORDER}; "
-            f"put {wanted} into it, set apart from what stands beside by a character that can't be in it"
+            f"the key of rule {rule.name} doesn't show which row an item is from",
+            f"put {wanted} into it, set apart from what stands beside by a character that can't be in it",
         )
-    if each and _INDEX not in found:
+    if rule.for_each is not None and _INDEX not in found:
         return (
-            f"the key of rule {rule.name} doesn't show which element of {rule.for_each} an item is from, "
-            f"{_READ_IN_ORDER}; put {{index}} into it"
+            f"the key of rule {rule.name} doesn't show which element of {rule.for_each} an item is from",
+            "put {index} into it",
         )
-    return None
+    return None, ""
 
 
 def recovered(template: Template, kinds: dict[str, Kind], each: bool) -> dict[int, str]:

@@ -10,7 +10,7 @@ from connectors.dynamodb.documents.codec import DOCUMENTS
 from engine.contracts.transform import FLAW, ROW
 from engine.kinds import ListOf, Scalar
 from engine.rules.transform import compile_rules
-from engine.rules.uniqueness import ordered_reason
+from engine.rules.uniqueness import key_proof
 from tests.support.rules import batch, job, schema
 
 S = Scalar
@@ -52,7 +52,7 @@ def rules_and_identity(draw):
 def test_proved_keys_never_meet(rules_and_identity):
     rules, identity = rules_and_identity
     the_job, the_schema = job(*rules), schema(KINDS, [frozenset(identity)])
-    if ordered_reason(the_job, the_schema) is not None:
+    if key_proof(the_job, the_schema).reason is not None:
         return
     items = [
         found.frame.select("0", "1", ROW, FLAW)

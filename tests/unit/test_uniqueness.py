@@ -3,7 +3,7 @@
 import pytest
 
 from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
-from engine.rules.uniqueness import ordered_reason
+from engine.rules.uniqueness import KeyProof, key_proof
 from tests.support.rules import job, schema
 
 S = Scalar
@@ -22,9 +22,13 @@ BY_EMAIL = [frozenset({"email"})]
 BY_PAIR = [frozenset({"email", "id"})]
 
 
-def reason(*keys, identities=BY_ID, transform=None, **more):
+def proof(*keys, identities=BY_ID, transform=None, **more) -> KeyProof:
     rules = [{"key": key, **more} for key in keys]
-    return ordered_reason(job(*rules, transform=transform), schema(KINDS, identities))
+    return key_proof(job(*rules, transform=transform), schema(KINDS, identities))
+
+
+def reason(*keys, **more):
+    return proof(*keys, **more).reason
 
 
 @pytest.mark.parametrize(
@@ -93,17 +97,38 @@ def test_elements_of_a_list_need_their_index():
 
 
 def test_columns_named_each_and_index_are_columns_without_for_each():
-    found = ordered_reason(job({"key": {"PK": "{index}"}}), schema({"index": S.INT}, [frozenset({"index"})]))
-    assert found is None
+    found = key_proof(job({"key": {"PK": "{index}"}}), schema({"index": S.INT}, [frozenset({"index"})]))
+    assert found.reason is None
+    assert found.rules[0].shared == {"index"}
 
 
-def test_the_reason_says_what_to_do():
-    assert reason({"PK": "{name}"}, identities=[frozenset({"id"}), frozenset({"email", "day"})]) == (
-        "the key of rule Rule0 doesn't show which row an item is from, so the source is read in one ordered "
-        "segment; put {id} or {day} and {email} into it, set apart from what stands beside by a character "
-        "that can't be in it"
+def test_the_reason_comes_with_what_to_do():
+    found = proof({"PK": "{name}"}, identities=[frozenset({"id"}), frozenset({"email", "day"})])
+    assert found.reason == "the key of rule Rule0 doesn't show which row an item is from"
+    assert found.way_out == (
+        "put {id} or {day} and {email} into it, set apart from what stands beside by a character that can't "
+        "be in it"
     )
-    assert "a primary key, or a unique index over not-null columns" in reason({"PK": "{id}"}, identities=[])
-    assert "transform jobs:hook may give several rows one key" in reason(
-        {"PK": "{id}"}, transform="jobs:hook"
-    )
+    assert "a primary key, or a unique index" in proof({"PK": "{id}"}, identities=[]).way_out
+    found = proof({"PK": "{id}"}, transform="jobs:hook")
+    assert found.reason == "transform jobs:hook may give several rows one key"
+    assert found.rules[0].shared == frozenset()
+
+
+def test_each_rule_has_a_reason_of_its_own_and_all_together_have_one():
+    found = proof({"PK": "A#{id}"}, {"PK": "B#{name}"}, {"PK": "{name}#{id}"})
+    assert [rule.rule for rule in found.rules] == ["Rule0", "Rule1", "Rule2"]
+    assert [rule.reason is None for rule in found.rules] == [True, False, True]
+    assert found.between == "the rules Rule0 and Rule2 may give equal keys"
+    assert found.reason == found.rules[1].reason
+    assert found.way_out == found.rules[1].way_out
+    alone = proof({"PK": "A#{id}"}, {"PK": "{name}#{id}"})
+    assert alone.reason == alone.between
+    assert alone.way_out == "begin their partition or sort keys with different texts"
+
+
+def test_what_can_be_read_out_of_a_key_is_shared_by_rows_of_one_key():
+    found = proof({"PK": "{name}#{id}", "SK": "{email}"}, {"PK": "{name}{email}", "SK": "{at:%Y}"})
+    assert [rule.shared for rule in found.rules] == [{"name", "id", "email"}, set()]
+    (each,) = proof({"PK": "{id}", "SK": "#{index}"}, for_each="lines").rules
+    assert each.shared == {"id"}
