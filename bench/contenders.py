@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from bench.servers import tools_dir
+from engine.environment import module_command
 from engine.errors import JobError
 
 PEERS = Path(__file__).parent / "peers"
@@ -53,11 +53,16 @@ class Peer:
         assert found is not None, f"{self.pins.name} doesn't pin {self.package}"
         return found[1]
 
+    @property
+    def python(self) -> str:
+        """The interpreter of its own folder."""
+        return str(self.home / "bin" / "python")
+
     def command(self, rows: int) -> list[str]:
         """Return the command line that loads so many orders."""
         if self.language == "node":
             return [shutil.which("node") or "node", str(PEERS / "lib_dynamodb.mjs"), str(rows)]
-        return [str(self.home / "bin" / "python"), "-m", f"bench.peers.{self.name}_writer", str(rows)]
+        return module_command(f"bench.peers.{self.name}_writer", str(rows), python=self.python)
 
 
 ALL = (
@@ -114,8 +119,8 @@ def _install(peer: Peer, tell: Callable[[str], None]) -> None:
         options = ("--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
         _call([npm, "install", *options], peer.home, f"npm could not install {peer.package}")
     else:
-        _call([sys.executable, "-m", "venv", "."], peer.home, "venv failed")
-        pip = (str(peer.home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps")
+        _call(module_command("venv", "."), peer.home, "venv failed")
+        pip = module_command("pip", "install", "--quiet", "--no-deps", python=peer.python)
         pinned = ("--only-binary=:all:", "-r", str(peer.pins))
         _call([*pip, *pinned], peer.home, f"pip could not install {peer.package}")
     done.touch()

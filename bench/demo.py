@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -21,6 +20,7 @@ import click
 from boto3.dynamodb.conditions import Key
 
 from bench import mongod, readback, servers, shop, shop_mongodb
+from engine.environment import module_command
 from engine.errors import JobError, PermanentError
 
 TABLE = "shop"
@@ -145,7 +145,7 @@ def _backfill(home: Path, environment: Mapping[str, str], *arguments: str) -> st
     """Run a command as a user would, its progress on our stderr; return what it printed."""
     click.echo(f"demo: $ backfill {' '.join(arguments)}", err=True)
     done = subprocess.run(  # noqa: S603 - our own command line
-        [sys.executable, "-m", "engine", *arguments],
+        module_command("engine", *arguments),
         cwd=home,
         env=dict(environment),
         stdout=subprocess.PIPE,

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from bench import contenders, orders, servers
+from engine.environment import module_command
 from engine.errors import PermanentError
 
 
@@ -62,7 +63,7 @@ def load(
     with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder, servers.null_target() as endpoint:
         job_file = Path(folder) / "job.yaml"
         job_file.write_text(yaml.safe_dump(job_for(endpoint), sort_keys=False), encoding="utf-8")
-        command = [sys.executable, "-m", "engine", "run", str(job_file), "--json", "--workers", str(workers)]
+        command = module_command("engine", "run", str(job_file), "--json", "--workers", str(workers))
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         used = _run(command, {**environment, **settings}, folder)
         report = json.loads(used.output)

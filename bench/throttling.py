@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -24,6 +23,7 @@ import yaml
 
 from bench import compare, orders, servers
 from bench.scenarios import HOT_FIRST_ROW, HOT_KEY, HOT_ROWS, SCENARIOS, SETTLE_S, THROTTLED, Scenario, Second
+from engine.environment import module_command
 from engine.errors import PermanentError
 
 LATENCY_MS = 4
@@ -119,7 +119,7 @@ def _brief(second: Second, *, hot: bool) -> dict[str, float]:
 
 
 def _table_create(job_file: Path) -> None:
-    command = [sys.executable, "-m", "engine", "table", "create", str(job_file)]
+    command = module_command("engine", "table", "create", str(job_file))
     done = subprocess.run(  # noqa: S603 - our own command line
         command, env=_environment(), capture_output=True, text=True, check=False
     )
@@ -128,17 +128,7 @@ def _table_create(job_file: Path) -> None:
 
 
 def _start(job_file: Path, workers: int, metrics: str) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "engine",
-        "run",
-        str(job_file),
-        "--json",
-        "-v",
-        "--workers",
-        str(workers),
-    ]
+    command = module_command("engine", "run", str(job_file), "--json", "-v", "--workers", str(workers))
     command += ["--metrics-port", metrics]
     return subprocess.Popen(  # noqa: S603 - our own command line
         command,

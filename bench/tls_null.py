@@ -18,6 +18,7 @@ import uvloop
 
 from bench.servers import free_port, running
 from bench.simulator.null import NullCounts, NullProtocol
+from engine.environment import module_command
 from engine.errors import JobError
 
 
@@ -40,7 +41,7 @@ def tls_null_target() -> Iterator[str]:
         before = os.environ.get("AWS_CA_BUNDLE")
         os.environ["AWS_CA_BUNDLE"] = str(certificate)
         try:
-            command: list[str | Path] = [sys.executable, "-m", "bench.tls_null", str(port), certificate, key]
+            command = module_command("bench.tls_null", str(port), str(certificate), str(key))
             with running(command, port=port):
                 yield f"https://127.0.0.1:{port}"
         finally:

@@ -21,6 +21,7 @@ import yaml
 
 from bench import compare, orders, readback, servers
 from bench.trust_plan import at_size, held_against_facts
+from engine.environment import module_command
 from engine.errors import JobError, PermanentError
 
 EQUAL, DIFFERENT = 0, 4
@@ -59,7 +60,7 @@ def command(folder: Path, job: Mapping[str, Any], *arguments: str) -> Ran:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            [sys.executable, "-m", "engine", *words],
+            module_command("engine", *words),
             cwd=folder,
             env={**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
             stdout=output,

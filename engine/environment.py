@@ -1,10 +1,12 @@
 """What the process finds and sets around itself before the heavy libraries are loaded.
 
 Invariant: a value that the user has set wins; nothing here imports polars or pyarrow, which read their
-variables when they are loaded.
+variables when they are loaded. What this program starts of itself is what is installed: no file of the
+working directory is code unless a job names it.
 """
 
 import os
+import sys
 from pathlib import Path
 
 LIBRARY_SETTINGS = {
@@ -25,6 +27,16 @@ def tune() -> None:
     """Set the thread and memory settings of the libraries, for this process and its workers."""
     for name, value in LIBRARY_SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def module_command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
+    """Return the command line that runs an installed module, as `python -m` does.
+
+    -P: without it the working directory comes before all that is installed, and a `pickle.py` that lies there
+    would run with the job's credentials.
+    Source: https://docs.python.org/3/using/cmdline.html#cmdoption-P.
+    """
+    return [python, "-P", "-m", module, *arguments]
 
 
 def cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:

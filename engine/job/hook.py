@@ -9,6 +9,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,11 +27,11 @@ REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<function>[^\W
 def load_hook(reference: str, directory: Path) -> "Hook":
     """Import the function that a job's `transform` names.
 
-    The job file's directory and the current one are importable, behind everything installed.
+    It may be installed, beside the job file or in the current directory, looked for in this order.
     Raises: JobError.
     """
     module_name, function_name = _names(reference)
-    _make_importable(directory)
+    _make_importable(module_name, directory)
     try:
         found: object = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
@@ -55,7 +56,7 @@ def source_digest(reference: str, directory: Path) -> str:
     Raises: JobError when the module can't be found.
     """
     module_name, _ = _names(reference)
-    _make_importable(directory)
+    _make_importable(module_name, directory)
     try:
         spec = importlib.util.find_spec(module_name)
     except (Exception, SystemExit) as error:
@@ -77,15 +78,28 @@ def _names(reference: str) -> tuple[str, str]:
     return match["module"], match["function"]
 
 
-def _make_importable(directory: Path) -> None:
-    """Put the job's and the current directory on the path, behind all else: no file there hides a library.
+def _make_importable(module_name: str, directory: Path) -> None:
+    """Put the directory that holds a hook on the path, behind all else: no file there hides a library.
 
-    It stays there, since the hook may import more when it is called.
+    No other: a library that looks for an optional one would find whatever has its name there. It stays, since
+    the hook may import more when it is called.
     """
+    outermost = module_name.partition(".")[0]
     for path in (str(directory.resolve()), str(Path.cwd())):
-        if path not in sys.path:
+        if _importable(outermost):
+            return
+        if path not in sys.path and PathFinder.find_spec(outermost, [path]) is not None:
             sys.path.append(path)
             importlib.invalidate_caches()
+
+
+def _importable(outermost: str) -> bool:
+    """Return whether a module is found as it is; a namespace, which any directory may add to, isn't yet."""
+    try:
+        spec = importlib.util.find_spec(outermost)
+    except ValueError:  # a module that says not where it is from, such as __main__
+        return True
+    return spec is not None and spec.origin is not None
 
 
 def _import_fault(reference: str, module_name: str, error: BaseException, directory: Path) -> str:

@@ -46,6 +46,24 @@ def test_a_file_beside_the_job_hides_no_library(tmp_path):
     load_hook("colorsys:rgb_to_hsv", tmp_path)
 
 
+def test_no_directory_is_on_the_path_but_the_hooks(tmp_path):
+    """A library that looks for an optional one (`snappy`) would find what lies there under its name."""
+    write(tmp_path / "jobs", "hookmod_d.py", "enrich = str\n")
+    write(tmp_path / "here", "hookmod_stray.py", "")
+    load_hook("colorsys:rgb_to_hsv", tmp_path / "jobs")
+    assert str(tmp_path / "jobs") not in sys.path
+    load_hook("hookmod_d:enrich", tmp_path / "jobs")
+    assert sys.path[-1] == str(tmp_path / "jobs")
+    assert str(tmp_path / "here") not in sys.path
+
+
+def test_a_hook_in_a_namespace_of_something_installed_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "installed"), *sys.path])
+    write(tmp_path / "installed", "hookmod_space/a.py", "")
+    write(tmp_path / "here", "hookmod_space/b.py", "enrich = str\n")
+    assert load_hook("hookmod_space.b:enrich", tmp_path) is str
+
+
 @pytest.mark.parametrize(
     ("reference", "what"),
     [

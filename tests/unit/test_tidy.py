@@ -94,6 +94,19 @@ def test_doors_into_libraries_are_named() -> None:
     assert used == PRIVATE_DOORS
 
 
+def test_python_is_started_from_what_is_installed() -> None:
+    """What `-m` alone starts has the working directory first on its path: a `pickle.py` there would run."""
+    started = [
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if any(
+            isinstance(node, ast.Constant) and node.value == "-m"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    ]
+    assert started == ["engine/environment.py"]
+
+
 def _is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in ("self", "cls")
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.environment import module_command
 from engine.run.link import SocketEnd, ToRunner, ToWorker
 from engine.run.worker import Usage
 from engine.show import logs
@@ -64,11 +65,11 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
     inherited = (theirs.fileno(), *(() if lease_fd is None else (lease_fd,)))
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "engine.commands.run.worker_main",
-            str(theirs.fileno()),
-            *(("-v",) if logs.verbose() else ()),
+            *module_command(
+                "engine.commands.run.worker_main",
+                str(theirs.fileno()),
+                *(("-v",) if logs.verbose() else ()),
+            ),
             pass_fds=inherited,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
