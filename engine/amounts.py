@@ -25,7 +25,7 @@ def share(part: float, whole: float) -> str:
 
 def aligned(figures: Iterable[tuple[str, str]]) -> list[str]:
     """Write a report's figures, a line each: their names, and their texts below one another."""
-    return [f"  {name:<{NAME_WIDTH}}{text}" for name, text in figures]
+    return [f"  {name + ' ':<{NAME_WIDTH}}{text}" for name, text in figures]
 
 
 def duration(seconds: float) -> str:

@@ -149,13 +149,15 @@ class TargetConnector(Protocol):
 class StateConnector:
     """One kind of state store.
 
-    `read` gives a job's latest run without taking its lease, None when it never ran. `alive` says whether a
+    `read` gives a job's latest run without taking its lease, None when it never ran,
+    `letters_open` how many dead letters are kept that nobody has settled. `alive` says whether a
     runner holds the lease. `where` names the place for people, of the section and the state directory.
     """
 
     section: type[StateSection]
     open: Callable[[Job, Path], Awaitable[CheckpointStore]]
     read: Callable[[Job, Path], Awaitable[RunState | None]]
+    letters_open: Callable[[Job, Path], Awaitable[int]]
     alive: Callable[[Job, Path], Awaitable[bool]]
     where: Callable[[Job, Path], str]
 

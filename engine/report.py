@@ -73,6 +73,8 @@ class Report:
     error: str | None
     notices: Sequence[str] = ()
     dead_letters_by_reason: Mapping[str, int] = field(default_factory=dict)
+    dead_letters_open: int = 0
+    """All that are kept and not settled, those of earlier runs too."""
 
     @property
     def counts(self) -> Counts:
@@ -81,16 +83,33 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """What the process answers for this outcome."""
+        """What the process answers: done is only said where no dead letter is open, whichever run made it."""
+        if self.closed:
+            return Exit.DEAD_LETTERS if self.dead_letters_open else Exit.DONE
         return EXIT_CODES[self.outcome]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run went to its end."""
+        return self.outcome in (COMPLETE, COMPLETE_WITH_DEAD_LETTERS)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values, the contract's fields first."""
         return {**asdict(self), "notices": list(self.notices)}
 
 
-def build(job: str, state: RunState, *, outcome: str, notices: Sequence[str] = ()) -> Report:
-    """Make the report of a run from its checkpoint. `outcome`: the word for how it stands now."""
+def build(
+    job: str,
+    state: RunState,
+    *,
+    outcome: str,
+    notices: Sequence[str] = (),
+    letters_open: int | None = None,
+) -> Report:
+    """Make the report of a run from its checkpoint. `outcome`: the word for how it stands now.
+
+    `letters_open`: the dead letters that are kept; None: those that the run itself counts.
+    """
     counts, effort = state.counts, state.effort
     return Report(
         job=job,
@@ -118,6 +137,7 @@ def build(job: str, state: RunState, *, outcome: str, notices: Sequence[str] = (
         error=None if state.error is None else mask(state.error, os.environ),
         notices=tuple(mask(notice, os.environ) for notice in notices),
         dead_letters_by_reason=dict(state.dead_letters_by_reason),
+        dead_letters_open=counts.items_dead_lettered if letters_open is None else letters_open,
     )
 
 

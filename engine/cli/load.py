@@ -1,18 +1,25 @@
 """The commands of a load: run, status."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli import options as given
 from engine.cli.jobs import load_jobs
-from engine.cli.options import options
+from engine.cli.options import Invocation, options
 from engine.cli.signals import held
 from engine.environment import cores
+from engine.errors import BackfillError
 from engine.exits import exit_code
 from engine.show import console
+
+if TYPE_CHECKING:
+    from engine.events import Event
+    from engine.job.model import Job
+    from engine.report import Report
 
 
 @click.command()
@@ -21,7 +28,9 @@ from engine.show import console
 @click.option("--metrics-port", metavar="[HOST:]PORT", help="Serve Prometheus metrics there.")
 @click.option("--fresh", is_flag=True, help="Start a new full run, whatever the checkpoint says.")
 @options(given.as_json, given.verbose)
+@click.pass_obj
 def run(
+    invocation: Invocation,
     job_file: Path,
     state_dir: Path,
     overrides: tuple[str, ...],
@@ -40,10 +49,10 @@ def run(
         import uvloop
 
         from engine.commands.run import runner
-        from engine.show import metrics, progress, summary
+        from engine.show import metrics, progress
 
-    display = progress.observer()
-    observers: list[Any] = [display]
+    display, ended = progress.observer(), _Ended()
+    observers: list[Any] = [display, ended]
     server = None
     if metrics_port is not None:
         figures = metrics.Metrics()
@@ -51,36 +60,66 @@ def run(
         console.say(f"metrics on {address}")
         observers.append(figures)
     try:
-        reports = uvloop.run(
+        uvloop.run(
             runner.run(
                 jobs,
                 runner.RunOptions(state_dir=state_dir, workers=workers or cores(), fresh=fresh),
                 observers,
             )
         )
+    except BackfillError:
+        # What was done before the job at fault is told first; as JSON it stands in the error's object.
+        if ended.reports and as_json:
+            invocation.done = {"jobs": [report.as_json() for report in ended.reports]}
+        elif ended.reports:
+            click.echo(_told(ended.reports, jobs, state_dir))
+        raise
     finally:
         display.close()
         if server is not None:
             server.shutdown()
             server.server_close()
-    console.print_reports(
-        reports,
-        lambda report: summary.render(report, state_dir / report.job),
-        as_json=as_json,
-        several=len(jobs) > 1,
-    )
-    for report in reports:
+    if as_json:
+        console.print_json(ended.reports, several=len(jobs) > 1)
+    else:
+        click.echo(_told(ended.reports, jobs, state_dir))
+    for report in ended.reports:
         if report.error is not None:
             console.say(f"error: {report.error}")
-    return exit_code(reports)
+    return exit_code(ended.reports)
+
+
+class _Ended:
+    """An observer that keeps the reports."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+
+    def on(self, event: "Event") -> None:
+        """Take note of one event."""
+        if (report := getattr(event, "report", None)) is not None:
+            self.reports.append(report)
+
+
+def _told(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path) -> str:
+    """Say how the jobs ended, and over several how all did."""
+    from engine.show import summary
+
+    texts = [summary.render(report, state_dir / report.job) for report in reports]
+    if len(jobs) > 1:
+        texts.append(summary.overall(reports, [job.name for job in jobs]))
+    return "\n\n".join(texts)
 
 
 @click.command()
 @options(given.job, given.state, given.overrides, given.only, given.as_json, given.verbose)
 def status(
     job_file: Path, state_dir: Path, overrides: tuple[str, ...], only: str | None, as_json: bool
-) -> None:
-    """Show the last or current run, from its checkpoint."""
+) -> int:
+    """Show the last or current run, from its checkpoint.
+
+    Exit code 3: a run went to its end, and dead letters are open.
+    """
     jobs = load_jobs(job_file, overrides, only)
     with held():
         from engine.commands.status import JobStatus, look
@@ -88,4 +127,6 @@ def status(
     async def look_at_all() -> list[JobStatus]:
         return [await look(job, state_dir) for job in jobs]
 
-    console.print_reports(asyncio.run(look_at_all()), JobStatus.text, as_json=as_json, several=len(jobs) > 1)
+    stand = asyncio.run(look_at_all())
+    console.print_reports(stand, JobStatus.text, as_json=as_json, several=len(jobs) > 1)
+    return exit_code(stand)

@@ -3,8 +3,8 @@
 Invariant: as for the whole package, nothing heavy is imported.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +17,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Invocation:
-    """What outlives a command: whether its errors come with a traceback."""
+    """What outlives a command: how its errors are told, and what was done before one.
+
+    `as_json` is taken from the words of the command line, which may be what doesn't fit.
+    """
 
     verbose: bool = False
+    as_json: bool = False
+    done: Mapping[str, Any] = field(default_factory=dict)
+    """The report of the jobs before the one at fault, as JSON values."""
 
 
 def _verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -41,7 +47,8 @@ overrides = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a job key, as in a.b=value."
 )
 only = click.option("--only", metavar="NAME", help="Take just this job of the file.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+AS_JSON = "--json"
+as_json = click.option(AS_JSON, "as_json", is_flag=True, help="Print one JSON object on stdout, errors too.")
 verbose = click.option(
     "-v",
     "--verbose",

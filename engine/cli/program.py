@@ -5,6 +5,7 @@ function in the module of its kind, and a name in COMMANDS.
 """
 
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 
@@ -12,12 +13,13 @@ import click
 
 from engine import __version__
 from engine.cli import check, instruments, load, prepare
-from engine.cli.options import Invocation
+from engine.cli.options import AS_JSON, Invocation
 from engine.cli.signals import interrupted
 from engine.errors import BackfillError, JobError
 from engine.exits import Exit
 from engine.masking import mask
 from engine.show import logs
+from engine.show.console import print_object
 
 COMMANDS = (
     prepare.init,
@@ -64,6 +66,7 @@ def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | No
 
     Shape: None for one whose output is all that it does, when it has done it.
     """
+    invocation.as_json = AS_JSON in (sys.argv[1:] if arguments is None else arguments)
     try:
         code = backfill.main(arguments, prog_name="backfill", standalone_mode=False, obj=invocation)
     except click.exceptions.Exit as leave:
@@ -85,5 +88,8 @@ def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | No
 def _complain(sentence: str, error: BaseException, invocation: Invocation, code: int) -> int:
     if invocation.verbose:
         click.echo(mask("".join(traceback.format_exception(error)), os.environ), err=True, nl=False)
-    click.echo(f"backfill: error: {mask(sentence, os.environ)}", err=True)
+    sentence = mask(sentence, os.environ)
+    if invocation.as_json:
+        print_object({**invocation.done, "error": sentence})
+    click.echo(f"backfill: error: {sentence}", err=True)
     return code

@@ -110,6 +110,12 @@ class ItemCodec(Protocol):
     def differing(self, one: Item, other: Item) -> tuple[str, ...]:
         """Return the names of the attributes in which two items differ, sorted."""
 
+    def parts(self, one: Any, other: Any) -> Iterable[tuple[str, Any, Any]]:
+        """Return where inside an attribute two values differ: the path behind its name, and both parts.
+
+        Shape: None for a value, or a part of one, that a side lacks; an empty path is the value as a whole.
+        """
+
     def version_key(self, version: Any) -> tuple[str, bytes]:
         """Return a version's type, and bytes that sort as versions of that type do."""
 

@@ -4,7 +4,7 @@ Invariant: stdout carries reports only.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import click
@@ -38,4 +38,9 @@ def print_reports(
 def print_json(reports: Sequence[Told], *, several: bool) -> None:
     """Print one JSON object: the only report, or those of several jobs under `jobs`."""
     objects = [report.as_json() for report in reports]
-    click.echo(json.dumps({"jobs": objects} if several else objects[0], indent=2))
+    print_object({"jobs": objects} if several else objects[0])
+
+
+def print_object(values: Mapping[str, Any]) -> None:
+    """Print JSON values as one object."""
+    click.echo(json.dumps(values, indent=2))

@@ -36,6 +36,34 @@ def render(report: Report, directory: Path) -> str:
     return "\n".join(lines)
 
 
+def overall(reports: Sequence[Report], jobs: Sequence[str]) -> str:
+    """Say how all jobs of a file ended, those that weren't begun included, and where something is left."""
+    ended = {report.job: report for report in reports}
+    lines = [f"All jobs: {len(reports)} of {counted(len(jobs), 'job')} begun", ""]
+    for job in jobs:
+        lines += aligned([(job, _in_short(ended[job]) if job in ended else "not begun")])
+    left = [report for report in reports if report.closed and report.dead_letters_open]
+    letters = sum(report.dead_letters_open for report in left)
+    undone = [job for job in jobs if job not in ended or not ended[job].closed]
+    lines.append("")
+    if letters:
+        names = ", ".join(report.job for report in left)
+        lines.append(f"  {counted(letters, 'dead letter')} {_be(letters)} open, of {names}.")
+    if undone:
+        lines.append(f"  Not complete: {', '.join(undone)}; `backfill run` goes on.")
+    if not letters and not undone:
+        lines.append("  Every job is complete, and no dead letter is open.")
+    return "\n".join(lines)
+
+
+def _in_short(report: Report) -> str:
+    return (
+        f"{KINDS[report.kind]} {PASSED[report.outcome]}: {counted(report.rows_read, 'row')} read,"
+        f" {counted(report.items_written, 'item')} written,"
+        f" {counted(report.dead_letters_open, 'dead letter')} open"
+    )
+
+
 def verdict(report: Report) -> str:
     """Say in one sentence whether it is all there."""
     counts = report.counts
@@ -58,13 +86,29 @@ def _ending(report: Report) -> str:
         )
     match report.outcome:
         case "complete":
-            return "complete, the numbers balance"
+            return f"complete, the numbers balance{_still_open(report)}"
         case "complete_with_dead_letters":
-            return "every row was read, but dead letters are not in the target"
+            return f"every row was read, but dead letters are not in the target{_still_open(report)}"
         case "failed" | "interrupted":
             return "not complete, what is counted here is safe"
         case _:
             return "still going on"
+
+
+def _still_open(report: Report) -> str:
+    """Say how many dead letters are open, where those aren't just the run's own."""
+    letters, own = report.dead_letters_open, report.items_dead_lettered
+    if letters == own:
+        return ""
+    if not letters:
+        return "; none of them is open any more"
+    if not own:
+        return f"; {counted(letters, 'dead letter')} of earlier runs {_be(letters)} still open"
+    return f"; {counted(letters, 'dead letter')} {_be(letters)} open, with those of earlier runs"
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def figures(report: Report) -> Iterator[tuple[str, str]]:
@@ -97,9 +141,9 @@ def _next(report: Report, directory: Path) -> list[str]:
         else []
     )
     match report.outcome:
-        case "complete":
+        case "complete" | "complete_with_dead_letters" if not report.dead_letters_open:
             return follow_up or ["Nothing is left to do."]
-        case "complete_with_dead_letters":
+        case "complete" | "complete_with_dead_letters":
             return [
                 f"Next: look at {directory / 'dead-letters.jsonl'}: a line and a reason per item.",
                 "Mend the rows or the job, then `backfill redrive` tries these items again.",
@@ -121,9 +165,11 @@ def standing(state: RunState, *, alive: bool) -> str:
     return state.outcome or INTERRUPTED
 
 
-def status(job: str, state: RunState, *, alive: bool, directory: Path) -> str:
+def status(
+    job: str, state: RunState, *, alive: bool, directory: Path, letters_open: int | None = None
+) -> str:
     """Say how the last or current run of a job stands, from its checkpoint."""
-    report = build(job, state, outcome=standing(state, alive=alive))
+    report = build(job, state, outcome=standing(state, alive=alive), letters_open=letters_open)
     times = report.started_at + (f", finished {report.finished_at}" if report.finished_at else "")
     lines = [
         f"{job}: {KINDS[report.kind]} {report.run_id}, {PASSED[report.outcome]}",

@@ -7,7 +7,7 @@ behind that length is cut off before anything is added.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import orjson
 
 from engine.batch import DeadLetter
 from engine.durable import removed, replaced, sync_directory
-from engine.errors import JobError
+from engine.errors import JobError, PermanentError
 
 FILE_NAME = "dead-letters.jsonl"
 
@@ -50,6 +50,25 @@ class StoredLetter:
     detail: str
     source_key: Mapping[str, str | None]
     item: Mapping[str, Any] | None
+
+
+def count(path: Path) -> int:
+    """Return how many letters a file holds, none where there is no file. Raises: PermanentError."""
+    try:
+        with path.open("rb") as file:
+            return count_in(file)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise PermanentError(
+            f"{path} can't be read ({error.strerror}): how many dead letters are open isn't known;"
+            " make it readable and try again"
+        ) from error
+
+
+def count_in(lines: Iterable[bytes]) -> int:
+    """Return how many of these lines hold a letter."""
+    return sum(1 for line in lines if line.strip())
 
 
 def lines(run_id: str, at: str, letters: Sequence[DeadLetter]) -> bytes:

@@ -23,6 +23,12 @@ async def _read(job: Job, state_dir: Path) -> RunState | None:
     return read_state(state_dir, job.name)
 
 
+async def _letters_open(job: Job, state_dir: Path) -> int:
+    from engine.state.dead_letters import FILE_NAME, count
+
+    return count(state_dir / job.name / FILE_NAME)
+
+
 async def _alive(job: Job, state_dir: Path) -> bool:
     return held(state_dir / job.name / LOCK_NAME)
 
@@ -45,4 +51,6 @@ def held(lock: Path) -> bool:
     return False
 
 
-CONNECTOR = StateConnector(SqliteSection, _open, _read, _alive, lambda _, state_dir: str(state_dir))
+CONNECTOR = StateConnector(
+    SqliteSection, _open, _read, _letters_open, _alive, lambda _, state_dir: str(state_dir)
+)

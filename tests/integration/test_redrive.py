@@ -170,3 +170,28 @@ async def test_refusals_do_not_end_a_redrive(monkeypatch, tmp_path, table_name):
     with pytest.raises(PermanentError, match="that is all"):
         await redrive([made], RedriveOptions(tmp_path), print)
     assert asked == [None]
+
+
+def test_letters_stay_in_sight_until_they_are_settled(tmp_path, postgres_url, dynoxide, table_name):
+    servers.execute(postgres_url, ROWS)
+    servers.execute(postgres_url, "ALTER TABLE people ADD updated_at timestamptz NOT NULL DEFAULT now()")
+    state = {"type": "dynamodb", "table": f"{table_name}-state", "endpoint_url": dynoxide}
+    document = job(postgres_url, dynoxide, table_name, {**state, "region": "us-east-1"})
+    document["source"]["watermark"] = {"column": "updated_at", "overlap": "0s"}
+    command = Command(tmp_path, document)
+    assert command.here("table create").code == 0
+    assert command.here("run", "--workers", "1").code == 3
+    servers.execute(postgres_url, "SELECT pg_sleep(0.01)")
+    caught_up = command.here("run", "--workers", "1", "--json")
+    told = caught_up.report
+    assert (caught_up.code, told["kind"], told["items_dead_lettered"]) == (3, "catch_up", 0)
+    assert told["dead_letters_open"] == 10
+    for where in (["--state", str(tmp_path / "elsewhere")], []):
+        status = command.here("status", *where)
+        assert status.code == 3
+        assert "10 dead letters of earlier runs are still open" in status.stdout
+        assert "Nothing is left" not in status.stdout
+    servers.execute(postgres_url, "UPDATE people SET email = 'mended' || id WHERE email IS NULL")
+    assert command.here("redrive").code == 0
+    status = command.here("status", "--json")
+    assert (status.code, status.report["dead_letters_open"]) == (0, 0)

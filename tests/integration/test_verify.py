@@ -6,7 +6,8 @@ import boto3
 import pytest
 
 from bench import servers
-from engine.commands.verify import recheck
+from engine.commands.verify import recheck, verification
+from engine.run.worker import Usage
 from tests.support.command import Command
 
 ROWS = """
@@ -140,6 +141,11 @@ def test_nothing_is_deleted_when_the_source_gives_no_rows(loaded):
     assert (report["extra"], report["deleted"]) == (1960, 0)
     assert any("gave no rows" in notice for notice in report["notices"])
     assert "Count" in loaded.client.scan(TableName=loaded.name, Select="COUNT")
+
+
+def test_memory_is_told_in_units_of_the_report(loaded, monkeypatch):
+    monkeypatch.setattr(verification, "usage", lambda: Usage(1.0, 250_000_000))
+    assert loaded.verify()["peak_rss_mb"] == 250.0
 
 
 def test_a_sample_looks_in_both_directions(loaded):

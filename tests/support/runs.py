@@ -1,12 +1,13 @@
 """Runs as values, for tests of what the user sees of them."""
 
 from dataclasses import replace
+from typing import Any
 
 from engine.batch import Counts, Cursor, Effort, Segment
 from engine.contracts.state import RunState, SegmentState
 from engine.events import RunStarted, SegmentTally, Tick
 from engine.meter import Meter, MeterTotals
-from engine.report import COMPLETE, Report, build
+from engine.report import COMPLETE, COMPLETE_WITH_DEAD_LETTERS, Report, build
 
 COUNTS = Counts(
     rows_read=1_000_000,
@@ -56,8 +57,11 @@ def run_state(**changes: object) -> RunState:
 
 
 def run_report(outcome: str = COMPLETE, **changes: object) -> Report:
-    """The report of such a run."""
-    return build("orders", run_state(**changes), outcome=outcome)
+    """The report of such a run; one with dead letters has two."""
+    if outcome == COMPLETE_WITH_DEAD_LETTERS:
+        changes = {"counts": replace(COUNTS, items_written=998_998, items_dead_lettered=2), **changes}
+    letters: Any = changes.pop("letters_open", None)
+    return build("orders", run_state(**changes), outcome=outcome, letters_open=letters)
 
 
 def run_started(**changes: object) -> RunStarted:

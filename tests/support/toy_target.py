@@ -122,6 +122,9 @@ class ToyCodec:
     def differing(self, one: Item, other: Item) -> tuple[str, ...]:
         return tuple(sorted(name for name in {**one, **other} if one.get(name) != other.get(name)))
 
+    def parts(self, one: Any, other: Any) -> list[tuple[str, Any, Any]]:
+        return [("", one, other)]
+
     def version_key(self, version: Any) -> tuple[str, bytes]:
         raise AssertionError("it compares no versions")
 

@@ -50,6 +50,48 @@ def test_dead_letters_are_named_with_their_file_and_reasons() -> None:
     assert "`backfill redrive` tries these items again" in text, "a whole load would be done for two items"
 
 
+def test_letters_of_earlier_runs_stay_in_sight() -> None:
+    report = run_report(kind="catch_up", letters_open=73)
+    assert report.exit_code == 3
+    text = summary.render(report, DIRECTORY)
+    assert (
+        "0 dead letters: complete, the numbers balance; 73 dead letters of earlier runs are still open."
+        in text
+    )
+    assert "Nothing is left" not in text
+    assert "look at .backfill/orders/dead-letters.jsonl" in text
+    assert "`backfill redrive`" in text
+
+
+def test_letters_that_were_settled_since_ask_for_nothing() -> None:
+    report = run_report("complete_with_dead_letters", letters_open=0)
+    assert report.exit_code == 0
+    text = summary.render(report, DIRECTORY)
+    assert "none of them is open any more" in text
+    assert "Nothing is left to do." in text
+
+
+def test_own_letters_and_older_ones_are_told_apart() -> None:
+    text = summary.verdict(run_report("complete_with_dead_letters", letters_open=75))
+    assert "2 dead letters: " in text
+    assert "75 dead letters are open, with those of earlier runs" in text
+
+
+def test_several_jobs_end_with_one_summary() -> None:
+    done = run_report()
+    reports = [replace(done, job="users", dead_letters_open=1), replace(done, job="orders", outcome="failed")]
+    text = summary.overall(reports, ["users", "orders", "products"])
+    assert text.splitlines()[0] == "All jobs: 2 of 3 jobs begun"
+    assert (
+        "users         full run complete: 1,000,000 rows read, 999,000 items written, 1 dead letter open"
+        in text
+    )
+    assert "products      not begun" in text
+    assert "1 dead letter is open, of users." in text
+    assert "Not complete: orders, products; `backfill run` goes on." in text
+    assert "no dead letter is open" in summary.overall([done], ["orders"])
+
+
 def test_a_failed_run_says_why_and_how_to_go_on() -> None:
     text = summary.render(run_report("failed", error="the table app-data is gone"), DIRECTORY)
     assert "orders: full run failed in 8.0 s" in text

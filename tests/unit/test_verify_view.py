@@ -73,6 +73,27 @@ def test_both_values_of_what_differs_are_shown_and_long_ones_cut():
     assert "… 1 more" in text
 
 
+def test_what_differs_inside_an_attribute_stands_with_its_path_and_both_values():
+    outcome = Outcome(matched=1)
+    line = {"Quantity": {"N": "99"}, "Sku": {"S": "a"}}
+    one = {**KEY, "Items": {"L": [{"M": line}, {"M": line}]}, "tags": {"SS": ["b", "a"]}}
+    other = {**KEY, "Items": {"L": [{"M": {**line, "Quantity": {"N": "2"}}}]}, "tags": {"SS": ["a"]}}
+    outcome.differs(differing_item(CODEC, KEY, "mismatched", one, other))
+    rows = [" ".join(row.split()) for row in shown(report(outcome), width=200).splitlines()]
+    assert "mismatched ORDER#7 # Items[0].Quantity 99 2" in rows
+    assert 'Items[1] M {"Quantity": {"N": "99"}, "Sku": {"S": "a"}} -' in rows
+    assert 'tags SS ["a", "b"] SS ["a"]' in rows
+
+
+def test_a_cut_value_shows_where_it_differs():
+    same = "x" * 100
+    source, target = view.cut(f"{same}left{same}", f"{same}right{same}")
+    assert source.startswith("…xxxxxxxxxxxxleft")
+    assert target.startswith("…xxxxxxxxxxxxright")
+    assert len(source) == len(target) == view.VALUE_CHARS_MAX
+    assert view.cut("a" * 100, "b") == ("a" * 47 + "…", "b")
+
+
 def test_only_the_first_differences_fill_the_screen():
     text = shown(report(damaged(["missing"] * 20)))
     assert text.count("ORDER#7") == view.SHOWN_MAX

@@ -4,8 +4,11 @@ Invariant: what is called the same, DynamoDB would hold as the same: numbers by 
 order, everything else exactly. What is called lower, `<` in a condition would call lower: types don't mix.
 """
 
+import json
+import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from connectors.dynamodb.documents.numbers import number
@@ -13,6 +16,9 @@ from connectors.dynamodb.limits import NUMBER_MAGNITUDE_MAX, NUMBER_MAGNITUDE_MI
 
 Item = Mapping[str, Any]
 """An item as DynamoDB JSON, parsed: `{"PK":{"S":"…"},…}`."""
+
+_PLAIN_NAME = re.compile(r"[^\s.\[\]\"]+")
+"""A name that stands in a path as it is; others are quoted."""
 
 _NINES = bytes.maketrans(b"0123456789", b"9876543210")
 _BEHIND_DIGITS = b"~"
@@ -22,6 +28,34 @@ def differing(one: Item, other: Item) -> tuple[str, ...]:
     """Return the names of the attributes in which two items differ, sorted."""
     names = one.keys() | other.keys()
     return tuple(sorted(name for name in names if not _same(one.get(name), other.get(name))))
+
+
+def parts(one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the parts in which two values of an attribute differ, each with its path and both sides' part.
+
+    Shape: the path follows on the attribute's name (`[0].Quantity`), empty for the value as a whole; a side
+    that lacks the part gives None.
+    """
+    if _same(one, other):
+        return
+    kinds = {*(one or {}), *(other or {})}
+    if one is None or other is None or len(kinds) > 1 or not kinds & {"M", "L"}:
+        yield "", one, other
+        return
+    (kind,) = kinds
+    for step, here, there in _members(kind, one[kind], other[kind]):
+        for path, mine, theirs in parts(here, there):
+            yield step + path, mine, theirs
+
+
+def _members(kind: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    if kind == "L":
+        for position, (here, there) in enumerate(zip_longest(one, other)):
+            yield f"[{position}]", here, there
+        return
+    for name in sorted(one.keys() | other.keys()):
+        step = f".{name}" if _PLAIN_NAME.fullmatch(name) else f"[{json.dumps(name, ensure_ascii=False)}]"
+        yield step, one.get(name), other.get(name)
 
 
 def canonical(value: Any) -> Any:

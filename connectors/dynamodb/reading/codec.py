@@ -3,6 +3,7 @@
 Invariant: what was encoded and what a server gives back are hashed the same way, however they are spelled.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -85,6 +86,10 @@ class TableCodec:
         """Return the names of the attributes in which two items differ, sorted."""
         return comparison.differing(one, other)
 
+    def parts(self, one: Any, other: Any) -> Iterable[tuple[str, Any, Any]]:
+        """Return the parts in which two values of an attribute differ."""
+        return comparison.parts(one, other)
+
     def version_key(self, version: Any) -> tuple[str, bytes]:
         """Return a version's type, and bytes that sort as versions of that type do."""
         return comparison.version_key(version)
@@ -92,7 +97,11 @@ class TableCodec:
     def shown(self, value: Any) -> str:
         """Return a value for people: text and numbers bare, others behind their type."""
         ((kind, content),) = value.items()
-        return str(content) if kind in ("S", "N") else f"{kind} {content}"
+        if kind in ("S", "N"):
+            return str(content)
+        if kind in ("SS", "NS", "BS"):
+            content = sorted(content)
+        return f"{kind} {content if kind == 'B' else json.dumps(content, ensure_ascii=False, sort_keys=True)}"
 
     def deletes(self, batch: Batch, keys: Sequence[Item]) -> EncodedBatch:
         """Return deletes of items that no row stands behind."""

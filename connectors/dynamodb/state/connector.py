@@ -25,6 +25,12 @@ async def _read(job: Job, _: Path) -> RunState | None:
     return await read_state(_section(job), job.name)
 
 
+async def _letters_open(job: Job, _: Path) -> int:
+    from connectors.dynamodb.state.store import letters_open
+
+    return await letters_open(_section(job), job.name)
+
+
 async def _alive(job: Job, _: Path) -> bool:
     from connectors.dynamodb.state.alive import alive
 
@@ -32,5 +38,10 @@ async def _alive(job: Job, _: Path) -> bool:
 
 
 CONNECTOR = StateConnector(
-    DynamoDBStateSection, _open, _read, _alive, lambda job, _: f"table {_section(job).table}"
+    DynamoDBStateSection,
+    _open,
+    _read,
+    _letters_open,
+    _alive,
+    lambda job, _: f"table {_section(job).table}",
 )

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from engine.batch import Effort, Mark
 from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.state import records
-from engine.state.dead_letters import FILE_NAME, DeadLetterFile
+from engine.state.dead_letters import FILE_NAME, DeadLetterFile, count_in
 from engine.state.held_run import HeldRun
 from engine.state.lease import Lease, take
 from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
@@ -62,14 +63,32 @@ async def open_store(
 
 async def read_state(section: DynamoDBStateSection, job_name: str) -> RunState | None:
     """Return a job's latest run without its lease, also while it is alive; None when it never ran."""
+    async with _looked_at(section, job_name) as table:
+        latest = None if table is None else await _read(table)
+    return None if latest is None else records.whole(latest[0], latest[1].values())
+
+
+async def letters_open(section: DynamoDBStateSection, job_name: str) -> int:
+    """Return how many dead letters are kept in the table, as far as its records count them."""
+    async with _looked_at(section, job_name) as table:
+        latest = None if table is None else await _read(table)
+        if table is None or latest is None:
+            return 0
+        kept = [letters async for letters in _letters(table, *latest) if letters.counted]
+    return sum(count_in(letters.text().splitlines()) for letters in kept)
+
+
+@asynccontextmanager
+async def _looked_at(section: DynamoDBStateSection, job_name: str) -> AsyncGenerator[StateTable | None, None]:
+    """Open a job's part of the table to look at it; None where there is no table."""
     target = section.as_target()
     with _called_state():
         if await describe(target) is None:
-            return None
+            yield None
+            return
         session = await open_session(target)
     async with session.client() as client:
-        latest = await _read(StateTable(client, section.table, job_name))
-    return None if latest is None else records.whole(latest[0], latest[1].values())
+        yield StateTable(client, section.table, job_name)
 
 
 class DynamoDBStore:
@@ -247,15 +266,35 @@ class DynamoDBStore:
         """Build this machine's copy from the table, and delete there what no record counts."""
         stale: list[Item] = []
         with self._letters.replacing() as write:
-            for run_id in run.letters_of:
-                items = [item async for item in self._table.of_run(run_id, "LETTERS#")]
-                for (number, version), parts in groupby(items, letter_items.segment_and_version):
-                    segment = segments.get(number) if run_id == run.run.run_id else None
-                    if segment is None or segment.restarted_at < version <= segment.version:
-                        write(zlib.decompress(b"".join(part["lines"]["B"] for part in parts)))
-                    else:
-                        stale += parts
+            async for letters in _letters(self._table, run, segments):
+                if letters.counted:
+                    write(letters.text())
+                else:
+                    stale += letters.parts
         await self._table.delete_all(stale)
+
+
+@dataclass(frozen=True, slots=True)
+class _Letters:
+    """The letters of one version of a segment. `counted`: the records say that they are part of the run."""
+
+    parts: list[Item]
+    counted: bool
+
+    def text(self) -> bytes:
+        return zlib.decompress(b"".join(part["lines"]["B"] for part in self.parts))
+
+
+async def _letters(
+    table: StateTable, run: RunRecord, segments: Mapping[int, SegmentRecord]
+) -> AsyncGenerator[_Letters, None]:
+    """Yield all dead letters that are in force for a run, those of the runs before it too."""
+    for run_id in run.letters_of:
+        items = [item async for item in table.of_run(run_id, "LETTERS#")]
+        for (number, version), parts in groupby(items, letter_items.segment_and_version):
+            segment = segments.get(number) if run_id == run.run.run_id else None
+            counted = segment is None or segment.restarted_at < version <= segment.version
+            yield _Letters(list(parts), counted)
 
 
 async def _read(table: StateTable) -> tuple[RunRecord, dict[int, SegmentRecord]] | None:

@@ -34,6 +34,7 @@ from engine.run.link import RunnerEnd, queue_link
 from engine.run.stopping import stop_on_signals
 from engine.run.voice import Voice
 from engine.run.worker import Usage, work
+from engine.state import dead_letters
 from engine.state.resume import NothingToDo, decide
 
 __all__ = ["RunOptions", "run"]
@@ -76,7 +77,8 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
         decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
         prepared = await prepare(stack, job, options, store, decision, voice)
         if isinstance(decision, NothingToDo):
-            return _nothing_to_do(job, decision.run, voice)
+            letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
+            return _nothing_to_do(job, decision.run, letters, voice)
         state = await take_up(prepared, decision)
         report = _kept(await _carry(prepared, state, voice), options.state_dir, voice)
         voice.tell(RunEnded(report))
@@ -93,13 +95,13 @@ def _kept(report: Report, state_dir: Path, voice: Voice) -> Report:
     return report
 
 
-def _nothing_to_do(job: Job, done: RunState, voice: Voice) -> Report:
+def _nothing_to_do(job: Job, done: RunState, letters_open: int, voice: Voice) -> Report:
     voice.note(
         f"{job.name} is complete since {done.finished_at}, and job, source and table are still the same;"
         " without source.watermark there is nothing to catch up with, and --fresh loads everything again"
     )
     assert done.outcome is not None
-    report = build(job.name, done, outcome=done.outcome, notices=voice.notices)
+    report = build(job.name, done, outcome=done.outcome, notices=voice.notices, letters_open=letters_open)
     voice.tell(RunEnded(report))
     return report
 
@@ -170,7 +172,13 @@ async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: b
         voice.warn(f"the outcome could not be recorded: {fault}")
     state = await prepared.store.load()
     assert state is not None
-    return build(prepared.ends.job.name, replace(state, error=error), outcome=outcome, notices=voice.notices)
+    return build(
+        prepared.ends.job.name,
+        replace(state, error=error),
+        outcome=outcome,
+        notices=voice.notices,
+        letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
+    )
 
 
 @asynccontextmanager

@@ -108,7 +108,7 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
             notices=tuple(narrator.notices),
             elapsed_s=monotonic() - began,
             cpu_s=after.cpu_s - before.cpu_s,
-            peak_rss_mb=after.peak_rss_bytes / 2**20,
+            peak_rss_mb=after.peak_rss_bytes / 1e6,
             consumed_rcu=verification.consumed,
         )
 

@@ -1,5 +1,6 @@
 """The report of verify for a person: a verdict, a table of figures, the first differences; one screen."""
 
+from itertools import takewhile
 from typing import Any
 
 from rich.console import Console
@@ -7,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.amounts import counted, duration, number
-from engine.commands.verify.outcome import VerifyReport
+from engine.commands.verify.outcome import DifferingItem, VerifyReport
 
 SHOWN_MAX = 8
+PARTS_SHOWN_MAX = 3
 VALUE_CHARS_MAX = 48
+ALIKE_CHARS_SHOWN = 12
 
 
 def render(report: VerifyReport, console: Console) -> None:
@@ -77,31 +80,51 @@ def _figures(report: VerifyReport) -> Table:
 
 
 def _differences(report: VerifyReport) -> Table:
-    def shown(value: Any) -> str:
-        return "-" if value is None else _cut(report.codec.shown(value))
-
     table = Table(box=None, padding=(0, 2))
     table.add_column("difference", no_wrap=True, min_width=len("mismatched"))
     table.add_column("key", overflow="fold")
-    table.add_column("attribute", no_wrap=True, min_width=len("attribute"))
+    table.add_column("attribute", overflow="fold", min_width=len("attribute"))
     for side in ("source", "target"):
         table.add_column(side, overflow="fold")
     for each in report.outcome.differences[:SHOWN_MAX]:
-        key = Text(" ".join(shown(value) for value in each.key.values()))
-        if not each.attributes:
-            table.add_row(each.kind, key)
-        for position, (name, values) in enumerate(each.attributes.items()):
-            if position == 3:  # more would push the other items off the screen
-                table.add_row("", "", Text(f"… {len(each.attributes) - 3} more"))
-                break
-            first = (each.kind, key) if position == 0 else ("", Text(""))
-            source, target = Text(shown(values["source"])), Text(shown(values["target"]))
-            table.add_row(*first, Text(name), source, target)
+        first: tuple[str, Text] = (
+            each.kind,
+            Text(" ".join(_shown(report, value) for value in each.key.values())),
+        )
+        parts = _parts(report, each)
+        for path, source, target in parts[:PARTS_SHOWN_MAX] or [("", "", "")]:
+            table.add_row(*first, Text(path), Text(source), Text(target))
+            first = ("", Text(""))
+        if len(parts) > PARTS_SHOWN_MAX:  # more would push the other items off the screen
+            table.add_row("", "", Text(f"… {number(len(parts) - PARTS_SHOWN_MAX)} more"))
     return table
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= VALUE_CHARS_MAX else f"{text[: VALUE_CHARS_MAX - 1]}…"
+def _parts(report: VerifyReport, item: DifferingItem) -> list[tuple[str, str, str]]:
+    """List what differs in an item by its path, with both sides as they are shown."""
+    return [
+        (name + path, *cut(_shown(report, source), _shown(report, target)))
+        for name, values in item.attributes.items()
+        for path, source, target in report.codec.parts(values["source"], values["target"])
+    ]
+
+
+def _shown(report: VerifyReport, value: Any) -> str:
+    return "-" if value is None else report.codec.shown(value)
+
+
+def cut(source: str, target: str) -> tuple[str, str]:
+    """Cut two texts to what fits a screen, so that what differs can be seen in what is left."""
+    if len(source) <= VALUE_CHARS_MAX and len(target) <= VALUE_CHARS_MAX:
+        return source, target
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(source, target, strict=False)))
+    start = max(0, alike - ALIKE_CHARS_SHOWN) if alike >= VALUE_CHARS_MAX // 2 else 0
+    return _from(source, start), _from(target, start)
+
+
+def _from(text: str, start: int) -> str:
+    rest = f"…{text[start:]}" if start else text
+    return rest if len(rest) <= VALUE_CHARS_MAX else f"{rest[: VALUE_CHARS_MAX - 1]}…"
 
 
 def _next(report: VerifyReport) -> str:

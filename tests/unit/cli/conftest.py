@@ -85,7 +85,7 @@ def backfill(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """A runner that reports what it is told to, and remembers what it was asked for."""
-    fake = types.SimpleNamespace(outcomes=["complete"], fault=None, jobs=[], options=None)
+    fake = types.SimpleNamespace(outcomes=["complete"], fault=None, late_fault=None, jobs=[], options=None)
 
     async def run(jobs: Sequence[Job], options: Any, observers: Sequence[Any]) -> list[Report]:
         fake.jobs, fake.options = list(jobs), options
@@ -98,8 +98,11 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
             run_report(outcome, error="the table is gone" if outcome == "failed" else None)
             for outcome in fake.outcomes
         ]
-        for observer in observers:
-            observer.on(RunEnded(reports[-1]))
+        for report in reports:
+            for observer in observers:
+                observer.on(RunEnded(report))
+        if fake.late_fault is not None:
+            raise fake.late_fault
         return reports
 
     fake.RunOptions = types.SimpleNamespace

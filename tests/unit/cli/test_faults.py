@@ -24,9 +24,54 @@ def test_a_fault_is_one_sentence(
 ) -> None:
     runner.fault = fault
     answer, out, err = backfill("run", job_file, "--json")
-    assert (answer, out) == (code, "")
+    assert (answer, json.loads(out)) == (code, {"error": str(fault)})
     assert err.splitlines()[-1] == f"backfill: error: {fault}"
     assert "Traceback" not in err
+    assert backfill("run", job_file)[:2] == (code, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--json"),
+        ("frobnicate", "--json"),
+        *((command, "absent.yaml", "--json") for command in ("plan", "status", "verify", "redrive", "bench")),
+        ("verify", "JOB", "--json", "--delete-extra"),
+        ("plan", "--json", "JOB", "--nope"),
+        ("demo", "--json", "--source", "oracle"),
+        ("table", "create", "absent.yaml", "--json"),
+        ("run", "JOB", "--json", "--metrics-port", "x"),
+    ],
+)
+def test_programs_read_of_what_doesnt_fit_as_json(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path, arguments: tuple[str, ...]
+) -> None:
+    code, out, err = backfill(*(job_file if part == "JOB" else part for part in arguments))
+    assert code == 2
+    assert (
+        f"backfill: error: {json.loads(out)['error']}"
+        == err.removesuffix("\n").split("\n", err.count("backfill: error") - 1)[-1]
+    )
+
+
+def test_what_was_done_before_a_fault_is_told(
+    backfill: Callable[..., Answer], runner: Any, several: Path
+) -> None:
+    runner.late_fault = JobError("orders: source.table: there is no table orders")
+    code, out, _ = backfill("run", several, "--json")
+    told = json.loads(out)
+    assert (code, told["error"]) == (2, str(runner.late_fault))
+    assert [job["rows_read"] for job in told["jobs"]] == [1_000_000]
+    code, out, _ = backfill("run", several)
+    assert code == 2
+    assert "users         not begun" in out
+
+
+def test_a_bug_is_an_object_too(backfill: Callable[..., Answer], runner: Any, job_file: Path) -> None:
+    runner.fault = KeyError("segment")
+    code, out, _ = backfill("run", job_file, "--json")
+    assert code == 1
+    assert json.loads(out)["error"].startswith("internal error: KeyError")
 
 
 def test_a_failed_runs_cause_is_told_on_stderr(
