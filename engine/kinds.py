@@ -148,11 +148,17 @@ def type_name(kind: Kind) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One source column. A hidden one travels only because it is part of the key or the watermark."""
+    """One source column. A hidden one travels only because it is part of the key or the watermark.
+
+    `signs`: all the characters that its texts are made of, `width`: how many each of them has; None where
+    the source knows no more than the kind tells.
+    """
 
     name: str
     kind: Kind
     hidden: bool = False
+    signs: str | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,8 @@ class RowSchema:
 
     `key` names the columns of the cursor, in order; empty when the source can't be read from a position.
     `identities` are the sets of columns of which each is proved to be unique and never null (the key among
-    them when that holds): an item key that holds one of them can't meet another row's.
+    them when that holds): an item key that holds one of them can't meet another row's. `unique` are more sets
+    of columns, whose values no two rows share as long as none of them is null.
     `open`: the source is schemaless, and its columns are those that engine.rules.fields finds in the rules.
     """
 
@@ -169,6 +176,12 @@ class RowSchema:
     key: tuple[str, ...]
     identities: tuple[frozenset[str], ...]
     open: bool = False
+    unique: tuple[frozenset[str], ...] = ()
+
+    @property
+    def told_apart(self) -> tuple[frozenset[str], ...]:
+        """The sets of columns by whose values rows can be told apart, where none of them is null."""
+        return (*self.identities, *self.unique)
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""

@@ -47,6 +47,8 @@ class Relation:
     unique_indexes: tuple[UniqueIndex, ...]
     leading_columns: tuple[tuple[str, ...], ...]
     """The columns of every valid index, as far as they are plain columns."""
+    unique_columns: tuple[tuple[str, ...], ...] = ()
+    """Columns whose values, where none is null, no two rows share: an index tells them apart at all times."""
 
     def column(self, name: str) -> CatalogColumn | None:
         """Return the column of that name, or None."""
@@ -90,15 +92,17 @@ FROM pg_attribute AS a WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT
 ORDER BY a.attnum
 """
 
-# A column whose collation takes different texts for equal is only told apart by an index of that collation.
+# A column whose collation takes different texts for equal is only told apart, as it compares, by an index of
+# that collation; that no two texts are the same to the letter, any index proves.
 _INDEXES = """
 SELECT i.indisprimary AS is_primary,
        (i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree'
-        AND NOT i.indisexclusion AND NOT EXISTS (
+        AND NOT i.indisexclusion) AS is_unique,
+       NOT EXISTS (
             SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[]) AS k (attnum, collation_oid)
             JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
             JOIN pg_collation AS c ON c.oid = a.attcollation AND NOT c.collisdeterministic
-            WHERE k.collation_oid <> a.attcollation)) AS proves,
+            WHERE k.collation_oid <> a.attcollation) AS as_compared,
        ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n)
              LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
              WHERE k.n <= i.indnkeyatts ORDER BY k.n) AS columns
@@ -121,7 +125,8 @@ SELECT t.oid::int8, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE
                  AND a.amoprighttype = o.opcintype AND a.amoppurpose = 's'
              JOIN pg_operator AS f ON f.oid = a.amopopr JOIN pg_namespace AS s ON s.oid = f.oprnamespace
              WHERE m.amname = 'btree' AND o.opcdefault AND o.opcintype = t.oid
-             ORDER BY a.amopstrategy) AS operators
+             ORDER BY a.amopstrategy) AS operators,
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum AS e WHERE e.enumtypid = t.oid) AS labels
 FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace WHERE t.oid = ANY ($1::int8[]::oid[])
 """
 
@@ -142,15 +147,16 @@ async def _relation(connection: Any, oid: int) -> Relation | None:
     columns = tuple(CatalogColumn(*found) for found in await connection.fetch(_COLUMNS, row["oid"]))
     not_null = {column.name for column in columns if column.not_null}
     indexes = await connection.fetch(_INDEXES, row["oid"])
+    proving = [index for index in indexes if index["is_unique"] and not row["inherited"]]
     unique = tuple(
         UniqueIndex(tuple(index["columns"]), index["is_primary"])
-        for index in indexes
-        if index["proves"] and not_null.issuperset(index["columns"]) and not row["inherited"]
+        for index in proving
+        if index["as_compared"] and not_null.issuperset(index["columns"])
     )
     leading = tuple(tuple(name if name is not None else "" for name in index["columns"]) for index in indexes)
     return Relation(
         row["oid"], row["schema"], row["name"], row["kind"], row["inherited"], row["pages"], columns, unique,
-        leading,
+        leading, tuple(dict.fromkeys(tuple(index["columns"]) for index in proving)),
     )  # fmt: skip
 
 
@@ -203,7 +209,7 @@ async def _types(connection: Any, oids: Iterable[int]) -> Types:
                 attributes = tuple((each["name"], each["type_oid"], each["typmod"]) for each in found)
             rows[row["oid"]] = TypeRow(
                 row["oid"], row["name"], row["typtype"], row["category"], row["delimiter"], row["element"],
-                row["base"], row["base_typmod"], attributes,
+                row["base"], row["base_typmod"], attributes, tuple(row["labels"]),
             )  # fmt: skip
             names[row["oid"]], casts[row["oid"]] = row["written"], row["qualified"]
             if row["operators"]:

@@ -1,6 +1,6 @@
 """From the job's source section and the catalogs to the Shape that is read and the schema that it gives.
 
-Invariant: every name in the job has been found in the catalogs, and an identity is only what an index proves.
+Invariant: every name in the job has been found in the catalogs, and unique is only what an index proves.
 """
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
@@ -10,15 +10,24 @@ from typing import Any
 
 from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
+from connectors.postgres.distinct import distinct
 from connectors.postgres.embed import embedded_list
 from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
-from connectors.postgres.types import Printed, Reading, column_sql, has_free_dimensions, kind_of, node_of
+from connectors.postgres.types import (
+    Printed,
+    Reading,
+    column_sql,
+    has_free_dimensions,
+    kind_of,
+    node_of,
+    spelled,
+)
 from connectors.postgres.watermark import blind_spots, changed_sql, overlap_sql, watermark_column
 from engine.errors import JobError
-from engine.kinds import Column, RowSchema
+from engine.kinds import Column, RowSchema, Scalar
 
 _SORTED_AS_OTHERS = ("varchar", "cidr")
 """Types without a btree operator class, which sort by that of text or inet."""
@@ -85,15 +94,25 @@ async def layout(connection: Any, section: PostgresSection, since: str | None) -
     shape = replace(shape, columns=(*columns[:split], *(each.column for each in embedded), *columns[split:]))
     if changed:
         shape = replace(shape, filters=(*shape.filters, f"({' OR '.join(changed)})"))
+    unique = await distinct(connection, relation, types, origin, alias)
+    never_null = {frozenset(index.columns) for index in relation.unique_indexes}
     schema = RowSchema(
         tuple(
-            Column(column.name, kind_of(column.node), hidden=column in columns[split:])
-            for column in shape.columns
+            _described(column, relation, types, hidden=column in columns[split:]) for column in shape.columns
         ),
         tuple(part.name for part in key),
-        tuple(frozenset(index.columns) for index in relation.unique_indexes),
+        tuple(names for names in unique if names in never_null),
+        unique=tuple(names for names in unique if names not in never_null),
     )
     return SelectList(shape, schema, _name(relation, section), notices, overlap)
+
+
+def _described(column: ReadColumn, relation: Relation, types: Types, *, hidden: bool) -> Column:
+    """Say of a column that is read what the engine is to know of it."""
+    kind, found = kind_of(column.node), relation.column(column.name)
+    if kind is not Scalar.STRING or found is None:
+        return Column(column.name, kind, hidden)
+    return Column(column.name, kind, hidden, *spelled(types.rows, found.type_oid, found.typmod))
 
 
 async def check_keys(connection: Any, shape: Shape) -> None:

@@ -4,7 +4,7 @@ Invariant: the watermark is taken before the snapshot, and every relation is loc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -27,6 +27,7 @@ from connectors.postgres.sql import Shape
 from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
 from engine.contracts.source import SourceTicket
 from engine.errors import PermanentError, TransientError
+from engine.kinds import RowSchema
 from engine.plain import dumped
 
 # Superusers are held to neither limit.
@@ -105,8 +106,9 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
     if snapshot is None:
         notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
     view = dumped(PostgresView(found.shape, snapshot, found.name, standing, connections))
+    schema = found.schema if snapshot is not None else told_apart_by_position(found.schema)
     return OpenedTable(
-        SourceTicket(found.schema, since, view, None if connections is None else max(1, connections - 1)),
+        SourceTicket(schema, since, view, None if connections is None else max(1, connections - 1)),
         {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
         watermark.value,
         notices,
@@ -150,6 +152,16 @@ async def told(error: PermanentError, section: PostgresSection) -> PermanentErro
     return PermanentError(
         f"source: a lock that reading {section.reads} needs wasn't given in time:"
         f" {who or 'nobody is seen to hold it any more'}; end that or wait for it, then run again"
+    )
+
+
+def told_apart_by_position(schema: RowSchema) -> RowSchema:
+    """Leave out what is unique only at one time: cursors that read at several may meet a value twice."""
+    position = set(schema.key)
+    return replace(
+        schema,
+        identities=tuple(names for names in schema.identities if names <= position),
+        unique=tuple(names for names in schema.unique if names <= position),
     )
 
 

@@ -45,6 +45,8 @@ class TypeRow:
     base_typmod: int
     attributes: tuple[tuple[str, int, int], ...] = ()
     """Name, type and typmod of each attribute of a composite."""
+    labels: tuple[str, ...] = ()
+    """The values of an enum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ _LEAVES: Mapping[str, Printed] = {
 is known: `::text` strips char(n), adds a netmask to inet, and takes a cast that somebody made for an enum."""
 
 _TYPMOD_HEADER = 4
+_VARIABLE_HEADER = 4
+"""What a typmod has above the n of char(n). Source: anychar_typmodout in PostgreSQL's varchar.c."""
 
 
 def numeric(typmod: int) -> Printed:
@@ -134,6 +138,20 @@ def node_of(types: Mapping[int, TypeRow], oid: int, typmod: int, *, flat: bool =
     if row.name == "numeric":
         return numeric(typmod)
     return _LEAVES.get(row.name, _STRING)
+
+
+def spelled(types: Mapping[int, TypeRow], oid: int, typmod: int) -> tuple[str | None, int | None]:
+    """Return all the characters of a scalar type's texts and how many each has, where the type fixes them."""
+    row = types[oid]
+    if row.typtype == "d":
+        return spelled(types, row.base, row.base_typmod if typmod < 0 else typmod)
+    if row.typtype == "e":
+        return "".join(sorted({char for label in row.labels for char in label})), None
+    if row.name == "uuid":
+        return "0123456789abcdef-", len("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
+    if row.name == "bpchar" and typmod > _VARIABLE_HEADER:
+        return None, typmod - _VARIABLE_HEADER
+    return None, None
 
 
 def _array(row: TypeRow, element: Node, types: Mapping[int, TypeRow], *, flat: bool) -> Node:

@@ -8,14 +8,19 @@ from hypothesis import strategies as st
 from engine.commands.verify.inversion import inverted
 from engine.commands.verify.key_patterns import patterns_of
 from engine.job.items import ItemRule
-from engine.kinds import Scalar
+from engine.kinds import Column, Scalar
 
-KINDS = {
-    "id": Scalar.INT,
-    "n": Scalar.NUMBER,
-    "name": Scalar.STRING,
-    "other": Scalar.STRING,
-    "on": Scalar.DATE,
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("id", Scalar.INT),
+        Column("n", Scalar.NUMBER),
+        Column("name", Scalar.STRING),
+        Column("other", Scalar.STRING),
+        Column("on", Scalar.DATE),
+        Column("code", Scalar.STRING, width=3),
+        Column("mood", Scalar.STRING, signs="ab-"),
+    )
 }
 SIGNS = "#-1a"
 """What separates in one template stands inside the values of another."""
@@ -27,11 +32,13 @@ ROWS = st.fixed_dictionaries(
         "name": TEXTS,
         "other": TEXTS,
         "on": st.dates().map(str),
+        "code": st.text(SIGNS, min_size=3, max_size=3),
+        "mood": st.text("ab-", max_size=3),
     }
 )
 PARTS = st.one_of(
     st.text("#-1a", min_size=1, max_size=2),
-    st.sampled_from(["{id}", "{n}", "{name}", "{other}", "{on}", "{id:05d}"]),
+    st.sampled_from(["{id}", "{n}", "{name}", "{other}", "{on}", "{code}", "{mood}", "{id:05d}"]),
 )
 TEMPLATES = st.lists(PARTS, min_size=1, max_size=5)
 KEYS = st.lists(TEMPLATES, min_size=1, max_size=3)
@@ -58,7 +65,7 @@ def made_of(key, row):
 @given(key=KEYS, row=ROWS)
 @example(
     key=[["{id}", "{name}", "#", "{id}"]],  # the second tells, the first may run on into the name
-    row={"id": "12", "name": "34x", "n": "0", "other": "", "on": "2024-01-31"},
+    row={"id": "12", "name": "34x", "n": "0", "other": "", "on": "2024-01-31", "code": "1#a", "mood": ""},
 )
 def test_a_key_tells_its_own_row_or_none(key, row):
     """Rows that share a key are among the examples: it can tell neither."""
@@ -66,7 +73,7 @@ def test_a_key_tells_its_own_row_or_none(key, row):
     columns = sorted({part[1:-1].partition(":")[0] for parts in key for part in parts if "{" in part})
     for count in (1, 2):
         for source_key in permutations(columns, count):
-            found = inverted(rule_of(key), KINDS, source_key, names)
+            found = inverted(rule_of(key), COLUMNS, source_key, names)
             if found is not None:
                 assert found.values(made_of(key, row)) == tuple(row[name] for name in source_key)
 
@@ -75,5 +82,5 @@ def test_a_key_tells_its_own_row_or_none(key, row):
 @given(key=KEYS, row=ROWS)
 def test_what_a_rule_makes_its_patterns_hold(key, row):
     names = [f"K{number}" for number in range(len(key))]
-    (patterns,) = patterns_of([rule_of(key)], KINDS, names)
+    (patterns,) = patterns_of([rule_of(key)], COLUMNS, names)
     assert all(pattern.fullmatch(text) for pattern, text in zip(patterns, made_of(key, row), strict=True))

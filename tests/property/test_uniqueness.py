@@ -8,35 +8,61 @@ from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
 from engine.contracts.transform import FLAW, ROW
-from engine.kinds import ListOf, Scalar
+from engine.kinds import Column, ListOf, Scalar
 from engine.rules.transform import compile_rules
 from engine.rules.uniqueness import key_proof
 from tests.support.rules import batch, job, schema
 
 S = Scalar
-KINDS = {"i": S.INT, "j": S.INT, "s": S.STRING, "t": S.STRING, "d": S.DATE, "l": ListOf(S.STRING)}
-INTEGERS = ["0", "1", "-1", "10"]
-TEXTS = ["", *"#01-", *map("".join, product("#01-", repeat=2))]
-DATES = ["2024-01-01", "infinity"]
-# Every combination of values that are likely to run into each other. Any two rows whose identities differ
-# could stand in one table, so no two such rows may share a key.
+KINDS = {
+    "i": S.INT,
+    "j": S.INT,
+    "s": S.STRING,
+    "t": S.STRING,
+    "d": S.DATE,
+    "c": S.TIME,
+    "w": S.STRING,
+    "e": S.STRING,
+    "l": ListOf(S.STRING),
+}
+COLUMNS = KINDS | {"w": Column("w", S.STRING, width=2), "e": Column("e", S.STRING, signs="01-")}
+VALUES = {
+    "i": [None, "0", "1", "-1", "10"],
+    "j": ["1", "-1", "10"],
+    "s": [None, "", *"#01-", "#0", "0#", "1-", "-1", "##", "2024-01-01", "01:00:00.000001"],
+    "t": ["", "#", "1", "-1", "1#", "#1"],
+    "d": ["2024-01-01", "2024-10-11", "infinity"],
+    "c": ["01:00:00", "01:00:00.000001"],
+    "w": ["#0", "01"],
+    "e": ["", "0", "1-"],
+}
+# Every combination of values that are likely to run into each other. Any two rows whose unique columns
+# differ, or are null in one of them, could stand in one table, so no two such rows may share a key.
 ROWS = [
-    (*row, [["#", "0"], [], ["1", "1"]][number % 3])
-    for number, row in enumerate(product(INTEGERS, INTEGERS[1:], TEXTS, TEXTS[::2], DATES))
+    (*row, [["#", "0"], [], ["1", "1"]][number % 3]) for number, row in enumerate(product(*VALUES.values()))
 ]
 BATCH = batch({name: (kind, [row[at] for row in ROWS]) for at, (name, kind) in enumerate(KINDS.items())})
 LITERALS = ["#", "-", "0", "A#"]
-PLACEHOLDERS = ["{i}", "{j}", "{s}", "{t}", "{d}", "{i:03d}", "{d:%Y-%m}", "{index}"]
-IDENTITIES = st.sampled_from(
-    [("i",), ("s",), ("d",), ("i", "j"), ("s", "t"), ("i", "s"), ("s", "d"), ("i", "j", "s")]
+PLACEHOLDERS = [*(f"{{{name}}}" for name in VALUES), "{i:03d}", "{d:%Y-%m}", "{d:%Y%m%d}", "{index}"]
+UNIQUE = st.sampled_from(
+    [
+        *(
+            tuple(names)
+            for names in ("i", "s", "d", "w", "e", "ij", "st", "is", "sd", "sw", "we", "se", "ijs")
+        ),
+        ("c", "s"),
+        ("d", "t"),
+    ]
 )
 
 
 @st.composite
-def rules_and_identity(draw):
+def rules_and_unique(draw):
     """Rules whose keys often hold an identity, so that many of them are proved."""
-    identity = draw(IDENTITIES)
+    identity = draw(UNIQUE)
+    formats = {"d": ["{d:%Y%m%d}", "{d:%F}"], "c": ["{c:%H%M%S%f}", "{c:%T.%f}"], "i": ["{i:03d}"]}
     wanted = ["{index}", *(f"{{{name}}}" for name in identity)]
+    wanted += [text for name in identity for text in formats.get(name, [])]
     part = st.one_of(st.sampled_from(LITERALS), st.sampled_from(wanted), st.sampled_from(PLACEHOLDERS))
     rules = []
     for each in draw(st.lists(st.booleans(), min_size=1, max_size=2)):
@@ -47,22 +73,53 @@ def rules_and_identity(draw):
     return rules, identity
 
 
+NAMES = list(KINDS)
+
+
+def told_apart(row: tuple, unique: tuple[str, ...], number: int) -> str:
+    """What differs in any two rows of one table."""
+    values = [row[NAMES.index(name)] for name in unique]
+    return f"null {number}" if None in values else "\0".join(values)
+
+
 @settings(max_examples=150, deadline=None)
-@given(rules_and_identity())
-def test_proved_keys_never_meet(rules_and_identity):
-    rules, identity = rules_and_identity
-    the_job, the_schema = job(*rules), schema(KINDS, [frozenset(identity)])
-    if key_proof(the_job, the_schema).reason is not None:
+@given(rules_and_unique(), st.booleans())
+def test_proved_keys_never_meet(rules_and_unique, nullable):
+    rules, unique = rules_and_unique
+    sets = [frozenset(unique)]
+    the_schema = schema(COLUMNS, unique=sets) if nullable else schema(COLUMNS, sets)
+    the_job = job(*rules)
+    proof = key_proof(the_job, the_schema)
+    if proof.reason is not None:
         return
     items = [
         found.frame.select("0", "1", ROW, FLAW)
         for found in compile_rules(the_job, the_schema, None, DOCUMENTS)(BATCH)
     ]
     sound = pl.concat(items).filter(pl.col(FLAW).is_null())
-    names = list(KINDS)
     identities = pl.DataFrame({ROW: range(len(ROWS))}, schema={ROW: pl.UInt32}).with_columns(
-        pl.Series("identity", ["\0".join(row[names.index(name)] for name in identity) for row in ROWS])
+        pl.Series("identity", [told_apart(row, unique, number) for number, row in enumerate(ROWS)])
     )
     keys = sound.join(identities, on=ROW).group_by("0", "1")
     shared = keys.agg(rows=pl.col("identity").n_unique(), twice=pl.col(ROW).is_duplicated().any())
     assert shared.filter((pl.col("rows") > 1) | pl.col("twice")).is_empty()
+
+
+@settings(max_examples=100, deadline=None)
+@given(rules_and_unique())
+def test_rows_of_one_key_share_what_can_be_read_out_of_it(rules_and_unique):
+    rules, _ = rules_and_unique
+    the_schema = schema(COLUMNS)
+    the_job = job(*rules)
+    proof = key_proof(the_job, the_schema)
+    for found, told in zip(
+        compile_rules(the_job, the_schema, None, DOCUMENTS)(BATCH), proof.rules, strict=True
+    ):
+        sound = found.frame.filter(pl.col(FLAW).is_null()).select("0", "1", ROW)
+        for name in told.shared:
+            values = pl.DataFrame(
+                {ROW: range(len(ROWS)), "value": [row[NAMES.index(name)] for row in ROWS]},
+                schema={ROW: pl.UInt32, "value": pl.String},
+            )
+            keys = sound.join(values, on=ROW).group_by("0", "1").agg(pl.col("value").n_unique())
+            assert keys.filter(pl.col("value") > 1).is_empty(), name

@@ -32,11 +32,17 @@ def job(*rules: Mapping[str, Any], transform: str | None = None) -> Job:
 
 
 def schema(
-    kinds: Mapping[str, Kind], identities: Sequence[frozenset[str]] = (), hidden: Sequence[str] = ()
+    kinds: Mapping[str, Kind | Column],
+    identities: Sequence[frozenset[str]] = (),
+    hidden: Sequence[str] = (),
+    unique: Sequence[frozenset[str]] = (),
 ) -> RowSchema:
-    """Return the schema of a source with these columns."""
-    columns = tuple(Column(name, kind, hidden=name in hidden) for name, kind in kinds.items())
-    return RowSchema(columns, (), tuple(identities))
+    """Return the schema of a source with these columns, each given by its kind or whole."""
+    columns = tuple(
+        kind if isinstance(kind, Column) else Column(name, kind, hidden=name in hidden)
+        for name, kind in kinds.items()
+    )
+    return RowSchema(columns, (), tuple(identities), unique=tuple(unique))
 
 
 def batch(columns: Columns) -> Batch:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.kinds import Decimal, Document, ListOf, Scalar, StructOf
+from engine.kinds import Column, Decimal, Document, ListOf, Scalar, StructOf
 from engine.rules.uniqueness import KeyProof, key_proof
 from tests.support.rules import job, schema
 
@@ -14,6 +14,9 @@ KINDS = {
     "at": S.TIMESTAMPTZ,
     "day": S.DATE,
     "amount": Decimal(10, 2),
+    "clock": S.TIME,
+    "code": Column("code", S.STRING, width=2),
+    "mood": Column("mood", S.STRING, signs="ahpsy"),
     "doc": Document(),
     "lines": ListOf(StructOf((("sku", S.STRING),))),
 }
@@ -22,9 +25,9 @@ BY_EMAIL = [frozenset({"email"})]
 BY_PAIR = [frozenset({"email", "id"})]
 
 
-def proof(*keys, identities=BY_ID, transform=None, **more) -> KeyProof:
+def proof(*keys, identities=BY_ID, unique=(), transform=None, **more) -> KeyProof:
     rules = [{"key": key, **more} for key in keys]
-    return key_proof(job(*rules, transform=transform), schema(KINDS, identities))
+    return key_proof(job(*rules, transform=transform), schema(KINDS, identities, unique=unique))
 
 
 def reason(*keys, **more):
@@ -79,6 +82,54 @@ def test_text_columns_hold_separators_too():
     assert reason({"PK": "{name}", "SK": "{email}"}, identities=[frozenset({"name", "email"})]) is None
 
 
+def test_a_unique_column_proves_though_it_may_be_null_since_no_key_holds_a_null():
+    assert reason({"PK": "USER#{email}"}, identities=[], unique=BY_EMAIL) is None
+    assert (
+        reason({"PK": "R#{name}", "SK": "{email}"}, identities=[], unique=[frozenset({"name", "email"})])
+        is None
+    )
+    assert reason({"PK": "R#{name}"}, identities=[], unique=[frozenset({"name", "email"})]) is not None
+
+
+BY_REGION = [frozenset({"code", "name"})]
+BY_MOOD = [frozenset({"mood", "name"})]
+BY_DAY = [frozenset({"day", "name"})]
+
+
+@pytest.mark.parametrize(
+    ("key", "unique"),
+    [
+        ({"PK": "R#{code}#{name}"}, BY_REGION),
+        ({"PK": "R#{code}{name}"}, BY_REGION),
+        ({"PK": "{name}{code}"}, BY_REGION),
+        ({"PK": "{mood}#{name}"}, BY_MOOD),
+        ({"PK": "{day:%Y-%m-%d}{name}"}, BY_DAY),
+        ({"PK": "{name}", "SK": "DAY#{day:%d.%m.%Y}"}, BY_DAY),
+        ({"PK": "{name}", "SK": "DAY#{day:%F %Y}"}, BY_DAY),
+        ({"PK": "{clock:%T.%f}"}, [frozenset({"clock"})]),
+        ({"PK": "{at:%Y%m%d%H%M%S%f}"}, [frozenset({"at"})]),
+    ],
+)
+def test_what_the_source_knows_of_its_texts_tells_columns_apart(key, unique):
+    assert reason(key, unique=unique) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "unique"),
+    [
+        ({"PK": "{mood}{name}"}, BY_MOOD),
+        ({"PK": "{mood}s{name}"}, BY_MOOD),
+        ({"PK": "{name}{email}{code}"}, BY_REGION),
+        ({"PK": "{name}", "SK": "DAY#{day:%Y-%m}"}, BY_DAY),
+        ({"PK": "{name}", "SK": "DAY#{day:%Y-%j}"}, BY_DAY),
+        ({"PK": "{clock:%T}"}, [frozenset({"clock"})]),
+        ({"PK": "{at:%Y-%m-%dT%H:%M:%S}"}, [frozenset({"at"})]),
+    ],
+)
+def test_what_leaves_something_out_or_may_be_cut_in_two_ways_proves_nothing(key, unique):
+    assert "doesn't show which row" in reason(key, identities=[], unique=unique)
+
+
 def test_rules_must_differ_in_the_literals_of_one_key_attribute():
     user, order = {"PK": "USER#{id}", "SK": "PROFILE"}, {"PK": "USER#{id}", "SK": "ORDER#{id}"}
     assert reason(user, order) is None
@@ -86,8 +137,15 @@ def test_rules_must_differ_in_the_literals_of_one_key_attribute():
     assert reason({"PK": "{id}#A"}, {"PK": "{id}#B"}) is None
     assert reason({"PK": "{id}", "SK": "ORDER"}, {"PK": "{id}", "SK": "ORDER#{id}"}) is None
     assert "Rule0 and Rule1 may give equal keys" in reason(user, user)
-    assert reason({"PK": "A#{id}"}, {"PK": "A#{id}#{name}"}) is not None
-    assert reason({"PK": "A{id}"}, {"PK": "{name}#{id}"}) is not None
+    assert reason({"PK": "A#{id}"}, {"PK": "A#{id}#{name}"}) is None
+    assert reason({"PK": "A#{name}"}, {"PK": "A#{id}#{name}"}) is not None
+    assert reason({"PK": "A{id}"}, {"PK": "{name}#{id}"}) is None
+    assert reason({"PK": "A{email}"}, {"PK": "{name}#{id}"}) is not None
+    assert reason({"PK": "{id}"}, {"PK": "A#{id}"}) is None  # no integer begins with an A
+    assert reason({"PK": "{id}#{name}"}, {"PK": "A{name}#{id}"}) is None
+    assert reason({"PK": "{id}"}, {"PK": "{id}#X"}) is None
+    assert reason({"PK": "{code}#{id}"}, {"PK": "LONG#{id}"}) is None  # after two signs there is a #
+    assert reason({"PK": "{code}#{id}"}, {"PK": "CO#{id}"}) is not None
 
 
 def test_elements_of_a_list_need_their_index():
@@ -103,26 +161,27 @@ def test_columns_named_each_and_index_are_columns_without_for_each():
 
 
 def test_the_reason_comes_with_what_to_do():
-    found = proof({"PK": "{name}"}, identities=[frozenset({"id"}), frozenset({"email", "day"})])
+    pair = frozenset({"email", "day"})
+    found = proof({"PK": "{name}"}, identities=BY_ID, unique=[pair])
     assert found.reason == "the key of rule Rule0 doesn't show which row an item is from"
     assert found.way_out == (
         "put {id} or {day} and {email} into it, set apart from what stands beside by a character that can't "
         "be in it"
     )
-    assert "a primary key, or a unique index" in proof({"PK": "{id}"}, identities=[]).way_out
+    assert "a primary key or a unique index" in proof({"PK": "{id}"}, identities=[]).way_out
     found = proof({"PK": "{id}"}, transform="jobs:hook")
     assert found.reason == "transform jobs:hook may give several rows one key"
     assert found.rules[0].shared == frozenset()
 
 
 def test_each_rule_has_a_reason_of_its_own_and_all_together_have_one():
-    found = proof({"PK": "A#{id}"}, {"PK": "B#{name}"}, {"PK": "{name}#{id}"})
+    found = proof({"PK": "A#{id}#"}, {"PK": "B#{name}"}, {"PK": "{name}#{id}#"})
     assert [rule.rule for rule in found.rules] == ["Rule0", "Rule1", "Rule2"]
     assert [rule.reason is None for rule in found.rules] == [True, False, True]
     assert found.between == "the rules Rule0 and Rule2 may give equal keys"
     assert found.reason == found.rules[1].reason
     assert found.way_out == found.rules[1].way_out
-    alone = proof({"PK": "A#{id}"}, {"PK": "{name}#{id}"})
+    alone = proof({"PK": "A#{id}", "SK": "{id}"}, {"PK": "{name}", "SK": "{id}"})
     assert alone.reason == alone.between
     assert alone.way_out == "begin their partition or sort keys with different texts"
 

@@ -18,8 +18,7 @@ from engine.contracts.source import KeysRefused
 from engine.errors import PermanentError
 from engine.job.items import ItemRule
 from engine.job.template import Placeholder
-from engine.kinds import Kind
-from engine.rules.uniqueness import recovered
+from engine.rules.key_texts import Columns, columns_of, recovered
 
 LOOKUPS_MAX = 100_000
 """Beyond so many keys, reading the whole source costs less than looking rows up."""
@@ -66,11 +65,11 @@ class KeyInversion:
 
     def __init__(self, job: OpenedJob) -> None:
         schema = job.source.ticket.schema
-        kinds = {column.name: column.kind for column in schema.visible}
+        columns = columns_of(schema)
         self._codec = job.codec
         able = job.job.transform is None and job.source.abilities.lookup is not None
         self._rules = [
-            inverted(rule, kinds, schema.key, job.info.key) if able else None for rule in job.job.items
+            inverted(rule, columns, schema.key, job.info.key) if able else None for rule in job.job.items
         ]
 
     @property
@@ -107,7 +106,7 @@ class InvertedRule:
 
 
 def inverted(
-    rule: ItemRule, kinds: dict[str, Kind], source_key: Sequence[str], key: Sequence[str]
+    rule: ItemRule, columns: Columns, source_key: Sequence[str], key: Sequence[str]
 ) -> InvertedRule | None:
     """Return how a rule's keys tell the source's key; None when they don't."""
     each = rule.for_each is not None
@@ -116,12 +115,12 @@ def inverted(
     patterns = []
     for name in key:
         groups: dict[int, str] = {}
-        for at, column in recovered(templates[name], kinds, each).items():
+        for at, column in recovered(templates[name], columns, each).items():
             part = templates[name][at]
             plain = isinstance(part, Placeholder) and part.format is None
             if plain and column in source_key and column not in captured:
                 groups[at] = captured[column] = f"c{len(captured)}"
-        patterns.append(pattern_of(templates[name], kinds, each=each, groups=groups))
+        patterns.append(pattern_of(templates[name], columns, each=each, groups=groups))
     if len(captured) != len(source_key):
         return None
     return InvertedRule(tuple(patterns), tuple(captured[name] for name in source_key))

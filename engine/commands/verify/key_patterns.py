@@ -12,9 +12,9 @@ from typing import TypeAlias
 from engine.contracts.readback import Item, ItemCodec
 from engine.job.items import ItemRule
 from engine.job.model import Job
-from engine.job.template import Placeholder, Template
-from engine.kinds import Kind, RowSchema
-from engine.rules.uniqueness import alphabet
+from engine.job.template import Template
+from engine.kinds import RowSchema
+from engine.rules.key_texts import Columns, Texts, columns_of, texts_of
 
 Patterns: TypeAlias = tuple[tuple[re.Pattern[str], ...], ...]
 """Per rule a pattern for each key attribute."""
@@ -60,24 +60,24 @@ def patterns_of_jobs(jobs: Iterable[tuple[Job, RowSchema]], key: Sequence[str]) 
     made: list[tuple[re.Pattern[str], ...]] = []
     for job, rows in jobs:
         # What a hook makes of a column, its kind doesn't tell.
-        kinds = {} if job.transform else {column.name: column.kind for column in rows.visible}
-        made += patterns_of(job.items, kinds, key)
+        columns = {} if job.transform else columns_of(rows)
+        made += patterns_of(job.items, columns, key)
     return tuple(made)
 
 
-def patterns_of(rules: Iterable[ItemRule], kinds: Mapping[str, Kind], key: Sequence[str]) -> Patterns:
-    """Return what keys rules can make; without `kinds`, of any values."""
+def patterns_of(rules: Iterable[ItemRule], columns: Columns, key: Sequence[str]) -> Patterns:
+    """Return what keys rules can make; without `columns`, of any values."""
     made: list[tuple[re.Pattern[str], ...]] = []
     for rule in rules:
         templates = dict(rule.key_templates())
         each = rule.for_each is not None
-        made.append(tuple(pattern_of(templates[name], kinds, each=each) for name in key))
+        made.append(tuple(pattern_of(templates[name], columns, each=each) for name in key))
     return tuple(made)
 
 
 def pattern_of(
     template: Template,
-    kinds: Mapping[str, Kind],
+    columns: Columns,
     *,
     each: bool,
     groups: Mapping[int, str] = MappingProxyType({}),
@@ -85,10 +85,15 @@ def pattern_of(
     """Return a pattern of the texts that a template can make, with `groups` by places in it."""
     text = ""
     for at, part in enumerate(template):
-        signs = alphabet(part, dict(kinds), each) if isinstance(part, Placeholder) and kinds else None
         if isinstance(part, str):
             body = re.escape(part)
         else:
-            body = ".*" if signs is None else f"[{re.escape(''.join(sorted(signs)))}]*"
+            body = _body(texts_of(part, columns, each)) if columns else ".*"
         text += f"(?P<{groups[at]}>{body})" if at in groups else body
     return re.compile(text, re.DOTALL)
+
+
+def _body(texts: Texts) -> str:
+    """Return a pattern of a placeholder's texts."""
+    sign = "." if texts.signs is None else f"[{re.escape(''.join(sorted(texts.signs)))}]"
+    return f"{sign}*" if texts.width is None else f"{sign}{{{texts.width}}}"
