@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.own_files import created
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
     """Hand out a new file for its owner alone, which takes the place of `path` once the block has ended."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
-            part.chmod(0o600)
+        with created(part) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import PermanentError
+from engine.own_files import created
 
 PART_RECORDS = 1_000_000
 
@@ -65,7 +66,7 @@ class HashStore:
         self._held, self._count = [], 0
         path = self._directory / f"part-{self.parts}"
         try:
-            with path.open("wb") as file:
+            with created(path) as file:
                 records.tofile(file)
                 if self._durable:
                     os.fsync(file.fileno())

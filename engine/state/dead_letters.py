@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from engine import own_files
 from engine.batch import DeadLetter
 from engine.durable import removed, replaced, sync_directory
 from engine.errors import JobError, PermanentError
@@ -103,7 +104,7 @@ def read(path: Path) -> Iterator[StoredLetter]:
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with own_files.reading(path) as file:
         for number, text in enumerate(file, start=1):
             try:
                 yield StoredLetter(**orjson.loads(text))
@@ -150,7 +151,7 @@ class DeadLetterFile:
         if not text:
             return at
         created = not self._path.exists()
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = own_files.opened(self._path, os.O_WRONLY | os.O_CREAT)
         try:
             os.ftruncate(fd, at)
             os.lseek(fd, at, os.SEEK_SET)
@@ -171,16 +172,19 @@ class DeadLetterFile:
         if length == 0:
             removed(self._path)
             return
-        with self._path.open("r+b") as file:
-            file.truncate(length)
-            os.fsync(file.fileno())
+        fd = own_files.opened(self._path, os.O_WRONLY)
+        try:
+            os.ftruncate(fd, length)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def settle_end(self) -> int:
         """Return the file's length with its last line ended: a user may have edited it."""
         size = self.size()
         if size == 0:
             return 0
-        with self._path.open("rb") as file:
+        with own_files.reading(self._path) as file:
             file.seek(-1, os.SEEK_END)
             ended = file.read(1) == b"\n"
         return size if ended else self.append(b"\n", size)
@@ -201,5 +205,5 @@ class DeadLetterFile:
         if self.size() == 0:
             return
         kept = self._path.with_name(f"dead-letters.{run_id}.jsonl")
-        with self._path.open("rb") as file, replaced(kept) as copy:
+        with own_files.reading(self._path) as file, replaced(kept) as copy:
             shutil.copyfileobj(file, copy)

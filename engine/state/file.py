@@ -6,12 +6,12 @@ NORMAL 0.04 ms; with commits coalesced in time the difference isn't worth losing
 to a power cut).
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine import own_files
 from engine.contracts.state import RunState
 from engine.durable import put
 from engine.errors import JobError, PermanentError
@@ -40,7 +40,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     if not path.exists():
         _create(path)
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    connection = sqlite3.connect(own_files.no_link(path), timeout=_BUSY_S, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
@@ -52,8 +52,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def _create(path: Path) -> None:
     """Make a state file under another name first: one that is empty or has no schema is then damaged."""
     new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+    own_files.created(new).close()  # SQLite would make it 0644
     connection = sqlite3.connect(new, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
@@ -75,6 +74,7 @@ def read_state(state_dir: Path, job_name: str) -> RunState | None:
     if not path.exists():
         return None
     with damage_told(path):
+        own_files.no_link(path)
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
         try:
             connection.execute("BEGIN")  # one view: the run and its segments belong together

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 
+from engine import own_files
 from engine.clock import utc_now
 from engine.errors import JobError, PermanentError
 
@@ -49,13 +50,13 @@ class Lease:
 def take(state_dir: Path, job_name: str) -> Lease:
     """Make DIR/NAME, for its owner only, and take the job's lease there.
 
-    Raises: JobError when another process holds it; PermanentError when the directory can't be used.
+    Raises: JobError when another process holds it, or the directory isn't ours alone; PermanentError when it
+    can't be used.
     """
     directory = state_dir / job_name
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        own_files.made(state_dir, job_name)
+        fd = own_files.opened(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise PermanentError(
             f"the state directory {directory} can't be used ({error.strerror}): choose another with --state"

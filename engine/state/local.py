@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.contracts.state import CheckpointStore, RunState
 from engine.job.model import Job
+from engine.own_files import opened
 from engine.registry import StateConnector
 from engine.state.lease import LOCK_NAME
 from engine.state.section import SqliteSection
@@ -39,7 +40,7 @@ def held(lock: Path) -> bool:
     Asks for a shared lock and gives it back at once; two `status` don't see each other.
     """
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = opened(lock, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

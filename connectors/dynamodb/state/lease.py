@@ -16,6 +16,7 @@ from pathlib import Path
 
 from connectors.dynamodb.state.table import Item, StateTable, key, told
 from engine.clock import boot_s, utc_at
+from engine.durable import replaced
 from engine.errors import BackfillError, JobError
 from engine.tenure import Tenure
 
@@ -41,8 +42,8 @@ def owner_of(directory: Path, lock_fd: int) -> str:
     """
     path = directory / OWNER_NAME
     if not path.exists() or not path.read_text():
-        path.touch(mode=0o600)
-        path.write_text(uuid.uuid4().hex)
+        with replaced(path) as file:
+            file.write(uuid.uuid4().hex.encode())
     lock = os.fstat(lock_fd)
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else "unknown"
     return f"{path.read_text().strip()}@{socket.gethostname()}/{boot}/{lock.st_dev:x}:{lock.st_ino:x}"

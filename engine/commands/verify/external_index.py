@@ -16,6 +16,7 @@ import numpy.typing as npt
 from engine.commands.hash_store import PART_RECORDS, HashStore, Records, taken
 from engine.commands.verify.version_order import RANK_BYTES
 from engine.contracts.readback import Hashes
+from engine.own_files import created
 
 NO_ROOM = "--state-dir names another place, on a disk with 40 bytes for each item"
 
@@ -36,7 +37,7 @@ def build(directory: Path, store: HashStore) -> int:
     """Write the index's files from a store, one item of each key; return how many items there are."""
     total = 0
     with ExitStack() as stack:
-        files = {name: stack.enter_context((directory / name).open("wb")) for name in _COLUMNS}
+        files = {name: stack.enter_context(created(directory / name)) for name in _COLUMNS}
         for together in store.merged():
             left = _one_of_each(together)
             total += len(left)
@@ -45,7 +46,7 @@ def build(directory: Path, store: HashStore) -> int:
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
-    with (directory / "seen").open("wb") as seen:
+    with created(directory / "seen") as seen:
         seen.truncate(total)
     return total
 

@@ -17,6 +17,7 @@ import orjson
 from engine.batch import Cursor
 from engine.contracts.readback import Item
 from engine.contracts.state import SegmentState
+from engine.own_files import no_link
 from engine.plain import dumped, loaded
 
 _SCHEMA = """
@@ -60,7 +61,7 @@ class ProgressStore:
         self.directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / "progress.sqlite"
-        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._file = sqlite3.connect(no_link(path), isolation_level=None, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode = WAL")
         if not self._file.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchall():
             self._file.executescript(_SCHEMA)

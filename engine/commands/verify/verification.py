@@ -39,6 +39,7 @@ from engine.commands.verify.target_pass import TargetPass, compare_page
 from engine.contracts.readback import TargetReader
 from engine.errors import JobError
 from engine.job.model import Job
+from engine.own_files import made
 from engine.registry import TARGETS
 from engine.tenure import Tenure
 
@@ -160,7 +161,7 @@ class Verification:
     def open_progress(self, stack: AsyncExitStack) -> ProgressStore:
         """Open the progress store: for everything, one to go on with later; for a sample, a passing one."""
         if self._options.sample is None:
-            directory = self._options.state_dir / self._jobs[0].job.name / "verify"
+            directory = made(self._options.state_dir, self._jobs[0].job.name, "verify")
             progress = open_store(directory, self._fingerprint(), fresh=self._options.fresh)
             if progress.get(SOURCE_DONE) or progress.segments(0):
                 self._narrator.say("going on with the verification that was begun (--fresh starts anew)")
