@@ -13,6 +13,7 @@ import click
 
 from bench import servers
 from engine.errors import JobError
+from engine.show.console import say, tell
 
 if TYPE_CHECKING:
     from engine.job.model import Job
@@ -34,10 +35,9 @@ def run(jobs: "Sequence[Job]", kind: Kind, rows: int, *, yes: bool, as_json: boo
     found = []
     busy = os.getloadavg()[0]
     if busy > BUSY_LOAD * cores():
-        click.echo(
-            f"backfill: this machine is busy with other work (load {busy:.1f} on {cores()} cores):"
-            " the CPU per item stands, items per second and the bottleneck are of today",
-            err=True,
+        say(
+            f"this machine is busy with other work (load {busy:.1f} on {cores()} cores):"
+            " the CPU per item stands, items per second and the bottleneck are of today"
         )
     for job in jobs:
         with _prepared(job, kind) as (aimed, table):
@@ -45,12 +45,12 @@ def run(jobs: "Sequence[Job]", kind: Kind, rows: int, *, yes: bool, as_json: boo
                 _ask(aimed, table, rows, yes=yes)
             figures = {}
             for stage in stages.STAGES:
-                click.echo(f"backfill: {job.name}: {report.NAMES[stage]}", err=True)
+                say(f"{job.name}: {report.NAMES[stage]}")
                 figures[stage] = stages.measure(stage, aimed, table, rows)
         if as_json:
             found.append({"job": job.name, **report.as_json(figures, kind, cores())})
         else:
-            click.echo(f"{job.name}: {report.text(figures, kind, cores())}")
+            tell(f"{job.name}: {report.text(figures, kind, cores())}")
     if as_json:
         click.echo(json.dumps(found[0] if len(found) == 1 else {"jobs": found}, indent=2))
 
@@ -115,4 +115,4 @@ def _ask(job: "Job", table: Any, rows: int, *, yes: bool) -> None:
     )
     if not yes:
         raise JobError(f"--target real: {sentence}; repeat the command with --yes to do so")
-    click.echo(f"backfill: {sentence}", err=True)
+    say(sentence)

@@ -72,7 +72,7 @@ def run(
         if ended.reports and as_json:
             invocation.done = {"jobs": [report.as_json() for report in ended.reports]}
         elif ended.reports:
-            click.echo(_told(ended.reports, jobs, state_dir))
+            console.tell(_told(ended.reports, jobs, state_dir))
         raise
     finally:
         display.close()
@@ -82,7 +82,7 @@ def run(
     if as_json:
         console.print_json(ended.reports, several=len(jobs) > 1)
     else:
-        click.echo(_told(ended.reports, jobs, state_dir))
+        console.tell(_told(ended.reports, jobs, state_dir))
     for report in ended.reports:
         if report.error is not None:
             console.say(f"error: {report.error}")

@@ -12,6 +12,7 @@ from engine.cli.options import options
 from engine.cli.signals import held
 from engine.environment import cores, tune
 from engine.errors import JobError
+from engine.masking import visible
 from engine.show import console
 
 
@@ -28,7 +29,7 @@ def init(url: str, table: str | None, collection: str | None, database: str | No
         from engine.commands.init import job_file
 
     named = {"table": table, "collection": collection, "database": database}
-    click.echo(job_file.run(url, named), nl=False)
+    click.echo(visible(job_file.run(url, named)), nl=False)
 
 
 @click.command()

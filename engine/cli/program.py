@@ -4,7 +4,6 @@ Invariant: every fault ends as one sentence on stderr, and an exit code of the c
 function in the module of its kind, and a name in COMMANDS.
 """
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from engine.cli.options import AS_JSON, Invocation
 from engine.cli.signals import interrupted
 from engine.errors import BackfillError, JobError
 from engine.exits import Exit
-from engine.masking import mask
+from engine.masking import printable
 from engine.show import logs
 from engine.show.console import print_object
 
@@ -87,8 +86,8 @@ def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | No
 
 def _complain(sentence: str, error: BaseException, invocation: Invocation, code: int) -> int:
     if invocation.verbose:
-        click.echo(mask("".join(traceback.format_exception(error)), os.environ), err=True, nl=False)
-    sentence = mask(sentence, os.environ)
+        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
+    sentence = printable(sentence)
     if invocation.as_json:
         print_object({**invocation.done, "error": sentence})
     click.echo(f"backfill: error: {sentence}", err=True)

@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from engine.masking import visible
+
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SPECIAL = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 _BARE_NAME = re.compile(r'[^{}:."\s]+')
@@ -18,7 +20,7 @@ def quoted(text: str) -> str:
     text = text.replace("${", "$${")
     if _PLAIN.fullmatch(text) and text.lower() not in _SPECIAL:
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return _in_quotes(text)
 
 
 def placeholder(name: str) -> str:
@@ -43,7 +45,12 @@ def mapped(pairs: Mapping[str, str]) -> str:
 
 def template(text: str) -> str:
     """Write a template as a value, always in quotes."""
-    return json.dumps(text.replace("${", "$${"), ensure_ascii=False)
+    return _in_quotes(text.replace("${", "$${"))
+
+
+def _in_quotes(text: str) -> str:
+    """Write text in double quotes; whatever a terminal would obey is an escape, which YAML reads back."""
+    return visible(json.dumps(text, ensure_ascii=False))
 
 
 def job_name(name: str) -> str:

@@ -1,6 +1,6 @@
 """What commands print: reports on stdout, for people or for programs, and sentences on stderr.
 
-Invariant: stdout carries reports only.
+Invariant: stdout carries reports only, and nothing is printed that steers a terminal or gives a secret away.
 """
 
 import json
@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import click
+
+from engine.masking import printable
 
 
 class Told(Protocol):
@@ -22,7 +24,12 @@ _Report = TypeVar("_Report", bound=Told)
 
 def say(sentence: str) -> None:
     """Say a sentence on stderr."""
-    click.echo(f"backfill: {sentence}", err=True)
+    click.echo(printable(f"backfill: {sentence}"), err=True)
+
+
+def tell(text: str) -> None:
+    """Print a report in words."""
+    click.echo(printable(text))
 
 
 def print_reports(
@@ -32,7 +39,7 @@ def print_reports(
     if as_json:
         print_json(reports, several=several)
     else:
-        click.echo("\n\n".join(text(report) for report in reports))
+        tell("\n\n".join(text(report) for report in reports))
 
 
 def print_json(reports: Sequence[Told], *, several: bool) -> None:

@@ -1,24 +1,23 @@
 """Logs on stderr, for whoever looks for a cause; what every user must know is a Notice or an error instead.
 
-Invariant: nothing is logged that `masking` would blank.
+Invariant: nothing is logged that `masking` would blank or escape.
 """
 
 import logging
-import os
 import sys
 
-from engine.masking import mask
+from engine.masking import printable
 
 OWN = ("engine", "connectors", "bench")
 """The packages whose debug messages `-v` shows. Those of botocore hold signed headers and stay off."""
 
 
 class MaskingFormatter(logging.Formatter):
-    """A formatter whose lines, tracebacks included, hold no secret."""
+    """A formatter whose lines, tracebacks included, hold no secret and nothing that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text without secrets."""
-        return mask(super().format(record), os.environ)
+        """Return the record as text that may be shown."""
+        return printable(super().format(record))
 
 
 class StderrHandler(logging.Handler):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from engine.amounts import counted, duration, number, share
 from engine.batch import Counts
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
+from engine.masking import printable
 from engine.meter import TABLE, quantile
 from engine.show.summary import KINDS, PASSED
 
@@ -190,7 +191,7 @@ class PlainProgress:
     def _say(self, line: str) -> None:
         encoding = self._stream.encoding or "ascii"
         try:
-            self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.write(printable(line).encode(encoding, "replace").decode(encoding) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             return  # nobody reads any more; the run goes on
@@ -234,7 +235,7 @@ class LiveProgress:
             case BrokenOff(text):
                 self._stop()
                 job = self._started.job if self._started else "backfill"
-                self._stream.write(f"{job}: {text}\n")
+                self._stream.write(printable(f"{job}: {text}\n"))
                 self._stream.flush()
             case RunEnded():
                 self._stop()
@@ -242,6 +243,7 @@ class LiveProgress:
                 pass
 
     def _print(self, text: str) -> None:
+        text = printable(text)
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

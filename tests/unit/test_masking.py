@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from engine.masking import mask
+from engine.masking import mask, printable, register, visible
 from engine.show.logs import MaskingFormatter
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"
@@ -49,6 +49,36 @@ def test_the_environments_secrets_are_blanked_anywhere() -> None:
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert mask(text, {"AWS_SECRET_ACCESS_KEY": "local"}) == text
+
+
+@pytest.fixture
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.masking._live", set())
+
+
+@pytest.mark.usefixtures("nothing_registered")
+def test_credentials_in_use_are_blanked_wherever_they_came_from() -> None:
+    register(SECRET, None, "", "local")
+    assert mask(f"odd: {SECRET}! local") == "odd: ***! local"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
+        ("\x9b31m\x85\x7f\x00\r", "\\x9b31m\\x85\\x7f\\x00\\x0d"),
+        ("a\u202eb\u2066c\u200f\u061c\ufeff", "a\\u202eb\\u2066c\\u200f\\u061c\\ufeff"),
+        ("\u2028\u2029\ud83d\U000e0041", "\\u2028\\u2029\\ud83d\\U000e0041"),
+        ("two\n\tlines, é 漢 👩\u200d💻", "two\n\tlines, é 漢 👩\u200d💻"),
+    ],
+)
+def test_what_a_terminal_obeys_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == printable(text) == shown
+
+
+def test_a_log_line_is_obeyed_by_no_terminal() -> None:
+    record = logging.LogRecord("engine", logging.ERROR, "f", 1, "lost \x1b[2J%s", ("\u202e",), None)
+    assert "lost \\x1b[2J\\u202e" in MaskingFormatter("%(message)s").format(record)
 
 
 def test_logged_tracebacks_hold_no_secret() -> None:

@@ -107,6 +107,22 @@ def test_python_is_started_from_what_is_installed() -> None:
     assert started == ["engine/environment.py"]
 
 
+def test_nothing_is_printed_but_where_it_is_made_printable() -> None:
+    """Rows, names and servers' words reach a person through `masking.printable` alone."""
+    printing = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if path.is_relative_to(ROOT / "engine") and "click.echo(" in path.read_text(encoding="utf-8")
+    }
+    assert printing == {
+        "engine/cli/prepare.py",
+        "engine/cli/program.py",
+        "engine/commands/plan/terminal.py",
+        "engine/commands/verify/narrator.py",
+        "engine/show/console.py",
+    }
+
+
 def _is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in ("self", "cls")
 

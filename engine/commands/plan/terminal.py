@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import uvloop
 
 from engine.commands.plan import view
@@ -12,7 +13,7 @@ from engine.commands.plan.plan import Plan
 from engine.commands.plan.planner import SAMPLE_ROWS, PlanOptions, plan
 from engine.exits import exit_code
 from engine.job.model import Job
-from engine.show.console import print_reports, say
+from engine.show.console import print_json, say
 
 WIDTH_MAX, WIDTH_ELSEWHERE = 120, 110
 
@@ -35,10 +36,8 @@ def run(
     plans = uvloop.run(every())
     on_terminal = sys.stdout.isatty()
     width = min(WIDTH_MAX, shutil.get_terminal_size().columns) if on_terminal else WIDTH_ELSEWHERE
-    print_reports(
-        plans,
-        lambda each: view.render(each, width=width, colour=on_terminal),
-        as_json=as_json,
-        several=len(jobs) > 1,
-    )
+    if as_json:
+        print_json(plans, several=len(jobs) > 1)
+    else:  # not by `tell`: colours are made of what it would escape
+        click.echo("\n\n".join(view.render(each, width=width, colour=on_terminal) for each in plans))
     return exit_code(plans)

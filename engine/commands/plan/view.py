@@ -1,6 +1,6 @@
 """A plan in words and aligned tables, for a terminal: the figures on one screen, what needs detail after it.
 
-Invariant: what comes from the source is shown as plain text, never as markup.
+Invariant: what comes from the source is shown as plain text, never as markup or as what a terminal obeys.
 """
 
 import io
@@ -13,6 +13,7 @@ from rich.text import Text
 from engine.amounts import bytes_text, counted, number
 from engine.commands.plan.plan import Plan
 from engine.contracts.planning import PlanTable
+from engine.masking import printable
 
 BAR = 20
 """Marks of the longest bar of the histogram."""
@@ -37,10 +38,10 @@ def render(plan: Plan, *, width: int, colour: bool) -> str:
 
 
 def _parts(plan: Plan) -> Iterator[Table | Text]:
-    yield Text(f"{plan.job}: {plan.source.reads} into {plan.into}", style="bold")
+    yield Text(printable(f"{plan.job}: {plan.source.reads} into {plan.into}"), style="bold")
     overview = Table.grid(padding=(0, 2))
     for name, text in _overview(plan):
-        overview.add_row(f"  {name}", Text(text))
+        overview.add_row(f"  {name}", Text(printable(text)))
     yield overview
     yield from map(_table, _tables(plan))
     if plan.warnings:
@@ -53,7 +54,7 @@ def _parts(plan: Plan) -> Iterator[Table | Text]:
 def _item(sentence: str) -> Table:
     """Write a sentence with a mark before it, its lines aligned."""
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(" -", Text(sentence))
+    grid.add_row(" -", Text(printable(sentence)))
     return grid
 
 
@@ -65,7 +66,7 @@ def _table(content: PlanTable) -> Table:
         name = f"\n{column and '  ' * (not position) + column}"
         table.add_column(name, justify="right" if right else "left", no_wrap=right)
     for first, *others in content.rows:
-        table.add_row(Text(f"  {first}"), *map(Text, others))
+        table.add_row(Text(printable(f"  {first}")), *(Text(printable(other)) for other in others))
     return table
 
 

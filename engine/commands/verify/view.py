@@ -9,6 +9,7 @@ from rich.text import Text
 
 from engine.amounts import counted, duration, number
 from engine.commands.verify.outcome import DifferingItem, VerifyReport
+from engine.masking import printable
 
 SHOWN_MAX = 8
 PARTS_SHOWN_MAX = 3
@@ -21,9 +22,8 @@ def render(report: VerifyReport, console: Console) -> None:
     found = report.outcome
     how = "everything" if report.full else "a sample"
     took = duration(report.elapsed_s)
-    console.print(
-        f"{', '.join(report.jobs)}: verified {how} against {report.table} in {took}\n", markup=False
-    )
+    head = f"{', '.join(report.jobs)}: verified {how} against {report.table} in {took}\n"
+    console.print(printable(head), markup=False)
     console.print(f"  {verdict(report)}\n", markup=False)
     console.print(_figures(report))
     if found.differences:
@@ -33,7 +33,7 @@ def render(report: VerifyReport, console: Console) -> None:
             shown = f"  … and {number(found.different - SHOWN_MAX)} more; --json shows the first 100 in full"
             console.print(shown, markup=False)
     for notice in report.notices:
-        console.print(f"  note: {notice}", markup=False)
+        console.print(printable(f"  note: {notice}"), markup=False)
     console.print(f"\n  {_next(report)}", markup=False)
 
 
@@ -103,14 +103,14 @@ def _differences(report: VerifyReport) -> Table:
 def _parts(report: VerifyReport, item: DifferingItem) -> list[tuple[str, str, str]]:
     """List what differs in an item by its path, with both sides as they are shown."""
     return [
-        (name + path, *cut(_shown(report, source), _shown(report, target)))
+        (printable(name + path), *cut(_shown(report, source), _shown(report, target)))
         for name, values in item.attributes.items()
         for path, source, target in report.codec.parts(values["source"], values["target"])
     ]
 
 
 def _shown(report: VerifyReport, value: Any) -> str:
-    return "-" if value is None else report.codec.shown(value)
+    return "-" if value is None else printable(report.codec.shown(value))
 
 
 def cut(source: str, target: str) -> tuple[str, str]:
