@@ -1,6 +1,9 @@
 """Credentials, region and endpoint come from where the AWS tools look for them, and stay fresh."""
 
+import json
 import ssl
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from connectors.dynamodb.http import session as session_module
+from connectors.dynamodb.http.credentials import take_over
 from connectors.dynamodb.http.endpoint import parse_endpoint
 from connectors.dynamodb.http.session import CHECK_EVERY_S, FORCE_EVERY_S, Session, open_session, tls_context
 from connectors.dynamodb.http.sigv4 import Keys
@@ -105,6 +109,42 @@ async def test_an_emulator_needs_no_credentials_but_takes_those_that_are_there(
     session = await open_session(target(region="us-east-1", endpoint_url=LOCAL))
     assert (await session.signer()).keys.access_key == "AKID"
     assert session.notices == ()
+
+
+@pytest.mark.parametrize("named", [LOCAL, None], ids=["endpoint_url", "AWS's own"])
+def test_a_worker_opens_its_session_without_a_second_http_stack(named: str | None) -> None:
+    """What it imports is CPU that every worker pays again."""
+    program = f"""
+import asyncio, sys, connectors
+from connectors.dynamodb.http.credentials import take_over
+from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.section import DynamoDBSection
+
+take_over('[[null, {str(named is not None).lower()}, "AKIDHANDED", "hidden", "token"]]')
+section = DynamoDBSection(type="dynamodb", table="app-data", region="eu-west-1", endpoint_url={named!r})
+
+async def main():
+    session = await open_session(section)
+    session.transport(connections_max=1)
+    print(session.endpoint.url, (await session.signer()).keys.access_key)
+
+asyncio.run(main())
+print(sorted({{"aiobotocore", "aiohttp"}} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    url = named or "https://dynamodb.eu-west-1.amazonaws.com"
+    assert done.stdout.splitlines() == [f"{url} AKIDHANDED", "[]"]
+
+
+async def test_a_worker_that_needs_a_client_signs_with_what_it_was_handed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_over(json.dumps([[None, True, "AKIDHANDED", "hidden", None]]))
+    session = await open_session(target(region="us-east-1", endpoint_url=LOCAL))
+    async with session.client() as client:
+        assert client._request_signer._credentials.access_key == "AKIDHANDED"
 
 
 class Renewing:

@@ -33,9 +33,12 @@ class CredentialsFor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found. `credentials` renews itself where it can; `made_up` says that an emulator gets any."""
+    """What was found. `credentials` renews itself where it can; `made_up` says that an emulator gets any.
 
-    aio_session: Any
+    `aio_session` is what makes clients; None where the runner has found it all, and nobody needs one yet.
+    """
+
+    aio_session: Any | None
     credentials: Any
     keys: Keys
     made_up: bool = False
@@ -88,11 +91,23 @@ def take_over(text: str) -> None:
         _handed[CredentialsFor(profile, loopback)] = Keys(*keys)
 
 
+def taken_over() -> bool:
+    """Whether this process has its credentials from its runner."""
+    return bool(_handed)
+
+
 def new_session(profile: str | None) -> Any:
     """Return a session that has read nothing yet, so that it will see what has changed on disk."""
     from aiobotocore.session import AioSession
 
     return AioSession(profile=profile)
+
+
+def session_of(profile: str | None, keys: Keys) -> Any:
+    """Return a session whose clients sign with these keys."""
+    aio_session = new_session(profile)
+    aio_session.set_credentials(keys.access_key, keys.secret_key, keys.token)
+    return aio_session
 
 
 async def frozen(credentials: Any) -> Keys:
@@ -121,9 +136,7 @@ def _kept(place: CredentialsFor, found: Found) -> Found:
 
 def _from_runner(place: CredentialsFor) -> Found:
     keys = _handed[place]
-    aio_session = new_session(place.profile)
-    aio_session.set_credentials(keys.access_key, keys.secret_key, keys.token)
-    return Found(aio_session, Handed(keys), keys)
+    return Found(None, Handed(keys), keys)
 
 
 async def _walk(place: CredentialsFor, endpoint: Endpoint, *, asks: bool = True) -> Found:

@@ -1,8 +1,8 @@
 """The way in to DynamoDB: region, endpoint, credentials that stay fresh, and clients made of them.
 
 Invariant: the data path (own transport) and the control plane (aiobotocore) use the same endpoint and
-credentials. No credential is ever printed. aiobotocore is imported only when a session is opened: that takes
-0.2 s.
+credentials. No credential is ever printed. aiobotocore brings an HTTP stack of its own, which takes 0.35 s of
+CPU to import: a worker, which gets its credentials from the runner and calls no control plane, goes without.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from connectors.dynamodb.http.credentials import find, find_anew, frozen, new_session
+from connectors.dynamodb.http.credentials import find, find_anew, frozen, new_session, session_of, taken_over
 from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
 from connectors.dynamodb.http.sigv4 import Keys, Signer
 from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Greeting, Transport
@@ -40,18 +40,21 @@ class Session:
     def __init__(
         self,
         section: DynamoDBSection,
-        aio_session: Any,
+        aio_session: Any | None,
         credentials: Any,
         keys: Keys,
         endpoint: Endpoint,
         notices: tuple[str, ...],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        ca_bundle: str | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.notices = notices
         self._section = section
         self._aio_session = aio_session
         self._credentials = credentials
+        self._ca_bundle = ca_bundle
         self._clock = clock
         self._check_at = clock() + CHECK_EVERY_S
         self._signer = Signer(keys, endpoint.region, endpoint.authority)
@@ -105,7 +108,8 @@ class Session:
             # Where the job names an endpoint, that is all there is to say: botocore refuses to bend it.
             **({"use_fips_endpoint": False, "use_dualstack_endpoint": False} if named else {}),
         )
-        client: AbstractAsyncContextManager[Any] = self._aio_session.create_client(
+        aio_session = self._aio_session or session_of(self._section.profile, self._signer.keys)
+        client: AbstractAsyncContextManager[Any] = aio_session.create_client(
             "dynamodb", region_name=self.endpoint.region, endpoint_url=named, config=config
         )
         return client
@@ -118,7 +122,7 @@ class Session:
         `tenure` and `greeting` are set where what is sent changes something: then nothing leaves behind the
         end of the one, nor over a connection that doesn't answer the other.
         """
-        tls = tls_context(self._aio_session.get_config_variable("ca_bundle")) if self.endpoint.tls else None
+        tls = tls_context(self._ca_bundle) if self.endpoint.tls else None
         return Transport(
             self.endpoint, self, connections_max=connections_max, tls=tls, tenure=tenure, greeting=greeting
         )
@@ -139,9 +143,9 @@ async def open_session(section: DynamoDBSection) -> Session:
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
     try:
-        aio_session = new_session(section.profile)
+        settings = _settings(section.profile)
         # botocore knows AWS_DEFAULT_REGION only; the other SDKs, Lambda and ECS speak of AWS_REGION.
-        region = section.region or os.environ.get("AWS_REGION") or aio_session.get_config_variable("region")
+        region = section.region or os.environ.get("AWS_REGION") or settings.get_config_variable("region")
         if not region:
             raise JobError(
                 "target.region is missing: set it in the job, or AWS_REGION, or the profile's region"
@@ -151,7 +155,8 @@ async def open_session(section: DynamoDBSection) -> Session:
         if section.endpoint_url:
             endpoint = parse_endpoint(section.endpoint_url, region, "target.endpoint_url")
         else:
-            endpoint = parse_endpoint(await _default_url(aio_session, region), region, "AWS_ENDPOINT_URL")
+            endpoint = parse_endpoint(await _default_url(settings, region), region, "AWS_ENDPOINT_URL")
+        ca_bundle = settings.get_config_variable("ca_bundle")
     except ProfileNotFound as error:
         raise JobError(f"target.profile or AWS_PROFILE: {error}") from error
     except BotoCoreError as error:
@@ -162,7 +167,9 @@ async def open_session(section: DynamoDBSection) -> Session:
     notices: tuple[str, ...] = ()
     if found.made_up:
         notices = (f"no AWS credentials were found: {endpoint.authority} on this machine gets made-up ones",)
-    return Session(section, found.aio_session, found.credentials, found.keys, endpoint, notices)
+    return Session(
+        section, found.aio_session, found.credentials, found.keys, endpoint, notices, ca_bundle=ca_bundle
+    )
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
@@ -185,11 +192,28 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     return context
 
 
-async def _default_url(aio_session: Any, region: str) -> str:
-    """Return what the environment or the profile says, else AWS's own endpoint for the region."""
-    from aiobotocore.config import AioConfig
-    from botocore import UNSIGNED
+def _settings(profile: str | None) -> Any:
+    """Return a session to ask for what the environment and the profile say."""
+    if not taken_over():
+        return new_session(profile)  # its clients are needed in a moment
+    from botocore.session import Session as PlainSession
 
-    config = AioConfig(signature_version=UNSIGNED)  # credentials are looked for later, and once
-    async with aio_session.create_client("dynamodb", region_name=region, config=config) as client:
+    return PlainSession(profile=profile)
+
+
+async def _default_url(settings: Any, region: str) -> str:
+    """Return what the environment or the profile says, else AWS's own endpoint for the region."""
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    # Credentials are looked for later, and once.
+    if taken_over():
+        plain = settings.create_client(
+            "dynamodb", region_name=region, config=Config(signature_version=UNSIGNED)
+        )
+        return str(plain.meta.endpoint_url)
+    from aiobotocore.config import AioConfig
+
+    config = AioConfig(signature_version=UNSIGNED)
+    async with settings.create_client("dynamodb", region_name=region, config=config) as client:
         return str(client.meta.endpoint_url)
