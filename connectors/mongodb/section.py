@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from engine.job.section import Misfit, Text
 from engine.job.sections import SourceSection
+from engine.job.unique import Unique
 from engine.job.watermark import AnyWatermark
 
 MONGODB_URL = re.compile(r"mongodb(\+srv)?://")
@@ -44,6 +45,8 @@ class MongoDBSection(SourceSection):
     """The field that says when a document last changed, or a section; makes catch-up runs possible."""
     driver: Literal["pymongo", "motor"] = "pymongo"
     """The driver: PyMongo's own asyncio API, or Motor (`pip install 'backfill[motor]'`)."""
+    unique: Unique = False
+    """The user's word: item keys are one row's alone (true), or fields are unique. Checked in each run."""
     segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
     """Into how many ranges the source is cut."""
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

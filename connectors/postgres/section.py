@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from engine.job.section import Misfit, Names, Section, SomeNames, Text
 from engine.job.sections import SourceSection
+from engine.job.unique import Unique
 from engine.job.watermark import AnyWatermark
 
 POSTGRES_URL = re.compile(r"postgres(ql)?://", re.IGNORECASE)
@@ -64,6 +65,8 @@ class PostgresSection(SourceSection):
     """Lists of children by the name of the column that they become."""
     watermark: AnyWatermark = None
     """The column that says when a row last changed, or a section; makes catch-up runs possible."""
+    unique: Unique = False
+    """The user's word: item keys are one row's alone (true), or columns are unique. Checked in each run."""
     segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
     """Into how many ranges the source is cut."""
     batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

@@ -82,7 +82,7 @@ class Ends:
         from engine.rules.transform import compile_rules
 
         job = self.job
-        hook = load_hook(job.transform, job.directory) if job.transform else None
+        hook = load_hook(job.hook, job.directory) if job.hook else None
         return compile_rules(job, self.source.ticket.schema, hook, self.connector.documents())
 
     def no_rows(self) -> Batch:

@@ -100,6 +100,12 @@ class ItemRule(Section):
     """Attributes by name; one of these goes before an included column of the same name."""
     delete_when: Text | None = None
     """Polars SQL over the source columns: rows for which it is true delete their item."""
+    unique: StrictBool = False
+    """The user's word that a key of this rule is one row's alone; checked as items go by."""
+
+    def decides(self) -> dict[str, Any]:
+        """Return what of this rule decides over what is written, for the fingerprint."""
+        return self.model_dump(exclude={"unique"}, exclude_defaults=True)
 
     def key_templates(self) -> tuple[tuple[str, Template], ...]:
         """Return the key attributes with their templates, in the order of the job file."""

@@ -8,13 +8,13 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from engine.job.hook import REFERENCE, source_digest
 from engine.job.items import ItemRule
-from engine.job.section import Misfit, Section, pattern
+from engine.job.section import Misfit, Section, SomeNames, pattern
 from engine.job.sections import SOURCE_KINDS, STATE_KINDS, TARGET_KINDS, AnySource, AnyState, AnyTarget
 
 NAME = pattern(r"^[a-z0-9_-]+$", "it may hold only lower-case letters, digits, - and _")
@@ -27,6 +27,28 @@ def _hook_reference(text: str) -> str:
     if not REFERENCE.fullmatch(text):
         raise Misfit("it must be module:function, such as mypackage.jobs:enrich")
     return text
+
+
+HookReference: TypeAlias = Annotated[str, AfterValidator(_hook_reference)]
+
+
+class HookSection(Section):
+    """A hook, and what it promises."""
+
+    hook: HookReference
+    """module:function, a function from LazyFrame to LazyFrame."""
+    keeps: SomeNames
+    """Columns whose values it leaves alone; it gives each row once at most. Held to it as rows go by."""
+
+
+def _hook_shape(value: Any) -> str:
+    return "section" if isinstance(value, (Mapping, HookSection)) else "text"
+
+
+AnyHook: TypeAlias = Annotated[
+    Annotated[HookReference, Tag("text")] | Annotated[HookSection, Tag("section")], Discriminator(_hook_shape)
+]
+"""A reference to a function, or a mapping with it and what it keeps."""
 
 
 class Options(Section):
@@ -51,7 +73,7 @@ class Job(Section):
     """Where rows are read."""
     target: AnyTarget
     """Where items are written."""
-    transform: Annotated[str, AfterValidator(_hook_reference)] | None = None
+    transform: AnyHook | None = None
     """module:function, a function from LazyFrame to LazyFrame that every batch passes before `items`."""
     items: Annotated[tuple[ItemRule, ...], Field(min_length=1)]
     """Rules by which a row becomes items; every row goes through each."""
@@ -60,6 +82,16 @@ class Job(Section):
     state: AnyState = Field(default={"type": "sqlite"}, validate_default=True)
     """Where progress is kept."""
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def hook(self) -> str | None:
+        """The reference to the function that every batch passes before `items`."""
+        return self.transform.hook if isinstance(self.transform, HookSection) else self.transform
+
+    @property
+    def hook_keeps(self) -> frozenset[str]:
+        """The columns that the hook promises to leave alone, with each row once at most; none without it."""
+        return frozenset(self.transform.keeps if isinstance(self.transform, HookSection) else ())
 
     @property
     def directory(self) -> Path:
@@ -75,11 +107,11 @@ class Job(Section):
         """Return a short digest for each part that a checkpoint of this job depends on; no secrets.
 
         Shape: keys `source`, `mapping`, `target`. What may change between two attempts of one run (the URL
-        with its password, sizes, limits, what to do with invalid items) is in none of them.
+        with its password, sizes, limits, what to do with invalid items, words on what is unique) is in none.
         Raises: JobError when the hook's module can't be found.
         """
-        hook = self.transform and [self.transform, source_digest(self.transform, self.directory)]
-        items = [rule.model_dump(exclude_defaults=True) for rule in self.items]
+        hook = self.hook and [self.hook, source_digest(self.hook, self.directory)]
+        items = [rule.decides() for rule in self.items]
         options = self.options.model_dump(exclude={"on_invalid"}, exclude_defaults=True)
         return {
             "source": _digest(self.source.decides()),

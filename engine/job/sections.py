@@ -16,13 +16,14 @@ from engine.job.section import Misfit, Section
 
 if TYPE_CHECKING:
     from engine.job.items import ItemRule
+    from engine.job.unique import Unique
     from engine.job.watermark import Watermark
 
 
 class SourceSection(Section):
     """Where rows are read. A subclass has the fields that are named here, and what else its source needs."""
 
-    FREE: ClassVar[frozenset[str]] = frozenset({"url", "batch_rows", "segments", "watermark"})
+    FREE: ClassVar[frozenset[str]] = frozenset({"url", "batch_rows", "segments", "watermark", "unique"})
     """Keys that change nothing of what is written: how the source is reached and cut, what a later run goes
     by. What else may be gained later belongs here too."""
     CLOCK_DIGITS: ClassVar[int] = 6
@@ -38,6 +39,8 @@ class SourceSection(Section):
         def batch_rows(self) -> int: ...  # noqa: D102
         @property
         def watermark(self) -> Watermark | None: ...  # noqa: D102
+        @property
+        def unique(self) -> Unique: ...  # noqa: D102
 
     @property
     def reads(self) -> str:

@@ -90,16 +90,16 @@ def wanted_fields(job: Job) -> Fields:
     paths: dict[str, Path] = {}
     lists: dict[str, ListFields] = {}
     rests: dict[str, frozenset[str]] = {}
-    hooked = job.transform is not None
+    hooked = job.hook is not None
     for number, rule in enumerate(job.items):
         place = f"items[{number}]"
         for path in _named(rule):
             _add(paths, path, place)
         rest = rest_of(job, rule)
         if rest is not None:
-            if job.transform is not None:
+            if hooked:
                 raise JobError(
-                    f"{place}.include: `all` can't be promised behind transform {job.transform}, which sees"
+                    f"{place}.include: `all` can't be promised behind transform {job.hook}, which sees"
                     " named fields only; list the fields by name"
                 )
             rests[rest.column] = rest.without
@@ -108,7 +108,7 @@ def wanted_fields(job: Job) -> Fields:
         for_each = rule.for_each_path()
         if for_each is not None:
             elements = _element_paths(rule)
-            if job.transform is not None or elements is None:
+            if hooked or elements is None:
                 _add(paths, for_each, place)
             else:
                 column = list_column(for_each)

@@ -30,7 +30,8 @@ class Hooked:
     """A hook, with the columns that go in and those that come out.
 
     Shape: `kinds` and `types` describe the columns that rules may name behind the hook; `texts` makes their
-    canonical form; `kept` are source columns of unchanged kind, whose values stay where the hook keeps them.
+    canonical form; `kept` are source columns of unchanged kind, whose values stay where the hook keeps them;
+    `keeps` those of which the job promises it, and with them each row once at most.
     """
 
     hook: HookFunction
@@ -41,14 +42,20 @@ class Hooked:
     types: Mapping[str, pl.DataType]
     texts: Mapping[str, pl.Expr]
     kept: frozenset[str]
+    keeps: frozenset[str] = frozenset()
 
     @classmethod
     def compiled(
-        cls, hook: HookFunction, name: str, codec: DocumentCodec, source: Mapping[str, Kind]
+        cls,
+        hook: HookFunction,
+        name: str,
+        codec: DocumentCodec,
+        source: Mapping[str, Kind],
+        keeps: frozenset[str] = frozenset(),
     ) -> "Hooked":
         """Find out what the hook gives, by giving it no rows.
 
-        Raises: JobError when it fails on them, or drops the column that traces rows.
+        Raises: JobError when it fails on them, drops the column that traces rows, or one that it `keeps`.
         """
         if TRACE in source:
             raise JobError(
@@ -80,7 +87,10 @@ class Hooked:
                 kept.add(column)
             kinds[column] = kind
             texts[column] = text.alias(frame_name(column))
-        return cls(hook, name, codec, source, kinds, types, texts, frozenset(kept))
+        for column in sorted(keeps - kept):
+            what = "doesn't give as it gets it" if column in source else "isn't given by the source"
+            raise JobError(f"transform.keeps: {column} is a column that transform {name} {what}; take it out")
+        return cls(hook, name, codec, source, kinds, types, texts, frozenset(kept), keeps)
 
     def __call__(self, batch: Batch) -> tuple[Rows, pl.DataFrame]:
         """Return the rows behind the hook, and ROW_NUMBER and FAULT of those that can't be given to it.
@@ -102,6 +112,11 @@ class Hooked:
         given = typed if bypassed.is_empty() else typed.filter(faults.get_column(FAULT).is_null())
         result = framed(self._called(unframed(given, self.source)), self.types)
         origin = result.get_column(TRACE)
+        if self.keeps and origin.is_duplicated().any():
+            raise PermanentError(
+                f"transform {self.name} gives a row twice, and transform.keeps promises that it doesn't; mend"
+                " the hook, or take `keeps` out of the job, and run again"
+            )
         if not origin.equals(frame.get_column(ROW_NUMBER)):
             frame, typed = frame[origin], typed[origin]
         texts = [self._travelling(column, frame, typed, result) for column in self.types]
@@ -141,6 +156,11 @@ class Hooked:
         same = now.eq_missing(typed_before.get_column(place))
         if same.all():
             return unchanged
+        if column in self.keeps:
+            raise PermanentError(
+                f"transform {self.name} changes {column}, which transform.keeps says it leaves alone; mend"
+                " the hook, or take the column out of `keeps`, and run again"
+            )
         changed = result.select(pl.when(~same).then(pl.col(place)).alias(place)).select(text)
         return changed.select(pl.when(same).then(unchanged).otherwise(pl.col(place)).alias(place)).to_series()
 

@@ -46,7 +46,7 @@ def compile_rules(
             {name: kind for name, kind in kinds.items() if name in named_in_sql},
             codec,
         )
-    hooked = Hooked.compiled(hook, job.transform or "the hook", codec, kinds)
+    hooked = Hooked.compiled(hook, job.hook or "the hook", codec, kinds, job.hook_keeps)
     return _WithHook(_compiled(job, hooked.kinds, hooked.types, codec), hooked)
 
 

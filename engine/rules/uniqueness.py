@@ -6,8 +6,10 @@ Invariant: errs on the side of order. What isn't proved to differ counts as able
 from dataclasses import dataclass
 from itertools import combinations
 
+from engine.errors import JobError
 from engine.job.items import ItemRule
 from engine.job.model import Job
+from engine.job.section import nearest
 from engine.kinds import RowSchema
 from engine.rules.key_texts import INDEX, Columns, can_meet, columns_of, recovered
 
@@ -20,20 +22,22 @@ class RuleKeys:
 
     `shared`: the source columns whose texts can be read out of the key, so that equal keys have equal texts
     there (and equal values, where the source knows the column's type). `reason`: why two items of the rule
-    might have one key; None: proved that they can't. `way_out`: what would prove it.
+    might have one key; None: proved that they can't. `way_out`: what would prove it. `said`: the user's word
+    that they don't.
     """
 
     rule: str
     shared: frozenset[str]
     reason: str | None = None
     way_out: str = ""
+    said: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KeyProof:
     """Whether items of a run can have equal keys. `between`: why two rules' might; None: they can't.
 
-    `said`: the user's word that each key is one row's alone.
+    `said`: what isn't proved the user says, so each key is one row's alone if that is true.
     """
 
     rules: tuple[RuleKeys, ...]
@@ -56,18 +60,40 @@ def key_proof(job: Job, schema: RowSchema) -> KeyProof:
 
     Each rule's key must hold what tells its row from all others, so that it can be read out of the key again
     (a null among it makes a dead letter, never a key), and no key of one rule may look like another rule's.
+    Raises: JobError when the user's word is about a column that isn't there.
     """
-    # What a hook makes of a column, its kind doesn't tell.
-    columns = {} if job.transform is not None else columns_of(schema)
-    rules = tuple(_rule_keys(job, rule, columns, schema.told_apart) for rule in job.items)
-    for first, second in combinations(job.items, 2):
-        if not _apart(first, second, columns):
-            return KeyProof(rules, f"the rules {first.name} and {second.name} may give equal keys")
-    return KeyProof(rules)
+    columns = columns_of(schema)
+    words = _words(job, columns)
+    if job.hook is not None:  # what it makes of a column that it doesn't keep, the column's kind doesn't tell
+        columns = {name: column for name, column in columns.items() if name in job.hook_keeps}
+    rules = tuple(_rule_keys(job, rule, columns, schema.told_apart, words) for rule in job.items)
+    meeting = [pair for pair in combinations(job.items, 2) if not _apart(*pair, columns)]
+    between = None
+    if meeting:
+        between = f"the rules {' and '.join(rule.name for rule in meeting[0])} may give equal keys"
+    unproved = [rule for rule in rules if rule.reason is not None]
+    said = all(rule.said for rule in unproved) and all(
+        first.unique or second.unique or job.source.unique is True for first, second in meeting
+    )
+    return KeyProof(rules, between, said and bool(unproved or meeting))
+
+
+def _words(job: Job, columns: Columns) -> tuple[frozenset[str], ...]:
+    """Return the sets of columns that are unique by the user's word. Raises: JobError (no such column)."""
+    if isinstance(job.source.unique, bool):
+        return ()
+    for name in (name for names in job.source.unique for name in names):
+        if name not in columns:
+            raise JobError(f"source.unique: there is no column {name}; {nearest(name, columns)}")
+    return tuple(map(frozenset, job.source.unique))
 
 
 def _rule_keys(
-    job: Job, rule: ItemRule, columns: Columns, told_apart: tuple[frozenset[str], ...]
+    job: Job,
+    rule: ItemRule,
+    columns: Columns,
+    told_apart: tuple[frozenset[str], ...],
+    words: tuple[frozenset[str], ...],
 ) -> RuleKeys:
     """Say what one rule's templates tell of its keys."""
     each = rule.for_each is not None
@@ -79,10 +105,12 @@ def _rule_keys(
         for blind in (False, True)
     )
     reason, way_out = _repeats(rule, exact, told_apart)
-    if job.transform is not None:
-        reason = f"transform {job.transform} may give several rows one key"
-        way_out = "rules without a hook can be loaded by several cursors at once"
-    return RuleKeys(rule.name, shared - {INDEX}, reason, way_out)
+    if job.hook is not None and not job.hook_keeps:
+        reason = f"transform {job.hook} may give several rows one key"
+        way_out = "say in transform.keeps which columns it leaves alone, if it gives no row twice"
+    by_word = bool(words) and _repeats(rule, shared, (*told_apart, *words))[0] is None
+    said = reason is not None and (by_word or rule.unique or job.source.unique is True)
+    return RuleKeys(rule.name, shared - {INDEX}, reason, way_out, said)
 
 
 def _repeats(

@@ -22,7 +22,7 @@ def check_versions(job: Job, schema: RowSchema) -> None:
     """Check the attribute that `target.version` names in every rule. Raises: JobError."""
     if job.target.compared is None:
         return
-    kinds = {} if job.transform else {column.name: column.kind for column in schema.visible}
+    kinds = {} if job.hook else {column.name: column.kind for column in schema.visible}
     for number, rule in enumerate(job.items):
         fault = _fault(job, rule, kinds)
         if fault is not None:

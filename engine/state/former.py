@@ -17,7 +17,7 @@ _NUMBER = "number"
 
 def dumped(rules: Sequence[ItemRule]) -> str:
     """Return rules as the text that a checkpoint keeps."""
-    return json.dumps([rule.model_dump(by_alias=True) for rule in rules], default=_plain)
+    return json.dumps([rule.model_dump(by_alias=True, exclude={"unique"}) for rule in rules], default=_plain)
 
 
 def restored(text: str) -> tuple[ItemRule, ...]:

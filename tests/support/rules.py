@@ -18,12 +18,19 @@ Columns = Mapping[str, tuple[Kind, Sequence[Any]]]
 """Column name → its kind and its values: canonical texts, lists, dicts; documents as JSON texts."""
 
 
-def job(*rules: Mapping[str, Any], transform: str | None = None) -> Job:
-    """Return a job with these rules."""
+def job(
+    *rules: Mapping[str, Any], transform: str | Mapping[str, Any] | None = None, unique: Any = False
+) -> Job:
+    """Return a job with these rules. `unique`: the user's word, as `source.unique` has it."""
     return Job.model_validate(
         {
             "name": "test",
-            "source": {"type": "postgres", "url": "postgres://127.0.0.1/test", "table": "t"},
+            "source": {
+                "type": "postgres",
+                "url": "postgres://127.0.0.1/test",
+                "table": "t",
+                "unique": unique,
+            },
             "target": {"type": "dynamodb", "table": "items", "region": "us-east-1"},
             "transform": transform,
             "items": [{"name": f"Rule{number}", **rule} for number, rule in enumerate(rules)],
@@ -60,10 +67,12 @@ def transformed(
     columns: Columns,
     *rules: Mapping[str, Any],
     hook: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None,
+    keeps: Sequence[str] = (),
 ) -> Sequence[RuleItems]:
     """Return the items of every rule."""
     kinds = {name: kind for name, (kind, _) in columns.items()}
-    the_job = job(*rules, transform=None if hook is None else "jobs:hook")
+    named = {"hook": "jobs:hook", "keeps": keeps} if keeps else "jobs:hook"
+    the_job = job(*rules, transform=None if hook is None else named)
     return compile_rules(the_job, schema(kinds), hook, DOCUMENTS)(batch(columns))
 
 

@@ -17,6 +17,7 @@ from engine.errors import PermanentError
 from engine.job.model import Job
 from engine.job.section import Text
 from engine.job.sections import SourceSection
+from engine.job.unique import Unique
 from engine.job.watermark import AnyWatermark
 from engine.kinds import Column, RowSchema, Scalar
 from engine.registry import SourceConnector
@@ -49,6 +50,8 @@ class ToySourceSection(SourceSection):
     """The drawer's name."""
     watermark: AnyWatermark = None
     """There is none."""
+    unique: Unique = False
+    """The user's word: item keys are one row's alone (true), or columns are unique. Checked in each run."""
     segments: Literal["auto"] | int = "auto"
     """Into how many ranges the drawer is cut."""
     batch_rows: int = Field(default=100, ge=1)

@@ -169,3 +169,40 @@ def test_an_empty_batch():
     (items,) = compile_rules(job(ALL, transform="jobs:hook"), rows, lambda frame: frame, DOCUMENTS)(empty)
     assert items.frame.height == 0
     assert batch(COLUMNS).rows.schema.equals(rows.arrow())
+
+
+def test_what_the_job_says_the_hook_keeps_it_is_held_to():
+    def hook(frame):
+        return frame.with_columns(pl.col("id") + 1, pl.lit(1.5).alias("f")).filter(pl.col("id") != 3)
+
+    (items,) = transformed(COLUMNS, ALL, hook=lambda frame: frame.drop("f"), keeps=["id"])
+    assert len(rows_of(items)) == len(COLUMNS["id"][1])
+    with pytest.raises(PermanentError, match=r"changes id, which transform.keeps says it leaves alone; mend"):
+        transformed(COLUMNS, ALL, hook=hook, keeps=["id"])
+    (items,) = transformed(COLUMNS, ALL, hook=hook)  # nobody has promised anything
+    with pytest.raises(PermanentError, match=r"gives a row twice, and transform.keeps promises"):
+        transformed(COLUMNS, ALL, hook=lambda frame: pl.concat([frame, frame]), keeps=["id"])
+
+
+def test_a_hook_may_leave_rows_out_and_change_their_order_whatever_it_keeps():
+    def hook(frame):
+        return frame.reverse().head(1)
+
+    (items,) = transformed(COLUMNS, ALL, hook=hook, keeps=["id"])
+    assert rows_of(items) == [len(COLUMNS["id"][1]) - 1]
+
+
+@pytest.mark.parametrize(
+    ("keeps", "sentence"),
+    [
+        ("other", "transform.keeps: other is a column that transform jobs:hook isn't given by the source"),
+        ("f", "transform.keeps: f is a column that transform jobs:hook doesn't give as it gets it"),
+        ("id", "transform.keeps: id is a column that transform jobs:hook doesn't give as it gets it"),
+    ],
+)
+def test_what_a_hook_cant_keep_is_told_before_reading(keeps, sentence):
+    def hook(frame):
+        return frame.drop("f").with_columns(pl.col("id").cast(pl.String))
+
+    with pytest.raises(JobError, match=sentence):
+        transformed(COLUMNS, {"key": {"PK": "{id}"}}, hook=hook, keeps=[keeps])

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from connectors.dynamodb.section import Create
 from connectors.postgres.section import PostgresSection
 from engine.job.faults import faults
+from engine.job.handed import read, write
 from engine.job.items import Constant, Filled, ItemRule, Sql
 from engine.job.model import Job
 from engine.job.template import Placeholder
@@ -314,6 +315,8 @@ def test_the_fingerprint_says_which_part_changed(changes, part):
         {"name": "renamed"},
         {"source__watermark": "at"},
         {"source__watermark": {"column": "at", "overlap": "10m"}},
+        {"source__unique": True},
+        {"source__unique": ["email", ["region", "code"]], "items__0__unique": True},
     ],
 )
 def test_what_may_change_during_a_run_changes_no_fingerprint(changes):
@@ -361,6 +364,31 @@ def test_the_fingerprint_follows_the_hook_s_source(tmp_path, monkeypatch):
     before = made.fingerprint_parts()
     module.write_text("def enrich(frame): return frame.head(5)\n")
     assert made.fingerprint_parts()["mapping"] != before["mapping"]
+
+
+def test_what_a_hook_keeps_is_no_part_of_the_fingerprint():
+    keeping = {"hook": "json:loads", "keeps": ["id", "email"]}
+    assert parts(transform=keeping) == parts(transform="json:loads")
+    assert Job.model_validate(job(transform=keeping)).hook == "json:loads"
+    assert Job.model_validate(job(transform=keeping)).hook_keeps == {"id", "email"}
+    assert Job.model_validate(job(transform="json:loads")).hook == "json:loads"
+    assert Job.model_validate(job(transform="json:loads")).hook_keeps == frozenset()
+    assert Job.model_validate(job()).hook is None
+
+
+def test_what_is_unique_is_said_of_all_keys_or_of_columns():
+    def said(value):
+        return Job.model_validate(job(source__unique=value)).source.unique
+
+    assert [said(value) for value in (True, False)] == [True, False]
+    assert said(["email", ["region", "code"]]) == (("email",), ("region", "code"))
+    made = Job.model_validate(job(source__unique=["email", ["region", "code"]]))
+    assert read(write(made)).source.unique == made.source.unique
+
+
+@pytest.mark.parametrize("value", ["email", [], [[]], ["a", ["b", "b"]], 1, {"a": "b"}, [5]])
+def test_other_words_on_what_is_unique_are_faults(value):
+    assert told(job(source__unique=value))[0][0].startswith("source/unique")
 
 
 def test_sections_can_be_built_in_python():

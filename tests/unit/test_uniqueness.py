@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.errors import JobError
 from engine.kinds import Column, Decimal, Document, ListOf, Scalar, StructOf
 from engine.rules.uniqueness import KeyProof, key_proof
 from tests.support.rules import job, schema
@@ -25,9 +26,9 @@ BY_EMAIL = [frozenset({"email"})]
 BY_PAIR = [frozenset({"email", "id"})]
 
 
-def proof(*keys, identities=BY_ID, unique=(), transform=None, **more) -> KeyProof:
+def proof(*keys, identities=BY_ID, unique=(), transform=None, word=False, **more) -> KeyProof:
     rules = [{"key": key, **more} for key in keys]
-    return key_proof(job(*rules, transform=transform), schema(KINDS, identities, unique=unique))
+    return key_proof(job(*rules, transform=transform, unique=word), schema(KINDS, identities, unique=unique))
 
 
 def reason(*keys, **more):
@@ -191,3 +192,48 @@ def test_what_can_be_read_out_of_a_key_is_shared_by_rows_of_one_key():
     assert [rule.shared for rule in found.rules] == [{"name", "id", "email"}, set()]
     (each,) = proof({"PK": "{id}", "SK": "#{index}"}, for_each="lines").rules
     assert each.shared == {"id"}
+
+
+def keeping(*columns):
+    return {"hook": "jobs:hook", "keeps": columns}
+
+
+def test_behind_a_hook_only_what_it_keeps_proves():
+    assert reason({"PK": "{id}"}, transform=keeping("id")) is None
+    assert "doesn't show which row" in reason({"PK": "{id}"}, transform=keeping("email"))
+    # What becomes of the other columns nobody knows: they may hold any sign.
+    assert reason({"PK": "{at}#{id}"}, transform=keeping("id")) is None
+    assert reason({"PK": "{at}#{email}"}, identities=BY_EMAIL, transform=keeping("email")) is not None
+    assert reason({"PK": "{at}#{email}"}, identities=BY_EMAIL, transform=keeping("at", "email")) is None
+    assert reason({"PK": "A{id}"}, {"PK": "{amount}"}, transform=keeping("id")) is not None
+    assert proof({"PK": "{id}", "SK": "{name}"}, transform=keeping("id")).rules[0].shared == {"id"}
+
+
+def test_the_users_word_stands_beside_what_is_proved():
+    assert not proof({"PK": "{id}"}, word=True).said  # nothing to say
+    assert proof({"PK": "{name}"}, word=True).said
+    assert proof({"PK": "{name}"}, word=True).reason is not None
+    assert proof({"PK": "{name}"}, transform="jobs:hook", word=True).said
+    assert proof({"PK": "A#{id}"}, {"PK": "{name}"}, word=True).said
+
+
+def test_a_word_about_columns_is_one_about_the_keys_that_hold_them():
+    assert proof({"PK": "{name}"}, word=["name"]).said
+    assert proof({"PK": "{name}", "SK": "{email}"}, word=[["name", "email"]]).said
+    assert not proof({"PK": "{name}#{email}"}, word=[["name", "email"]]).said
+    assert not proof({"PK": "{name}"}, {"PK": "{email}"}, word=["name"]).said
+    assert not proof({"PK": "{name}"}, transform="jobs:hook", word=["name"]).said
+    assert proof({"PK": "{name}"}, transform=keeping("name"), word=["name"]).said
+    assert not proof({"PK": "{name}", "SK": "{each.sku}"}, for_each="lines", word=["name"]).said
+    with pytest.raises(JobError, match=r"source.unique: there is no column nam; did you mean 'name'\?"):
+        proof({"PK": "{name}"}, word=["nam"])
+
+
+def test_a_word_in_a_rule_is_about_its_keys_alone():
+    said = {"key": {"PK": "{name}"}, "unique": True}
+    assert key_proof(job(said), schema(KINDS, BY_ID)).said
+    assert key_proof(job(said, {"key": {"PK": "A#{id}"}}), schema(KINDS, BY_ID)).said
+    assert not key_proof(job(said, {"key": {"PK": "{email}"}}), schema(KINDS, BY_ID)).said
+    apart = key_proof(job({"key": {"PK": "{id}"}}, {"key": {"PK": "{id}"}}), schema(KINDS, BY_ID))
+    assert apart.between is not None
+    assert not apart.said

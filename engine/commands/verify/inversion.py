@@ -67,7 +67,7 @@ class KeyInversion:
         schema = job.source.ticket.schema
         columns = columns_of(schema)
         self._codec = job.codec
-        able = job.job.transform is None and job.source.abilities.lookup is not None
+        able = job.job.hook is None and job.source.abilities.lookup is not None
         self._rules = [
             inverted(rule, columns, schema.key, job.info.key) if able else None for rule in job.job.items
         ]

@@ -60,7 +60,7 @@ def patterns_of_jobs(jobs: Iterable[tuple[Job, RowSchema]], key: Sequence[str]) 
     made: list[tuple[re.Pattern[str], ...]] = []
     for job, rows in jobs:
         # What a hook makes of a column, its kind doesn't tell.
-        columns = {} if job.transform else columns_of(rows)
+        columns = {} if job.hook else columns_of(rows)
         made += patterns_of(job.items, columns, key)
     return tuple(made)
 
