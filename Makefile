@@ -14,12 +14,18 @@ DOORS := $(addprefix tests/unit/test_,sql.py names.py typed.py conversions.py fo
 		encode.py session.py transport.py metrics.py jobfile.py job_schema.py) tests/unit/cli \
 	$(addprefix tests/integration/test_,postgres_source.py postgres_search_path.py mongodb_source.py mongodb_run.py)
 
+# What walks documents, in C and in Python.
+WALKS := $(addprefix tests/unit/test_,documents.py fragments.py document_codecs.py dynamodb_values.py wire.py keys.py \
+		encode.py paths.py rules.py conversions.py versions.py) \
+	$(addprefix tests/property/test_,wire_values.py encode.py transform.py) \
+	$(addprefix tests/integration/test_,encode.py postgres_types.py type_matrix.py)
+
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Make .venv with the pinned packages and backfill itself
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml hatch_build.py $(wildcard engine/documents/c/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "backfill needs Python 3.11 or newer; set PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -39,6 +45,7 @@ check: $(STAMP) ## Lint, types, import rules, tidiness
 
 test: $(STAMP) ## Run all tests but the soak, on real servers, in two processes (TEST_PROCESSES=0 for one)
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
+	BACKFILL_PURE=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile $(WALKS)
 
 test-fault: $(STAMP) ## Run the tests that cut, kill and fill
 	$(BIN)/python -m pytest -q tests/fault tests/resume
@@ -54,8 +61,8 @@ test-versions: $(STAMP) ## Try the lowest and the newest versions of libraries t
 		&& $(VERSIONS)/$$resolution/bin/python -m pytest -q -p no:cacheprovider $(DOORS) || exit 1; \
 	done
 
-soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed
-	$(BIN)/python -m pytest -q -s -m soak tests/resume
+soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed; the C under sanitizers (FUZZ_SEEDS=20)
+	$(BIN)/python -m pytest -q -s -m soak tests/resume tests/property
 
 campaign: $(STAMP) ## Seeds of faults, kills, stops and moving sources, every write looked at (ARGS="--seeds 200")
 	$(BIN)/python -m tests.campaign $(ARGS)

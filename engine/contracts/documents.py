@@ -41,6 +41,24 @@ class Affix(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Decimals:
+    """How a target spells exact decimals, equal ones alike, and which it takes.
+
+    Shape: without zeros that say nothing; plain up to `plain_length_max` characters beside the sign, then as
+    `1.5E+42`. `digits_max` significant digits, the first of them at a power of ten from
+    `magnitude_min` to `magnitude_max`.
+    Units: a number counts a byte for each pair of digits, paired from the point, one more, and one for its
+    sign; `size_max` at most.
+    """
+
+    digits_max: int
+    magnitude_min: int
+    magnitude_max: int
+    plain_length_max: int
+    size_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notation:
     """How a target spells values, as JSON, and what each adds to a size beside the bytes of its text.
 
@@ -48,6 +66,8 @@ class Notation:
     true or false; `list` and `map` elements and members with commas between, a member being `"name":value`.
     `bare` is a regular expression for scalars whose text stands in them as it is, and that text its group;
     others need a parser. `nameless` says why a member can't have the empty name; None where it can.
+    `decimals` says how numbers are written; None where that is the codec's own matter, and then documents are
+    walked by the codec alone.
     Units: bytes; a binary counts its own.
     """
 
@@ -64,6 +84,7 @@ class Notation:
     bool_size: int
     container_size: int
     element_size: int
+    decimals: Decimals | None = None
 
 
 class DocumentCodec(Protocol):

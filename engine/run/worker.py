@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.batch import Mark
+from engine.documents.walking import SHARE
 from engine.errors import BackfillError, PermanentError
 from engine.run.link import (
     Advanced,
@@ -64,6 +65,7 @@ async def work(
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
     teller.tell()
+    SHARE.tell()
     link.send(finished)
 
 

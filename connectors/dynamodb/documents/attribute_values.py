@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from connectors.dynamodb.documents.json_walk import CONTAINER_SIZE, ELEMENT_SIZE
+from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE
 from connectors.dynamodb.documents.numbers import number, plain_size
 from engine.documents.writing import binary_size
 

@@ -14,25 +14,11 @@ import pyarrow as pa
 
 from connectors.dynamodb.documents import number_sizes
 from connectors.dynamodb.documents.attribute_values import measured
-from connectors.dynamodb.documents.json_walk import CONTAINER_SIZE, ELEMENT_SIZE, documents_from_json
+from connectors.dynamodb.documents.json_walk import documents_from_json
+from connectors.dynamodb.documents.notation import NOTATION
 from connectors.dynamodb.documents.numbers import Number, number, plain_size
-from engine.contracts.documents import Affix, DocumentCodec, Fragment, Notation, ValueType
+from engine.contracts.documents import DocumentCodec, Fragment, ValueType
 
-NOTATION = Notation(
-    string=Affix('{"S":', "}"),
-    number=Affix('{"N":"', '"}'),
-    binary=Affix('{"B":"', '"}'),
-    bool=Affix('{"BOOL":', "}"),
-    list=Affix('{"L":[', "]}"),
-    map=Affix('{"M":{', "}}"),
-    null='{"NULL":true}',
-    bare=r"""^\{"(?:S|N|B)":"([^"\\]*)"\}$""",
-    nameless="a field with the empty name, which DynamoDB refuses",
-    null_size=1,
-    bool_size=1,
-    container_size=CONTAINER_SIZE,
-    element_size=ELEMENT_SIZE,
-)
 _TYPES = {
     "S": ValueType.STRING,
     "N": ValueType.NUMBER,

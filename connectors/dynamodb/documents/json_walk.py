@@ -1,7 +1,8 @@
 """The walk over JSON: a text as the fragment of one DynamoDB attribute value, exact to the last digit. Pure.
 
 It stands here, in the target, because one pass turns tokens into DynamoDB's letters and counts them: any
-form between would be walked a second time.
+form between would be walked a second time. Most documents are walked in C, by DynamoDB's notation
+(engine/documents/walking.py); what stands here says what comes out.
 
 Invariant: a fragment without a flaw says the same as the JSON text; what can't be said carries a flaw, and
 then its fragment is for reading only: bad numbers stand in it as strings (what `numbers: string` writes), and
@@ -16,17 +17,11 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE, LEVELS_MAX, NOTATION
 from connectors.dynamodb.documents.numbers import number, plain_size
+from engine.documents import walking
 from engine.documents.exact import NumberText, UnsupportedError, parsed_exactly, utf8_size
 from engine.kinds import Cell, documents_array
-
-LEVELS_MAX = 64
-"""Nesting at which a document isn't taken apart any more; well over what DynamoDB takes."""
-CONTAINER_SIZE, ELEMENT_SIZE = 3, 1
-"""What a list or a map adds to an item's size, and each of its elements.
-
-Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
-"""
 
 # A number that a double may not carry: 17 or more digits and points, or an exponent. It may match inside a
 # string, which only costs time. With fewer than 17 characters there are at most 15 digits beside the point,
@@ -42,6 +37,11 @@ def documents_from_json(texts: pa.Array) -> pa.StructArray:
 
     Shape: one row of kinds.DOCUMENT_TYPE per text; SQL NULL stays null, JSON null becomes `{"NULL":true}`.
     """
+    return walking.documents(texts, NOTATION, LEVELS_MAX, documents_one_by_one)
+
+
+def documents_one_by_one(texts: pa.Array) -> pa.StructArray:
+    """Do the same in Python: what the walk in C is compared with, and what its odd documents go through."""
     column = pl.Series(texts, dtype=pl.String)
     delicate = column.str.contains(_DELICATE).to_list()
     colons = column.str.count_matches(_MEMBER).to_list()

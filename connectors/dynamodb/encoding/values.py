@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from connectors.dynamodb.documents import number_sizes
-from connectors.dynamodb.documents.json_walk import CONTAINER_SIZE, ELEMENT_SIZE
+from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE
 from connectors.dynamodb.encoding import numbers
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
 

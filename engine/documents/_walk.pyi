@@ -1,0 +1,9 @@
+# Built by hatch_build.py from the sources in c/.
+from typing import Any
+
+FORM: int
+SOURCES: str
+
+def documents(
+    data: Any, offsets: Any, validity: Any, first: int, rows: int, notation: tuple[Any, ...], /
+) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...

@@ -1,0 +1,27 @@
+/* The extension engine.documents._walk: which functions Python sees. */
+#include "walk.h"
+
+enum { FORM = 1 }; /* goes up with every change of what is handed over, here and in engine/documents/walking.py */
+
+#ifndef WALK_SOURCES
+#define WALK_SOURCES ""
+#endif
+
+static int about(PyObject *module) {
+    if (PyModule_AddIntConstant(module, "FORM", FORM)) return -1;
+    return PyModule_AddStringConstant(module, "SOURCES", WALK_SOURCES);
+}
+
+static PyMethodDef methods[] = {
+    {"documents", json_documents, METH_VARARGS, "Turn a column of JSON texts into documents."},
+    {NULL, NULL, 0, NULL},
+};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)about}, {0, NULL}};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_walk", "Walks over bytes; see engine/documents/walking.py.", 0, methods, slots,
+    NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__walk(void) {
+    return PyModuleDef_Init(&definition);
+}

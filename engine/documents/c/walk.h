@@ -1,0 +1,163 @@
+/* What the walks share: a target's words and limits, the bytes that are read, the text that is written.
+ *
+ * Invariant: nothing is read at `end` or behind it, and nothing is written without room: whoever writes a token
+ * calls `roomy` before it, which leaves ROOM_PER_TOKEN beside one byte for each that is still to be read. What a
+ * walk can't do exactly as Python does, it calls odd, and leaves no trace of it. Nothing is decided here: every
+ * word, size and limit is handed in.
+ */
+#ifndef WALK_H
+#define WALK_H
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WORD_MAX = 16,         /* bytes of a word; words are copied whole, so that their length needs no branch */
+    LEVELS_LIMIT = 256,    /* the most levels that can be asked for */
+    DIGITS_LIMIT = 64,     /* the longest numbers that can be asked for */
+    ROOM_PER_TOKEN = 512   /* words, a number, and what copies of 8 and 16 bytes write too much */
+};
+
+typedef struct {
+    uint8_t text[WORD_MAX];
+    size_t length;
+} Word;
+
+typedef struct {
+    Word before, after;
+} Affix;
+
+/* A target's notation and limits, as engine.documents.walking hands them in. */
+typedef struct {
+    Affix string, number, boolean, list, map;
+    Word null;
+    int64_t null_size, boolean_size, container_size, element_size;
+    int64_t number_size_max, magnitude_min, magnitude_max;
+    int64_t digits_max, plain_length_max, levels_max;
+    int64_t copied_max; /* a decimal without exponent that is no longer is its own shortest text */
+    int nameless;       /* whether a member may have the empty name */
+} Notation;
+
+typedef struct {
+    const uint8_t *at, *end;
+} Reading;
+
+typedef struct {
+    uint8_t *start, *at, *limit;
+    int failed; /* no memory: all is given up */
+} Writing;
+
+typedef struct {
+    int64_t size;
+    int32_t depth;
+} Measure;
+
+/* Fill a Notation from Python's tuple. Returns 0 with an exception. */
+int notation_from(PyObject *given, Notation *notation);
+
+/* Make room for at least so many bytes. Returns 0 when there is no memory. */
+int grow(Writing *out, size_t wanted);
+
+/* Write the number that is read next, and count it. Returns 0 for odd. */
+int walk_number(const Notation *notation, Reading *in, Writing *out, Measure *measure);
+
+/* Write what stands behind a backslash as orjson would; returns the bytes that it counts, 0 for odd. */
+int walk_escape(Reading *in, Writing *out);
+
+/* Copy one character of two to four bytes. Returns 0 where it isn't UTF-8. */
+int walk_wide(Reading *in, Writing *out);
+
+PyObject *json_documents(PyObject *module, PyObject *arguments);
+
+static inline int roomy(Writing *out, const Reading *in) {
+    size_t wanted = (size_t)(in->end - in->at) + ROOM_PER_TOKEN;
+    return (size_t)(out->limit - out->at) >= wanted || grow(out, wanted);
+}
+
+static inline void put(Writing *out, const Word *word) {
+    memcpy(out->at, word->text, WORD_MAX);
+    out->at += word->length;
+}
+
+static inline void put_byte(Writing *out, uint8_t byte) {
+    *out->at++ = byte;
+}
+
+static inline void deepen(Measure *measure, int32_t depth) {
+    if (depth > measure->depth) measure->depth = depth;
+}
+
+static inline void skip_blanks(Reading *in) {
+    while (in->at < in->end && (*in->at == ' ' || *in->at == '\n' || *in->at == '\t' || *in->at == '\r')) in->at++;
+}
+
+static inline int is_digit(uint8_t sign) {
+    return (uint8_t)(sign - '0') < 10;
+}
+
+#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+#define HIGH_BITS EACH_BYTE(0x80)
+#define ZERO_BYTES(word) (((word) - EACH_BYTE(1)) & ~(word) & HIGH_BITS)
+
+/* Eight bytes, the first of them the lowest. */
+static inline uint64_t eight_bytes(const uint8_t *at) {
+    uint64_t word;
+    memcpy(&word, at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+static inline int is_special(uint8_t byte) {
+    return byte == '"' || byte == '\\' || byte < 0x20 || byte >= 0x80;
+}
+
+/* Copy up to the next quote, backslash, control sign or part of a wider character. Returns 0 at the end.
+ * Of the bits that are found, the lowest is always right: what a borrow adds lies above it. */
+static inline int copy_plain(Reading *in, Writing *out) {
+    while (in->end - in->at >= 8) {
+        uint64_t word = eight_bytes(in->at);
+        uint64_t special = ZERO_BYTES(word ^ EACH_BYTE('"')) | ZERO_BYTES(word ^ EACH_BYTE('\\'));
+        special |= ((word - EACH_BYTE(0x20)) | word) & HIGH_BITS;
+        memcpy(out->at, in->at, 8);
+        size_t plain = special ? (size_t)__builtin_ctzll(special) >> 3 : 8;
+        in->at += plain;
+        out->at += plain;
+        if (special) return 1;
+    }
+    for (; in->at < in->end; in->at++) {
+        if (is_special(*in->at)) return 1;
+        put_byte(out, *in->at);
+    }
+    return 0;
+}
+
+/* Copy a string from behind its first quote up to and with its last, spelled as orjson spells it. Returns the
+ * bytes that it counts, -1 for odd. It never takes more room than it had. */
+static inline int64_t walk_string(Reading *in, Writing *out) {
+    int64_t size = 0;
+    for (;;) {
+        const uint8_t *begin = in->at;
+        if (!copy_plain(in, out)) return -1;
+        uint8_t byte = *in->at;
+        if (byte >= 0x80 && !walk_wide(in, out)) return -1;
+        size += in->at - begin;
+        if (byte >= 0x80) continue;
+        if (byte < 0x20) return -1;
+        in->at++;
+        if (byte == '"') {
+            put_byte(out, '"');
+            return size;
+        }
+        int counted = walk_escape(in, out);
+        if (!counted) return -1;
+        size += counted;
+    }
+}
+
+#endif

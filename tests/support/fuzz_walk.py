@@ -1,0 +1,95 @@
+"""Feed an extension that was built with sanitizers: `fuzz_walk.py EXTENSION SEEDS`. Loads nothing heavy.
+
+Each buffer is a block of its own from malloc, no longer than it says, so that a byte too far is seen.
+"""
+
+import ctypes
+import importlib.util
+import struct
+import sys
+from collections.abc import Iterator
+from random import Random
+from types import ModuleType
+from typing import Any
+
+from tests.support import json_texts
+
+WORDS = b'{"S":|}|{"N":"|"}|{"BOOL":|}|{"L":[|]}|{"M":{|}}|{"NULL":true}'.split(b"|")
+NOTATION = (tuple(WORDS), 1, 1, 3, 1, 38, -130, 125, 40, 21, 64, False)
+COLUMN_ROWS = 50
+
+
+def loaded(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("_walk", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def block(octets: bytes) -> Any:
+    return (ctypes.c_char * len(octets)).from_buffer_copy(octets)
+
+
+def mutated(octets: bytes, random: Random) -> bytes:
+    """Cut it, turn bits over, and put bytes in: invalid UTF-8 among them."""
+    changed = bytearray(octets)
+    for _ in range(random.randrange(4)):
+        at = random.randrange(len(changed) + 1)
+        match random.randrange(4):
+            case 0:
+                del changed[at:]
+            case 1:
+                changed[at:at] = bytes(
+                    [random.choice(b'{}[]",:\\u0eE.-\x00\x1f\x80\xc3\xe2\xed\xf0\xf4\xff')]
+                )
+            case 2 if at < len(changed):
+                changed[at] ^= 1 << random.randrange(8)
+            case _:
+                changed[at:at] = changed[at : at + random.randrange(40)] * random.randrange(1, 4)
+    return bytes(changed)
+
+
+def columns(seeds: int) -> Iterator[list[bytes]]:
+    for seed in range(seeds):
+        random = Random(seed)
+        for _ in range(20):
+            form = random.choice([json_texts.sound, json_texts.any_text])
+            texts = [form(random).encode("utf-8", "replace") for _ in range(COLUMN_ROWS)]
+            yield [mutated(text, random) if random.random() < 0.6 else text for text in texts]
+    for count in (0, 1, 7, 8, 9, 64, 10_000):
+        pieces = (
+            b"[",
+            b'{"a":',
+            b'"',
+            b"\\",
+            b"1",
+            b"-",
+            b"0.",
+            b"1e",
+            b'"\\ud83d',
+            b"\xf0\x9f",
+            b"t",
+            b'{"a":1,',
+        )
+        yield [piece * count for piece in pieces]
+
+
+def main(path: str, seeds: int) -> None:
+    walk = loaded(path)
+    fine = rows = 0
+    for texts in columns(seeds):
+        for some in (texts, *([text] for text in texts)):
+            ends = [0]
+            for text in some:
+                ends.append(ends[-1] + len(text))
+            where = block(struct.pack(f"={len(ends)}i", *ends))
+            found = walk.documents(block(b"".join(some)), where, None, 0, len(some), NOTATION)
+            fine += found[4].count(0)
+            rows += len(some)
+    print(f"{rows:,} texts, {fine / rows:.0%} of them documents without a flaw")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
