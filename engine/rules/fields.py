@@ -148,7 +148,7 @@ def _roots(text: str) -> list[str]:
     """Return the columns that SQL names; none when it doesn't parse, which compiling it will tell."""
     try:
         return [source_name(root) for root in parsed(text).meta.root_names()]
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, JobError, RecursionError):
         return []
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from engine.rules.sql_text import checked
 from engine.rules.trees import expr_of, tree_of
 
 _NAMED = "\0named:"
@@ -58,9 +59,10 @@ def field(expr: pl.Expr, name: str, names: Sequence[str]) -> pl.Expr:
 def parsed(text: str) -> pl.Expr:
     """Parse an SQL expression; every name in it is a column's exact name, as it is called in frames.
 
-    Raises: polars.exceptions.PolarsError when it doesn't parse.
+    Raises: JobError for a query, or more than can be looked through; polars.exceptions.PolarsError when it
+    doesn't parse.
     """
-    expr = pl.sql_expr(text)
+    expr = pl.sql_expr(checked(text))
     tree = tree_of(expr)
     named = _named(tree)
     return expr if named == tree else expr_of(named)

@@ -1,10 +1,12 @@
 """SQL expressions of a job: parsed, proved to look at one row at a time, evaluated over typed columns.
 
-Invariant: the result for a row doesn't depend on which other rows are in its batch.
+Invariant: the result for a row doesn't depend on which other rows are in its batch; nothing but the row is
+looked at, and what that costs is bounded (sql_text.py, sql_growth.py).
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,8 @@ from engine.kinds import Kind
 from engine.rules.comparisons import unlike
 from engine.rules.names import frame_name, parsed, source_name
 from engine.rules.paths import nearest
+from engine.rules.sql_growth import unbounded
+from engine.rules.sql_text import brief
 from engine.rules.trees import expr_of, tree_of
 from engine.rules.typed import canonical
 
@@ -57,20 +61,24 @@ def compiled(text: str, columns: Mapping[str, pl.DataType], name: str) -> Compil
     Raises: JobError when it doesn't parse, names an unknown column, mixes rows, or gives what has no text.
     """
     types = _framed(columns)
-    expr, dtype = _checked(text, types)
-    canonical_expr, kind = canonical(expr, dtype, name)
-    return CompiledSql(canonical_expr, dtype, kind, _sources(expr), _wraps(expr, types))
+    with _depth_told(text):
+        expr, dtype = _checked(text, types)
+        canonical_expr, kind = canonical(expr, dtype, name)
+        return CompiledSql(canonical_expr, dtype, kind, _sources(expr), _wraps(expr, types))
 
 
 def condition(text: str, columns: Mapping[str, pl.DataType]) -> CompiledSql:
     """Compile an expression that must be true or false."""
     types = _framed(columns)
-    expr, dtype = _checked(text, types)
-    if not isinstance(dtype, pl.Boolean | pl.Null):
-        raise JobError(f"{text!r} gives values of type {dtype}, not true or false; make it a comparison")
-    _, kind = canonical(expr, pl.Boolean(), text)
-    boolean = expr.cast(pl.Boolean)
-    return CompiledSql(boolean, pl.Boolean(), kind, _sources(expr), _wraps(boolean, types))
+    with _depth_told(text):
+        expr, dtype = _checked(text, types)
+        if not isinstance(dtype, pl.Boolean | pl.Null):
+            raise JobError(
+                f"{brief(text)} gives values of type {dtype}, not true or false; make it a comparison"
+            )
+        _, kind = canonical(expr, pl.Boolean(), text)
+        boolean = expr.cast(pl.Boolean)
+        return CompiledSql(boolean, pl.Boolean(), kind, _sources(expr), _wraps(boolean, types))
 
 
 def evaluated(frame: pl.DataFrame, expr: pl.Expr) -> tuple[pl.Series, dict[int, str]]:
@@ -101,32 +109,49 @@ def _sources(expr: pl.Expr) -> frozenset[str]:
     return frozenset(map(source_name, expr.meta.root_names()))
 
 
+@contextmanager
+def _depth_told(text: str) -> Iterator[None]:
+    """Say it in a sentence when an expression is deeper than Python or Polars goes."""
+    try:
+        yield
+    except RecursionError as error:
+        raise JobError(
+            f"{brief(text)} is nested too deeply; compute a part of it in the source's query"
+        ) from error
+
+
 def _checked(text: str, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, pl.DataType]:
     try:
         expr = parsed(text)
         roots = set(expr.meta.root_names())
         node = tree_of(expr)
     except pl.exceptions.PolarsError as error:
-        raise JobError(f"{text!r} isn't an SQL expression that Polars knows: {_first_line(error)}") from error
+        raise JobError(
+            f"{brief(text)} isn't an SQL expression that Polars knows: {_first_line(error)}"
+        ) from error
     culprit = _across_rows(node, columns)
     if culprit is not None:
         raise JobError(
-            f"{text!r} uses {culprit}, whose result can depend on other rows of a batch; "
+            f"{brief(text)} uses {culprit}, whose result can depend on other rows of a batch; "
             "rules look at one row at a time, so compute it in the source's query"
         )
     unknown = sorted(map(source_name, roots - set(columns)))
     if unknown:
         known = map(source_name, columns)
-        raise JobError(f"{text!r} names no known column: {unknown[0]!r}{nearest(unknown[0], known)}")
+        raise JobError(f"{brief(text)} names no known column: {unknown[0]!r}{nearest(unknown[0], known)}")
+    if (grows := unbounded(node)) is not None:
+        raise JobError(f"{brief(text)} {grows}")
     if (kinds := unlike(node, columns)) is not None:
-        raise JobError(f"{text!r} can't be computed: it compares {kinds}{_hint(roots, columns)}")
+        raise JobError(f"{brief(text)} can't be computed: it compares {kinds}{_hint(roots, columns)}")
     frame = pl.DataFrame(schema=dict(columns))
     try:
         result = frame.select(expr.alias(_RESULT))
     except pl.exceptions.PolarsError as error:
-        raise JobError(f"{text!r} can't be computed: {_first_line(error)}{_hint(roots, columns)}") from error
+        raise JobError(
+            f"{brief(text)} can't be computed: {_first_line(error)}{_hint(roots, columns)}"
+        ) from error
     if result.width != 1:
-        raise JobError(f"{text!r} gives {result.width} values; an expression gives one")
+        raise JobError(f"{brief(text)} gives {result.width} values; an expression gives one")
     return expr, result.dtypes[0]
 
 

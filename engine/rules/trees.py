@@ -21,5 +21,8 @@ def tree_of(expr: pl.Expr) -> Any:
 
 
 def expr_of(tree: Any) -> pl.Expr:
-    """Return the expression of a tree."""
-    return pl.Expr.deserialize(io.StringIO(json.dumps(tree)), format="json")
+    """Return the expression of a tree. Raises: RecursionError when Polars doesn't read one so deep."""
+    try:
+        return pl.Expr.deserialize(io.StringIO(json.dumps(tree)), format="json")
+    except pl.exceptions.ComputeError as error:
+        raise RecursionError("a tree that Polars has written, and doesn't read") from error
