@@ -168,7 +168,7 @@ class RowSchema:
     `key` names the columns of the cursor, in order; empty when the source can't be read from a position.
     `identities` are the sets of columns of which each is proved to be unique and never null (the key among
     them when that holds): an item key that holds one of them can't meet another row's. `unique` are more sets
-    of columns, whose values no two rows share as long as none of them is null.
+    of columns, whose texts no two rows share as long as none of them is null.
     `open`: the source is schemaless, and its columns are those that engine.rules.fields finds in the rules.
     """
 
@@ -177,11 +177,6 @@ class RowSchema:
     identities: tuple[frozenset[str], ...]
     open: bool = False
     unique: tuple[frozenset[str], ...] = ()
-
-    @property
-    def told_apart(self) -> tuple[frozenset[str], ...]:
-        """The sets of columns by whose values rows can be told apart, where none of them is null."""
-        return (*self.identities, *self.unique)
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""

@@ -40,7 +40,8 @@ class CollectionInfo:
 
     Shape: `keyed` says that it can be read from an `_id`; `unique` that no `_id` can be there twice; `why` is
     a sentence for the user where it can't; `capped` that new documents push old ones out;
-    `collection` that it is no view. Units: `document_bytes` on average, `size_bytes` of all documents, None
+    `collection` that it is no view; `whole` that its indexes are over all of it, which shards' aren't.
+    Units: `document_bytes` on average, `size_bytes` of all documents, None
     when unknown.
     """
 
@@ -54,6 +55,7 @@ class CollectionInfo:
     size_bytes: int | None = None
     capped: bool = False
     collection: bool = True
+    whole: bool = False
 
 
 async def look_up(client: Any, database: str, collection: str, place: str) -> CollectionInfo:
@@ -81,8 +83,9 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Co
     documents = int(await db[collection].estimated_document_count())
     size, each = await _sizes(db[collection])
     found = CollectionInfo(
-        identity, pin, True, True, None, documents, each, size, bool(options.get("capped"))
-    )
+        identity, pin, True, True, None, documents, each, size, bool(options.get("capped")),
+        whole=hello.get("msg") != "isdbgrid",
+    )  # fmt: skip
     if "clusteredIndex" not in options and not await _has_id_index(db[collection]):
         why = (
             f"{collection} has no index on _id, so it is read in one segment, and an interrupted run starts"

@@ -3,8 +3,9 @@
 Invariant: each column has exactly one place in the tree; the tree is the same in every process.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from connectors.mongodb.bson_values import BINARY, OBJECT_ID
 from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError
 from engine.kinds import Column, Document, Kind, ListOf, Members, RowSchema, Scalar, StructOf
@@ -14,6 +15,8 @@ ID = "_id"
 KEY = "_id (Extended JSON)"
 """The column that names a document where `_id`s may be of any type, so that their bare texts could meet."""
 FIELD = Document(plain=True)
+HEX = "0123456789abcdef"
+"""What ObjectIds (24 digits) and UUIDs (32, with hyphens) are written in."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,16 @@ class FieldColumns:
     key: int | None
 
 
-def schema_of(fields: Fields, id_kind: Kind, *, keyed: bool, unique: bool) -> RowSchema:
+def id_column(kind: Kind, types: frozenset[int]) -> Column:
+    """Return the column of `_id`s of a kind. `types`: their BSON types, where those are proved."""
+    if types == {OBJECT_ID}:
+        return Column(ID, kind, signs=HEX, width=24)
+    if types == {BINARY}:
+        return Column(ID, kind, signs=f"{HEX}-", width=36)
+    return Column(ID, kind)
+
+
+def schema_of(fields: Fields, id_: Column, *, keyed: bool, unique: bool) -> RowSchema:
     """Return the schema of the batches: a column for each field that rules name, `_id` always among them.
 
     `keyed`: the source can be read from an `_id`; `unique`: each is there once.
@@ -67,13 +79,13 @@ def schema_of(fields: Fields, id_kind: Kind, *, keyed: bool, unique: bool) -> Ro
     """
     if KEY in fields.paths:
         raise JobError(f"items: a field can't be called {KEY!r}, which is how documents are named here")
-    columns = [Column(ID, id_kind, hidden=ID not in fields.paths)]
+    columns = [replace(id_, hidden=ID not in fields.paths)]
     columns += [Column(name, FIELD) for name in fields.paths if name != ID]
     columns += [Column(name, _list_kind(found)) for name, found in fields.lists.items()]
     columns += [Column(name, Members()) for name in fields.rests]
     key: tuple[str, ...] = ()
     if keyed:
-        key = (ID,) if isinstance(id_kind, Scalar) else (KEY,)
+        key = (ID,) if isinstance(id_.kind, Scalar) else (KEY,)
     columns += [Column(KEY, Scalar.STRING, hidden=True)] if key == (KEY,) else []
     identities = (frozenset({ID}),) if unique else ()
     return RowSchema(tuple(columns), key, identities, open=True)

@@ -3,12 +3,13 @@
 Invariant: the watermark is taken before the snapshot; nothing but a bounded sample of documents is read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.mongodb.catalog import CollectionInfo, look_up, proved_id
+from connectors.mongodb.distinct import distinct, unique_fields
 from connectors.mongodb.errors import speaking
-from connectors.mongodb.layout import FIELD, layout_of, schema_of
+from connectors.mongodb.layout import FIELD, id_column, layout_of, schema_of
 from connectors.mongodb.pin import Pin
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
@@ -69,6 +70,7 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
         now = await server_time(client)
         await _check_query(client, section, since)
         server = await observe(client)
+        indexes = await unique_fields(collection, fields) if found.whole else ()
         at = await take(client, collection)
         watermark = await next_watermark(client, now, at)
         again = None
@@ -76,10 +78,14 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
             again = await within_overlap(collection, section.watermark, moment_of(since))
         kind: Kind = FIELD
         types = frozenset[int]()
-        if found.unique:
-            async with reading_at(client, at) as session:
+        unique: tuple[frozenset[str], ...] = ()
+        async with reading_at(client, at) as session:
+            if found.unique:
                 kind, types = await proved_id(collection, session, found.pin)
-        schema = schema_of(fields, kind, keyed=found.keyed, unique=found.unique)
+            if at is not None:  # what is unique at one time only may be met twice by cursors without one
+                unique = await distinct(collection, session, indexes)
+        schema = schema_of(fields, id_column(kind, types), keyed=found.keyed, unique=found.unique)
+        schema = replace(schema, unique=unique)
         unseen = None
         if not fields.hooked:  # a hook makes columns of its own
             layout = layout_of(fields, schema, PLAIN)  # only what is there counts, not how it is written

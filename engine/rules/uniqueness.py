@@ -66,7 +66,7 @@ def key_proof(job: Job, schema: RowSchema) -> KeyProof:
     words = _words(job, columns)
     if job.hook is not None:  # what it makes of a column that it doesn't keep, the column's kind doesn't tell
         columns = {name: column for name, column in columns.items() if name in job.hook_keeps}
-    rules = tuple(_rule_keys(job, rule, columns, schema.told_apart, words) for rule in job.items)
+    rules = tuple(_rule_keys(job, rule, columns, schema, words) for rule in job.items)
     meeting = [pair for pair in combinations(job.items, 2) if not _apart(*pair, columns)]
     between = None
     if meeting:
@@ -92,7 +92,7 @@ def _rule_keys(
     job: Job,
     rule: ItemRule,
     columns: Columns,
-    told_apart: tuple[frozenset[str], ...],
+    schema: RowSchema,
     words: tuple[frozenset[str], ...],
 ) -> RuleKeys:
     """Say what one rule's templates tell of its keys."""
@@ -104,31 +104,39 @@ def _rule_keys(
         )
         for blind in (False, True)
     )
-    reason, way_out = _repeats(rule, exact, told_apart)
+    # An identity is told by its values, what else is unique by its texts, which say less of values of any type.
+    proved = any(names <= exact for names in schema.identities) or any(
+        names <= shared for names in schema.unique
+    )
+    elements = each and INDEX not in exact
+    reason, way_out = _repeats(rule, (*schema.identities, *schema.unique), proved, elements)
     if job.hook is not None and not job.hook_keeps:
         reason = f"transform {job.hook} may give several rows one key"
         way_out = "say in transform.keeps which columns it leaves alone, if it gives no row twice"
-    by_word = bool(words) and _repeats(rule, shared, (*told_apart, *words))[0] is None
+    by_word = any(names <= shared for names in words) and not elements
     said = reason is not None and (by_word or rule.unique or job.source.unique is True)
     return RuleKeys(rule.name, shared - {INDEX}, reason, way_out, said)
 
 
 def _repeats(
-    rule: ItemRule, found: frozenset[str], told_apart: tuple[frozenset[str], ...]
+    rule: ItemRule, told_apart: tuple[frozenset[str], ...], proved: bool, elements: bool
 ) -> tuple[str | None, str]:
-    """Say why two items of one rule might have equal keys, and what would prove that they don't."""
+    """Say why two items of one rule might have equal keys, and what would prove that they don't.
+
+    `proved`: the key tells its row; `elements`: it doesn't tell the element of a list.
+    """
     if not told_apart:
         return (
             "the source has no column that is proved to be unique",
             "a primary key or a unique index lets several cursors read it",
         )
-    if not any(columns <= found for columns in told_apart):
+    if not proved:
         wanted = " or ".join(" and ".join(f"{{{name}}}" for name in sorted(names)) for names in told_apart)
         return (
             f"the key of rule {rule.name} doesn't show which row an item is from",
             f"put {wanted} into it, set apart from what stands beside by a character that can't be in it",
         )
-    if rule.for_each is not None and INDEX not in found:
+    if elements:
         return (
             f"the key of rule {rule.name} doesn't show which element of {rule.for_each} an item is from",
             "put {index} into it",

@@ -16,14 +16,14 @@ from engine.rules.fields import wanted_fields
 WHOLE = Segment(0, None, None, None)
 
 
-def job(url: str, database: str, **changes: Any) -> Job:
+def job(url: str, database: str, *, key: str = "{_id}", **changes: Any) -> Job:
     source = {"type": "mongodb", "url": url, "database": database, "collection": "c"} | changes
     return Job.model_validate(
         {
             "name": "test",
             "source": source,
             "target": {"type": "dynamodb", "table": "items"},
-            "items": [{"name": "Doc", "key": {"PK": "D#{_id}"}, "attributes": {"n": "{n}"}}],
+            "items": [{"name": "Doc", "key": {"PK": f"D#{key}"}, "attributes": {"n": "{n}"}}],
         }
     )
 

@@ -5,7 +5,7 @@ Invariant: an item that a rule makes is held; what is held fits every key templa
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -68,10 +68,12 @@ def patterns_of_jobs(jobs: Iterable[tuple[Job, RowSchema]], key: Sequence[str]) 
 def patterns_of(rules: Iterable[ItemRule], columns: Columns, key: Sequence[str]) -> Patterns:
     """Return what keys rules can make; without `columns`, of any values."""
     made: list[tuple[re.Pattern[str], ...]] = []
+    # What the source knows of its texts today needn't have been so when an item was written.
+    wide = {name: replace(column, signs=None, width=None) for name, column in columns.items()}
     for rule in rules:
         templates = dict(rule.key_templates())
         each = rule.for_each is not None
-        made.append(tuple(pattern_of(templates[name], columns, each=each) for name in key))
+        made.append(tuple(pattern_of(templates[name], wide, each=each) for name in key))
     return tuple(made)
 
 

@@ -1,0 +1,82 @@
+"""Which fields' texts no two documents share, as far as unique indexes prove it.
+
+A unique index takes 1 and "1" for two values, and an item's key holds the same text of both. So it proves
+something only where all its values are texts, or all ObjectIds: types follow one another in an index, so
+whatever lies between two of one such type is of it too. A document without the field makes no key.
+
+Invariant: what is in doubt proves nothing. What is proved holds in the snapshot that the run reads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+from pymongo.errors import OperationFailure
+
+from connectors.mongodb.session import CODEC, awaited
+from engine.rules.fields import Fields
+
+LOOK_MS = 2_000
+"""A lookup of an index's end takes a millisecond; a server that needs longer than this proves nothing."""
+_ALIKE = (str, ObjectId)
+"""Types with a place of their own in the order of values, of which two that differ print differently.
+Source: MongoDB manual, "Comparison/Sort Order"."""
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueField:
+    """A unique index over one field. `collation` as the index has it: it must be asked for by its own."""
+
+    field: str
+    index: str
+    direction: int
+    collation: Mapping[str, Any]
+
+
+async def unique_fields(collection: Any, fields: Fields) -> tuple[UniqueField, ...]:
+    """Return the unique indexes over one field that rules name. Call before the snapshot is taken."""
+    named = {name for name, path in fields.paths.items() if not any("." in step for step in path)}
+    found = []
+    async for index in await awaited(collection.list_indexes()):
+        key = list(index["key"].items())
+        whole = index.get("unique") and "partialFilterExpression" not in index
+        if whole and len(key) == 1 and key[0][0] in named and key[0][1] in (1, -1):
+            collation = index.get("collation", {"locale": "simple"})
+            found.append(UniqueField(key[0][0], index["name"], int(key[0][1]), dict(collation)))
+    return tuple(found)
+
+
+async def distinct(
+    collection: Any, session: Any, indexes: tuple[UniqueField, ...]
+) -> tuple[frozenset[str], ...]:
+    """Return the fields, each as a set, whose texts no two documents share in a session's snapshot."""
+    return tuple([frozenset({each.field}) for each in indexes if await _is_alike(collection, session, each)])
+
+
+async def _is_alike(collection: Any, session: Any, index: UniqueField) -> bool:
+    """Whether the first and the last value of an index are of one type whose texts differ."""
+    types = set()
+    for direction in (1, -1):
+        try:
+            found = await collection.with_options(codec_options=CODEC).find_one(
+                {index.field: {"$ne": None}},
+                {"_id": 0, index.field: 1},
+                session=session,
+                sort=[(index.field, direction)],
+                hint=index.index,
+                collation=index.collation,
+                max_time_ms=LOOK_MS,
+            )
+        except OperationFailure:  # an index that is hidden, or still being built, or not in the snapshot
+            return False
+        types.add(type(_at(found, index.field.split("."))))
+    return len(types) == 1 and types <= {*_ALIKE}
+
+
+def _at(document: Any, path: list[str]) -> Any:
+    for step in path:
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(step)
+    return document
