@@ -104,7 +104,7 @@ def _rule_keys(
         )
         for blind in (False, True)
     )
-    # An identity is told by its values, what else is unique by its texts, which say less of values of any type.
+    # An identity is told by its values, what else is unique by its texts, which say less of mixed types.
     proved = any(names <= exact for names in schema.identities) or any(
         names <= shared for names in schema.unique
     )
