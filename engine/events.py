@@ -16,6 +16,8 @@ class RunStarted:
     """A run begins or goes on.
 
     `counts` are those that are durable already; `source` and `target` are names without secrets.
+    `letters_open`: all dead letters that are kept, those in `counts` too. `last_success`: when a run of the
+    job went to its end last, ISO 8601 in UTC.
     """
 
     job: str
@@ -28,6 +30,8 @@ class RunStarted:
     workers: int
     started_at: str
     counts: Counts
+    letters_open: int = 0
+    last_success: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class Meter:
     latency: Counter[int] = field(default_factory=Counter)
     latency_sum_s: float = 0.0
     requests_in_flight: int = 0
+    hot_keys: int = 0
+    """Partition keys that have a lane of their own."""
     rate_limit: float = float("inf")
 
     def answered(self, outcome: str, seconds: float) -> None:
@@ -82,6 +84,7 @@ class MeterTotals(Additive):
     latency: Mapping[int, int] = field(default_factory=dict)
     latency_sum_s: float = 0.0
     requests_in_flight: int = 0
+    hot_keys: int = 0
     rate_limit: float = 0.0
 
 

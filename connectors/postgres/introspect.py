@@ -14,6 +14,7 @@ from connectors.postgres.quoting import identifier
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, checking, connect
 from connectors.postgres.settings import by_catalogs
+from connectors.postgres.waits import waits_told
 from engine.errors import JobError
 from engine.kinds import Kind
 
@@ -92,18 +93,23 @@ async def look_at(url: str, table: str) -> TableSeen:
     connection = await connect(url)
     try:
         await begin(connection, None)
-        async with checking("--table"):
-            relation = await catalog.relation(connection, table)
-        if relation is None:
-            raise JobError(
-                f"--table: there is no table {table} that this role can find; write it as schema.table, with"
-                ' "quotes" where the name has capitals'
-            )
-        found = await layout(connection, section, None)
-        async with checking("--table"):
-            return await _seen(connection, relation, {c.name: c.kind for c in found.schema.columns})
+        async with waits_told(connection, url):
+            return await _looked_at(connection, section, table)
     finally:
         await abandon(connection)
+
+
+async def _looked_at(connection: Any, section: PostgresSection, table: str) -> TableSeen:
+    async with checking("--table"):
+        relation = await catalog.relation(connection, table)
+    if relation is None:
+        raise JobError(
+            f"--table: there is no table {table} that this role can find; write it as schema.table, with"
+            ' "quotes" where the name has capitals'
+        )
+    found = await layout(connection, section, None)
+    async with checking("--table"):
+        return await _seen(connection, relation, {c.name: c.kind for c in found.schema.columns})
 
 
 async def _seen(connection: Any, relation: catalog.Relation, kinds: dict[str, Kind]) -> TableSeen:

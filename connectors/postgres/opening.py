@@ -25,6 +25,7 @@ from connectors.postgres.snapshot import (
 )
 from connectors.postgres.sql import Shape
 from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
+from connectors.postgres.waits import waits_told
 from engine.contracts.source import SourceTicket
 from engine.errors import PermanentError, TransientError
 from engine.kinds import RowSchema
@@ -129,8 +130,9 @@ async def steady(
         async with speaking("source"):
             await begin(connection, None)
         async with checking("source"):
-            found = await layout(connection, section, since)
-            plan = await watch.lock(connection, found.shape)
+            async with waits_told(connection, section.url.get_secret_value()):
+                found = await layout(connection, section, since)
+                plan = await watch.lock(connection, found.shape)
             if await watch.is_steady(connection):
                 return found, plan, await watch.look(connection, found.shape, server)
             await connection.execute("ROLLBACK")

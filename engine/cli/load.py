@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +18,7 @@ from engine.exits import exit_code
 from engine.show import console
 
 if TYPE_CHECKING:
-    from engine.events import Event
+    from engine.events import Event, Observer
     from engine.job.model import Job
     from engine.report import Report
 
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
 @options(given.job, given.state, given.overrides, given.only)
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes; default: the cores.")
 @click.option("--metrics-port", metavar="[HOST:]PORT", help="Serve Prometheus metrics there.")
+@click.option(
+    "--metrics-linger",
+    "linger_s",
+    type=click.FloatRange(0, 3600),
+    metavar="S",
+    help="Stay until the end was scraped, at most so long; default: 20, where somebody scrapes.",
+)
+@click.option(
+    "--metrics-textfile",
+    "textfile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.prom",
+    help="Keep the metrics there for node_exporter's textfile collector.",
+)
 @click.option("--fresh", is_flag=True, help="Start a new full run, whatever the checkpoint says.")
 @options(given.as_json, given.verbose)
 @click.pass_obj
@@ -37,6 +52,8 @@ def run(
     only: str | None,
     workers: int | None,
     metrics_port: str | None,
+    linger_s: float | None,
+    textfile: Path | None,
     fresh: bool,
     as_json: bool,
 ) -> int:
@@ -49,43 +66,36 @@ def run(
         import uvloop
 
         from engine.commands.run import runner
-        from engine.show import metrics, progress
+        from engine.show import progress
+        from engine.show.metrics_shown import metrics_shown
 
     display, ended = progress.observer(), _Ended()
-    observers: list[Any] = [display, ended]
-    server = None
-    if metrics_port is not None:
-        figures = metrics.Metrics()
-        server, address = metrics.serve(figures, metrics_port)
-        console.say(f"metrics on {address}")
-        observers.append(figures)
-    try:
-        uvloop.run(
-            runner.run(
-                jobs,
-                runner.RunOptions(state_dir=state_dir, workers=workers or cores(), fresh=fresh),
-                observers,
+    with ExitStack() as stack:
+        stack.callback(display.close)
+        observers: list[Observer] = [display, ended, *metrics_shown(stack, metrics_port, linger_s, textfile)]
+        try:
+            uvloop.run(
+                runner.run(
+                    jobs,
+                    runner.RunOptions(state_dir=state_dir, workers=workers or cores(), fresh=fresh),
+                    observers,
+                )
             )
-        )
-    except BackfillError:
-        # What was done before the job at fault is told first; as JSON it stands in the error's object.
-        if ended.reports and as_json:
-            invocation.done = {"jobs": [report.as_json() for report in ended.reports]}
-        elif ended.reports:
-            console.tell(_told(ended.reports, jobs, state_dir))
-        raise
-    finally:
+        except BackfillError:
+            # What was done before the job at fault is told first; as JSON it stands in the error's object.
+            if ended.reports and as_json:
+                invocation.done = {"jobs": [report.as_json() for report in ended.reports]}
+            elif ended.reports:
+                console.tell(_told(ended.reports, jobs, state_dir))
+            raise
         display.close()
-        if server is not None:
-            server.shutdown()
-            server.server_close()
-    if as_json:
-        console.print_json(ended.reports, several=len(jobs) > 1)
-    else:
-        console.tell(_told(ended.reports, jobs, state_dir))
-    for report in ended.reports:
-        if report.error is not None:
-            console.say(f"error: {report.error}")
+        if as_json:
+            console.print_json(ended.reports, several=len(jobs) > 1)
+        else:
+            console.tell(_told(ended.reports, jobs, state_dir))
+        for report in ended.reports:
+            if report.error is not None:
+                console.say(f"error: {report.error}")
     return exit_code(ended.reports)
 
 

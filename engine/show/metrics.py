@@ -5,19 +5,20 @@ and nothing is counted twice. Everything that can count is there with 0 from the
 first increase is seen. prometheus_client is imported here only.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from engine.batch import Counts
 from engine.errors import JobError
-from engine.events import Event, RunEnded, RunStarted, SegmentsPlanned, SegmentTally, Tick
+from engine.events import Event, RunEnded, RunStarted
 from engine.meter import LATENCY_BOUNDS_S, STAGES, TABLE, MeterTotals
+from engine.show import health
+from engine.show.job_figures import JobFigures, Now, after
 from engine.state.dead_letters import REASONS
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 ADDRESS_DEFAULT = "0.0.0.0"  # noqa: S104 - who asks for a metrics port wants it scraped, usually from elsewhere
 OUTCOMES = ("ok", "partial", "throttled", "refused", "error")
+LINGER_S = 20.0
+"""How long the last figures stay to be scraped: a usual interval of 15 s, and a scrape's own time."""
+
 CAUSES = ("table", "index", "partition", "account", "unknown")
 TABLE_LABEL = "table"
 
@@ -35,39 +39,6 @@ Value = float | None
 Labelled = Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class JobFigures:
-    """What one job's metrics show. `ended`: the run is over and its ages no longer grow.
-
-    `rows_before`: acked before this process took the run up.
-    """
-
-    tick: Tick
-    rows_expected: int | None = None
-    ended: bool = False
-    rows_before: int = 0
-
-
-NOTHING_YET = Tick(0.0, MeterTotals(), Counts(), SegmentTally(), 0.0, 0.0)
-
-
-def after(figures: JobFigures | None, event: Event, now_s: float) -> JobFigures | None:
-    """Return what a job's metrics show after an event. Pure."""
-    match event:
-        case RunStarted(rows_expected=expected, counts=counts):
-            nothing_new = replace(NOTHING_YET, at_s=now_s, counts=counts)
-            return JobFigures(nothing_new, expected, rows_before=counts.rows_read)
-        case SegmentsPlanned(total, complete) if figures:
-            tally = SegmentTally(total, total - complete, 0, complete)
-            return replace(figures, tick=replace(figures.tick, segments=tally))
-        case Tick() if figures:
-            return replace(figures, tick=event)
-        case RunEnded() if figures:
-            return replace(figures, ended=True)
-        case _:
-            return figures
-
-
 class Metrics(Collector):
     """An observer that a Prometheus registry can collect from; the scrape comes in on another thread."""
 
@@ -75,15 +46,46 @@ class Metrics(Collector):
         self._clock = clock
         self._jobs: Mapping[str, JobFigures] = {}
         self._job = ""
+        self._seen: Mapping[str, JobFigures] | None = None
+        self._scraped = threading.Condition()
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
-        if isinstance(event, RunStarted):
-            self._job = event.job
-        figures = after(self._jobs.get(self._job), event, self._clock())
+        match event:
+            case RunStarted(job):
+                self._job = job
+            case RunEnded(report):
+                self._job = report.job
+        figures = after(self._jobs.get(self._job), event, Now(self._clock(), time.time()))
         if figures is not None:
             # A new mapping each time: a scrape that has begun goes on with the one it took.
             self._jobs = {**self._jobs, self._job: figures}
+
+    @property
+    def current(self) -> JobFigures | None:
+        """The figures of the job that runs, or ran last; None before any has begun."""
+        return self._jobs.get(self._job)
+
+    def linger(self, most_s: float | None) -> None:
+        """Wait until somebody has scraped how it ended, at most so long.
+
+        None: LINGER_S, and only where somebody has been scraping.
+        """
+        if most_s is None and self._seen is None:
+            return
+        with self._scraped:
+            self._scraped.wait_for(lambda: self._seen is self._jobs, LINGER_S if most_s is None else most_s)
+
+    @property
+    def shown(self) -> Mapping[str, JobFigures]:
+        """What a scrape that begins now gives, or what is newer."""
+        return self._jobs
+
+    def scraped(self, shown: Mapping[str, JobFigures]) -> None:
+        """Take note that somebody was given what was shown then."""
+        with self._scraped:
+            self._seen = shown
+            self._scraped.notify_all()
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of every job that this process has run."""
@@ -154,6 +156,10 @@ def _by_index(meter: MeterTotals) -> Labelled:
 def _checkpoint_age_s(figures: JobFigures, now_s: float) -> Value:
     # Counted on from the tick: a run that hangs stops ticking, and must not look fresh.
     return None if figures.ended else figures.tick.checkpoint_age_s + max(0.0, now_s - figures.tick.at_s)
+
+
+def _target_up(figures: JobFigures, now_s: float) -> Value:
+    return None if figures.ended else float(figures.target_up(now_s))
 
 
 COUNTERS: tuple[tuple[str, str, Callable[[JobFigures], float]], ...] = (
@@ -234,6 +240,36 @@ GAUGES: tuple[tuple[str, str, Callable[[JobFigures, float], Value]], ...] = (
         "How far the watermark that is covered lies behind now.",
         lambda figures, _: figures.tick.watermark_lag_s,
     ),
+    (
+        "backfill_run_active",
+        "1 while a run goes on, 0 once it is over.",
+        lambda figures, _: float(not figures.ended),
+    ),
+    (
+        "backfill_updated_timestamp_seconds",
+        "When the run last said how it stands, in seconds since 1970.",
+        lambda figures, _: figures.said_s,
+    ),
+    (
+        "backfill_target_up",
+        "1 while the target answers, 0 when it is asked and doesn't.",
+        _target_up,
+    ),
+    (
+        "backfill_hot_partition_keys",
+        "Partition keys whose items are held back because their partition takes no more.",
+        lambda figures, _: figures.tick.meter.hot_keys,
+    ),
+    (
+        "backfill_dead_letters_open",
+        "Dead letters that are kept and not settled, those of earlier runs too.",
+        lambda figures, _: figures.letters_open,
+    ),
+    (
+        "backfill_last_success_timestamp_seconds",
+        "When a run of the job last went to its end, in seconds since 1970.",
+        lambda figures, _: figures.success_s,
+    ),
 )
 
 
@@ -246,7 +282,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def serve(metrics: Metrics, address: str) -> tuple["WSGIServer", str]:
-    """Answer scrapes of /metrics from a thread of their own; return the server and where it listens.
+    """Answer scrapes and probes from a thread of their own; return the server and where it listens.
 
     Raises: JobError when the address can't be listened on.
     """
@@ -259,4 +295,5 @@ def serve(metrics: Metrics, address: str) -> tuple["WSGIServer", str]:
         raise JobError(
             f"--metrics-port {address}: can't listen there ({error.strerror}); choose another port"
         ) from error
+    server.set_app(health.answering(server.get_app(), metrics))
     return server, f"http://{host}:{server.server_port}/metrics"

@@ -6,6 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from connectors.postgres import waits
+from connectors.postgres.introspect import look_at
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.settings import SETTINGS
 from connectors.postgres.source import open_source
@@ -107,6 +109,36 @@ async def test_a_lock_that_somebody_holds_at_the_start_is_told(postgres_url: str
             assert "run again" in str(caught.value)
     finally:
         await holder.close()
+
+
+@pytest.mark.parametrize("command", ["run", "init"])
+async def test_who_holds_what_is_waited_for_is_told_meanwhile(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, command: str
+) -> None:
+    await execute(postgres_url, *TABLE)
+    monkeypatch.setattr(waits, "TOLD_AFTER_S", 0.1)
+    monkeypatch.setattr(waits, "LOOKED_EVERY_S", 0.1)
+    section = PostgresSection(type="postgres", url=postgres_url, table="t")
+    holder = await asyncpg.connect(postgres_url, server_settings={"application_name": "reload"})
+    try:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            pid = holder.get_server_pid()
+            waiting: asyncio.Task[Any] = asyncio.create_task(
+                open_source(section) if command == "run" else look_at(postgres_url, "t")
+            )
+            while not caplog.messages and not waiting.done():
+                await asyncio.sleep(0.01)
+        found = await waiting
+        if command == "run":
+            await found.close()
+    finally:
+        await holder.close()
+    (told,) = caplog.messages
+    assert told.startswith(
+        f"waiting, up to 60 s, for a lock: pid {pid} (reload, idle in transaction, since 2"
+    )
+    assert told.endswith(") holds public.t (AccessExclusive)")
 
 
 async def test_a_reader_that_queues_behind_a_ddl_ends_with_who_holds_whom(

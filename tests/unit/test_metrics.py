@@ -1,7 +1,9 @@
 """A dashboard finds the contract's metrics, with true figures, from the first scrape on."""
 
+import threading
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -10,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.batch import Counts
 from engine.errors import JobError
 from engine.events import RunEnded, SegmentsPlanned, SegmentTally
-from engine.meter import LATENCY_BOUNDS_S
+from engine.meter import LATENCY_BOUNDS_S, MeterTotals
+from engine.show.health import answering
 from engine.show.metrics import Metrics, buckets, parse_address, serve
+from engine.show.metrics_file import MetricsFile
 from tests.support.runs import run_report, run_started, tick, totals
 
 CONTRACT = {
@@ -35,6 +39,12 @@ CONTRACT = {
     "backfill_rows_expected": set(),
     "backfill_checkpoint_age_seconds": set(),
     "backfill_watermark_lag_seconds": set(),
+    "backfill_target_up": set(),
+    "backfill_last_success_timestamp_seconds": set(),
+    "backfill_run_active": set(),
+    "backfill_updated_timestamp_seconds": set(),
+    "backfill_hot_partition_keys": set(),
+    "backfill_dead_letters_open": set(),
 }
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -72,7 +82,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def test_names_and_labels_are_the_contracts(metrics: Metrics) -> None:
-    metrics.on(run_started())
+    metrics.on(run_started(last_success="2024-01-15T10:00:00Z"))
     metrics.on(tick(meter=totals(), watermark_lag_s=3.0))
     found: dict[str, set[str]] = {}
     for name, labels in scrape(metrics):
@@ -160,6 +170,121 @@ def test_an_index_called_table_is_added_to_the_table(metrics: Metrics) -> None:
 def test_ticks_before_a_run_show_nothing(metrics: Metrics) -> None:
     metrics.on(tick())
     assert scrape(metrics) == {}
+
+
+def asked(errors: int = 0, answered: int = 0, in_flight: int = 1) -> MeterTotals:
+    return MeterTotals(requests={"ok": answered, "error": errors}, requests_in_flight=in_flight)
+
+
+def test_a_target_that_answers_nothing_isnt_up(metrics: Metrics, clock: Clock) -> None:
+    metrics.on(run_started())
+    for second, (meter, up) in enumerate(
+        [
+            (asked(in_flight=0), 1),
+            (asked(), 1),
+            *[(asked(), 1)] * 9,
+            (asked(), 0),
+            (asked(errors=3, in_flight=0), 0),
+            (asked(errors=3, answered=1), 1),
+            *[(asked(errors=3, answered=2, in_flight=0), 1)] * 20,
+        ]
+    ):
+        clock.now = 100.0 + second
+        metrics.on(tick(clock.now, meter=meter))
+        assert value(metrics, "backfill_target_up") == up, second
+    metrics.on(tick(200.0, meter=asked(errors=4, answered=2, in_flight=0)))
+    clock.now = 211.0
+    assert value(metrics, "backfill_target_up") == 0, "no tick is needed for that"
+    metrics.on(RunEnded(run_report("failed")))
+    assert value(metrics, "backfill_target_up") is None
+
+
+def test_letters_and_the_last_success_are_those_of_all_runs(metrics: Metrics) -> None:
+    started = Counts(items_dead_lettered=2)
+    metrics.on(run_started(counts=started, letters_open=75, last_success="2024-01-15T10:00:00Z"))
+    assert value(metrics, "backfill_dead_letters_open") == 75
+    assert value(metrics, "backfill_last_success_timestamp_seconds") == 1705312800
+    metrics.on(tick(100.0, counts=Counts(items_dead_lettered=3)))
+    assert value(metrics, "backfill_dead_letters_open") == 76
+    assert value(metrics, "backfill_run_active") == 1
+    metrics.on(RunEnded(run_report("failed", letters_open=76)))
+    assert value(metrics, "backfill_last_success_timestamp_seconds") == 1705312800
+    metrics.on(RunEnded(run_report(letters_open=0)))
+    assert value(metrics, "backfill_dead_letters_open") == 0
+    assert value(metrics, "backfill_run_active") == 0
+    now = value(metrics, "backfill_last_success_timestamp_seconds")
+    assert now is not None
+    assert now > 1.7e9
+
+
+def test_a_job_with_nothing_to_do_has_succeeded_and_touches_no_other(metrics: Metrics) -> None:
+    metrics.on(run_started(job="users"))
+    metrics.on(RunEnded(run_report()))
+    found = scrape(metrics)
+    assert found[("backfill_run_active", (("job", "users"),))] == 1
+    assert value(metrics, "backfill_run_active") == 0
+    assert value(metrics, "backfill_last_success_timestamp_seconds") is not None
+
+
+def test_probes_say_how_the_run_is(metrics: Metrics, clock: Clock) -> None:
+    def probe(path: str) -> tuple[str, bytes]:
+        said: list[str] = []
+        app = answering(None, metrics, clock)
+        (body,) = app({"PATH_INFO": path}, lambda status, _headers: said.append(status[:3]))
+        return said[0], body
+
+    assert probe("/healthz") == ("200", b"ok\n")
+    assert probe("/readyz") == ("503", b"no run has begun yet\n")
+    metrics.on(run_started())
+    metrics.on(tick(100.0, meter=asked()))
+    assert probe("/readyz") == ("200", b"ok\n")
+    clock.now = 111.0
+    assert probe("/healthz") == ("200", b"ok\n")
+    assert probe("/readyz") == ("503", b"the target doesn't answer\n")
+    clock.now = 401.0
+    assert probe("/healthz") == ("503", b"the run hangs: it has said nothing for minutes\n")
+    metrics.on(RunEnded(run_report()))
+    assert probe("/healthz") == ("200", b"ok\n")
+
+
+def test_the_end_stays_until_it_was_scraped(metrics: Metrics) -> None:
+    metrics.on(run_started())
+    metrics.on(RunEnded(run_report()))
+    metrics.linger(None)  # nobody has scraped: nobody is waited for
+    server, url = serve(metrics, "127.0.0.1:0")
+    try:
+        stays = threading.Thread(target=metrics.linger, args=(60.0,))
+        stays.start()
+        with urllib.request.urlopen(url.replace("/metrics", "/healthz"), timeout=10) as answer:
+            assert answer.read() == b"ok\n"
+        assert stays.is_alive(), "a probe is no scrape"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert b'backfill_run_active{job="orders"} 0.0' in answer.read()
+        stays.join(timeout=30)
+        assert not stays.is_alive()
+        metrics.linger(None)  # it has been scraped as it is
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_file_has_the_last_state_whole_and_is_anybodys_to_read(metrics: Metrics, tmp_path: Path) -> None:
+    path, said = tmp_path / "orders.prom", []
+    file = MetricsFile(metrics, path, said.append)
+    file.check()
+    for event in (run_started(), tick(100.0), tick(100.5, meter=totals()), RunEnded(run_report())):
+        metrics.on(event)
+        file.on(event)
+    assert 'backfill_run_active{job="orders"} 0.0' in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [each.name for each in tmp_path.iterdir()] == ["orders.prom"]
+    gone = MetricsFile(metrics, tmp_path / "no" / "orders.prom", said.append)
+    gone.on(tick(200.0))
+    gone.on(tick(220.0))
+    assert len(said) == 1, "one sentence, and the run goes on"
+    for wrong in (tmp_path / "no" / "orders.prom", tmp_path / "orders.txt"):
+        with pytest.raises(JobError, match="--metrics-textfile"):
+            MetricsFile(metrics, wrong, said.append).check()
 
 
 def test_histogram_buckets_are_cumulative_and_lose_no_request() -> None:

@@ -165,6 +165,7 @@ class Writer:
     def _fit(self) -> None:
         """Fit what is begun together to the speed."""
         self._meter.rate_limit = self._throttling.pace.rate
+        self._meter.hot_keys = len(self._throttling.lanes.by_key)
         self._queue.fresh.stride(self._stride.items, self._throttling.pace.rate)
 
     def _interrupted(self, error: Exception | None) -> None:

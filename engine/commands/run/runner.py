@@ -114,6 +114,7 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
         1 if prepared.ends.ordered else ends.CURSORS,
         prepared.ends.source.ticket.cursors_max,
     )
+    closed = await prepared.store.last_complete()
     voice.tell(
         RunStarted(
             job=prepared.ends.job.name,
@@ -126,6 +127,8 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
             workers=workers,
             started_at=state.started_at,
             counts=state.counts,
+            letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
+            last_success=None if closed is None else closed.finished_at,
         )
     )
     voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
