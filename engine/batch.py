@@ -212,6 +212,22 @@ class EncodedBatch:
             dead_letters=(),
         )
 
+    def without(self, chosen: npt.NDArray[np.intp]) -> "EncodedBatch":
+        """Leave some items out that another row's item stands for: they count as coalesced, and as settled.
+
+        Nothing waits for the other row's item, which may be in any batch.
+        """
+        stays = np.ones(len(self), np.bool_)
+        stays[chosen] = False
+        gone = self.rows[chosen]
+        return replace(
+            self.subset(np.flatnonzero(stays)),
+            emitted=self.emitted,
+            dead_letters=self.dead_letters,
+            coalesced_rows=np.concatenate((self.coalesced_rows, gone)),
+            survivor_rows=np.concatenate((self.survivor_rows, gone)),
+        )
+
 
 OPEN, WRITTEN, DELETED, SKIPPED, REFUSED = range(5)
 """What has become of an item that is to be sent."""

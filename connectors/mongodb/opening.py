@@ -36,7 +36,8 @@ class MongoDBView:
     """What every process of a run reads: the ticket's details.
 
     Shape: `at` the snapshot's time as `seconds.increment`, None without one; `types` the BSON types that all
-    `_id`s are proved to have, empty when they aren't. Units: `document_bytes` on average.
+    `_id`s are proved to have, empty when they aren't; `kept`: no other time may be read. Units:
+    `document_bytes` on average.
     """
 
     at: str | None
@@ -44,6 +45,7 @@ class MongoDBView:
     document_bytes: int
     pin: Pin
     server: Server
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

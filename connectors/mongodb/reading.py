@@ -54,7 +54,7 @@ class CollectionReader:
     ) -> None:
         view = loaded(MongoDBView, opened.ticket.details)
         self.hold = Hold(opened.client[section.database], section.collection, view.pin, view.server, place)
-        self.sessions = Sessions(opened.client, view.at, note)
+        self.sessions = Sessions(opened.client, view.at, note, kept=view.kept)
         self.query = Query(
             query_of(section, opened.ticket.since),
             projection_of(section),

@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 
 from connectors.mongodb.errors import no_snapshots
 from connectors.mongodb.session import CODEC, awaited
+from engine.contracts.source import ViewLost
 
 REFRESH_S = 300.0
 """A session that rests for 30 minutes is killed with its cursors.
@@ -36,6 +37,11 @@ NONE = (
     " meanwhile is brought by a catch-up run (source.watermark) or `backfill verify --full --repair`."
 )
 
+VIEW_LOST = (
+    "source: the server doesn't keep the run's snapshot any more (minSnapshotHistoryWindowInSeconds), and"
+    " with it is gone what was found out about item keys; run again to go on: they are looked at anew"
+)
+
 
 class Sessions:
     """Hands out sessions that read at one time; see the module.
@@ -43,11 +49,13 @@ class Sessions:
     Shape: `at` as `seconds.increment`, None when there is no snapshot.
     """
 
-    def __init__(self, client: Any, at: str | None, tell: Callable[[str], None]) -> None:
+    def __init__(self, client: Any, at: str | None, tell: Callable[[str], None], *, kept: bool) -> None:
         self._client = client
         self._at = at
         self._snapshots = at is not None
         self._tell = tell
+        self.kept = kept
+        """Whether no other time may be read."""
         self._open: dict[int, Any] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -64,8 +72,13 @@ class Sessions:
                 del self._open[id(session)]
 
     def lost(self) -> None:
-        """Note that the server has dropped the run's snapshot: each reading has its own from here on."""
+        """Note that the server has dropped the run's snapshot: each reading has its own from here on.
+
+        Raises: ViewLost where that may not be.
+        """
         if self._at is not None:
+            if self.kept:
+                raise ViewLost(VIEW_LOST)
             self._at = None
             self._tell(GONE)
 

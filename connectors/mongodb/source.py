@@ -6,6 +6,7 @@ connections are lost; positions are `_id`s as the server sent them.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,7 +36,7 @@ from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import SourceAbilities, SourceTicket
 from engine.documents.plain import PLAIN
 from engine.errors import JobError, PermanentError, TransientError
-from engine.plain import loaded
+from engine.plain import dumped, loaded
 from engine.retry import patiently
 from engine.rules.fields import Fields
 
@@ -104,7 +105,14 @@ class MongoDBSource:
             count=self.count,
             inspect=self.inspect,
             lasting=self.lasting,
+            keep_view=self.keep_view if self._view.at is not None else None,
         )
+
+    def keep_view(self) -> None:
+        """Read no other time than the run's from here on; see SourceAbilities."""
+        self._view = replace(self._view, kept=True)
+        self.ticket = replace(self.ticket, details=dumped(self._view))
+        self._reader.sessions.kept = True
 
     @property
     def standing(self) -> str:

@@ -42,7 +42,8 @@ FROM pg_roles AS r, pg_database AS d WHERE r.rolname = session_user AND d.datnam
 class PostgresView:
     """What every process of a run reads: the ticket's details.
 
-    `snapshot` is None where the server exports none, `connections` where nobody limits them.
+    `snapshot` is None where the server exports none, `connections` where nobody limits them. `kept`: no other
+    view than the snapshot may be read.
     """
 
     shape: Shape
@@ -50,6 +51,7 @@ class PostgresView:
     relation: str
     standing: Standing
     connections: int | None
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import NoRoomError, abandon, begin, connect, speaking
 from connectors.postgres.snapshot import server_identity
 from connectors.postgres.standing import Behind, Standing
+from engine.contracts.source import ViewLost
 from engine.errors import JobError, PermanentError, TransientError
 
 IDLE_CONNECTIONS_MAX = 4
@@ -23,6 +24,11 @@ SNAPSHOT_GONE = (
     "The run's snapshot is gone (its connection was lost, or the server doesn't keep it), so what was read"
     " after that is from a newer one; what changed behind the place where a reader was, a catch-up run or"
     " verify --full --repair brings."
+)
+
+VIEW_LOST = (
+    "source: the run's snapshot is gone (its connection was lost, or the server doesn't keep it), and with it"
+    " what was found out about item keys; run again to go on: they are looked at anew"
 )
 
 
@@ -42,6 +48,7 @@ class Readers:
         self._since = since
         self._view = view
         self._snapshot = view.snapshot
+        self._kept = view.kept
         self._alone = view.connections == 1
         self._keeper = None if keeper is None else Keeper(keeper)
         self._notices = notices
@@ -63,10 +70,14 @@ class Readers:
         finally:
             await self._give_back(connection, clean=clean)
 
+    def keep_view(self) -> None:
+        """Read nothing but the run's snapshot from here on."""
+        self._kept = True
+
     async def give_up_snapshot(self) -> None:
         """Read on from snapshots of each reader's own: the server doesn't keep the run's any more."""
-        self._snapshot = None
         self._note_new_snapshot()
+        self._snapshot = None
         idle, self._idle = self._idle, []
         for connection in idle:
             await abandon(connection)
@@ -156,6 +167,8 @@ class Readers:
         return False
 
     def _note_new_snapshot(self) -> None:
+        if self._kept:
+            raise ViewLost(VIEW_LOST)
         if SNAPSHOT_GONE not in self._notices:
             self._notices.append(SNAPSHOT_GONE)
 

@@ -6,6 +6,7 @@ positions are what the server printed.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from connectors.patience import PATIENCE_S, with_source
@@ -81,7 +82,14 @@ class PostgresSource:
             sample=self.sample,
             inspect=self.inspect,
             lasting=self.lasting,
+            keep_view=self.keep_view if self._view.snapshot is not None else None,
         )
+
+    def keep_view(self) -> None:
+        """Read nothing but the run's snapshot from here on; see SourceAbilities."""
+        self._view = replace(self._view, kept=True)
+        self.ticket = replace(self.ticket, details=dumped(self._view))
+        self._readers.keep_view()
 
     @property
     def standing(self) -> str:

@@ -79,9 +79,19 @@ class Ends:
 
     def transform(self) -> Transform:
         """Compile the item rules. Raises: JobError when they don't fit the source's columns."""
+        return self._compiled(self.job)
+
+    def keys_alone(self) -> Transform:
+        """Compile the item rules for what their keys need, without any other attribute."""
+        rules = tuple(
+            rule.model_copy(update={"include": "none", "exclude": (), "attributes": {}})
+            for rule in self.job.items
+        )
+        return self._compiled(self.job.model_copy(update={"items": rules}))
+
+    def _compiled(self, job: Job) -> Transform:
         from engine.rules.transform import compile_rules
 
-        job = self.job
         hook = load_hook(job.hook, job.directory) if job.hook else None
         return compile_rules(job, self.source.ticket.schema, hook, self.connector.documents())
 

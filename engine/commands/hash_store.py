@@ -10,6 +10,7 @@ Invariant: what was added comes out once. Equal keys are in one range, in the or
 Memory holds one part's worth, and what the system maps; hashes must be spread evenly over 64 bits.
 """
 
+import itertools
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -64,9 +65,8 @@ class HashStore:
             return
         records = _by_key(joined(self._held, self._dtype))
         self._held, self._count = [], 0
-        path = self._directory / f"part-{self.parts}"
         try:
-            with created(path) as file:
+            with created(self._path(self.parts)) as file:
                 records.tofile(file)
                 if self._durable:
                     os.fsync(file.fileno())
@@ -76,12 +76,24 @@ class HashStore:
             ) from error
         self.parts += 1
 
+    @property
+    def records(self) -> int:
+        """How many records are there, written or held."""
+        sizes = (self._path(number).stat().st_size for number in range(self.parts))
+        return sum(sizes) // self._dtype.itemsize + self._count
+
+    def adopt(self, directory: Path) -> None:
+        """Take the parts over that another store has written in a directory, behind all there are."""
+        for number in itertools.count():
+            if not (part := directory / f"part-{number}").exists():
+                return
+            part.rename(self._path(self.parts))
+            self.parts += 1
+
     def merged(self) -> Iterator[Records]:
         """Yield all records by key, those of a range at a time; what is held is written first."""
         self.flush()
-        parts = [
-            np.memmap(self._directory / f"part-{number}", self._dtype, "r") for number in range(self.parts)
-        ]
+        parts = [np.memmap(self._path(number), self._dtype, "r") for number in range(self.parts)]
         ranges = -(-sum(map(len, parts)) // PART_RECORDS)
         begins = [0] * len(parts)
         for number in range(1, ranges + 1):
@@ -94,6 +106,9 @@ class HashStore:
             begins = ends
             yield _by_key(joined(cut, self._dtype))
 
+    def _path(self, number: int) -> Path:
+        return self._directory / f"part-{number}"
+
 
 @contextmanager
 def passing_store(dtype: np.dtype[Any], advice: str) -> Iterator[HashStore]:
@@ -105,6 +120,13 @@ def passing_store(dtype: np.dtype[Any], advice: str) -> Iterator[HashStore]:
 def keys_of(records: Records) -> npt.NDArray[np.uint64]:
     """Return the hashes by which records are sorted."""
     return records if records.dtype.names is None else records["key"]
+
+
+def repeated(records: Records) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return where each key begins in a range of `merged`, and how many records have it."""
+    keys = keys_of(records)
+    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))[: len(keys)])
+    return starts, np.diff(np.append(starts, len(keys)))
 
 
 def joined(parts: Sequence[Records], dtype: np.dtype[Any]) -> Records:

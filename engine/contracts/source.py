@@ -98,7 +98,8 @@ class SourceAbilities:
     places all over the source, which has `of`, if that is known; without it the beginnings of many segments
     are read. `inspect()` gives the source's size in bytes, None when unknown, and what will make reading it
     slow; `lasting(load_s, load)` what a load that takes so long has to expect (`load` is that in words), a
-    sentence each.
+    sentence each. `keep_view()` is there if one view is held for the whole run: from then on, also where the
+    ticket is opened, reading raises ViewLost where that view is gone, in place of going on with a newer one.
     """
 
     lookup: Lookup | None = None
@@ -107,6 +108,7 @@ class SourceAbilities:
     sample: Callable[[int, int | None], AsyncGenerator[Batch, None]] | None = None
     inspect: Callable[[], Awaitable[tuple[int | None, Sequence[str]]]] = knows_nothing
     lasting: Callable[[float, str], Awaitable[Sequence[str]]] = minds_nothing
+    keep_view: Callable[[], None] | None = None
 
 
 class Source(Protocol):
@@ -158,6 +160,10 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Give back every connection; a second time does no harm."""
+
+
+class ViewLost(PermanentError):
+    """The view that the run relies on can't be read any more."""
 
 
 class KeysRefused(PermanentError):

@@ -56,16 +56,28 @@ class RunState:
         return self.outcome is not None and self.outcome.startswith("complete")
 
 
-class CheckpointStore(Protocol):
+class MarkStore(Protocol):
+    """Where marks go, under a lease."""
+
+    @property
+    def tenure(self) -> Tenure:
+        """Until when whoever writes under this lease may send, kept up to date while it is held."""
+
+    async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
+        """Make marks durable, their counts and dead letters with them, or nothing of it.
+
+        Units: `effort` is all that this process has spent on the run so far; the store adds what the
+        processes before it spent.
+        Raises: PermanentError; then nothing of these marks is acked.
+        """
+
+
+class CheckpointStore(MarkStore, Protocol):
     """Durable state of one job. Only the process that holds its lease may write."""
 
     @property
     def lease_fd(self) -> int:
         """The descriptor of the local lease: workers inherit it, so that an orphan keeps the lease."""
-
-    @property
-    def tenure(self) -> Tenure:
-        """Until when whoever writes under this lease may send, kept up to date while it is held."""
 
     @property
     def dead_letters(self) -> Path:
@@ -88,14 +100,6 @@ class CheckpointStore(Protocol):
 
         A segment that can't be resumed from (a source without a key) loses its counts and dead letters,
         because it is read again from its start.
-        """
-
-    async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
-        """Make marks durable, their counts and dead letters with them, or nothing of it.
-
-        Units: `effort` is all that this process has spent on the run so far; the store adds what the
-        processes before it spent.
-        Raises: PermanentError; then nothing of these marks is acked.
         """
 
     async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:

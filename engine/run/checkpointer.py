@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.batch import Effort, Mark
-from engine.contracts.state import CheckpointStore
+from engine.contracts.state import MarkStore
 from engine.run.letters import LETTERS_WINDOW_BYTES, weight
 from engine.run.link import Finished, Kept, RunnerEnd
 from engine.run.segments import Segments
@@ -37,7 +37,7 @@ class Checkpointer:
 
     def __init__(
         self,
-        store: CheckpointStore,
+        store: MarkStore,
         segments: Segments,
         target: TargetWatch,
         effort: Callable[[], Effort],

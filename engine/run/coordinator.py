@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.batch import Counts, Effort
-from engine.contracts.state import CheckpointStore, RunState
+from engine.contracts.state import MarkStore, RunState
 from engine.contracts.target import Look
 from engine.errors import PermanentError, TargetUnfit
 from engine.events import Event, Notice, Observer, Tick
@@ -62,7 +62,7 @@ class Coordinator:
 
     def __init__(
         self,
-        store: CheckpointStore,
+        store: MarkStore,
         run: RunState,
         observers: Sequence[Observer],
         *,

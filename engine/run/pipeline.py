@@ -79,8 +79,9 @@ class BatchWindow:
 class Stages:
     """The stages that every batch of this process passes.
 
-    `gate` is set where item keys may repeat, `letters` bounded where somebody gives back what was kept;
-    `tenure` is what the target sends under.
+    `gate` is set where batches with equal keys must follow one another, `settle` where items are left out for
+    those of other rows; `letters` is bounded where somebody gives back what was kept; `tenure` is what the
+    target sends under.
     """
 
     source: Source
@@ -92,6 +93,7 @@ class Stages:
     meter: Meter
     letters: LetterWindow = field(default_factory=LetterWindow)
     tenure: Tenure = field(default_factory=Tenure)
+    settle: Callable[[EncodedBatch], EncodedBatch] | None = None
 
 
 async def run_segment(
@@ -314,4 +316,6 @@ def _prepare(stages: Stages, batch: Batch) -> _Prepared:
     items = stages.transform(batch)
     between = perf_counter()
     encoded = stages.target.encode(batch, items)
+    if stages.settle is not None:
+        encoded = stages.settle(encoded)
     return _Prepared(encoded, between - began, perf_counter() - between)

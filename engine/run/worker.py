@@ -39,12 +39,17 @@ class Usage:
 
 
 async def work(
-    stages: Stages, link: WorkerEnd, cursors: int, usage: Callable[[], Usage], notices_told: int = 0
+    stages: Stages,
+    link: WorkerEnd,
+    cursors: int,
+    usage: Callable[[], Usage],
+    notices_told: int = 0,
+    at_end: Callable[[], None] | None = None,
 ) -> None:
     """Read up to `cursors` segments side by side until there are no more, or until told to drain.
 
     A fault ends every segment of this worker and is told in Finished; it is not raised. The source's first
-    `notices_told` notices are known to the user already.
+    `notices_told` notices are known to the user already. `at_end` is done before Finished is said.
     """
     stopping = asyncio.Event()
     orders: asyncio.Queue[Assign | NoMore] = asyncio.Queue()
@@ -57,8 +62,10 @@ async def work(
         async with asyncio.TaskGroup() as readers:
             for _ in range(cursors):
                 readers.create_task(_read(stages, link, orders, stopping))
+        if at_end is not None:
+            at_end()
         finished = Finished()
-    except BaseExceptionGroup as faults:
+    except (BaseExceptionGroup, BackfillError) as faults:
         finished = describe(faults)
     finally:
         for task in background:

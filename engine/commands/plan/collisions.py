@@ -11,14 +11,13 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from engine.batch import Batch
-from engine.commands.hash_store import HashStore
+from engine.commands.hash_store import HashStore, repeated
 from engine.contracts.planning import Measured
-
-Hashes = npt.NDArray[np.uint64]
+from engine.contracts.readback import Hashes
+from engine.run.settlement import among
 
 NO_ROOM = "set TMPDIR to a disk with 8 bytes for each item"
 CONFIRMED_MAX = 50_000
@@ -74,7 +73,7 @@ class KeyCounter:
             key = {str(n): texts for n, texts in enumerate(found.key)}
             frame = pl.DataFrame({**key, "row": found.rows, "delete": found.deletes})
             if self._suspects is not None:
-                frame = frame.filter(pl.Series(_among(key_hashes(found), self._suspects)))
+                frame = frame.filter(pl.Series(among(key_hashes(found), self._suspects)))
             if frame.is_empty():
                 continue
             self._frames.append(_grouped(self._told(batch, found.rule, frame)))
@@ -150,8 +149,7 @@ def suspected(store: HashStore) -> Suspects:
     found: list[Hashes] = []
     kept = keys_beyond = lost_beyond = 0
     for together in store.merged():
-        starts = np.flatnonzero(np.concatenate(([True], together[1:] != together[:-1])))
-        counts = np.diff(np.append(starts, len(together)))
+        starts, counts = repeated(together)
         hashes, counts = together[starts[counts > 1]], counts[counts > 1]
         room = max(0, CONFIRMED_MAX - kept)
         found.append(hashes[:room])
@@ -166,12 +164,3 @@ def _texts(batch: Batch, name: str) -> pl.Series:
     """Return a key column as texts; a document's is its wire fragment."""
     column = pl.Series(batch.rows.column(name))
     return column.struct.field("wire") if isinstance(column.dtype, pl.Struct) else column
-
-
-def _among(hashes: Hashes, suspects: Hashes) -> npt.NDArray[np.bool_]:
-    """Return which of the hashes are among the suspects, which are sorted."""
-    if not len(suspects):
-        return np.zeros(len(hashes), np.bool_)
-    places = np.minimum(np.searchsorted(suspects, hashes), len(suspects) - 1)
-    found: npt.NDArray[np.bool_] = suspects[places] == hashes
-    return found

@@ -17,12 +17,13 @@ from engine.commands import ends
 from engine.commands.hash_store import passing_store
 from engine.commands.plan import sampling
 from engine.commands.plan.advice import advise
-from engine.commands.plan.collisions import NO_ROOM, Collisions, Hashes, KeyCounter, key_hashes, suspected
+from engine.commands.plan.collisions import NO_ROOM, Collisions, KeyCounter, key_hashes, suspected
 from engine.commands.plan.plain import PlainMeasurer
 from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts
 from engine.commands.plan.tally import Tally
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
 from engine.contracts.planning import Measured, Measurer
+from engine.contracts.readback import Hashes
 from engine.contracts.source import Source
 from engine.contracts.target import TargetInfo
 from engine.contracts.transform import Transform

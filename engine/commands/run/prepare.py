@@ -4,12 +4,12 @@ Invariant: nothing is written before everything that can be checked has been.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.batch import Counts, Effort
+from engine.batch import Counts, Effort, Segment
 from engine.clock import utc_now
 from engine.commands.ends import CURSORS, Ends, open_ends
 from engine.contracts.source import Source
@@ -87,10 +87,8 @@ async def prepare(
         await _held_to(before, source, goes_on=goes_on)
         for text in source.notices[told:]:
             voice.warn(text)
-    if ends.ordered_reason is not None:
-        voice.note(ends.ordered_reason)
     line = await stack.enter_async_context(
-        ends.stages(voice.warn, letters_bytes=LETTERS_WINDOW_BYTES, tenure=store.tenure)
+        ends.stages(voice.warn, ordered=False, letters_bytes=LETTERS_WINDOW_BYTES, tenure=store.tenure)
     )
     prints |= attributes(line.transform.rules)
     if before is not None:
@@ -156,12 +154,11 @@ async def _former(
     return former
 
 
-async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
+async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence[Segment]) -> RunState:
     """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
     if isinstance(decision, GoOn):
         return await prepared.store.resume()
     rows = await prepared.ends.source.rows_expected()
-    segments = await prepared.ends.source.segments(_segments_wanted(prepared, rows))
     state = RunState(
         run_id=uuid.uuid4().hex[:12],
         kind=decision.kind,
@@ -187,10 +184,8 @@ async def take_up(prepared: Prepared, decision: Start | GoOn) -> RunState:
     return state
 
 
-def _segments_wanted(prepared: Prepared, rows: int | None) -> int:
-    """Cut for even work over all cursors; in order, only one cursor may read."""
-    if prepared.ends.ordered:
-        return 1
+def segments_wanted(prepared: Prepared, rows: int | None) -> int:
+    """Cut for even work over all cursors."""
     if prepared.ends.job.source.segments != "auto":
         return prepared.ends.job.source.segments
     most = prepared.options.workers * CURSORS * SEGMENTS_PER_CURSOR

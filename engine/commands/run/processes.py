@@ -39,6 +39,11 @@ class Boot:
     credentials: str
     """What the runner has found of the target's credentials; see TargetConnector.hand_over."""
     lease_end_s: float
+    notes: str | None = None
+    """NotesOrder as JSON, in a pass over keys; None: items are written."""
+    settled: str | None = None
+    """Where the settlement is that a run applies, as settled_keys keeps it; None: nothing is contested."""
+    run_id: str = ""
 
 
 @dataclass(slots=True)

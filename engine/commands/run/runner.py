@@ -6,19 +6,21 @@ what a run ends with is what its checkpoint says.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from engine.clock import utc_now
 from engine.commands import ends
 from engine.commands.run import processes
+from engine.commands.run.crew import crew, working
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
+from engine.commands.run.settling import errand, put_to_work
+from engine.commands.run.ways import Way, choose
 from engine.contracts.state import RunState
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
-from engine.job import handed
 from engine.job.model import Job
 from engine.report import (
     COMPLETE,
@@ -30,10 +32,8 @@ from engine.report import (
     write,
 )
 from engine.run.coordinator import Coordinator
-from engine.run.link import RunnerEnd, queue_link
 from engine.run.stopping import stop_on_signals
 from engine.run.voice import Voice
-from engine.run.worker import Usage, work
 from engine.state import dead_letters
 from engine.state.resume import NothingToDo, decide
 
@@ -79,8 +79,10 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
         if isinstance(decision, NothingToDo):
             letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
             return _nothing_to_do(job, decision.run, letters, voice)
-        state = await take_up(prepared, decision)
-        report = _kept(await _carry(prepared, state, voice), options.state_dir, voice)
+        way = await choose(prepared, decision, voice)
+        state = await take_up(prepared, decision, way.segments)
+        prepared = await put_to_work(prepared, way, state, voice)
+        report = _kept(await _carry(prepared, way, state, voice), options.state_dir, voice)
         voice.tell(RunEnded(report))
         return report
 
@@ -106,12 +108,12 @@ def _nothing_to_do(job: Job, done: RunState, letters_open: int, voice: Voice) ->
     return report
 
 
-async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
+async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) -> Report:
     """Work until the run is complete, interrupted or failed, and record which."""
     open_segments = sum(not segment.done for segment in state.segments)
-    workers, cursors = crew(
-        1 if prepared.ends.ordered else max(1, min(prepared.options.workers, open_segments)),
-        1 if prepared.ends.ordered else ends.CURSORS,
+    size = crew(
+        1 if way.in_order else max(1, min(prepared.options.workers, open_segments)),
+        1 if way.in_order else ends.CURSORS,
         prepared.ends.source.ticket.cursors_max,
     )
     closed = await prepared.store.last_complete()
@@ -124,7 +126,7 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
             rows_expected=state.rows_expected,
             source=prepared.ends.job.source.reads,
             target=prepared.ends.job.target.writes_to,
-            workers=workers,
+            workers=size.workers,
             started_at=state.started_at,
             counts=state.counts,
             letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
@@ -142,17 +144,9 @@ async def _carry(prepared: Prepared, state: RunState, voice: Voice) -> Report:
         patience_s=prepared.ends.job.target.give_up_after_s,
     )
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
-        async with _workers(prepared, workers, cursors) as links:
+        async with working(prepared, size, errand(prepared, way, state.run_id)) as links:
             await coordinator.run(links)
     return await _conclude(prepared, coordinator, interrupted.is_set(), voice)
-
-
-def crew(workers: int, cursors: int, cursors_max: int | None) -> tuple[int, int]:
-    """Return how many workers there are and how many cursors each reads; workers go before cursors."""
-    if cursors_max is None:
-        return workers, cursors
-    workers = min(workers, cursors_max)
-    return workers, min(cursors, cursors_max // workers)
 
 
 async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: bool, voice: Voice) -> Report:
@@ -182,37 +176,3 @@ async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: b
         notices=voice.notices,
         letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
     )
-
-
-@asynccontextmanager
-async def _workers(prepared: Prepared, count: int, cursors: int) -> AsyncGenerator[Sequence[RunnerEnd], None]:
-    """Run the workers: one in this process, several in processes of their own."""
-    if count == 1:
-        ours, theirs = queue_link()
-        told = len(prepared.ends.source.notices)
-        task = asyncio.create_task(work(prepared.line, theirs, cursors, _counted_by_runner, told))
-        try:
-            yield [ours]
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        return
-    boot = processes.Boot(
-        handed.write(prepared.ends.job),
-        prepared.ends.source.ticket.as_json(),
-        prepared.ends.target.as_text(),
-        cursors=cursors,
-        credentials=await prepared.ends.connector.hand_over(),
-        lease_end_s=prepared.store.tenure.end_s,
-    )
-    workers: list[processes.WorkerProcess] = []
-    try:
-        for _ in range(count):
-            workers.append(await processes.spawn(boot, prepared.store.lease_fd))  # noqa: PERF401 - ended below
-        yield [worker.link for worker in workers]
-    finally:
-        await asyncio.gather(*(worker.end() for worker in workers))
-
-
-def _counted_by_runner() -> Usage:
-    return Usage(0.0, 0)

@@ -6,14 +6,19 @@ Invariant: it ends when the runner does, whatever it is doing.
 import os
 import socket
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import uvloop
 
 from engine.commands.ends import open_ends
+from engine.commands.run import settled_keys
+from engine.commands.run.key_notes import NotesOrder, noting
 from engine.commands.run.processes import Boot, usage
 from engine.contracts.source import SourceTicket
 from engine.job import handed
+from engine.plain import loaded
 from engine.registry import TARGETS
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
@@ -58,7 +63,15 @@ async def serve(descriptor: int) -> None:
                     tenure=Tenure(boot.lease_end_s),
                 )
             )
-            await work(line, link, boot.cursors, usage)
+            at_end = None
+            if boot.notes is not None:
+                line, notes = noting(ends, line, loaded(NotesOrder, boot.notes))
+                at_end = notes.flush
+            elif boot.settled is not None:
+                row_key = ends.source.ticket.schema.key
+                settled = settled_keys.settlement(Path(boot.settled), boot.run_id, row_key)
+                line = replace(line, settle=settled.applied)
+            await work(line, link, boot.cursors, usage, at_end=at_end)
     except Exception as fault:  # told to the runner, who tells the user
         link.send(describe(fault))
     await link.close()

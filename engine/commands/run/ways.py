@@ -1,0 +1,139 @@
+"""Which way a run keeps equal keys in their order: proved apart, settled beforehand, or read in order.
+
+Invariant: cursors read side by side only where no two rows make one key, or where it is known which of them
+wins; a run that began so never goes on in order, since what is behind a cursor may be newer than what is to
+come.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.batch import Segment
+from engine.commands.ends import Ends
+from engine.commands.run import settled_keys
+from engine.commands.run.contest import NO_WINNERS, Winners
+from engine.commands.run.key_pass import key_pass
+from engine.commands.run.prepare import Prepared, segments_wanted
+from engine.contracts.state import RunState
+from engine.errors import JobError
+from engine.run.voice import Voice
+from engine.state.resume import GoOn, Start
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How equal keys are kept in their order.
+
+    `segments` the source is cut into, of a run that begins. `settled`: what a run goes by that has looked at
+    its keys, None where it hasn't. `owed`: winners that what is behind the cursors may lack.
+    """
+
+    name: Literal["proved", "settled", "in order"]
+    segments: Sequence[Segment] = ()
+    settled: Winners | None = None
+    owed: Winners = NO_WINNERS
+
+    @property
+    def in_order(self) -> bool:
+        """Whether one cursor has to read everything."""
+        return self.name == "in order"
+
+
+def unsettled(ends: Ends, *, catch_up: bool) -> str | None:
+    """Say why keys can't be settled before they are written; None when they can."""
+    if ends.job.target.compared is not None:
+        return "which of several versions is newest shows only when they are written"
+    if not ends.connector.abilities.reads_back:
+        return "the target's items can't be compared"
+    if not ends.source.ticket.schema.key:
+        return "the source has no key that tells its rows"
+    if ends.source.abilities.keep_view is None:
+        return "the source can't keep one view for the whole run"
+    if catch_up:
+        return "a catch-up run looks at what has changed only"
+    return None
+
+
+async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Way:
+    """Choose the way, and go it as far as the first write. Raises: JobError, and what reading raises."""
+    if isinstance(decision, GoOn):
+        return await _gone_on_with(prepared, decision.run, voice)
+    ends, options = prepared.ends, prepared.options
+    wanted = segments_wanted(prepared, await ends.source.rows_expected())
+    reason = ends.proof.reason
+    if reason is None:
+        return Way("proved", await ends.source.segments(wanted))
+    why = unsettled(ends, catch_up=decision.kind == "catch_up")
+    if why is None and options.workers > 1:
+        if (keep := ends.source.abilities.keep_view) is not None and wanted > 1:
+            keep()
+        segments = await ends.source.segments(wanted)
+        if len(segments) > 1:
+            voice.note(f"{_sentence(reason)}, so all keys are looked at first")
+            found = await key_pass(prepared, segments, NO_WINNERS, voice)
+            if isinstance(found, Winners):
+                _tell(found, voice)
+                return Way("settled", segments, found)
+            voice.note(f"{_sentence(found)}, so the source is read in one ordered segment")
+            return Way("in order", await ends.source.segments(1))
+    assert ends.ordered_reason is not None, "what isn't proved has a reason"
+    voice.note(ends.ordered_reason)
+    return Way("in order", await ends.source.segments(1))
+
+
+async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
+    """Choose for a run that was begun: what was read side by side can't be gone on with in order."""
+    ends = prepared.ends
+    earlier = settled_keys.load(folder_of(prepared), run.run_id)
+    reason = ends.proof.reason
+    if reason is None and not earlier:
+        return Way("proved")
+    if earlier is None and len(run.segments) == 1:
+        assert ends.ordered_reason is not None, "what isn't proved has a reason"
+        voice.note(ends.ordered_reason)
+        return Way("in order")
+    begun = any(state.done or state.end is not None for state in run.segments)
+    if earlier is None and begun:
+        raise JobError(
+            f"{reason}, which it wasn't possible for when this run began or is known at another place"
+            f" ({folder_of(prepared) / settled_keys.NAME}); put back what was there, or start over with"
+            " --fresh"
+        )
+    why = unsettled(ends, catch_up=run.kind == "catch_up")
+    if why is None:
+        keep = ends.source.abilities.keep_view
+        assert keep is not None, "it can be settled"
+        keep()
+        voice.note("the source may have changed since this run began, so all keys are looked at again")
+        found = await key_pass(
+            prepared, [state.segment for state in run.segments], earlier or NO_WINNERS, voice
+        )
+        if isinstance(found, Winners):
+            _tell(found, voice)
+            before = earlier or NO_WINNERS
+            return Way("settled", (), before.joined(found), found.unlike(before) if begun else NO_WINNERS)
+        why = found
+    raise JobError(
+        f"this run was begun side by side and can't be gone on with: {why}; start over with --fresh"
+    )
+
+
+def folder_of(prepared: Prepared) -> Path:
+    """Return where a job keeps what lies beside its checkpoint."""
+    return prepared.options.state_dir / prepared.ends.job.name
+
+
+def _tell(found: Winners, voice: Voice) -> None:
+    if not len(found):
+        voice.note("no two rows make one key")
+        return
+    voice.note(
+        f"{len(found):,} keys are made by several rows: of each the item of one row is written, and the"
+        " others count as coalesced"
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

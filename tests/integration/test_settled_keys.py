@@ -1,0 +1,66 @@
+"""Keys that aren't proved apart: looked at first, then loaded side by side, as one cursor would."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support import loads, pg
+from tests.support.command import Command, Ended
+
+ROWS = 3_000
+"""Over six segments and batches of 200."""
+
+
+@pytest.fixture
+def load(postgres_url: str, dynoxide: str, table_name: str, tmp_path: Any) -> Any:
+    def make(*statements: str, **changes: Any) -> Command:
+        loads.create_table(dynoxide, table_name)
+        asyncio.run(pg.execute(postgres_url, *statements))
+        source = {"batch_rows": 200, "segments": 6, **changes.pop("source", {})}
+        return Command(tmp_path, loads.job(postgres_url, dynoxide, table_name, source=source, **changes))
+
+    return make
+
+
+def run(command: Command, *arguments: str, code: int = 0) -> Ended:
+    ended = command.run("run", "--json", *arguments)
+    assert ended.code == code, ended.stderr
+    return ended
+
+
+def texts(command: Command) -> dict[str, str]:
+    target = command.job["target"]
+    found = loads.items(target["endpoint_url"], target["table"])
+    return {place: item["v"]["S"] for place, item in found.items()}
+
+
+ITEMS = [{"name": "Last", "key": {"PK": "A#{account}", "SK": "LAST"}, "attributes": {"v": "{v}"}}]
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, account int NOT NULL, v text, gone bool DEFAULT false)"
+ROWS_SQL = f"INSERT INTO t SELECT n, n * 7919 % 500, 'v' || n FROM generate_series(1, {ROWS}) n"
+
+
+@pytest.mark.parametrize("workers", ["2", "1"])
+def test_of_rows_with_one_item_key_the_last_wins(load: Any, workers: str) -> None:
+    command = load(TABLE, ROWS_SQL, items=ITEMS)
+    ended = run(command, "--workers", workers)
+    assert texts(command) == {f"A#{n * 7919 % 500}|LAST": f"v{n}" for n in range(1, ROWS + 1)}
+    loads.assert_balanced(ended.report)
+    if workers == "1":
+        assert "one ordered segment" in ended.stderr
+        return
+    assert "500 keys are made by several rows" in ended.stderr
+    assert ended.report["segments"]["total"] == 6
+    assert ended.report["items_written"] == 500
+    assert ended.report["items_coalesced"] == ROWS - 500
+
+
+def test_where_nothing_meets_all_is_loaded_side_by_side(load: Any) -> None:
+    command = load(
+        TABLE, f"INSERT INTO t SELECT n, n, 'v' || n FROM generate_series(1, {ROWS}) n", items=ITEMS
+    )
+    ended = run(command, "--workers", "2")
+    assert texts(command) == {f"A#{n}|LAST": f"v{n}" for n in range(1, ROWS + 1)}
+    assert "no two rows make one key" in ended.stderr
+    assert ended.report["segments"]["total"] == 6
+    assert ended.report["items_coalesced"] == 0
