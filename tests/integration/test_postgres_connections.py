@@ -10,7 +10,7 @@ from connectors.postgres.keeping import ALONE
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.source import open_source
 from engine.batch import Cursor, Segment
-from engine.commands.run.runner import crew
+from engine.commands.run.crew import Crew, crew
 from engine.errors import RetriesExhausted, TransientError
 from tests.integration.test_redrive import job
 from tests.support import pg
@@ -100,7 +100,7 @@ async def test_a_worker_that_finds_no_room_says_what_is_needed(postgres_url: str
     ("most", "expected"), [(None, (4, 2)), (1, (1, 1)), (3, (3, 1)), (4, (4, 1)), (7, (4, 1)), (8, (4, 2))]
 )
 def test_workers_and_cursors_share_the_connections(most: int | None, expected: tuple[int, int]) -> None:
-    assert crew(4, 2, most) == expected
+    assert crew(4, 2, most) == Crew(*expected)
 
 
 def test_a_whole_run_with_one_connection(
