@@ -100,15 +100,14 @@ def test_newer_writes_only_what_is_newer(load: Any) -> None:
     loads.assert_balanced(report)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_of_rows_with_one_item_key_the_newest_wins(load: Any, workers: str) -> None:
+def test_of_rows_with_one_item_key_the_newest_wins(load: Any) -> None:
     command = load(
         "CREATE TABLE t (id int PRIMARY KEY, account int NOT NULL, v text)",
         f"INSERT INTO t SELECT n, n * 7919 % 500, 'v' || n FROM generate_series(1, {ROWS}) n",
         source={"batch_rows": 200, "segments": 6},
         items=[{"name": "Last", "key": {"PK": "A#{account}", "SK": "LAST"}, "attributes": {"v": "{v}"}}],
     )
-    ended = run(command, "--workers", workers)
+    ended = run(command)
     last = {f"A#{n * 7919 % 500}|LAST": f"v{n}" for n in range(1, ROWS + 1)}
     assert texts(command) == last
     report = ended.report
