@@ -24,6 +24,7 @@ from engine.contracts.target import Target
 from engine.contracts.transform import RuleItems
 from engine.errors import PermanentError
 from engine.meter import Meter
+from engine.own_files import made
 from engine.run.letters import LETTERS_WINDOW_BYTES, LetterWindow
 from engine.run.pipeline import Stages
 from engine.run.settlement import among, row_hashes
@@ -96,7 +97,7 @@ class NotesOrder:
 def noting(ends: Ends, line: Stages, order: NotesOrder) -> tuple[Stages, HashStore]:
     """Return stages that note instead of writing, and where to; flush that behind the last batch."""
     directory = Path(order.directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    made(directory.parent, directory.name)
     apart = replace(line, gate=None, settle=None, meter=Meter(), letters=LetterWindow(LETTERS_WINDOW_BYTES))
     if order.suspects is None:
         store = HashStore(directory, HASH, advice=NO_ROOM)

@@ -17,6 +17,7 @@ import polars as pl
 from engine.commands.run.contest import Winners
 from engine.durable import removed, replaced
 from engine.errors import JobError
+from engine.own_files import made, reading
 from engine.run.settlement import Settlement
 
 NAME = "keys.settled"
@@ -25,7 +26,7 @@ FORMAT = 1
 
 def save(folder: Path, run_id: str, winners: Winners) -> None:
     """Keep what is settled; an earlier file is replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
+    made(folder)
     head = orjson.dumps([FORMAT, pl.__version__, run_id, len(winners)])
     with replaced(folder / NAME) as file:
         file.write(head + b"\n")
@@ -39,7 +40,8 @@ def load(folder: Path, run_id: str) -> Winners | None:
     Raises: JobError when another version wrote it, whose hashes are others.
     """
     try:
-        text = (folder / NAME).read_bytes()
+        with reading(folder / NAME) as file:
+            text = file.read()
     except FileNotFoundError:
         return None
     head, _, body = text.partition(b"\n")
