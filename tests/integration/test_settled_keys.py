@@ -64,3 +64,31 @@ def test_where_nothing_meets_all_is_loaded_side_by_side(load: Any) -> None:
     assert "no two rows make one key" in ended.stderr
     assert ended.report["segments"]["total"] == 6
     assert ended.report["items_coalesced"] == 0
+
+
+def said(load: Any, rows: str) -> Command:
+    return load(TABLE, f"INSERT INTO t {rows}", items=ITEMS, source={"unique": ["account"]})
+
+
+def test_the_users_word_is_believed_and_checked(load: Any) -> None:
+    command = said(load, f"SELECT n, n, 'v' || n FROM generate_series(1, {ROWS}) n")
+    ended = run(command, "--workers", "2")
+    assert "checked as items go by" in ended.stderr
+    assert "looking at keys" not in ended.stderr
+    assert ended.report["segments"]["total"] == 6
+    assert texts(command) == {f"A#{n}|LAST": f"v{n}" for n in range(1, ROWS + 1)}
+
+
+@pytest.mark.parametrize(("workers", "other"), [("2", 2_900), ("1", 2_900), ("1", 8)])
+def test_a_broken_word_ends_the_run_with_the_two_rows(load: Any, workers: str, other: int) -> None:
+    rows = f"SELECT n, CASE n WHEN {other} THEN 7 ELSE n END, 'v' || n FROM generate_series(1, {ROWS}) n"
+    command = said(load, rows)
+    ended = run(command, "--workers", workers, code=1)
+    assert f"the rows id=7 and id={other} make one item, A#7 LAST" in ended.stderr
+    assert "--fresh" in ended.stderr
+    again = run(command, "--workers", workers, code=1)
+    assert "make one item" in again.stderr, "it isn't complete by being run again"
+    del command.job["source"]["unique"]
+    fresh = run(command, "--workers", workers, "--fresh")
+    assert fresh.report["outcome"] == "complete"
+    assert texts(command)["A#7|LAST"] == f"v{other}"

@@ -52,6 +52,13 @@ def met_twice(together: Hashes) -> Hashes:
     return together[starts[counts > 1]]
 
 
+def of_several_rows(together: Records) -> Hashes:
+    """Return the keys that several rows wrote. Shape: a range of `HashStore.merged` of key_notes.WRITTEN."""
+    at = taken(together, np.lexsort((together["row"], together["key"])))
+    same = at["key"][1:] == at["key"][:-1]
+    return np.unique(at["key"][1:][same & (at["row"][1:] != at["row"][:-1])])
+
+
 def settle(together: Records, *, first: bool, always: Hashes = _NONE) -> Winners | str:
     """Return the winner of each contested key, or why they can't be told.
 

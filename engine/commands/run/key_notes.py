@@ -50,6 +50,9 @@ _ROWS, _BATCHES, _SEGMENTS = 22, 26, 16
 
 Note = Callable[[EncodedBatch], None]
 
+WRITTEN = np.dtype([("key", np.uint64), ("row", np.uint64)])
+"""An item that is written where the user says that keys are one row's alone."""
+
 
 class KeyNotes:
     """A target that notes keys; see contracts.Target."""
@@ -108,6 +111,35 @@ def noting(ends: Ends, line: Stages, order: NotesOrder) -> tuple[Stages, HashSto
     codec = ends.connector.codec(ends.target)
     note = contenders_into(store, suspects, ends.source.ticket.schema.key, codec)
     return replace(apart, target=KeyNotes(line.target, note)), store
+
+
+def checking(ends: Ends, line: Stages, directory: Path) -> tuple[Stages, HashStore]:
+    """Return stages that note what they write, and where to; flush that behind the last batch."""
+    made(directory.parent, directory.name)
+    store = HashStore(directory, WRITTEN, advice=NO_ROOM)
+    return replace(line, settle=written_into(store, ends.source.ticket.schema.key)), store
+
+
+def written_into(store: HashStore, row_key: Sequence[str]) -> Callable[[EncodedBatch], EncodedBatch]:
+    """Return what notes the items of each batch on its way to the target; one whose key is met there twice.
+
+    A row that is met in its own batch is noted as no row's too, so that its key has two.
+    """
+
+    def passed(encoded: EncodedBatch) -> EncodedBatch:
+        found = np.empty(len(encoded), WRITTEN)
+        found["key"] = encoded.key_hashes
+        found["row"] = row_hashes(encoded.batch, row_key, encoded.rows)
+        store.add(found)
+        if (met := _met(encoded)).any():
+            again = found[met]
+            again["row"] = 0
+            store.add(again)
+        if store.full:
+            store.flush()
+        return encoded
+
+    return passed
 
 
 def hashes_into(store: HashStore) -> Note:

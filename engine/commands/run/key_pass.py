@@ -11,7 +11,7 @@ Invariant: nothing is written to the target; what is found out holds for the vie
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,15 +24,17 @@ from engine.commands.hash_store import HashStore, Records
 from engine.commands.run import processes
 from engine.commands.run.contest import CONTESTED_MAX, NO_WINNERS, Winners, met_twice, settle
 from engine.commands.run.crew import Crew, Errand, crew, working
-from engine.commands.run.key_notes import CONTENDER, HASH, NO_ROOM, NotesOrder, noting
+from engine.commands.run.key_notes import CONTENDER, HASH, NO_ROOM, KeyNotes, Note, NotesOrder, noting
 from engine.commands.run.prepare import Prepared
 from engine.contracts.readback import Hashes
 from engine.contracts.state import RunState, SegmentState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Tick
 from engine.meter import Meter
+from engine.own_files import made
 from engine.plain import dumped
 from engine.run.coordinator import Coordinator
+from engine.run.letters import LETTERS_WINDOW_BYTES, LetterWindow
 from engine.run.settlement import Settlement
 from engine.run.voice import Voice
 from engine.tenure import Tenure
@@ -50,33 +52,61 @@ async def key_pass(
 
     Raises: what reading and encoding raise; ViewLost.
     """
-    folder = prepared.options.state_dir / prepared.ends.job.name / "keys"
-    shutil.rmtree(folder, ignore_errors=True)
-    reading = _KeyReading(prepared, segments, folder, voice)
-    try:
+    with _folder(prepared) as folder:
+        reading = _KeyReading(prepared, segments, folder, voice)
         async with reading.noted(None) as store:
             found: list[Hashes] = [earlier.keys]
             count = 0
-            async for together in _ranges(store):
+            async for together in ranges(store):
                 found.append(await asyncio.to_thread(met_twice, together))
                 count += len(found[-1])
                 if count > CONTESTED_MAX:
                     return f"over {CONTESTED_MAX:,} keys are made by several rows"
-        suspects = np.unique(np.concatenate(found))
-        if not len(suspects):
-            return NO_WINNERS
+    return await contested(prepared, segments, np.unique(np.concatenate(found)), earlier, voice)
+
+
+async def contested(
+    prepared: Prepared, segments: Sequence[Segment], suspects: Hashes, earlier: Winners, voice: Voice
+) -> Winners | str:
+    """Find out which of some keys several rows make, and who wins; or why that can't be told."""
+    if not len(suspects):
+        return NO_WINNERS
+    keeps = prepared.ends.job.target.mode == "insert"
+    winners = [NO_WINNERS]
+    with _folder(prepared) as folder:
         suspects.tofile(folder / "suspects")
-        keeps = prepared.ends.job.target.mode == "insert"
-        winners = NO_WINNERS
-        async with reading.noted(folder / "suspects") as store:
-            async for together in _ranges(store):
+        async with _KeyReading(prepared, segments, folder, voice).noted(folder / "suspects") as store:
+            async for together in ranges(store):
                 some = await asyncio.to_thread(settle, together, first=keeps, always=earlier.keys)
                 if isinstance(some, str):
                     return some
-                winners = Winners(
-                    np.concatenate((winners.keys, some.keys)), np.concatenate((winners.rows, some.rows))
-                )
-        return winners
+                winners.append(some)
+    return Winners(
+        np.concatenate([some.keys for some in winners]), np.concatenate([some.rows for some in winners])
+    )
+
+
+async def look_at(prepared: Prepared, segments: Sequence[Segment], note: Note, voice: Voice) -> None:
+    """Have a look at everything that a run would write."""
+    line = replace(
+        prepared.line,
+        target=KeyNotes(prepared.line.target, note),
+        settle=None,
+        meter=Meter(),
+        letters=LetterWindow(LETTERS_WINDOW_BYTES),
+    )
+    reading = _KeyReading(prepared, segments, Path(), voice)
+    size = crew(1, CURSORS, prepared.ends.source.ticket.cursors_max)
+    await reading.read(size, Errand(line, None, lambda boot, _: boot), "looking for the rows that make it")
+
+
+@contextmanager
+def _folder(prepared: Prepared) -> Iterator[Path]:
+    """Make a folder for notes beside the checkpoint, which goes when all is read."""
+    folder = prepared.options.state_dir / prepared.ends.job.name / "keys"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield made(folder.parent, folder.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -100,7 +130,7 @@ async def write_winners(
         )
 
 
-async def _ranges(store: HashStore) -> AsyncGenerator[Records, None]:
+async def ranges(store: HashStore) -> AsyncGenerator[Records, None]:
     """Yield the ranges of `merged`, each made in a thread, so that a stop waits for one at most."""
     ranges: Iterator[Records] = store.merged()
     while (together := await asyncio.to_thread(next, ranges, None)) is not None:

@@ -44,6 +44,8 @@ class Boot:
     settled: str | None = None
     """Where the settlement is that a run applies, as settled_keys keeps it; None: nothing is contested."""
     run_id: str = ""
+    words: str | None = None
+    """The directory where what is written is noted, to hold the user to the word that keys are unique."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from engine.commands import ends
 from engine.commands.run import processes
 from engine.commands.run.crew import crew, working
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
-from engine.commands.run.settling import errand, put_to_work
+from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
 from engine.contracts.state import RunState
 from engine.errors import BackfillError, JobError, PermanentError
@@ -144,15 +144,26 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
         patience_s=prepared.ends.job.target.give_up_after_s,
     )
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
-        async with working(prepared, size, errand(prepared, way, state.run_id)) as links:
+        async with working(prepared, size, errand(prepared, way, state)) as links:
             await coordinator.run(links)
-    return await _conclude(prepared, coordinator, interrupted.is_set(), voice)
+    broken = None
+    if coordinator.complete:
+        broken = await broken_word(prepared, way, state, size.workers, voice)
+    return await _conclude(prepared, coordinator, broken, interrupted.is_set(), voice)
 
 
-async def _conclude(prepared: Prepared, coordinator: Coordinator, interrupted: bool, voice: Voice) -> Report:
+async def _conclude(
+    prepared: Prepared,
+    coordinator: Coordinator,
+    broken: BackfillError | None,
+    interrupted: bool,
+    voice: Voice,
+) -> Report:
     """Record the outcome; the report is made of what the checkpoint then holds."""
     error = None
-    if coordinator.complete:
+    if broken is not None:
+        outcome, error = FAILED, str(broken)
+    elif coordinator.complete:
         letters = coordinator.counts.items_dead_lettered
         outcome = COMPLETE_WITH_DEAD_LETTERS if letters else COMPLETE
     elif coordinator.fault is not None:

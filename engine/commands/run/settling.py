@@ -5,13 +5,18 @@ the row that wins it now, or a row that is still to be read makes it; only then 
 """
 
 from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
 
 from engine.commands.run import processes, settled_keys
 from engine.commands.run.crew import Errand
+from engine.commands.run.key_notes import checking
 from engine.commands.run.key_pass import write_winners
 from engine.commands.run.prepare import Prepared
 from engine.commands.run.ways import Way, folder_of
+from engine.commands.run.word import NOTES, held_to
 from engine.contracts.state import RunState
+from engine.errors import BackfillError
 from engine.run.key_gate import KeyGate
 from engine.run.settlement import Settlement
 from engine.run.voice import Voice
@@ -37,11 +42,38 @@ async def put_to_work(prepared: Prepared, way: Way, state: RunState, voice: Voic
     return replace(prepared, line=replace(prepared.line, settle=settlement.applied))
 
 
-def errand(prepared: Prepared, way: Way, run_id: str) -> Errand:
+def notes_of(prepared: Prepared, way: Way, state: RunState) -> Path | None:
+    """Return where the run notes what it writes, None where it doesn't: only a whole run has noted all."""
+    return folder_of(prepared) / NOTES if way.said and not state.interruptions else None
+
+
+def errand(prepared: Prepared, way: Way, state: RunState) -> Errand:
     """Return what the workers of the run do."""
+    notes = notes_of(prepared, way, state)
+    if notes is not None:
+        rmtree(notes, ignore_errors=True)
+        line, store = checking(prepared.ends, prepared.line, notes / "0")
+        return Errand(line, store.flush, lambda boot, number: replace(boot, words=str(notes / str(number))))
     settled = str(folder_of(prepared)) if way.settled is not None and len(way.settled) else None
 
     def told(boot: processes.Boot, _: int) -> processes.Boot:
-        return replace(boot, settled=settled, run_id=run_id)
+        return replace(boot, settled=settled, run_id=state.run_id)
 
     return Errand(prepared.line, None, told)
+
+
+async def broken_word(
+    prepared: Prepared, way: Way, state: RunState, workers: int, voice: Voice
+) -> BackfillError | None:
+    """Say of a run that has read everything why it isn't complete: the user's word didn't hold."""
+    if not way.said:
+        return None
+    notes = notes_of(prepared, way, state)
+    try:
+        await held_to(prepared, [each.segment for each in state.segments], notes, workers, voice)
+    except BackfillError as error:
+        return error
+    finally:
+        if notes is not None:
+            rmtree(notes, ignore_errors=True)
+    return None

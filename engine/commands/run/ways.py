@@ -1,4 +1,4 @@
-"""Which way a run keeps equal keys in their order: proved apart, settled beforehand, or read in order.
+"""Which way a run keeps equal keys in their order: proved or said to differ, settled beforehand, or in order.
 
 Invariant: cursors read side by side only where no two rows make one key, or where it is known which of them
 wins; a run that began so never goes on in order, since what is behind a cursor may be newer than what is to
@@ -30,10 +30,15 @@ class Way:
     its keys, None where it hasn't. `owed`: winners that what is behind the cursors may lack.
     """
 
-    name: Literal["proved", "settled", "in order"]
+    name: Literal["proved", "said", "settled", "in order"]
     segments: Sequence[Segment] = ()
     settled: Winners | None = None
     owed: Winners = NO_WINNERS
+
+    @property
+    def said(self) -> bool:
+        """Whether the run goes by the user's word."""
+        return self.name == "said"
 
     @property
     def in_order(self) -> bool:
@@ -65,6 +70,11 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
     reason = ends.proof.reason
     if reason is None:
         return Way("proved", await ends.source.segments(wanted))
+    if _believed(ends):
+        voice.note(
+            f"{_sentence(reason)}, but the job says that keys are unique: that is checked as items go by"
+        )
+        return Way("said", await ends.source.segments(wanted))
     why = unsettled(ends, catch_up=decision.kind == "catch_up")
     if why is None and options.workers > 1:
         if (keep := ends.source.abilities.keep_view) is not None and wanted > 1:
@@ -90,6 +100,8 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     reason = ends.proof.reason
     if reason is None and not earlier:
         return Way("proved")
+    if _believed(ends) and not earlier:
+        return Way("said")
     if earlier is None and len(run.segments) == 1:
         assert ends.ordered_reason is not None, "what isn't proved has a reason"
         voice.note(ends.ordered_reason)
@@ -118,6 +130,12 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     raise JobError(
         f"this run was begun side by side and can't be gone on with: {why}; start over with --fresh"
     )
+
+
+def _believed(ends: Ends) -> bool:
+    """Whether the user's word is taken, as it can be checked."""
+    tells_rows = bool(ends.source.ticket.schema.key) and ends.connector.abilities.reads_back
+    return ends.proof.said and tells_rows
 
 
 def folder_of(prepared: Prepared) -> Path:

@@ -14,7 +14,7 @@ import uvloop
 
 from engine.commands.ends import open_ends
 from engine.commands.run import settled_keys
-from engine.commands.run.key_notes import NotesOrder, noting
+from engine.commands.run.key_notes import NotesOrder, checking, noting
 from engine.commands.run.processes import Boot, usage
 from engine.contracts.source import SourceTicket
 from engine.job import handed
@@ -71,6 +71,9 @@ async def serve(descriptor: int) -> None:
                 row_key = ends.source.ticket.schema.key
                 settled = settled_keys.settlement(Path(boot.settled), boot.run_id, row_key)
                 line = replace(line, settle=settled.applied)
+            elif boot.words is not None:
+                line, notes = checking(ends, line, Path(boot.words))
+                at_end = notes.flush
             await work(line, link, boot.cursors, usage, at_end=at_end)
     except Exception as fault:  # told to the runner, who tells the user
         link.send(describe(fault))
