@@ -77,10 +77,9 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
         return Way("said", await ends.source.segments(wanted))
     why = unsettled(ends, catch_up=decision.kind == "catch_up")
     if why is None and options.workers > 1:
-        if (keep := ends.source.abilities.keep_view) is not None and wanted > 1:
-            keep()
         segments = await ends.source.segments(wanted)
         if len(segments) > 1:
+            _keep_view(ends)
             voice.note(f"{_sentence(reason)}, so all keys are looked at first")
             found = await key_pass(prepared, segments, NO_WINNERS, voice)
             if isinstance(found, Winners):
@@ -115,9 +114,7 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
         )
     why = unsettled(ends, catch_up=run.kind == "catch_up")
     if why is None:
-        keep = ends.source.abilities.keep_view
-        assert keep is not None, "it can be settled"
-        keep()
+        _keep_view(ends)
         voice.note("the source may have changed since this run began, so all keys are looked at again")
         found = await key_pass(
             prepared, [state.segment for state in run.segments], earlier or NO_WINNERS, voice
@@ -130,6 +127,13 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     raise JobError(
         f"this run was begun side by side and can't be gone on with: {why}; start over with --fresh"
     )
+
+
+def _keep_view(ends: Ends) -> None:
+    """Have the source end the run where its view is gone: what was found out holds for no other one."""
+    keep = ends.source.abilities.keep_view
+    assert keep is not None, "only what has one view is settled"
+    keep()
 
 
 def _believed(ends: Ends) -> bool:
