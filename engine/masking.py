@@ -8,6 +8,7 @@ servers' messages may hold anything: a terminal that shows them must not be stee
 import os
 import re
 from collections.abc import Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 MASK = "***"
 
@@ -19,6 +20,8 @@ SECRET_VARIABLES = (
 )
 SECRET_LENGTH_MIN = 8
 """Shorter values are words too (`local`, `test`); blanking them would only garble the text."""
+
+WORD_LENGTH_MAX = 16
 
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-zA-Z][\w+.-]*://[^\s:/@\"']*:)[^\s\"']+(?P<tail>@)")
 _NAMED = re.compile(
@@ -42,8 +45,25 @@ _live: set[str] = set()
 
 
 def register(*secrets: str | None) -> None:
-    """Have the values of credentials that are in use blanked from now on, wherever they stand."""
-    _live.update(secret for secret in secrets if secret and len(secret) >= SECRET_LENGTH_MIN)
+    """Have the values of credentials that are in use blanked from now on, wherever they stand.
+
+    Short ones and single words (`postgres`) aren't: whatever says that word would be garbled.
+    """
+    _live.update(
+        secret
+        for secret in secrets
+        if secret and len(secret) >= (WORD_LENGTH_MAX if secret.isalpha() else SECRET_LENGTH_MIN)
+    )
+
+
+def register_url(url: str) -> None:
+    """Have the passwords in a URL blanked from now on, as it has them and as they are sent."""
+    try:
+        parts = urlsplit(url)
+        given = [value for name, value in parse_qsl(parts.query) if "password" in name.lower()]
+        register(parts.password, unquote(parts.password or ""), *given)
+    except ValueError:
+        return  # no URL: who opens it says so
 
 
 def printable(text: str) -> str:

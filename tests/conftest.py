@@ -45,6 +45,7 @@ def ending_signals_reach_commands() -> None:
 def nothing_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that takes credentials over, as a worker does, keeps them to itself."""
     monkeypatch.setattr("connectors.dynamodb.http.credentials._handed", {})
+    monkeypatch.setattr("engine.masking._live", set())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -160,6 +160,8 @@ class DynamoDBSection(TargetSection):
     """Another endpoint than the region's, such as a local server's."""
     profile: Text | None = None
     """The profile of the AWS configuration to take credentials and region from."""
+    plain_http: bool = False
+    """Whether AWS's own keys may be used over `http://` to another machine."""
     mode: Mode = "put"
     """`put` replaces, `insert` keeps what is there, `newer` writes where `version` is greater."""
     version: Text | None = None

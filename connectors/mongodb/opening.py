@@ -15,7 +15,7 @@ from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.server import Server, observe
-from connectors.mongodb.session import where
+from connectors.mongodb.session import open_to_others, where
 from connectors.mongodb.snapshot import NONE, reading_at, take
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts.source import SourceTicket
@@ -98,6 +98,7 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
         notices.append(section.watermark.rereads(again, planned=False))
     notices += [] if at is not None else [NONE]
     notices += [] if unseen is None else [unseen]
+    notices += filter(None, [open_to_others(section.url.get_secret_value())])
     view = dumped(MongoDBView(at, types, found.document_bytes, found.pin, server))
     return OpenedCollection(client, SourceTicket(schema, since, view), found, watermark, tuple(notices))
 

@@ -6,14 +6,20 @@ Invariant: no message holds a password; nothing is ever written to the source.
 import asyncio
 import warnings
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, InvalidURI
 
+from connectors.near import in_clear, local
 from engine.errors import JobError
+from engine.masking import register_url
 
+_UNPROVED = ("tlsinsecure", "tlsallowinvalidcertificates", "tlsallowinvalidhostnames")
+_UNPROVED_HOW = (
+    "take tlsInsecure and tlsAllowInvalid… out of source.url, and name the authority with tlsCAFile=FILE"
+)
 SELECTION_TIMEOUT_MS = 15_000
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
@@ -23,6 +29,7 @@ def connect(url: str, driver: Literal["pymongo", "motor"]) -> Any:
 
     Raises: JobError when the URL is no URL, or the driver isn't installed.
     """
+    register_url(url)
     settings: dict[str, Any] = {
         "appname": "backfill",
         "serverSelectionTimeoutMS": SELECTION_TIMEOUT_MS,
@@ -61,6 +68,25 @@ async def closed(client: Any) -> None:
 async def awaited(value: Any) -> Any:
     """Return a cursor of an aggregation; the drivers differ in whether it is waited for."""
     return await value if hasattr(value, "__await__") else value
+
+
+def open_to_others(url: str) -> str | None:
+    """Say whether the way to a server on another machine can be listened to; None where it can't.
+
+    Source: MongoDB manual, "Connection String Options", TLS.
+    """
+    parts = urlsplit(url)
+    hosts = [host.rpartition(":")[0] if ":" in host else host for host in unquote(where(url)).split(",")]
+    options = {name.lower(): value.lower() for name, value in parse_qsl(parts.query)}
+    srv = parts.scheme.lower().endswith("+srv")
+    if not srv and all(map(local, hosts)):
+        return None
+    encrypted = (options.get("tls") or options.get("ssl") or str(srv).lower()) == "true"
+    if encrypted and not any(options.get(name) == "true" for name in _UNPROVED):
+        return None
+    return in_clear(
+        where(url), encrypted=encrypted, how=_UNPROVED_HOW if encrypted else "add tls=true to source.url"
+    )
 
 
 def where(url: str) -> str:

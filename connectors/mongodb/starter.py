@@ -28,7 +28,7 @@ def starter_of(seen: CollectionSeen) -> Starter:
             f"A starter job for {name}, about {seen.documents:,} documents.",
             "Check what it would do, then do it:",
         ],
-        url="mongodb://USER:PASSWORD@HOST:PORT/?replicaSet=NAME",
+        url="mongodb://USER:PASSWORD@HOST:PORT/?replicaSet=NAME&tls=true",
         fields=[FieldSeen(field.path, None, _types(field)) for field in seen.fields],
         fields_are=f"Its fields in {seen.sampled:,} documents drawn at random, and their types:",
         section=list(_section(seen)),

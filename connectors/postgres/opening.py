@@ -101,7 +101,8 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
     except BaseException:
         await abandon(connection)
         raise
-    notices = found.notices
+    open_to = connection.in_clear(url)
+    notices = found.notices if open_to is None else (*found.notices, open_to)
     if section.watermark is not None and since is not None and again != 0:
         notices = (*notices, section.watermark.rereads(again, planned=False))
     if watermark.notice is not None:

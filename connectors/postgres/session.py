@@ -7,6 +7,7 @@ a password.
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 import asyncpg
 
+from connectors.near import in_clear, local
 from connectors.postgres.address import certificate_fault, for_driver, where
 from connectors.postgres.files import Password, password, with_service
 from connectors.postgres.settings import by_catalogs, settle
 from engine.errors import JobError, PermanentError, TransientError
+from engine.masking import register, register_url
 
 CONNECT_TIMEOUT_S = 15.0
 SERVER_VERSION_MIN = 12
@@ -49,6 +52,12 @@ _WRONG_SQL = (*_WRONG_JOB, "0A", "22", "25")
 """Of a statement made from the job also: not supported, no value of that type, writes in a read-only view."""
 
 
+VERIFY = (
+    "add sslmode=verify-full to source.url, and sslrootcert=FILE where the system doesn't trust the server's"
+    " authority"
+)
+
+
 class NoRoomError(TransientError):
     """The server or a pooler before it gives no further connection; others may leave."""
 
@@ -64,6 +73,15 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
         async with by_catalogs(self):
             return await super()._introspect_types(typeoids, timeout)
 
+    def in_clear(self, url: str) -> str | None:
+        """Say whether the way to a server on another machine can be listened to; None where it can't."""
+        peer, tls = (self._transport.get_extra_info(name) for name in ("peername", "ssl_object"))
+        if not isinstance(peer, tuple) or local(str(peer[0])):
+            return None
+        if tls is not None and tls.context.verify_mode == ssl.CERT_REQUIRED:
+            return None
+        return in_clear(where(url), encrypted=tls is not None, how=VERIFY)
+
     def keep_alive(self) -> None:
         """Have the kernel ask whether the server is there."""
         _keep_alive(self._transport.get_extra_info("socket"))
@@ -78,6 +96,8 @@ async def connect(url: str) -> Any:
     try:
         url = with_service(url, os.environ, Path.home())
         secret = password(url, os.environ, Path.home())
+        register(secret.value)
+        register_url(url)
         connection = await asyncpg.connect(
             for_driver(url),
             password=secret.value,

@@ -26,7 +26,7 @@ def starter_of(seen: TableSeen) -> Starter:
     return Starter(
         name=seen.name,
         about=[f"A starter job for {comment(seen.table)}{rows}. Check what it would do, then do it:"],
-        url="postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+        url="postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full",
         fields=[
             FieldSeen(column.name, column.kind, f"{comment(column.type)}{_marks(seen, column)}")
             for column in seen.columns

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from engine.masking import mask, printable, register, visible
+from engine.masking import mask, printable, register, register_url, visible
 from engine.show.logs import MaskingFormatter
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"
@@ -51,15 +51,14 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert mask(text, {"AWS_SECRET_ACCESS_KEY": "local"}) == text
 
 
-@pytest.fixture
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.masking._live", set())
-
-
-@pytest.mark.usefixtures("nothing_registered")
 def test_credentials_in_use_are_blanked_wherever_they_came_from() -> None:
-    register(SECRET, None, "", "local")
-    assert mask(f"odd: {SECRET}! local") == "odd: ***! local"
+    register(SECRET, None, "", "local", "postgres")
+    register_url("postgresql://postgres:postgres@db/x?sslpassword=of-the-key-1")
+    register_url("mongodb://app:p%40ss%2Fword1@db/")
+    register_url("http://[")
+    text = f"odd: {SECRET}! local postgres"
+    assert mask(text) == "odd: ***! local postgres"
+    assert mask("of-the-key-1 p%40ss%2Fword1 p@ss/word1") == "*** *** ***"
 
 
 @pytest.mark.parametrize(

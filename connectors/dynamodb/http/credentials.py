@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from connectors.dynamodb.http.endpoint import Endpoint
 from connectors.dynamodb.http.sigv4 import Keys
 from engine.errors import JobError, PermanentError
+from engine.masking import register
 
 LOCAL_KEYS = Keys("local", "local")
 """Emulators take any credentials, but want some."""
@@ -89,6 +90,7 @@ def take_over(text: str) -> None:
     """Use what the runner has found, instead of asking again."""
     for profile, loopback, *keys in json.loads(text):
         _handed[CredentialsFor(profile, loopback)] = Keys(*keys)
+        register(*keys[1:])
 
 
 def taken_over() -> bool:
@@ -124,6 +126,7 @@ async def frozen(credentials: Any) -> Keys:
     keys = Keys(now.access_key, now.secret_key, now.token or None)
     if any(sign.isspace() for sign in keys.access_key + keys.secret_key):
         raise PermanentError("the AWS access key or its secret holds white space: look for a stray line end")
+    register(keys.secret_key, keys.token)
     return keys
 
 

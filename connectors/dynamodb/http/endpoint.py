@@ -3,11 +3,11 @@
 Invariant: an Endpoint that exists can be connected to as it stands: no path, no credentials, no proxy.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
+from connectors.near import local
 from engine.errors import JobError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -33,12 +33,7 @@ class Endpoint:
     @property
     def loopback(self) -> bool:
         """Whether this is an emulator on this machine, never AWS."""
-        if self.host == "localhost" or self.host.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return local(self.host)
 
 
 def parse_endpoint(url: str, region: str, named: str = "target.endpoint_url") -> Endpoint:

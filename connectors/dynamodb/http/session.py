@@ -31,6 +31,8 @@ FORCE_EVERY_S = 5.0
 CONTROL_TRIES = 4
 CONTROL_TIMEOUT_S = 30.0
 
+AWS_KEY = re.compile(r"A(KIA|SIA)[A-Z0-9]{12,}\Z")
+"""Keys of users and of sessions. Source: IAM User Guide, "IAM identifiers", unique ID prefixes."""
 REGION = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -88,6 +90,7 @@ class Session:
             if self._clock() - self._forced_at >= FORCE_EVERY_S:
                 try:
                     found = await find_anew(self._section.profile, self.endpoint)
+                    _see_to_secrecy(self._section, self.endpoint, found.keys)
                 except JobError as error:
                     raise PermanentError(f"credentials have expired and can't be renewed: {error}") from error
                 self._aio_session, self._credentials = found.aio_session, found.credentials
@@ -164,11 +167,26 @@ async def open_session(section: DynamoDBSection) -> Session:
     except ValueError:  # its text may hold a URL with a password, so it isn't passed on
         raise JobError("AWS_ENDPOINT_URL, or the profile's endpoint_url, isn't a URL that fits") from None
     found = await find(section.profile, endpoint)
+    _see_to_secrecy(section, endpoint, found.keys)
     notices: tuple[str, ...] = ()
     if found.made_up:
         notices = (f"no AWS credentials were found: {endpoint.authority} on this machine gets made-up ones",)
     return Session(
         section, found.aio_session, found.credentials, found.keys, endpoint, notices, ca_bundle=ca_bundle
+    )
+
+
+def _see_to_secrecy(section: DynamoDBSection, endpoint: Endpoint, keys: Keys) -> None:
+    """Refuse to take what AWS's own keys sign over a network in clear text, unless the job says so.
+
+    The secret itself never leaves, but a session's token does, and so do all items.
+    Raises: JobError.
+    """
+    if endpoint.tls or endpoint.loopback or section.plain_http or not AWS_KEY.match(keys.access_key):
+        return
+    raise JobError(
+        f"target.endpoint_url: {endpoint.url} isn't encrypted, and these are keys of AWS: write https://, use"
+        " made-up keys for an emulator, or set target.plain_http to true"
     )
 
 

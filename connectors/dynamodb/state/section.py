@@ -23,6 +23,8 @@ class DynamoDBStateSection(StateSection):
     """The AWS region; by default from the environment or the profile."""
     endpoint_url: EndpointUrl | None = None
     """Another endpoint than the region's, such as a local server's."""
+    plain_http: bool = False
+    """Whether AWS's own keys may be used over `http://` to another machine."""
     lease_s: Annotated[float, Field(ge=LEASE_S_MIN, le=LEASE_S_MAX)] = 60.0
     """Seconds after which another machine may take over from a runner that is gone, or stopped."""
 
@@ -33,5 +35,6 @@ class DynamoDBStateSection(StateSection):
             table=self.table,
             region=self.region,
             endpoint_url=self.endpoint_url,
+            plain_http=self.plain_http,
             create=Create(partition_key="PK", sort_key="SK"),
         )

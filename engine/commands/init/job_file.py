@@ -45,7 +45,7 @@ def _lines(source: str, seen: Starter, target: str, writes: TargetStarter) -> It
     key = (unused("PK", names), unused("SK", names))
     yield from (f"# {line}" for line in seen.about)
     yield "#"
-    yield f"#   export SOURCE_URL={seen.url}"
+    yield f"#   export SOURCE_URL='{seen.url}'"
     yield "#   backfill plan JOB.yaml"
     yield "#   backfill table create JOB.yaml"
     yield "#   backfill run JOB.yaml"
