@@ -12,7 +12,16 @@ from engine.cli import signals, streams
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that argv names and leave with its exit code."""
-    signals.take()  # before anything else: even the imports take a tenth of a second
+    try:
+        signals.take()  # before anything else: even the imports take a tenth of a second
+        code = _run(arguments)
+    except KeyboardInterrupt:  # before there are streams of our own, or behind them
+        code = signals.interrupted()
+        signals.hurry(code)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     with streams.standard() as standard:
         try:
             with signals.held():
@@ -22,4 +31,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except KeyboardInterrupt:
             code = signals.interrupted()
         signals.hurry(code)
-    sys.exit(code)
+    return code

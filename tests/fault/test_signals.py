@@ -86,6 +86,33 @@ def test_at_its_start_a_run_is_interrupted(stuck: Command, number: signal.Signal
 
 
 @pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+@pytest.mark.parametrize("place", ["streams._fill", "streams.Standard", "signals.held", "signals.hurry"])
+def test_no_place_of_the_main_lets_a_signal_through(place: str, number: signal.Signals) -> None:
+    """Before there are streams, while they are made, before the first import."""
+    module, name = place.split(".")
+    program = f"""
+import os
+from engine import cli
+from engine.cli import signals, streams
+
+real = {place}
+
+def struck(*arguments):
+    {module}.{name} = real
+    os.kill(os.getpid(), {int(number)})
+    return real(*arguments)
+
+{module}.{name} = struck
+cli.main(["--version"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=END_S, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines() == [SENTENCE]
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 @pytest.mark.parametrize("command", ["run", "plan", "table create", "verify --full"])
 def test_while_it_waits_for_a_server_a_command_is_interrupted(
     stuck: Command, silent_server: socket.socket, command: str, number: signal.Signals
