@@ -67,7 +67,7 @@ class Notation:
     `bare` is a regular expression for scalars whose text stands in them as it is, and that text its group;
     others need a parser. `nameless` says why a member can't have the empty name; None where it can.
     `decimals` says how numbers are written; None where that is the codec's own matter, and then documents are
-    walked by the codec alone.
+    walked by the codec alone. Where it isn't None, no value's beginning begins another's.
     Units: bytes; a binary counts its own.
     """
 

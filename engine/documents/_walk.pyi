@@ -7,3 +7,16 @@ SOURCES: str
 def documents(
     data: Any, offsets: Any, validity: Any, first: int, rows: int, notation: tuple[Any, ...], /
 ) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...
+def part(
+    data: Any,
+    offsets: Any,
+    validity: Any,
+    first: int,
+    rows: int,
+    notation: tuple[Any, ...],
+    names: tuple[bytes, ...],
+    /,
+) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...
+def elements(
+    data: Any, offsets: Any, validity: Any, first: int, rows: int, notation: tuple[Any, ...], /
+) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes] | None: ...

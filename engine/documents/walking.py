@@ -7,7 +7,7 @@ way, one by one. Nothing is decided in C: words, sizes and limits are the codec'
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -20,9 +20,10 @@ from engine.kinds import DOCUMENT_TYPE
 
 PURE = "BACKFILL_PURE"
 """The environment variable that forces the Python way; any value but the empty one does."""
-FORM = 1
+FORM = 2
 """What is handed over between here and the extension; one that was built for another form isn't used."""
-_ODD, _ABSENT = 1, 2
+ODD, ABSENT = 1, 2
+"""What the extension says of a row: it is Python's, or there is nothing."""
 Rows: TypeAlias = npt.NDArray[np.intp]
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,13 @@ _WALK, WAY = _extension()
 
 
 class Share:
-    """How many documents of this process were walked, and how many of them one by one in Python."""
+    """How many documents of this process were walked, or cut, and how many of them one by one in Python."""
 
-    __slots__ = ("_lock", "alone", "walked")
+    __slots__ = ("_lock", "_verb", "alone", "walked")
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str) -> None:
         self._lock = threading.Lock()
+        self._verb = verb
         self.walked = 0
         self.alone = 0
 
@@ -58,18 +60,18 @@ class Share:
         """Add a column's documents; threads may do so at once."""
         with self._lock:
             if not self.walked:
-                logger.debug("documents are walked %s", WAY)
+                logger.debug("documents are %s %s", self._verb, WAY)
             self.walked += walked
             self.alone += alone
 
     def tell(self) -> None:
         """Say it to whoever asked for the debug log."""
         if self.walked:
-            said = "%s documents were walked, %s of them one by one in Python"
-            logger.debug(said, f"{self.walked:,}", f"{self.alone:,}")
+            said = "%s documents were %s, %s of them one by one in Python"
+            logger.debug(said, f"{self.walked:,}", self._verb, f"{self.alone:,}")
 
 
-SHARE = Share()
+SHARE, CUTS = Share("walked"), Share("cut")
 
 
 def documents(
@@ -80,30 +82,43 @@ def documents(
     Shape: one row of kinds.DOCUMENT_TYPE per text; SQL NULL stays null.
     """
     rows, words = len(texts), handed(notation, levels_max)
-    found = None
-    if rows and words is not None:
-        column = texts if texts.type.equals(pa.string()) else texts.cast(pa.string())
-        validity, offsets, data = column.buffers()
-        mask = validity if column.null_count else None
-        found = _WALK.documents(b"" if data is None else data, offsets, mask, column.offset, rows, words)
-    if found is None:  # no extension, no rows, or more text than Arrow's offsets reach
+    found = None if words is None else walked("documents", texts, words)
+    if found is None:  # then the codec's own walk has to do
         SHARE.count(rows, rows)
         return alone(texts)
-    text, where, sizes, depths, codes = found
-    code = np.frombuffer(codes, np.uint8)
-    fast = _struct(rows, text, where, sizes, depths, pa.array(code == _ABSENT) if texts.null_count else None)
-    odd_rows = np.flatnonzero(code == _ODD)
-    SHARE.count(rows, len(odd_rows))
-    return _replaced(fast, odd_rows, alone(texts.take(pa.array(odd_rows)))) if len(odd_rows) else fast
+    *made, codes = found
+    code = codes_of(codes)
+    fast = struct_of(made, pa.array(code == ABSENT) if texts.null_count else None)
+    odd = np.flatnonzero(code == ODD)
+    SHARE.count(rows, len(odd))
+    return replaced(fast, odd, alone(texts.take(pa.array(odd)))) if len(odd) else fast
+
+
+def walked(function: str, texts: pa.Array, words: tuple[Any, ...], *more: Any) -> tuple[bytes, ...] | None:
+    """Call the extension for a column of texts; None for no rows, or more text than Arrow's offsets reach."""
+    if not len(texts):
+        return None
+    column = texts if texts.type.equals(pa.string()) else texts.cast(pa.string())
+    validity, offsets, data = column.buffers()
+    mask = validity if column.null_count else None
+    found: tuple[bytes, ...] | None = getattr(_WALK, function)(
+        b"" if data is None else data, offsets, mask, column.offset, len(column), words, *more
+    )
+    return found
+
+
+def codes_of(codes: bytes) -> npt.NDArray[np.uint8]:
+    """Return what the extension says of each row: ODD, ABSENT, or 0."""
+    return np.frombuffer(codes, np.uint8)
 
 
 @lru_cache(maxsize=16)
-def handed(notation: Notation, levels_max: int) -> tuple[Any, ...] | None:
+def handed(notation: Notation, levels_max: int = 0) -> tuple[Any, ...] | None:
     """Return a notation as the extension takes it; None where it can't be walked in C."""
     decimals = notation.decimals
     if _WALK is None or decimals is None:
         return None
-    affixes = (notation.string, notation.number, notation.bool, notation.list, notation.map)
+    affixes = (notation.string, notation.number, notation.binary, notation.bool, notation.list, notation.map)
     return (
         (*(word.encode() for affix in affixes for word in affix), notation.null.encode()),
         notation.null_size,
@@ -120,9 +135,10 @@ def handed(notation: Notation, levels_max: int) -> tuple[Any, ...] | None:
     )
 
 
-def _struct(
-    rows: int, text: bytes, where: bytes, sizes: bytes, depths: bytes, mask: pa.Array | None
-) -> pa.StructArray:
+def struct_of(made: Sequence[bytes], mask: pa.Array | None) -> pa.StructArray:
+    """Put text, offsets, sizes and depths into a column of documents without flaws; null by `mask`."""
+    text, where, sizes, depths = made
+    rows = len(sizes) // 8
     arrays = [
         pa.StringArray.from_buffers(rows, pa.py_buffer(where), pa.py_buffer(text)),
         pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(sizes)]),
@@ -132,7 +148,8 @@ def _struct(
     return pa.StructArray.from_arrays(arrays, fields=list(DOCUMENT_TYPE), mask=mask)
 
 
-def _replaced(column: pa.StructArray, places: Rows, others: pa.StructArray) -> pa.StructArray:
+def replaced(column: pa.Array, places: Rows, others: pa.Array) -> pa.Array:
+    """Return a column with others in some places."""
     order = np.arange(len(column))
     order[places] = len(column) + np.arange(len(places))
     return pa.concat_arrays([column, others]).take(pa.array(order))

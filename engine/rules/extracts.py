@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from engine.contracts.documents import DocumentCodec, Fragment
-from engine.documents.reading import DocumentReader
-from engine.kinds import Document, documents_array
+from engine.contracts.documents import DocumentCodec
+from engine.documents.cutting import parts
+from engine.kinds import Document
 from engine.rules.values import ValueExpr, representation
 
 _EXTRACT = "\0path:"
@@ -18,10 +18,10 @@ _EXTRACT = "\0path:"
 class Extracts:
     """Collects the paths of one rule while it is compiled; then says which columns hold what they lead to."""
 
-    __slots__ = ("_reader", "_roots")
+    __slots__ = ("_codec", "_roots")
 
     def __init__(self, codec: DocumentCodec) -> None:
-        self._reader = DocumentReader(codec)
+        self._codec = codec
         self._roots: dict[str, tuple[pl.Expr, list[tuple[str, ...]]]] = {}
 
     def found(self, document: ValueExpr, name: str, path: tuple[str, ...]) -> ValueExpr:
@@ -36,25 +36,18 @@ class Extracts:
     def columns(self, made_of: str, *, otherwise: bool = False) -> tuple[pl.Expr, ...]:
         """Return the columns to add that are made of a certain column, or `otherwise` all others."""
         return tuple(
-            _extracted(expr, paths, self._reader).alias(_EXTRACT + name)
+            _extracted(expr, paths, self._codec).alias(_EXTRACT + name)
             for name, (expr, paths) in self._roots.items()
             if (made_of in expr.meta.root_names()) is not otherwise
         )
 
 
-def _extracted(document: pl.Expr, paths: Sequence[tuple[str, ...]], reader: DocumentReader) -> pl.Expr:
+def _extracted(document: pl.Expr, paths: Sequence[tuple[str, ...]], codec: DocumentCodec) -> pl.Expr:
     names = [str(number) for number in range(len(paths))]
     result = pl.Struct(dict.fromkeys(names, representation(Document())))
 
     def column(series: pl.Series) -> pl.Series:
-        flaws = series.struct.field("flaw").to_list()
-        found = reader.parts(paths, series.struct.field("wire").to_list(), flaws)
-        columns = [_documents(part, flaws).alias(name) for name, part in zip(names, found, strict=True)]
-        return pl.DataFrame(columns).to_struct(series.name)
+        found = zip(names, parts(series, paths, codec), strict=True)
+        return pl.DataFrame([part.alias(name) for name, part in found]).to_struct(series.name)
 
     return document.map_batches(column, return_dtype=result, is_elementwise=True)
-
-
-def _documents(found: Sequence[Fragment | None], flaws: Sequence[str | None]) -> pl.Series:
-    cells = [None if part is None else (*part, flaw) for part, flaw in zip(found, flaws, strict=True)]
-    return pl.Series(documents_array(cells))

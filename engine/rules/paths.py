@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.contracts.documents import DocumentCodec
-from engine.documents.reading import DocumentReader
+from engine.documents.cutting import elements
 from engine.errors import JobError
 from engine.job.template import Placeholder, Template, single
 from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
@@ -22,7 +22,6 @@ from engine.rules.names import field as field_of
 from engine.rules.values import (
     UNSUPPORTED,
     ValueExpr,
-    by_python,
     checked,
     described,
     representation,
@@ -100,12 +99,19 @@ def listed(value: ValueExpr, name: str, codec: DocumentCodec) -> ValueExpr:
             return value
         case Document():
             each = ListOf(Document())
-            split = by_python(value.expr, DocumentReader(codec).elements, representation(each))
+            split = _split(value.expr, codec, representation(each))
             return checked(
                 wire(value, codec), split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none"
             )
         case _:
             raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")
+
+
+def _split(documents: pl.Expr, codec: DocumentCodec, result: pl.DataType) -> pl.Expr:
+    def column(series: pl.Series) -> pl.Series:
+        return elements(series, codec).alias(series.name)
+
+    return documents.map_batches(column, return_dtype=result, is_elementwise=True)
 
 
 def elements_at(path: tuple[str, ...], bindings: Bindings) -> ValueExpr:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.batch import Mark
-from engine.documents.walking import SHARE
+from engine.documents.walking import CUTS, SHARE
 from engine.errors import BackfillError, PermanentError
 from engine.run.link import (
     Advanced,
@@ -73,6 +73,7 @@ async def work(
         await asyncio.gather(*background, return_exceptions=True)
     teller.tell()
     SHARE.tell()
+    CUTS.tell()
     link.send(finished)
 
 

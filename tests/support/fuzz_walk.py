@@ -8,14 +8,16 @@ import importlib.util
 import struct
 import sys
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from random import Random
 from types import ModuleType
 from typing import Any
 
 from tests.support import json_texts
 
-WORDS = b'{"S":|}|{"N":"|"}|{"BOOL":|}|{"L":[|]}|{"M":{|}}|{"NULL":true}'.split(b"|")
+WORDS = b'{"S":|}|{"N":"|"}|{"B":"|"}|{"BOOL":|}|{"L":[|]}|{"M":{|}}|{"NULL":true}'.split(b"|")
 NOTATION = (tuple(WORDS), 1, 1, 3, 1, 38, -130, 125, 40, 21, 64, False)
+PATHS = [(), (), (), (b'"a"',), (b'"a"', b'"a"'), (b'"k"',)]
 COLUMN_ROWS = 50
 
 
@@ -30,6 +32,11 @@ def loaded(path: str) -> ModuleType:
 
 def block(octets: bytes) -> Any:
     return (ctypes.c_char * len(octets)).from_buffer_copy(octets)
+
+
+def column(texts: list[bytes]) -> tuple[Any, Any, None, int, int]:
+    ends = [0, *accumulate(map(len, texts))]
+    return block(b"".join(texts)), block(struct.pack(f"={len(ends)}i", *ends)), None, 0, len(texts)
 
 
 def mutated(octets: bytes, random: Random) -> bytes:
@@ -79,16 +86,22 @@ def columns(seeds: int) -> Iterator[list[bytes]]:
 def main(path: str, seeds: int) -> None:
     walk = loaded(path)
     fine = rows = 0
+    cuts = pieces = 0
     for texts in columns(seeds):
+        random = Random(len(texts[0]))
         for some in (texts, *([text] for text in texts)):
-            ends = [0]
-            for text in some:
-                ends.append(ends[-1] + len(text))
-            where = block(struct.pack(f"={len(ends)}i", *ends))
-            found = walk.documents(block(b"".join(some)), where, None, 0, len(some), NOTATION)
-            fine += found[4].count(0)
+            text, where, _, _, codes = walk.documents(*column(some), NOTATION)
+            fine += codes.count(0)
             rows += len(some)
+            ends = struct.unpack(f"={len(some) + 1}i", where)
+            wires = [text[begin:end] for begin, end in pairwise(ends)]
+            wires = [mutated(wire, random) if random.random() < 0.6 else wire for wire in wires]
+            codes = walk.part(*column(wires), NOTATION, random.choice(PATHS))[-1]
+            codes += walk.elements(*column(wires), NOTATION)[-1]
+            pieces += codes.count(0)
+            cuts += len(codes)
     print(f"{rows:,} texts, {fine / rows:.0%} of them documents without a flaw")
+    print(f"{cuts:,} cuts, {pieces / cuts:.0%} of them with something in them")
 
 
 if __name__ == "__main__":

@@ -79,12 +79,12 @@ def test_only_what_is_odd_goes_through_python_and_comes_back_in_its_place():
 
 
 def test_the_share_is_told_and_so_is_the_way(caplog):
-    share = Share()
+    share = Share("walked")
     with caplog.at_level(logging.DEBUG, "engine"):
         share.count(10_000, 12)
         share.count(1, 0)
         share.tell()
-        Share().tell()
+        Share("cut").tell()
     assert caplog.messages == [
         f"documents are walked {walking.WAY}",
         "10,001 documents were walked, 12 of them one by one in Python",
@@ -204,8 +204,8 @@ def test_buffers_that_dont_fit_are_an_error_and_no_crash(data, where, validity, 
     ("place", "value"),
     [
         (0, ()),
-        (0, (b"x" * 17,) * 11),
-        (0, ("x",) * 11),
+        (0, (b"x" * 17,) * 13),
+        (0, ("x",) * 13),
         (0, 1),
         (5, 65),
         (5, 0),
@@ -223,3 +223,30 @@ def test_a_notation_beyond_what_is_held_ready_is_refused(place, value):
         walking._WALK.documents(b"1", offsets(0, 1), None, 0, 1, tuple(words))
     with pytest.raises(TypeError):
         walking._WALK.documents(b"1", offsets(0, 1), None, 0, 1, tuple(words[:-1]))
+
+
+@in_c
+def test_cuts_are_no_less_careful():
+    words = walking.handed(NOTATION)
+    for call, more in ((walking._WALK.part, [(b'"a"',)]), (walking._WALK.elements, [])):
+        with pytest.raises(ValueError, match=r"offset|buffers"):
+            call(b"[1]", offsets(0, 4), None, 0, 1, words, *more)
+        with pytest.raises(ValueError, match=r"offset|buffers"):
+            call(b"[1]", offsets(0), None, 0, 1, words, *more)
+        with pytest.raises(TypeError):
+            call(b"[1]", offsets(0, 3), None, 0, 1, words[:-1], *more)
+    for names in ("a", ("a",), None):
+        with pytest.raises(TypeError):
+            walking._WALK.part(b"[1]", offsets(0, 3), None, 0, 1, words, names)
+    for wire in (
+        b'{"N":"',
+        b'{"S":',
+        b'{"S":"',
+        b'{"B":"',
+        b'{"BOOL":',
+        b'{"L":[',
+        b'{"M":{"a"',
+        b'{"M":{"a":',
+    ):
+        assert walking._WALK.part(wire, offsets(0, len(wire)), None, 0, 1, words, ())[4] == b"\x01"
+        assert walking._WALK.elements(wire, offsets(0, len(wire)), None, 0, 1, words)[5] in (b"\x01", b"\x02")

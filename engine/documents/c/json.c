@@ -1,4 +1,4 @@
-/* JSON texts as documents in a target's notation: a whole Arrow column in one pass, without the GIL.
+/* JSON texts as documents in a target's notation, in one pass.
  *
  * Invariant: a text that isn't called odd is JSON without a flaw, and what is written says the same, byte for byte
  * what the codec's own walk over it writes. Odd is whatever has a flaw, or may have one: no JSON, a name that
@@ -6,7 +6,6 @@
  */
 #include "walk.h"
 
-enum { FINE = 0, ODD = 1, ABSENT = 2 };
 enum { FEW_NAMES = 16 }; /* of so many, each is compared with each */
 
 typedef enum { SCALAR, OPENED, REFUSED } Found;
@@ -24,9 +23,9 @@ typedef struct {
 
 typedef struct {
     const Notation *notation;
-    Reading in;
-    Writing out;
-    Measure measure;
+    Reading *in;
+    Writing *out;
+    Measure *measure;
     int level;
     Level open[LEVELS_LIMIT];
     Name *names; /* of all objects that are open, the innermost's last */
@@ -35,7 +34,7 @@ typedef struct {
 
 static int name_comes_later(const Walk *walk, const Name *before, size_t at, uint64_t length) {
     if (before->length_or_hash != length) return before->length_or_hash < length;
-    return memcmp(walk->out.start + before->at, walk->out.start + at, length) < 0;
+    return memcmp(walk->out->start + before->at, walk->out->start + at, length) < 0;
 }
 
 /* Note the name that was written last. jsonb's stand by length, then by bytes: as long as they do, none stands
@@ -45,14 +44,14 @@ static int note_name(Walk *walk, size_t at) {
         size_t room = walk->names_room ? walk->names_room * 2 : 64;
         Name *moved = realloc(walk->names, room * sizeof(Name));
         if (!moved) {
-            walk->out.failed = 1;
+            walk->out->failed = 1;
             return 0;
         }
         walk->names = moved;
         walk->names_room = room;
     }
     Level *level = &walk->open[walk->level - 1];
-    uint64_t length = (size_t)(walk->out.at - walk->out.start) - 1 - at;
+    uint64_t length = (size_t)(walk->out->at - walk->out->start) - 1 - at;
     if (level->ascending && walk->names_used > level->first_name)
         level->ascending = name_comes_later(walk, &walk->names[walk->names_used - 1], at, length);
     walk->names[walk->names_used++] = (Name){at, length};
@@ -82,7 +81,7 @@ static int may_repeat(Walk *walk, const Level *level) {
     Name *names = walk->names + level->first_name;
     size_t count = walk->names_used - level->first_name;
     for (size_t i = 0; i < count; i++)
-        names[i].length_or_hash = hash_of(walk->out.start + names[i].at, names[i].length_or_hash);
+        names[i].length_or_hash = hash_of(walk->out->start + names[i].at, names[i].length_or_hash);
     if (count > FEW_NAMES) {
         qsort(names, count, sizeof(Name), by_hash);
         for (size_t i = 1; i < count; i++)
@@ -97,75 +96,75 @@ static int may_repeat(Walk *walk, const Level *level) {
 
 /* A member's name and its colon. Returns 0 for odd. */
 static int member(Walk *walk) {
-    Reading *in = &walk->in;
+    Reading *in = walk->in;
     skip_blanks(in);
-    if (in->at >= in->end || *in->at != '"' || !roomy(&walk->out, in)) return 0;
+    if (in->at >= in->end || *in->at != '"' || !roomy(walk->out, in)) return 0;
     in->at++;
-    put_byte(&walk->out, '"');
-    size_t at = (size_t)(walk->out.at - walk->out.start);
-    int64_t size = walk_string(in, &walk->out);
+    put_byte(walk->out, '"');
+    size_t at = (size_t)(walk->out->at - walk->out->start);
+    int64_t size = walk_string(in, walk->out);
     if (size < 0 || (!size && !walk->notation->nameless) || !note_name(walk, at)) return 0;
-    walk->measure.size += size + walk->notation->element_size;
+    walk->measure->size += size + walk->notation->element_size;
     skip_blanks(in);
     if (in->at >= in->end || *in->at != ':') return 0;
     in->at++;
-    put_byte(&walk->out, ':');
+    put_byte(walk->out, ':');
     return 1;
 }
 
 static Found literal(Walk *walk, const char *text, Py_ssize_t length) {
-    Reading *in = &walk->in;
+    Reading *in = walk->in;
     if (in->end - in->at < length || memcmp(in->at, text, (size_t)length)) return REFUSED;
     in->at += length;
     const Notation *notation = walk->notation;
     if (*text == 'n') {
-        put(&walk->out, &notation->null);
-        walk->measure.size += notation->null_size;
+        put(walk->out, &notation->null);
+        walk->measure->size += notation->null_size;
         return SCALAR;
     }
-    put(&walk->out, &notation->boolean.before);
-    memcpy(walk->out.at, text, (size_t)length);
-    walk->out.at += length;
-    put(&walk->out, &notation->boolean.after);
-    walk->measure.size += notation->boolean_size;
+    put(walk->out, &notation->boolean.before);
+    memcpy(walk->out->at, text, (size_t)length);
+    walk->out->at += length;
+    put(walk->out, &notation->boolean.after);
+    walk->measure->size += notation->boolean_size;
     return SCALAR;
 }
 
 static Found container(Walk *walk, int is_map) {
-    Reading *in = &walk->in;
+    Reading *in = walk->in;
     const Affix *affix = is_map ? &walk->notation->map : &walk->notation->list;
     if (walk->level >= walk->notation->levels_max) return REFUSED;
-    walk->measure.size += walk->notation->container_size;
+    walk->measure->size += walk->notation->container_size;
     in->at++;
-    put(&walk->out, &affix->before);
+    put(walk->out, &affix->before);
     skip_blanks(in);
     if (in->at >= in->end) return REFUSED;
     if (*in->at == (is_map ? '}' : ']')) {
         in->at++;
-        put(&walk->out, &affix->after);
-        deepen(&walk->measure, walk->level);
+        put(walk->out, &affix->after);
+        deepen(walk->measure, walk->level);
         return SCALAR;
     }
     walk->open[walk->level++] = (Level){is_map, 1, walk->names_used};
-    deepen(&walk->measure, walk->level);
+    deepen(walk->measure, walk->level);
     if (is_map) return member(walk) ? OPENED : REFUSED;
-    walk->measure.size += walk->notation->element_size;
+    walk->measure->size += walk->notation->element_size;
     return OPENED;
 }
 
 static Found value(Walk *walk) {
-    Reading *in = &walk->in;
+    Reading *in = walk->in;
     skip_blanks(in);
-    if (in->at >= in->end || !roomy(&walk->out, in)) return REFUSED;
+    if (in->at >= in->end || !roomy(walk->out, in)) return REFUSED;
     switch (*in->at) {
     case '"': {
         in->at++;
-        put(&walk->out, &walk->notation->string.before);
-        put_byte(&walk->out, '"');
-        int64_t size = walk_string(in, &walk->out);
+        put(walk->out, &walk->notation->string.before);
+        put_byte(walk->out, '"');
+        int64_t size = walk_string(in, walk->out);
         if (size < 0) return REFUSED;
-        walk->measure.size += size;
-        put(&walk->out, &walk->notation->string.after);
+        walk->measure->size += size;
+        put(walk->out, &walk->notation->string.after);
         return SCALAR;
     }
     case '{': return container(walk, 1);
@@ -173,172 +172,65 @@ static Found value(Walk *walk) {
     case 't': return literal(walk, "true", 4);
     case 'f': return literal(walk, "false", 5);
     case 'n': return literal(walk, "null", 4);
-    default: return walk_number(walk->notation, in, &walk->out, &walk->measure) ? SCALAR : REFUSED;
+    default: return walk_number(walk->notation, in, walk->out, walk->measure) ? SCALAR : REFUSED;
     }
 }
 
 /* What follows a value: containers that end here, then the text's end or the next value. Returns 0 for odd. */
 static int follow(Walk *walk, int *is_whole) {
-    Reading *in = &walk->in;
+    Reading *in = walk->in;
     for (;;) {
         skip_blanks(in);
         *is_whole = !walk->level;
         if (!walk->level) return in->at == in->end;
-        if (in->at >= in->end || !roomy(&walk->out, in)) return 0;
+        if (in->at >= in->end || !roomy(walk->out, in)) return 0;
         Level *level = &walk->open[walk->level - 1];
         uint8_t sign = *in->at++;
         if (sign == ',') {
-            put_byte(&walk->out, ',');
+            put_byte(walk->out, ',');
             if (level->is_map) return member(walk);
-            walk->measure.size += walk->notation->element_size;
+            walk->measure->size += walk->notation->element_size;
             return 1;
         }
         if (sign != (level->is_map ? '}' : ']')) return 0;
         if (!level->ascending && may_repeat(walk, level)) return 0;
-        put(&walk->out, level->is_map ? &walk->notation->map.after : &walk->notation->list.after);
+        put(walk->out, level->is_map ? &walk->notation->map.after : &walk->notation->list.after);
         walk->names_used = level->first_name;
         walk->level--;
     }
 }
 
-static int document(Walk *walk) {
+static Code document(void *state, Reading *in, Writing *out, Measure *measure) {
+    Walk *walk = state;
+    walk->in = in;
+    walk->out = out;
+    walk->measure = measure;
     walk->level = 0;
     walk->names_used = 0;
-    walk->measure = (Measure){0, 0};
     for (int is_whole = 0; !is_whole;) {
         Found found = value(walk);
-        if (found == REFUSED) return 0;
-        if (found == SCALAR && !follow(walk, &is_whole)) return 0;
+        if (found == REFUSED) return ODD;
+        if (found == SCALAR && !follow(walk, &is_whole)) return ODD;
     }
-    return 1;
-}
-
-/* A column as it comes from Arrow, and what is made of it. */
-typedef struct {
-    const uint8_t *data, *offsets, *validity;
-    Py_ssize_t data_length, first, rows;
-    uint8_t *where, *sizes, *depths, *codes;
-} Column;
-
-typedef enum { DONE, NO_MEMORY, BAD_OFFSET, TOO_LONG } Outcome;
-
-static int is_absent(const Column *column, Py_ssize_t row) {
-    Py_ssize_t bit = column->first + row;
-    return column->validity && !(column->validity[bit >> 3] >> (bit & 7) & 1);
-}
-
-static int32_t offset_of(const Column *column, Py_ssize_t row) {
-    int32_t offset;
-    memcpy(&offset, column->offsets + (column->first + row) * 4, 4);
-    return offset;
-}
-
-static void set_row(const Column *column, Py_ssize_t row, size_t where, Measure measure, int code) {
-    int32_t begin = (int32_t)where;
-    memcpy(column->where + row * 4, &begin, 4);
-    memcpy(column->sizes + row * 8, &measure.size, 8);
-    memcpy(column->depths + row * 4, &measure.depth, 4);
-    column->codes[row] = (uint8_t)code;
-}
-
-static Outcome walk_column(Walk *walk, const Column *column) {
-    Writing *out = &walk->out;
-    for (Py_ssize_t row = 0; row < column->rows; row++) {
-        size_t used = (size_t)(out->at - out->start);
-        if (is_absent(column, row)) {
-            set_row(column, row, used, (Measure){0, 0}, ABSENT);
-            continue;
-        }
-        int32_t begin = offset_of(column, row), end = offset_of(column, row + 1);
-        if (begin < 0 || end < begin || end > column->data_length) return BAD_OFFSET;
-        walk->in = (Reading){column->data + begin, column->data + end};
-        int is_fine = document(walk);
-        if (out->failed) return NO_MEMORY;
-        if (!is_fine) {
-            out->at = out->start + used;
-            walk->measure = (Measure){0, 0};
-        }
-        set_row(column, row, used, walk->measure, is_fine ? FINE : ODD);
-        if (out->at - out->start > INT32_MAX) return TOO_LONG;
-    }
-    int32_t end = (int32_t)(out->at - out->start);
-    memcpy(column->where + column->rows * 4, &end, 4);
-    return DONE;
-}
-
-/* With room for about what a column becomes. */
-static Walk *walk_for(const Notation *notation, const Column *column) {
-    Walk *walk = calloc(1, sizeof(Walk));
-    if (!walk) return NULL;
-    walk->notation = notation;
-    int64_t length = (int64_t)offset_of(column, column->rows) - offset_of(column, 0);
-    grow(&walk->out, (length > 0 ? (size_t)length : 0) + ROOM_PER_TOKEN);
-    return walk;
-}
-
-static void drop(Walk *walk) {
-    if (!walk) return;
-    free(walk->out.start);
-    free(walk->names);
-    free(walk);
-}
-
-static PyObject *walked(const Notation *notation, Column *column) {
-    PyObject *parts[4] = {NULL}, *text = NULL, *result = NULL;
-    static const int widths[4] = {4, 8, 4, 1};
-    uint8_t **places[4] = {&column->where, &column->sizes, &column->depths, &column->codes};
-    Walk *walk = NULL;
-    for (int i = 0; i < 4; i++) {
-        parts[i] = PyBytes_FromStringAndSize(NULL, (column->rows + !i) * widths[i]);
-        if (!parts[i]) goto done;
-        *places[i] = (uint8_t *)PyBytes_AsString(parts[i]); /* nobody else knows of it yet */
-    }
-    Outcome outcome;
-    Py_BEGIN_ALLOW_THREADS
-    walk = walk_for(notation, column);
-    outcome = !walk || walk->out.failed ? NO_MEMORY : walk_column(walk, column);
-    Py_END_ALLOW_THREADS
-    if (outcome == NO_MEMORY) PyErr_NoMemory();
-    else if (outcome == BAD_OFFSET) PyErr_SetString(PyExc_ValueError, "an offset lies outside the data");
-    else if (outcome == TOO_LONG) {
-        Py_INCREF(Py_None);
-        result = Py_None;
-    } else {
-        text = PyBytes_FromStringAndSize((const char *)walk->out.start, walk->out.at - walk->out.start);
-        if (text) result = PyTuple_Pack(5, text, parts[0], parts[1], parts[2], parts[3]);
-    }
-done:
-    drop(walk);
-    Py_XDECREF(text);
-    for (int i = 0; i < 4; i++) Py_XDECREF(parts[i]);
-    return result;
-}
-
-static int fits(const Column *column, Py_ssize_t offsets_length, Py_ssize_t validity_length) {
-    Py_ssize_t offsets = offsets_length / 4;
-    if (column->first < 0 || column->rows < 0 || column->first >= offsets) return 0;
-    if (column->rows > offsets - 1 - column->first) return 0;
-    return !column->validity || (column->first + column->rows + 7) / 8 <= validity_length;
+    return FINE;
 }
 
 /* documents(data, offsets, validity or None, first, rows, notation) -> (text, offsets, sizes, depths, codes), or
  * None when the text is too long for Arrow's offsets. */
 PyObject *json_documents(PyObject *module, PyObject *arguments) {
     (void)module;
-    Py_buffer data = {0}, offsets = {0}, validity = {0};
-    PyObject *mask, *given, *result = NULL;
-    Py_ssize_t first, rows;
+    Column column;
     Notation notation;
-    if (!PyArg_ParseTuple(arguments, "y*y*OnnO", &data, &offsets, &mask, &first, &rows, &given)) return NULL;
-    if (!notation_from(given, &notation)) goto done;
-    if (mask != Py_None && PyObject_GetBuffer(mask, &validity, PyBUF_SIMPLE)) goto done;
-    Column column = {.data = data.buf ? data.buf : (const void *)"", .offsets = offsets.buf, .validity = validity.buf, .data_length = data.len,
-                     .first = first, .rows = rows};
-    if (fits(&column, offsets.len, validity.len)) result = walked(&notation, &column);
-    else PyErr_SetString(PyExc_ValueError, "the buffers are shorter than the rows");
-done:
-    if (validity.obj) PyBuffer_Release(&validity);
-    PyBuffer_Release(&data);
-    PyBuffer_Release(&offsets);
+    PyObject *given, *result = NULL;
+    if (!column_from(arguments, &column, &given, NULL)) return NULL;
+    Walk *walk = calloc(1, sizeof(Walk));
+    if (!walk) PyErr_NoMemory();
+    else if (notation_from(given, &notation)) {
+        walk->notation = &notation;
+        result = column_walked(&column, document, walk);
+    }
+    if (walk) free(walk->names);
+    free(walk);
+    column_done(&column);
     return result;
 }

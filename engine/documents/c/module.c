@@ -1,7 +1,7 @@
 /* The extension engine.documents._walk: which functions Python sees. */
 #include "walk.h"
 
-enum { FORM = 1 }; /* goes up with every change of what is handed over, here and in engine/documents/walking.py */
+enum { FORM = 2 }; /* goes up with every change of what is handed over, here and in engine/documents/walking.py */
 
 #ifndef WALK_SOURCES
 #define WALK_SOURCES ""
@@ -14,6 +14,8 @@ static int about(PyObject *module) {
 
 static PyMethodDef methods[] = {
     {"documents", json_documents, METH_VARARGS, "Turn a column of JSON texts into documents."},
+    {"part", wire_part, METH_VARARGS, "Cut out of each document what a path leads to."},
+    {"elements", wire_elements, METH_VARARGS, "Cut lists into their elements."},
     {NULL, NULL, 0, NULL},
 };
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)about}, {0, NULL}};

@@ -16,12 +16,12 @@ static int word_from(const char *text, Py_ssize_t length, Word *word) {
 
 static int words_from(PyObject *given, Notation *n) {
     Word *words[] = {
-        &n->string.before, &n->string.after, &n->number.before, &n->number.after, &n->boolean.before,
-        &n->boolean.after, &n->list.before, &n->list.after, &n->map.before, &n->map.after, &n->null,
+        &n->string.before, &n->string.after, &n->number.before, &n->number.after, &n->binary.before,
+        &n->binary.after, &n->boolean.before, &n->boolean.after, &n->list.before, &n->list.after, &n->map.before, &n->map.after, &n->null,
     };
     Py_ssize_t count = sizeof words / sizeof *words;
     if (!PyTuple_Check(given) || PyTuple_Size(given) != count) {
-        PyErr_SetString(PyExc_TypeError, "a notation has eleven words");
+        PyErr_SetString(PyExc_TypeError, "a notation has thirteen words");
         return 0;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -198,6 +198,7 @@ static int power_from(Reading *in, Decimal *number) {
 
 static int decimal_from(Reading *in, Decimal *number) {
     memset(number, 0, sizeof *number);
+    if (in->at >= in->end) return 0;
     number->negative = *in->at == '-';
     number->whole = in->at += number->negative;
     number->whole_end = in->at = digits_from(in->at, in->end);

@@ -33,7 +33,7 @@ typedef struct {
 
 /* A target's notation and limits, as engine.documents.walking hands them in. */
 typedef struct {
-    Affix string, number, boolean, list, map;
+    Affix string, number, binary, boolean, list, map;
     Word null;
     int64_t null_size, boolean_size, container_size, element_size;
     int64_t number_size_max, magnitude_min, magnitude_max;
@@ -56,6 +56,29 @@ typedef struct {
     int32_t depth;
 } Measure;
 
+/* What became of a row: written, left to Python, or null. */
+typedef enum { FINE = 0, ODD = 1, ABSENT = 2 } Code;
+
+/* A column of Arrow strings, as Python hands it over. */
+typedef struct {
+    Py_buffer data, offsets, validity;
+    Py_ssize_t first, rows;
+} Column;
+
+/* What walks one row; the harness takes back what an odd or absent one has written. */
+typedef Code (*Step)(void *state, Reading *in, Writing *out, Measure *measure);
+
+/* Take (data, offsets, validity or None, first, rows, notation[, more]) apart. Returns 0 with an exception; else
+ * column_done has to be called. */
+int column_from(PyObject *arguments, Column *column, PyObject **notation, PyObject **more);
+void column_done(Column *column);
+
+/* Find a row's bytes. Returns 0 where it is null, -1 where its offsets lie outside the data. */
+int column_row(const Column *column, Py_ssize_t row, Reading *in);
+
+/* Walk all rows; returns (text, offsets, sizes, depths, codes), or None when the text is too long. */
+PyObject *column_walked(const Column *column, Step step, void *state);
+
 /* Fill a Notation from Python's tuple. Returns 0 with an exception. */
 int notation_from(PyObject *given, Notation *notation);
 
@@ -72,6 +95,8 @@ int walk_escape(Reading *in, Writing *out);
 int walk_wide(Reading *in, Writing *out);
 
 PyObject *json_documents(PyObject *module, PyObject *arguments);
+PyObject *wire_part(PyObject *module, PyObject *arguments);
+PyObject *wire_elements(PyObject *module, PyObject *arguments);
 
 static inline int roomy(Writing *out, const Reading *in) {
     size_t wanted = (size_t)(in->end - in->at) + ROOM_PER_TOKEN;
