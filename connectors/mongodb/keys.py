@@ -63,12 +63,12 @@ def _ids(text: str, types: AbstractSet[int]) -> Iterator[Any]:
     elif BINARY in types:
         yield Binary(UUID(text).bytes, 4)
     elif DATE in types:
-        yield _date(text)
+        yield date_of(text)
     else:
-        yield from _numbers(text)
+        yield from numbers_of(text)
 
 
-def _numbers(text: str) -> Iterator[Any]:
+def numbers_of(text: str) -> Iterator[Any]:
     """Yield the numbers that print as a text: a server finds one of any type by its value.
 
     A double's text is the shortest that leads back to it, which needn't be its exact value.
@@ -84,7 +84,8 @@ def _numbers(text: str) -> Iterator[Any]:
         return
 
 
-def _date(text: str) -> DatetimeMS:
+def date_of(text: str) -> DatetimeMS:
+    """Return the date that prints as a text. Raises: ValueError when none does."""
     found = _DATE.fullmatch(text)
     if found is None:
         raise ValueError("no date")

@@ -5,7 +5,7 @@ raised before the reading ends.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -69,16 +69,20 @@ class CollectionReader:
         self._place = place
         self._note = note
 
-    async def segment(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Part, None]:
-        """Read in one session, until the end or until it fails."""
-        schema = self._schema
+    async def segment(
+        self, segment: Segment, after: Cursor | None, where: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[Part, None]:
+        """Read in one session, until the end or until it fails. `where`: other documents than the run's."""
+        schema, query = self._schema, self.query
+        if where is not None:
+            query = replace(query, where=where)
         passed = None if after is None or not schema.identities else position_element(after.key[0])
         await self.hold.check()
         async with speaking("source", self._place), self.sessions.session() as session:
             if schema.key:
-                cursors = self.query.ranges(self._collection, session, after or segment.after, segment.until)
+                cursors = query.ranges(self._collection, session, after or segment.after, segment.until)
             else:
-                cursors = iter([self.query.whole(self._collection, session)])
+                cursors = iter([query.whole(self._collection, session)])
             for cursor in cursors:
                 async with aclosing(self._read(cursor, passed)) as parts:
                     async for part in parts:

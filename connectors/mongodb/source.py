@@ -7,6 +7,7 @@ connections are lost; positions are `_id`s as the server sent them.
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,7 @@ from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import layout_of
 from connectors.mongodb.opening import MongoDBView, OpenedCollection, look
+from connectors.mongodb.peers import PeerQuery
 from connectors.mongodb.query import in_commands
 from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
@@ -33,7 +35,7 @@ from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.source import SourceAbilities, SourceTicket
+from engine.contracts.source import Sharing, SourceAbilities, SourceTicket
 from engine.documents.plain import PLAIN
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import dumped, loaded
@@ -93,6 +95,7 @@ class MongoDBSource:
         self._notices = list(opened.notices)
         columns = layout_of(fields, opened.ticket.schema, codec)
         self._codec = codec
+        self._peers = PeerQuery(section, fields, opened.ticket, self._view.types, codec, self._note)
         self._reader = CollectionReader(section, columns, opened, self._place, self._note)
         self._patience_s = patience_s
 
@@ -101,6 +104,7 @@ class MongoDBSource:
         """What it can do besides; documents are looked up by `_id`, where that has an index."""
         return SourceAbilities(
             lookup=self if self.ticket.schema.key else None,
+            peers=self,
             continuity=self,
             count=self.count,
             inspect=self.inspect,
@@ -184,14 +188,29 @@ class MongoDBSource:
 
         return await patiently(cut, with_source(self._patience_s), PassingError)
 
-    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+    def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost cursors and connections are mended inside."""
+        return self._read(segment, after, None)
+
+    async def read_with_peers(
+        self, sharing: Sharing, segment: Segment, after: Cursor | None
+    ) -> AsyncGenerator[Batch, None]:
+        """Read some documents together with their peers; see contracts.PeerReading."""
+        of = sharing.of
+        rows = self.read(Segment(0, None, None, None), None) if of is None else self.rows_by_key(of)
+        async with aclosing(self._read(segment, after, await self._peers.where(sharing, rows))) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _read(
+        self, segment: Segment, after: Cursor | None, where: Mapping[str, Any] | None
+    ) -> AsyncGenerator[Batch, None]:
         keyed = bool(self._opened.ticket.schema.key)
         sequence = 0
         patience = with_source(self._patience_s)
         while True:
             try:
-                async with aclosing(self._reader.segment(segment, after)) as parts:
+                async with aclosing(self._reader.segment(segment, after, where)) as parts:
                     async for rows, end, cuts in parts:
                         sequence, after = sequence + 1, end if keyed else None
                         patience.rewarded()
@@ -211,11 +230,9 @@ class MongoDBSource:
 
     async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
         """Return the keys of `count` random documents; see contracts.Lookup."""
-        found = self._found
+        documents, where = self._found.documents, self._reader.query.where
         async with speaking("source", self._place), self._reader.sessions.session() as session:
-            drawn = await draw(
-                self._collection, session, self._reader.query.where, count, seed, documents=found.documents
-            )
+            drawn = await draw(self._collection, session, where, count, seed, documents=documents)
         return [Cursor((key_text(element, self._view.types, self._codec),)) for element in drawn]
 
     async def rows_by_key(self, keys: Sequence[Cursor]) -> AsyncGenerator[Batch, None]:

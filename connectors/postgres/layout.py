@@ -12,6 +12,7 @@ from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
 from connectors.postgres.distinct import distinct
 from connectors.postgres.embed import embedded_list
+from connectors.postgres.peers import NATIVE
 from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import checking
@@ -44,6 +45,8 @@ class SelectList:
     notices: tuple[str, ...]
     overlap: str | None
     """The query for how many rows the watermark's overlap holds; None where no index answers it."""
+    indexed: tuple[tuple[str, ...], ...] = ()
+    """The columns of every index, where what is read has pages of its own."""
 
 
 async def layout(connection: Any, section: PostgresSection, since: str | None) -> SelectList:
@@ -93,7 +96,7 @@ async def layout(connection: Any, section: PostgresSection, since: str | None) -
     split = len(visible)
     shape = replace(shape, columns=(*columns[:split], *(each.column for each in embedded), *columns[split:]))
     if changed:
-        shape = replace(shape, filters=(*shape.filters, f"({' OR '.join(changed)})"))
+        shape = replace(shape, changed=f"({' OR '.join(changed)})")
     unique = await distinct(connection, relation, types, origin, alias)
     never_null = {frozenset(index.columns) for index in relation.unique_indexes}
     schema = RowSchema(
@@ -104,7 +107,8 @@ async def layout(connection: Any, section: PostgresSection, since: str | None) -
         tuple(names for names in unique if names in never_null),
         unique=tuple(names for names in unique if names not in never_null),
     )
-    return SelectList(shape, schema, _name(relation, section), notices, overlap)
+    indexed = relation.leading_columns if relation.kind in _SAMPLED else ()
+    return SelectList(shape, schema, _name(relation, section), notices, overlap, indexed)
 
 
 def _described(column: ReadColumn, relation: Relation, types: Types, *, hidden: bool) -> Column:
@@ -189,7 +193,8 @@ async def _column(
         async with checking("source"):
             several = await connection.fetchval(dimensions_sql(shape, ref))
         node = node_of(types.rows, column.type_oid, column.typmod, flat=not several)
-    return ReadColumn(column.name, column_sql(node, ref), node)
+    base = types.base(column.type_oid)
+    return ReadColumn(column.name, column_sql(node, ref), node, base.name in NATIVE or base.typtype == "e")
 
 
 def _key(

@@ -66,7 +66,8 @@ class OpenedTable:
     """The connection that holds the exported snapshot."""
     rows_expected: int | None
     overlap: str | None = None
-    """See SelectList.overlap."""
+    indexed: tuple[tuple[str, ...], ...] = ()
+    """See SelectList."""
 
 
 async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
@@ -119,6 +120,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
         connection,
         _plan_rows(plan),
         found.overlap,
+        found.indexed,
     )
 
 

@@ -16,14 +16,15 @@ from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.lookup import by_key, refused, sampled
+from connectors.postgres.peers import unindexed, with_peers
 from connectors.postgres.readers import Readers
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import SnapshotTooOldError, speaking
-from connectors.postgres.sql import copy_sql
+from connectors.postgres.sql import Shape, copy_sql
 from connectors.postgres.standing import Standing
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.source import SourceAbilities, SourceTicket
+from engine.contracts.source import Sharing, SourceAbilities, SourceTicket
 from engine.documents.plain import PLAIN
 from engine.errors import PermanentError, TransientError
 from engine.plain import dumped, loaded
@@ -77,6 +78,8 @@ class PostgresSource:
         """What it can do besides; rows are looked up by the key, where there is one."""
         return SourceAbilities(
             lookup=self if self._shape.key else None,
+            peers=self,
+            peers_cost=self.peers_cost,
             continuity=self,
             count=self.count,
             sample=self.sample,
@@ -140,14 +143,32 @@ class PostgresSource:
         async with self._readers.lent() as connection:
             return await sampling.count(connection, self._shape, within_s)
 
-    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+    def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost connections are mended inside."""
+        return self._read(self._shape, segment, after)
+
+    def read_with_peers(
+        self, sharing: Sharing, segment: Segment, after: Cursor | None
+    ) -> AsyncGenerator[Batch, None]:
+        """Read some rows together with their peers; see contracts.PeerReading."""
+        return self._read(with_peers(self._shape, sharing), segment, after)
+
+    async def peers_cost(self, sharing: Sharing) -> Sequence[str]:
+        """Say which columns have no index by which peers are found."""
+        return [
+            f"No index of {self._section.reads} begins with {' or '.join(names)}, so every catch-up run scans"
+            " it for the rows that share that."
+            for names in unindexed(sharing, self._opened.indexed)
+        ]
+
+    async def _read(
+        self, shape: Shape, segment: Segment, after: Cursor | None
+    ) -> AsyncGenerator[Batch, None]:
         sequence = 0
         patience = with_source(self._patience_s)
         while True:
             try:
-                sql = copy_sql(self._shape, segment, after)
-                async with aclosing(self._rows(sql, waits=True)) as parts:
+                async with aclosing(self._rows(copy_sql(shape, segment, after), waits=True)) as parts:
                     async for part in parts:
                         sequence, after = sequence + 1, part.end
                         patience.rewarded()
@@ -155,11 +176,11 @@ class PostgresSource:
             except PermanentError as error:
                 if not is_of_a_value(error):
                     raise
-                raise blamed(error, await self._culprit(segment, after), self._shape) from error
+                raise blamed(error, await self._culprit(shape, segment, after), shape) from error
             except TransientError as error:
                 if isinstance(error, SnapshotTooOldError):
                     await self._readers.give_up_snapshot()
-                if sequence and not self._shape.key:
+                if sequence and not shape.key:
                     raise PermanentError(
                         f"{error}; without source.key the table can't be read on from the middle, so run"
                         " again to start it over"
@@ -196,9 +217,9 @@ class PostgresSource:
         async with self._readers.lent() as connection, speaking("source"):
             return await refused(connection, self._shape, keys)
 
-    async def _culprit(self, segment: Segment, after: Cursor | None) -> Culprit:
+    async def _culprit(self, shape: Shape, segment: Segment, after: Cursor | None) -> Culprit:
         async with self._readers.lent(waits=True) as connection, speaking("source"):
-            return await culprit(connection, self._shape, segment, after)
+            return await culprit(connection, shape, segment, after)
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source that an earlier run's standing tells of; see contracts.Continuity."""

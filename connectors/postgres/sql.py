@@ -25,11 +25,15 @@ GROUP_START = "is first"
 
 @dataclass(frozen=True, slots=True)
 class ReadColumn:
-    """A column of the batch: the SQL that the server prints it with, and how that text is read."""
+    """A column of the batch: the SQL that the server prints it with, and how that text is read.
+
+    `native`: values that print alike are equal by pg_catalog's `=`.
+    """
 
     name: str
     sql: str
     node: Node
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Shape:
     """What the statements of one source are made of; picklable.
 
     `origin` is the FROM item; `samples`: it takes TABLESAMPLE; `key_unique`: no two rows share a key.
+    `changed`: the filter that a catch-up run adds.
     Units: `pages` of 8 KB.
     """
 
@@ -70,6 +75,7 @@ class Shape:
     filters: tuple[str, ...]
     key: tuple[KeyColumn, ...]
     key_unique: bool
+    changed: str | None = None
 
     @property
     def marks_groups(self) -> bool:
@@ -86,7 +92,7 @@ class Shape:
     @property
     def _places(self) -> object:
         keys = [(key.name, key.sql) for key in self.key]
-        return self.origin, self.filters, keys, self.key_unique
+        return self.origin, self.filters, self.changed, keys, self.key_unique
 
 
 def copy_sql(shape: Shape, segment: Segment, after: Cursor | None) -> str:
@@ -97,7 +103,7 @@ def copy_sql(shape: Shape, segment: Segment, after: Cursor | None) -> str:
 def lookup_sql(shape: Shape, keys: Sequence[Cursor]) -> str:
     """Return the SELECT of the rows that have these keys, in key order."""
     assert shape.key, "rows without a key can't be looked up"
-    return _rows_sql(shape, (_one_of(shape, [_values(shape, key) for key in keys]),))
+    return _rows_sql(shape, (one_of(shape, keys),))
 
 
 def keys_sql(shape: Shape, segment: Segment, after: Cursor | None, count: int) -> str:
@@ -176,7 +182,7 @@ def _ordered(
     """
     columns = [key.sql for key in shape.key]
     if len(set(signs)) == 1:
-        return f"{_row(columns)} {signs[0]} {_row(values)}"
+        return f"{row(columns)} {signs[0]} {row(values)}"
     condition = f"{columns[-1]} {signs[-1]} {values[-1]}"
     for at in reversed(range(len(columns) - 1)):
         equal = f"{columns[at]} {shape.key[at].operators.equal} {values[at]}"
@@ -184,11 +190,13 @@ def _ordered(
     return f"{columns[0]} {reaching} {values[0]} AND {condition}"
 
 
-def _one_of(shape: Shape, keys: Sequence[Sequence[str]]) -> str:
+def one_of(shape: Shape, cursors: Sequence[Cursor]) -> str:
     """Return the condition that the key is one of these."""
+    assert cursors, "of no keys there is no condition"
+    keys = [_values(shape, cursor) for cursor in cursors]
     columns, signs = [key.sql for key in shape.key], [key.operators.equal for key in shape.key]
     if len(set(signs)) == 1:
-        return f"{_row(columns)} {signs[0]} ANY (VALUES {_rows(keys)})"
+        return f"{row(columns)} {signs[0]} ANY (VALUES {_rows(keys)})"
     equals = (
         " AND ".join(
             f"{part} {sign} {value}" for part, sign, value in zip(columns, signs, values, strict=True)
@@ -200,7 +208,7 @@ def _one_of(shape: Shape, keys: Sequence[Sequence[str]]) -> str:
 
 def where_sql(shape: Shape, conditions: Sequence[str] = ()) -> str:
     """Return ` WHERE …` of a shape's filters and some more conditions, or nothing."""
-    every = (*shape.filters, *conditions)
+    every = (*shape.filters, *(() if shape.changed is None else (shape.changed,)), *conditions)
     return f" WHERE {' AND '.join(every)}" if every else ""
 
 
@@ -263,7 +271,8 @@ def _value(text: str, key: KeyColumn) -> str:
     return f"{literal(text)}::{key.cast}"
 
 
-def _row(parts: Sequence[str]) -> str:
+def row(parts: Sequence[str]) -> str:
+    """Return expressions as one: a row where there are several."""
     return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
 

@@ -5,7 +5,7 @@ opened here belongs to the caller's stack.
 """
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ import pyarrow as pa
 from engine.batch import Batch
 from engine.contracts.source import Source, SourceTicket
 from engine.contracts.state import CheckpointStore, RunState
-from engine.contracts.target import Look, TargetInfo
-from engine.contracts.transform import Transform
+from engine.contracts.target import Look, Target, TargetInfo
+from engine.contracts.transform import RuleShape, Transform
 from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job
@@ -88,6 +88,12 @@ class Ends:
             for rule in self.job.items
         )
         return self._compiled(self.job.model_copy(update={"items": rules}))
+
+    async def plain_target(self, rules: Sequence[RuleShape]) -> Target:
+        """Open the target in mode put, to encode what has nothing but keys, whatever the job's mode needs."""
+        job = self.job.model_copy(update={"target": self.job.target.in_mode("put")})
+        schema = self.source.ticket.schema
+        return await self.connector.open(job, self.target, schema, rules, Meter(), lambda _: None, Tenure())
 
     def _compiled(self, job: Job) -> Transform:
         from engine.rules.transform import compile_rules

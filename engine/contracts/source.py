@@ -54,6 +54,32 @@ class Lookup(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """By which columns rows are peers: one of `by` in all of whose columns they print alike.
+
+    Shape: `of` are the keys of the rows whose peers are meant; None: those that a catch-up run reads.
+    """
+
+    by: tuple[tuple[str, ...], ...]
+    of: tuple[Cursor, ...] | None = None
+
+
+class PeerReading(Protocol):
+    """Rows together with their peers: other rows of the source that may make the same items."""
+
+    def read_with_peers(
+        self, sharing: Sharing, segment: Segment, after: Cursor | None
+    ) -> AsyncGenerator[Batch, None]:
+        """Read some rows and all their peers in a segment from behind `after`, each row once.
+
+        A row that prints alike is never left out; others may be among them, which only costs. Of the same
+        view as `read`, with its ordering, its cursors and its mending. Rows without a value in a column have
+        no peers by it.
+        Raises: as `Source.read`.
+        """
+
+
 class Continuity(Protocol):
     """Whether a source is the one that an earlier run began with, where equality of `identity` can't tell.
 
@@ -70,6 +96,12 @@ class Continuity(Protocol):
 
         `goes_on`: that run is gone on with from its cursors; False: a catch-up run follows on it.
         """
+
+
+async def cost_nothing(sharing: Sharing) -> Sequence[str]:
+    """Return no warnings: peers are found as cheaply as a catch-up run's own rows; see SourceAbilities."""
+    del sharing
+    return ()
 
 
 async def cannot_count(within_s: float) -> int | None:
@@ -93,16 +125,20 @@ async def minds_nothing(load_s: float, load: str) -> Sequence[str]:
 class SourceAbilities:
     """What a source can do besides being read. What it can't do it leaves out.
 
-    `lookup` is there only if the source has a key. `count(within_s)` counts the rows that a whole pass reads;
-    None when that takes longer, or can't be done. `sample(rows, of)` reads about `rows` rows from random
-    places all over the source, which has `of`, if that is known; without it the beginnings of many segments
-    are read. `inspect()` gives the source's size in bytes, None when unknown, and what will make reading it
-    slow; `lasting(load_s, load)` what a load that takes so long has to expect (`load` is that in words), a
-    sentence each. `keep_view()` is there if one view is held for the whole run: from then on, also where the
-    ticket is opened, reading raises ViewLost where that view is gone, in place of going on with a newer one.
+    `lookup` is there only if the source has a key; `peers` if it finds rows by what they share, of which
+    `peers_cost(sharing)` says what makes that slow for each catch-up run, a sentence each. `count(within_s)`
+    counts the rows that a whole pass reads; None when that takes longer, or can't be done. `sample(rows, of)`
+    reads about `rows` rows from random places all over the source, which has `of`, if that is known; without
+    it the beginnings of many segments are read. `inspect()` gives the source's size in bytes, None when
+    unknown, and what will make reading it slow; `lasting(load_s, load)` what a load that takes so long has to
+    expect (`load` is that in words), a sentence each. `keep_view()` is there if one view is held for the
+    whole run: from then on, also where the ticket is opened, reading raises ViewLost where that view is gone,
+    in place of going on with a newer one.
     """
 
     lookup: Lookup | None = None
+    peers: PeerReading | None = None
+    peers_cost: Callable[[Sharing], Awaitable[Sequence[str]]] = cost_nothing
     continuity: Continuity | None = None
     count: Callable[[float], Awaitable[int | None]] = cannot_count
     sample: Callable[[int, int | None], AsyncGenerator[Batch, None]] | None = None

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import mongod, servers
+from tests.campaign.colliding import run_colliding
 from tests.campaign.plan import Plan, plan_of
 from tests.campaign.report import line, table
 from tests.campaign.runner import Outcome, run_seed
@@ -73,8 +74,13 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--seed", type=int, action="append", help="this one alone; may be given again")
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument(
+        "--keys", type=int, metavar="N", help="instead: N seeds, from --first on, of rows that make one key"
+    )
     parser.add_argument("--plan", action="store_true", help="say what the seeds stand for, run nothing")
     chosen = parser.parse_args()
+    if chosen.keys is not None:
+        return min(1, run_colliding(chosen.seed or range(chosen.first, chosen.first + chosen.keys)))
     numbers = chosen.seed or range(chosen.first, chosen.first + chosen.seeds)
     plans = [plan_of(number) for number in numbers]
     if chosen.plan:

@@ -195,3 +195,51 @@ def test_letters_stay_in_sight_until_they_are_settled(tmp_path, postgres_url, dy
     assert command.here("redrive").code == 0
     status = command.here("status", "--json")
     assert (status.code, status.report["dead_letters_open"]) == (0, 0)
+
+
+def test_of_rows_that_make_one_key_the_one_that_wins_is_written(postgres_url, dynoxide, table_name, tmp_path):
+    """Rows 2n - 1 and 2n make one key: a mended one takes it from a row before it, from no row behind it."""
+    servers.execute(
+        postgres_url,
+        "CREATE TABLE people (id int PRIMARY KEY, email text, age text);"
+        " INSERT INTO people SELECT g, 'x' || (g + 1) / 2, CASE WHEN g % 7 = 0 THEN 'none' ELSE '7' END"
+        " FROM generate_series(1, 60) g",
+    )
+    made = job(postgres_url, dynoxide, table_name, {"type": "sqlite"})
+    made["items"] = [{"name": "Person", "key": {"PK": "{email}"}}]
+    made["items"][0]["attributes"] = {"of": "{id}", "age": {"value": "{age}", "as": "N"}}
+    command = Command(tmp_path, made)
+    assert command.here("table create").code == 0
+    assert command.here("run", "--workers", "1").code == 3
+    assert {letter["source_key"]["id"] for letter in command.dead_letters()} == {
+        str(n) for n in range(7, 61, 7)
+    }
+    servers.execute(postgres_url, "UPDATE people SET age = '9' WHERE age = 'none'")
+    ended = command.here("redrive", "--json")
+    assert ended.code == 0, ended.stderr
+    assert (ended.report["settled"], ended.report["left"]) == (8, 0)
+    items = loads.items(dynoxide, table_name)
+    assert {int(item["of"]["N"]) for item in items.values()} == set(range(2, 61, 2))
+    verified = command.here("verify", "--full", "--json")
+    assert (verified.code, verified.report["consistency_percent"]) == (0, 100)
+
+
+def test_where_a_keys_rows_cannot_be_found_no_item_is_written_over(
+    postgres_url, dynoxide, table_name, tmp_path
+):
+    servers.execute(
+        postgres_url,
+        "CREATE TABLE people (id int PRIMARY KEY, day date, age text); INSERT INTO people VALUES"
+        " (1, '2024-01-01', '1'), (2, '2024-01-01', 'none'), (3, '2024-02-01', 'none')",
+    )
+    made = job(postgres_url, dynoxide, table_name, {"type": "sqlite"})
+    made["items"] = [{"name": "Person", "key": {"PK": "{day:%Y-%m}"}}]
+    made["items"][0]["attributes"] = {"of": "{id}", "age": {"value": "{age}", "as": "N"}}
+    command = Command(tmp_path, made)
+    assert command.here("table create").code == 0
+    assert command.here("run", "--workers", "1").code == 3
+    servers.execute(postgres_url, "UPDATE people SET age = '9' WHERE age = 'none'")
+    ended = command.here("redrive", "--json")
+    assert (ended.code, ended.report["settled"], ended.report["left"]) == (3, 1, 1)
+    (left,) = command.dead_letters()
+    assert (left["source_key"], "its key is taken" in left["detail"]) == ({"id": "2"}, True)

@@ -17,10 +17,12 @@ import orjson
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch
 from engine.clock import utc_now
 from engine.commands.ends import Ends, open_ends, open_store
+from engine.commands.peers import sharing
+from engine.commands.redrive.contest import Contest
 from engine.commands.redrive.report import RedriveReport
 from engine.commands.verify.comparison import read as read_back
 from engine.contracts.readback import TargetReader
-from engine.contracts.source import KeysRefused
+from engine.contracts.source import KeysRefused, Sharing
 from engine.contracts.state import RunState
 from engine.contracts.target import written
 from engine.errors import JobError
@@ -75,11 +77,12 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
         ends = await open_ends(stack, job)
         _check(ends, before)
         stages = await stack.enter_async_context(ends.stages(note, ordered=False, tenure=store.tenure))
-        reader = await _reader(stack, ends, note)
+        contest = _contest(ends, stages, note)
+        reader = None if contest is not None else await _reader(stack, ends, note)
         look = await stack.enter_async_context(ends.watch())
         with tempfile.TemporaryFile(dir=store.dead_letters.parent) as kept:
             while some:
-                await _Portion(ends, stages, reader, some, options, report).settle(kept, note)
+                await _Portion(ends, stages, reader, contest, some, options, report).settle(kept, note)
                 some = list(islice(letters, LETTERS_AT_ONCE))
             await look()
             kept.seek(0)
@@ -103,6 +106,15 @@ def _check(ends: Ends, before: RunState | None) -> None:
             f"{job.source.reads} has no key by which rows can be looked up, so its dead letters can't be"
             " tried again one by one: load again with `backfill run --fresh`"
         )
+
+
+def _contest(ends: Ends, stages: Stages, note: Callable[[str], None]) -> Contest | None:
+    """Return how the other rows of a letter's keys are found, where keys may repeat and they can be."""
+    found, peers = sharing(ends), ends.source.abilities.peers
+    if peers is None or not isinstance(found, Sharing):
+        return None
+    note("several rows may give one key here: of each key, the item of the row that wins it is written")
+    return Contest(stages, peers, found)
 
 
 async def _reader(stack: AsyncExitStack, ends: Ends, note: Callable[[str], None]) -> TargetReader | None:
@@ -132,6 +144,7 @@ class _Portion:
         ends: Ends,
         stages: Stages,
         reader: TargetReader | None,
+        contest: Contest | None,
         letters: Sequence[StoredLetter],
         options: RedriveOptions,
         report: RedriveReport,
@@ -139,6 +152,7 @@ class _Portion:
         self._ends = ends
         self._stages = stages
         self._reader = reader
+        self._contest = contest
         self._report = report
         self._drops = options.drop_gone
         self._names = ends.source.ticket.schema.key
@@ -153,6 +167,7 @@ class _Portion:
                 self._letters.setdefault((row, letter.rule), []).append(letter)
         self._failed: dict[_RowAndRule, list[DeadLetter]] = {}
         self._met: set[Cursor] = set()
+        self._keys: dict[Cursor, list[int]] = {}
         self._strange: frozenset[Cursor] = frozenset()
 
     async def settle(self, kept: IO[bytes], note: Callable[[str], None]) -> None:
@@ -169,6 +184,8 @@ class _Portion:
             note(
                 f"{error}: their letters stay; load again with `backfill run --fresh` if the key has changed"
             )
+        if self._contest is not None:
+            await self._contest.write(self._keys, self._report, self._fail)
         for text in self._left():
             kept.write(text)
 
@@ -183,23 +200,28 @@ class _Portion:
             for at in range(len(encoded))
             if (cursors[int(encoded.rows[at])], rules[int(encoded.rules[at])].name) in self._letters
         ]
+        for letter in encoded.dead_letters:
+            self._fail(letter)
+        if self._contest is not None:
+            for at in chosen:
+                row = cursors[int(encoded.rows[at])]
+                self._keys.setdefault(row, []).append(int(encoded.key_hashes[at]))
+            return
         taken = await self._taken(encoded, chosen)
         for at in taken:
-            row = int(encoded.rows[at])
+            row = cursors[int(encoded.rows[at])]
             self._fail(
                 DeadLetter(
                     rules[int(encoded.rules[at])].name,
                     "rejected_by_target",
                     "its key is taken, and another row may have it: `backfill verify --full --repair` tells",
-                    dict(zip(self._names, cursors[row].key, strict=True)),
+                    dict(zip(self._names, row.key, strict=True)),
                     None,
                 )
             )
         report = await written(target, encoded.subset([at for at in chosen if at not in taken]))
-        self._report.items_written += report.items_written
-        self._report.items_deleted += report.items_deleted
-        self._report.items_skipped += report.items_skipped
-        for letter in (*encoded.dead_letters, *report.dead_letters):
+        self._report.add(report)
+        for letter in report.dead_letters:
             self._fail(letter)
 
     async def _taken(self, encoded: EncodedBatch, chosen: Sequence[int]) -> set[int]:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.batch import WriteReport
 from engine.exits import Exit
 
 
@@ -24,6 +25,12 @@ class RedriveReport:
     items_skipped: int = 0
     left_by_reason: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
+
+    def add(self, found: WriteReport) -> None:
+        """Count what the target has done."""
+        self.items_written += found.items_written
+        self.items_deleted += found.items_deleted
+        self.items_skipped += found.items_skipped
 
     @property
     def exit_code(self) -> int:

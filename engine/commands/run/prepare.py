@@ -12,11 +12,13 @@ from pathlib import Path
 from engine.batch import Counts, Effort, Segment
 from engine.clock import utc_now
 from engine.commands.ends import CURSORS, Ends, open_ends
+from engine.commands.run.catching_up import caught_up, needed, refusal
 from engine.contracts.source import Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.job.model import Job
+from engine.rules.peers import Untold
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Stages
 from engine.run.voice import Voice
@@ -99,6 +101,10 @@ async def prepare(
             voice.warn(f"{change}; items written before keep their shape until --fresh")
     former = await _former(store, decision, job, prints, voice)
     look = await stack.enter_async_context(ends.watch())
+    if since is not None and not isinstance(decision, NothingToDo):
+        line = await caught_up(stack, ends, line, voice)
+    elif job.source.watched and isinstance(untold := needed(ends), Untold):
+        voice.warn(refusal(ends, untold))
     return Prepared(options, store, ends, line, look, prints, former)
 
 

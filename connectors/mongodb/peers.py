@@ -1,0 +1,173 @@
+"""The query for documents that share values with others: what a run reads besides what it is about.
+
+Invariant: two documents that print alike in all fields of a sharing are found together, whatever types their
+values have (1 and "1" print alike); where that can't be asked for in one query, everything is read.
+"""
+
+import base64
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import bson
+import pyarrow as pa
+from bson import Binary, DatetimeMS, ObjectId
+from bson.errors import BSONError
+
+from connectors.mongodb.keys import date_of, ids_of, numbers_of
+from connectors.mongodb.layout import ID
+from connectors.mongodb.query import projection_of, query_of
+from connectors.mongodb.section import MongoDBSection
+from connectors.mongodb.session import CODEC
+from connectors.mongodb.watermark import changed_since
+from engine.batch import Batch
+from engine.contracts.documents import DocumentCodec
+from engine.contracts.source import Sharing, SourceTicket
+from engine.documents.reading import DocumentReader
+from engine.rules.fields import Fields
+
+PEERS_BYTES_MAX = 4_000_000
+"""What one query may ask for: a command has 16 MB.
+
+Source: MongoDB manual, "MongoDB Limits", BSON documents.
+"""
+READ_WHOLE = (
+    "The documents that share values with the changed ones can't be asked for in one query, so this run looks"
+    " through the whole collection for them."
+)
+_BOOLS = {"true": True, "false": False}
+_INT64 = range(-(2**63), 2**63)
+_Paths: TypeAlias = Sequence[tuple[str, ...]]
+"""For each way of being peers the paths of its fields."""
+_Texts: TypeAlias = list[dict[str, set[str]]]
+"""For each way of being peers, by path, the texts of the documents in question."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerQuery:
+    """What asks a collection for documents and their peers. `types` as in MongoDBView."""
+
+    section: MongoDBSection
+    fields: Fields
+    ticket: SourceTicket
+    types: AbstractSet[int]
+    codec: DocumentCodec
+    note: Callable[[str], None]
+
+    async def where(self, sharing: Sharing, rows: AsyncGenerator[Batch, None]) -> Mapping[str, Any]:
+        """Return the query; `rows` are the documents that the sharing is of."""
+        alike = await self._alike(sharing, rows)
+        everything = query_of(self.section, None)
+        if alike is None:
+            self.note(READ_WHOLE)
+            return everything
+        either = {"$or": [self._touched(sharing), *alike]}
+        return {"$and": [everything, either]} if everything else either
+
+    async def _alike(
+        self, sharing: Sharing, rows: AsyncGenerator[Batch, None]
+    ) -> list[dict[str, Any]] | None:
+        """Return a query for each way of being peers; None where that isn't to be had."""
+        async with aclosing(rows):
+            named = [[path_of(self.fields.paths.get(name, (ID,))) for name in names] for names in sharing.by]
+            if not _shown_as_stored(projection_of(self.section)) or any(None in some for some in named):
+                return None
+            paths = [tuple(path for path in some if path is not None) for some in named]
+            texts = await _texts(rows, sharing, self.codec, paths)
+            return None if texts is None else _queries(texts)
+
+    def _touched(self, sharing: Sharing) -> Mapping[str, Any]:
+        if sharing.of is not None:
+            return {ID: {"$in": [found for key in sharing.of for found in ids_of(key.key[0], self.types)]}}
+        since, watermark = self.ticket.since, self.section.watermark
+        assert since is not None, "only a catch-up run reads some documents of its own accord"
+        assert watermark is not None, "it has one by that"
+        return changed_since(watermark, since)
+
+
+def values_alike(text: str) -> list[Any]:
+    """Return values among which is each that prints as a text: the server finds equal ones of other types."""
+    return [text, *_others(text)]
+
+
+def path_of(path: Sequence[str]) -> str | None:
+    """Return a path as a query names it; None where none can."""
+    sound = all(name and "." not in name and not name.startswith("$") for name in path)
+    return ".".join(path) if sound else None
+
+
+async def _texts(
+    rows: AsyncGenerator[Batch, None], sharing: Sharing, codec: DocumentCodec, paths: _Paths
+) -> _Texts | None:
+    """Return what rows hold, as rules print it; None where that is too much for a query."""
+    found: _Texts = [{path: set() for path in some} for some in paths]
+    reader = DocumentReader(codec)
+    async with aclosing(rows) as batches:
+        async for batch in batches:
+            for names, of_paths in zip(sharing.by, found, strict=True):
+                for name, texts in zip(names, of_paths.values(), strict=True):
+                    texts.update(_column_texts(batch.rows.column(name), reader))
+            if (
+                sum(len(text) for each in found for texts in each.values() for text in texts)
+                > PEERS_BYTES_MAX
+            ):
+                return None
+    return found
+
+
+def _column_texts(column: pa.Array, reader: DocumentReader) -> set[str]:
+    """Return the texts of a column's scalars."""
+    if pa.types.is_struct(column.type):
+        texts = reader.scalar_texts([None if cell is None else cell["wire"] for cell in column.to_pylist()])
+    else:
+        texts = column.to_pylist()
+    return {text for text in texts if text is not None}
+
+
+def _queries(found: _Texts) -> list[dict[str, Any]] | None:
+    """Return a query for each way of being peers; None where they are too long for one command."""
+    size, queries = 0, []
+    for of_paths in found:
+        alike: dict[str, Any] = {}
+        for path, texts in of_paths.items():
+            values = [value for text in sorted(texts) for value in values_alike(text)]
+            size += len(bson.encode({"": values}, codec_options=CODEC))
+            alike[path] = {"$in": values}
+        if size > PEERS_BYTES_MAX:
+            return None
+        queries.append(alike)
+    return queries
+
+
+def _shown_as_stored(projection: Mapping[str, Any] | None) -> bool:
+    """Whether a projection only shows and hides, so that a query compares what is read."""
+    return all(isinstance(shown, int) and shown in (0, 1) for shown in (projection or {}).values())
+
+
+def _others(text: str) -> Iterator[Any]:
+    makers: tuple[Callable[[str], Any], ...] = (
+        _BOOLS.__getitem__,
+        ObjectId,
+        lambda found: Binary(UUID(found).bytes, 4),
+        lambda found: Binary(base64.b64decode(found, validate=True), 0),
+        _storable_date,
+    )
+    for make in makers:
+        try:
+            yield make(text)
+        except (ValueError, TypeError, KeyError, BSONError):
+            continue
+    try:
+        yield from numbers_of(text)
+    except (ValueError, BSONError):
+        return
+
+
+def _storable_date(text: str) -> DatetimeMS:
+    found = date_of(text)
+    if int(found) not in _INT64:
+        raise ValueError("no date that a document can hold")
+    return found
