@@ -22,7 +22,8 @@ class RuleKeys:
 
     `shared`: the source columns whose texts can be read out of the key, so that equal keys have equal texts
     there (and equal values, where the source knows the column's type). `reason`: why two items of the rule
-    might have one key; None: proved that they can't. `way_out`: what would prove it. `said`: the user's word
+    might have one key; None: proved that they can't. `way_out`: what would prove it, `by`: what
+    does, as placeholders. `said`: the user's word
     that they don't.
     """
 
@@ -30,6 +31,7 @@ class RuleKeys:
     shared: frozenset[str]
     reason: str | None = None
     way_out: str = ""
+    by: str = ""
     said: bool = False
 
 
@@ -48,6 +50,11 @@ class KeyProof:
     def reason(self) -> str | None:
         """Why items might have equal keys, the first reason; None when they provably can't."""
         return next((rule.reason for rule in self.rules if rule.reason is not None), self.between)
+
+    @property
+    def way_out_between(self) -> str:
+        """What would prove that two rules' keys never meet."""
+        return _APART
 
     @property
     def way_out(self) -> str:
@@ -105,17 +112,23 @@ def _rule_keys(
         for blind in (False, True)
     )
     # An identity is told by its values, what else is unique by its texts, which say less of mixed types.
-    proved = any(names <= exact for names in schema.identities) or any(
-        names <= shared for names in schema.unique
-    )
+    proving = [names for names in schema.identities if names <= exact]
+    proving += [names for names in schema.unique if names <= shared]
     elements = each and INDEX not in exact
-    reason, way_out = _repeats(rule, (*schema.identities, *schema.unique), proved, elements)
+    reason, way_out = _repeats(rule, (*schema.identities, *schema.unique), bool(proving), elements)
     if job.hook is not None and not job.hook_keeps:
         reason = f"transform {job.hook} may give several rows one key"
         way_out = "say in transform.keeps which columns it leaves alone, if it gives no row twice"
     by_word = any(names <= shared for names in words) and not elements
     said = reason is not None and (by_word or rule.unique or job.source.unique is True)
-    return RuleKeys(rule.name, shared - {INDEX}, reason, way_out, said)
+    by = ""
+    if reason is None:
+        by = _placeholders(proving[0]) + (" and {index}" if each else "")
+    return RuleKeys(rule.name, shared - {INDEX}, reason, way_out, by, said)
+
+
+def _placeholders(names: frozenset[str]) -> str:
+    return " and ".join(f"{{{name}}}" for name in sorted(names))
 
 
 def _repeats(
@@ -131,7 +144,7 @@ def _repeats(
             "a primary key or a unique index lets several cursors read it",
         )
     if not proved:
-        wanted = " or ".join(" and ".join(f"{{{name}}}" for name in sorted(names)) for names in told_apart)
+        wanted = " or ".join(map(_placeholders, told_apart))
         return (
             f"the key of rule {rule.name} doesn't show which row an item is from",
             f"put {wanted} into it, set apart from what stands beside by a character that can't be in it",

@@ -4,16 +4,19 @@ from dataclasses import replace
 
 from engine.commands.plan.advice import advise
 from engine.commands.plan.collisions import NO_COLLISIONS, Collisions
+from engine.commands.plan.key_ways import KeyWay
 from engine.commands.plan.plan import Plan, SourceFacts
 from engine.commands.plan.tally import Tally
 from engine.contracts.planning import TargetPlan
 
+SETTLED = KeyWay("R", "settled", "the key may repeat", "a second reading", "make it longer")
 
-def plan(*, exists: bool = True, ordered_reason: str | None = None, **changes: object) -> Plan:
+
+def plan(*, exists: bool = True, keys: tuple[KeyWay, ...] = (), **changes: object) -> Plan:
     of_target = TargetPlan("shop", {}, {}, advice=["Buy."], ways_out={"too_red": "paint it"})
     plain = Plan(
         job="j",
-        source=SourceFacts("t", 200, "counted", None, 1, ordered_reason),
+        source=SourceFacts("t", 200, "counted", None, 1, None),
         into="shop",
         exists=exists,
         target=of_target,
@@ -22,6 +25,7 @@ def plan(*, exists: bool = True, ordered_reason: str | None = None, **changes: o
         whole=False,
         collisions=NO_COLLISIONS,
         coverage="sample",
+        keys=keys,
         warnings=(),
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -37,8 +41,9 @@ def test_nothing_in_the_way_is_said_in_one_sentence_behind_the_targets_own() -> 
 def test_losses_come_first_with_their_ways_out() -> None:
     tally = Tally(["R"], ["id"])
     tally.rules["R"].flaws.update({"too_red": 21, "torn": 1})
-    said = advise(plan(tally=tally, collisions=Collisions(1, 2, ())))
+    said = advise(plan(tally=tally, collisions=Collisions(1, 2, ()), keys=(SETTLED,)))
     assert said[0].startswith("1 key in the sample alone would be written more than once, and 2 items")
+    assert said[0].endswith("overwritten: the key may repeat; make it longer.")
     assert said[1] == "Rule R: about 42 items would be dead letters (too_red): paint it."
     assert said[2].endswith("(torn): mend the rows, the rule, or leave such rows out with `when`.")
     assert said[3] == "Buy."
@@ -46,6 +51,6 @@ def test_losses_come_first_with_their_ways_out() -> None:
 
 
 def test_a_sample_is_no_proof() -> None:
-    said = advise(plan(ordered_reason="the key may repeat"))
+    said = advise(plan(keys=(SETTLED,)))
     assert "`backfill plan --full` looks at every row" in said[1]
-    assert "--full" not in " ".join(advise(plan(ordered_reason="the key may repeat", whole=True)))
+    assert "--full" not in " ".join(advise(plan(keys=(SETTLED,), whole=True)))

@@ -17,7 +17,7 @@ def advise(plan: Plan) -> list[str]:
     said = [*_losses(plan), *plan.target.advice]
     if plan.loses:
         return [*said, "Mend that first; a load now would lose or overwrite items."]
-    if plan.source.ordered_reason is None or plan.whole:
+    if plan.unproved is None or plan.whole:
         return [*said, f"Nothing stands in the way: {begin}."]
     return [
         *said,
@@ -30,7 +30,9 @@ def advise(plan: Plan) -> list[str]:
 def _losses(plan: Plan) -> Iterator[str]:
     if plan.collisions.keys:
         where = "" if plan.whole else " in the sample alone"
-        way = plan.source.ordered_reason or "Make the key show which row and rule an item is from"
+        way = "make the key show which row and rule an item is from"
+        if plan.unproved is not None:
+            way = f"{plan.unproved.why}; {plan.unproved.way_out}"
         yield (
             f"{counted(plan.collisions.keys, 'key')}{where} would be written more than once, and"
             f" {counted(plan.collisions.lost, 'item')} overwritten: {way}."

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from engine.commands.plan.collisions import Collisions
+from engine.commands.plan.key_ways import KeyWay
 from engine.commands.plan.tally import Tally
 from engine.contracts.planning import TargetPlan
 from engine.exits import Exit
@@ -26,14 +27,16 @@ class SourceFacts:
     size_bytes: int | None
     segments: int
     ordered_reason: str | None
+    """Why the source is read by one cursor, and what to do; None where several read side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a load will do.
 
-    `into` names the target, which `exists` or is to be created. `coverage` says how much collisions are known
-    of; `whole`: every row was looked at, else each stands for `scale` rows.
+    `keys`: how equal keys are kept in their order. `into` names the target, which `exists` or is to be
+    created. `coverage` says how much collisions are known of; `whole`: every row was looked at, else each
+    stands for `scale` rows.
     """
 
     job: str
@@ -46,12 +49,18 @@ class Plan:
     whole: bool
     collisions: Collisions
     coverage: Coverage
+    keys: Sequence[KeyWay]
     warnings: Sequence[str]
     advice: Sequence[str] = ()
 
     def scaled(self, count: int) -> int:
         """Return what a count among the rows that were looked at comes to in the whole source."""
         return round(count * self.scale)
+
+    @property
+    def unproved(self) -> KeyWay | None:
+        """The first whose keys aren't proved to differ."""
+        return next((way for way in self.keys if way.way != "proved"), None)
 
     @property
     def loses(self) -> bool:
@@ -79,6 +88,7 @@ class Plan:
             },
             **({"item_bytes": self._sizes()} if target.size_bounds else {}),
             **target.members,
+            "keys": [asdict(way) for way in self.keys],
             "collisions": {"scope": self.coverage, **asdict(self.collisions)},
             "dead_letters": {"expected": self.scaled(tally.flawed), "by_reason": self._reasons()},
             "warnings": list(self.warnings),

@@ -18,10 +18,12 @@ from engine.commands.hash_store import passing_store
 from engine.commands.plan import sampling
 from engine.commands.plan.advice import advise
 from engine.commands.plan.collisions import NO_ROOM, Collisions, KeyCounter, key_hashes, suspected
+from engine.commands.plan.key_ways import key_ways
 from engine.commands.plan.plain import PlainMeasurer
 from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts
 from engine.commands.plan.tally import Tally
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
+from engine.commands.run.ways import foreseen
 from engine.contracts.planning import Measured, Measurer
 from engine.contracts.readback import Hashes
 from engine.contracts.source import Source
@@ -117,20 +119,19 @@ async def _target(job: Job) -> tuple[TargetInfo, bool]:
 
 
 async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], None]) -> Plan:
-    job, source, reason = stages.opened.job, stages.source, stages.opened.ordered_reason
+    job, source = stages.opened.job, stages.source
     say(f"{job.name}: looking at {job.source.reads}")
     size_bytes, slow = await source.abilities.inspect()
     counted = await source.abilities.count(COUNT_S)
     say(f"{job.name}: measuring a sample of {options.sample:,} rows")
     seen = await _sample(stages, options.sample, counted)
     rows, rows_are = await _rows(source, counted, seen.tally.rows)
-    segments = await source.segments(_segments_wanted(job, options, reason, rows))
+    cut = await source.segments(_segments_wanted(job, options, rows))
+    way = foreseen(stages.opened, workers=options.workers, segments=len(cut))
+    reason = stages.opened.ordered_reason if way.name == "in order" else None
     whole = rows_are == "counted" and seen.tally.rows >= rows
-    coverage: Coverage = "all" if whole else "proved" if reason is None else "sample"
+    coverage: Coverage = "all" if whole else "proved" if way.name == "proved" else "sample"
     if options.full and not whole:
-        cut = segments
-        if reason is not None:  # only writing needs the order; looking is as good side by side
-            cut = await source.segments(_segments_wanted(job, options, None, rows))
         seen = await _look_at_all(stages, cut, say)
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
     scale = rows / seen.tally.rows if seen.tally.rows else 0.0
@@ -144,7 +145,7 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         warnings += await source.abilities.lasting(target.load_s, duration(target.load_s))
     return Plan(
         job=job.name,
-        source=SourceFacts(job.source.reads, rows, rows_are, size_bytes, len(segments), reason),
+        source=SourceFacts(job.source.reads, rows, rows_are, size_bytes, 1 if reason else len(cut), reason),
         into=stages.opened.target.name,
         exists=stages.exists,
         target=target,
@@ -153,6 +154,7 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         whole=whole,
         collisions=seen.collisions,
         coverage=coverage,
+        keys=key_ways(stages.opened.proof, way, rows, round(seen.tally.writes * scale)),
         warnings=[*warnings, *target.warnings],
     )
 
@@ -226,10 +228,8 @@ async def _pass(
     )
 
 
-def _segments_wanted(job: Job, options: PlanOptions, reason: str | None, rows: int) -> int:
-    """Cut as a run would."""
-    if reason is not None:
-        return 1
+def _segments_wanted(job: Job, options: PlanOptions, rows: int) -> int:
+    """Cut as a run would, if it reads side by side."""
     if job.source.segments != "auto":
         return job.source.segments
     return max(1, min(options.workers * ends.CURSORS * SEGMENTS_PER_CURSOR, rows // SEGMENT_ROWS))

@@ -99,6 +99,8 @@ def _overview(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _tables(plan: Plan) -> Iterator[PlanTable]:
     yield _rules(plan)
+    if plan.unproved is not None:
+        yield _keys(plan)
     if plan.target.writes is not None:
         yield plan.target.writes
     if plan.target.size_bounds:
@@ -125,6 +127,15 @@ def _rules(plan: Plan) -> PlanTable:
             )
             for name, rule in plan.tally.rules.items()
         ],
+    )
+
+
+def _keys(plan: Plan) -> PlanTable:
+    """Say how equal keys are kept in their order."""
+    return PlanTable(
+        ("keys of rule", "are", "why", "which costs"),
+        (),
+        [(way.rule, way.way, way.why, way.cost) for way in plan.keys],
     )
 
 

@@ -8,7 +8,7 @@ come.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from engine.batch import Segment
 from engine.commands.ends import Ends
@@ -21,6 +21,16 @@ from engine.errors import JobError
 from engine.run.voice import Voice
 from engine.state.resume import GoOn, Start
 
+WayName: TypeAlias = Literal["proved", "said", "settled", "in order"]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The way that a run would take. `why`: what keeps it from settling its keys, if it reads in order."""
+
+    name: WayName
+    why: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -30,7 +40,7 @@ class Way:
     its keys, None where it hasn't. `owed`: winners that what is behind the cursors may lack.
     """
 
-    name: Literal["proved", "said", "settled", "in order"]
+    name: WayName
     segments: Sequence[Segment] = ()
     settled: Winners | None = None
     owed: Winners = NO_WINNERS
@@ -59,6 +69,18 @@ def unsettled(ends: Ends, *, catch_up: bool) -> str | None:
     if catch_up:
         return "a catch-up run looks at what has changed only"
     return None
+
+
+def foreseen(ends: Ends, *, workers: int, segments: int) -> Foreseen:
+    """Say which way a full run would take, as far as it shows before keys are looked at."""
+    if ends.proof.reason is None:
+        return Foreseen("proved")
+    if _believed(ends):
+        return Foreseen("said")
+    why = unsettled(ends, catch_up=False)
+    if why is None and min(workers, segments) <= 1:
+        why = "there is one worker" if workers <= 1 else "the source is one segment"
+    return Foreseen("settled") if why is None else Foreseen("in order", why)
 
 
 async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Way:
