@@ -39,6 +39,11 @@ def connect(url: str, driver: Literal["pymongo", "motor"]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # the drivers would go on without an option
             return _motor(url, settings) if driver == "motor" else AsyncMongoClient(url, **settings)
+    except OSError as error:
+        raise JobError(
+            f"source.url: the file {error.filename}, which one of its tls options names, can't be read"
+            f" ({(error.strerror or 'no reason given').lower()}); correct the path"
+        ) from error
     except (InvalidURI, ConfigurationError, ValueError, TypeError, UserWarning):
         # These messages may quote the URL, so neither the text nor the cause is passed on.
         raise JobError(

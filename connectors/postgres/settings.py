@@ -40,7 +40,7 @@ _AS_LONG_AS_IT_TAKES: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "0",
     "tcp_keepalives_idle": "60",
     "tcp_user_timeout": "0",  # a reader that waits for the target takes nothing off the wire for long
-    "client_min_messages": "warning",
+    "client_min_messages": "error",  # asyncpg loses the rows of a COPY that came before a message
     "jit": "off",
 }
 SETTINGS: Mapping[str, str] = {**_AS_PRINTED, **_AS_UNDERSTOOD, **_ALL_ROWS, **_AS_LONG_AS_IT_TAKES}

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -15,21 +17,37 @@ from engine.errors import JobError
 from engine.masking import visible
 from engine.show import console
 
+SOURCE_URL = "SOURCE_URL"
+"""The variable that starter jobs read."""
+
 
 @click.command()
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="[URL]", required=False)
 @click.option("--table", metavar="T", help="The table of a PostgreSQL database.")
 @click.option("--collection", metavar="C", help="The collection of a MongoDB database.")
 @click.option("--database", metavar="D", help="The MongoDB database; default: the URL's.")
 @given.verbose
-def init(url: str, table: str | None, collection: str | None, database: str | None) -> None:
-    """Look at a source and print a commented job file to start from; reads only."""
+def init(url: str | None, table: str | None, collection: str | None, database: str | None) -> None:
+    """Look at a source and print a commented job file to start from; reads only.
+
+    The URL is better in the environment's SOURCE_URL, or typed when it is asked for: every user of this machine
+    sees a command line, with the password in it.
+    """
     tune()
+    url = url or os.environ.get(SOURCE_URL) or _typed_url()
     with held():
         from engine.commands.init import job_file
 
     named = {"table": table, "collection": collection, "database": database}
     click.echo(visible(job_file.run(url, named)), nl=False)
+
+
+def _typed_url() -> str:
+    """Ask for a URL without showing it. Raises: JobError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise JobError(f"there is no URL to look at: set {SOURCE_URL}, as the job file will read it")
+    url: str = click.prompt("URL (not shown)", hide_input=True, err=True)
+    return url
 
 
 @click.command()

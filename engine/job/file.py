@@ -22,6 +22,8 @@ from engine.job.section import nearest
 from engine.job.yaml_core import parse_yaml
 
 FAULTS_SHOWN_MAX = 5
+FILE_BYTES_MAX = 4_000_000
+"""A thousand jobs of a hundred attributes each; a device or a wrong file has no end."""
 VALUE_CHARS_MIN = 4
 """Shorter values of variables aren't masked: they would be found in any text, and are no secrets."""
 
@@ -65,7 +67,11 @@ def load(
 
 def _read(file: Path) -> str:
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        with file.open("rb") as opened:
+            data = opened.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise JobError(f"it is larger than {FILE_BYTES_MAX:,} bytes; give the path of a job file")
+        return data.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise JobError("there is no such file; give the path of a job file") from error
     except OSError as error:

@@ -13,6 +13,8 @@ REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)(?P<end>\}?)")
 INSIDE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^$]*))?")
 """Source: POSIX.1-2017, Shell Command Language 2.6.2, of which this is the part for defaults."""
 
+PUT_IN_CHARS_MAX = 20_000_000
+
 Path = tuple[str | int, ...]
 
 
@@ -34,6 +36,7 @@ class Interpolation:
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
         self.used: dict[str, str] = {}
+        self._put_in = 0
 
     def __call__(self, data: Any, path: Path = ()) -> Any:
         """Return the data with every reference in a text value replaced; keys stay as they are.
@@ -67,6 +70,12 @@ class Interpolation:
             raise JobError(
                 f"{dotted(path)}: the environment variable {name} isn't set; set it, "
                 f"or write ${{{name}:-default}}, or '$${{' for a literal '${{'"
+            )
+        self._put_in += len(value)
+        if self._put_in > PUT_IN_CHARS_MAX:
+            raise JobError(
+                f"{dotted(path)}: with {name} the variables put in come to more than {PUT_IN_CHARS_MAX:,} characters;"
+                " a job holds no data"
             )
         self.used[value] = f"${{{name}}}"
         return value

@@ -21,6 +21,10 @@ HALF_CHARACTER_FAULT = (
 )
 INT_CHARS_MAX = 100
 """Longer ones fit no key of a job; int() refuses them by length."""
+EXPANDED_CHARS_MAX = 20_000_000
+"""What a file may come to when every alias is what it stands for: ten aliases of ten each, ten deep, are 10¹⁰."""
+VALUE_CHARS = 50
+"""What any value counts at least: it becomes an object or several."""
 NUMBER_STARTS = list("-0123456789")
 
 
@@ -100,7 +104,12 @@ def parse_yaml(text: str) -> Any:
     Raises: JobError with line and column; no part of the text is repeated but a duplicate key.
     """
     try:
-        return yaml.load(text, Loader=_CoreLoader)  # noqa: S506 - it is a SafeLoader
+        data = yaml.load(text, Loader=_CoreLoader)  # noqa: S506 - it is a SafeLoader
+        if _expanded(data, {}) > EXPANDED_CHARS_MAX:
+            raise JobError(
+                "its aliases (`*name`) stand for more than a job can hold; write what they stand for, where it counts"
+            )
+        return data
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -110,6 +119,18 @@ def parse_yaml(text: str) -> Any:
         raise JobError("not valid YAML: it holds a character that YAML doesn't allow") from error
     except RecursionError as error:
         raise JobError("not valid YAML: it is nested too deeply, or an alias holds itself") from error
+
+
+def _expanded(value: Any, known: dict[int, int]) -> int:
+    """Return about how many characters a value is, with aliases expanded. `known`: by id, of what is there."""
+    if isinstance(value, str):
+        return max(VALUE_CHARS, len(value))
+    if not isinstance(value, dict | list):
+        return VALUE_CHARS
+    if id(value) not in known:
+        parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = VALUE_CHARS + sum(_expanded(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _decimal(node: yaml.Node, text: str) -> Decimal:

@@ -8,9 +8,8 @@ first increase is seen. prometheus_client is imported here only.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,12 +18,11 @@ from engine.events import Event, RunEnded, RunStarted
 from engine.meter import LATENCY_BOUNDS_S, STAGES, TABLE, MeterTotals
 from engine.show import health
 from engine.show.job_figures import JobFigures, Now, after
+from engine.show.metrics_server import MetricsServer, started
 from engine.state.dead_letters import REASONS
 
-if TYPE_CHECKING:
-    from wsgiref.simple_server import WSGIServer
-
-ADDRESS_DEFAULT = "0.0.0.0"  # noqa: S104 - who asks for a metrics port wants it scraped, usually from elsewhere
+ADDRESS_DEFAULT = "127.0.0.1"
+"""Whoever is to be scraped from elsewhere says so: nothing here asks who is there."""
 OUTCOMES = ("ok", "partial", "throttled", "refused", "error")
 LINGER_S = 20.0
 """How long the last figures stay to be scraped: a usual interval of 15 s, and a scrape's own time."""
@@ -281,7 +279,7 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]") or ADDRESS_DEFAULT, int(port)
 
 
-def serve(metrics: Metrics, address: str) -> tuple["WSGIServer", str]:
+def serve(metrics: Metrics, address: str) -> tuple[MetricsServer, str]:
     """Answer scrapes and probes from a thread of their own; return the server and where it listens.
 
     Raises: JobError when the address can't be listened on.
@@ -290,10 +288,9 @@ def serve(metrics: Metrics, address: str) -> tuple["WSGIServer", str]:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(metrics)
     try:
-        server, _ = start_http_server(port, addr=host, registry=registry)
+        server = started(health.answering(make_wsgi_app(registry), metrics), host, port)
     except OSError as error:
         raise JobError(
             f"--metrics-port {address}: can't listen there ({error.strerror}); choose another port"
         ) from error
-    server.set_app(health.answering(server.get_app(), metrics))
     return server, f"http://{host}:{server.server_port}/metrics"

@@ -1,5 +1,7 @@
 """Whatever a URL, its options, a role or a database sets, the same values and the same rows are read."""
 
+import asyncio
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -8,7 +10,8 @@ from connectors.postgres.introspect import look_at
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import SETTINGS
 from engine.errors import JobError
-from tests.support import pg
+from tests.support import loads, pg
+from tests.support.command import Command
 
 HOSTILE = {
     "client_encoding": "latin1",
@@ -155,3 +158,22 @@ async def test_an_encoding_that_python_does_not_know_changes_nothing(postgres_ur
     assert await pg.read_all(f"{postgres_url}{sign}client_encoding=EUC_TW", table="t") == [
         {"id": "1", "x": "é"}
     ]
+
+
+@pytest.mark.parametrize("level", ["NOTICE", "WARNING"])
+def test_what_a_function_says_on_the_way_loses_no_row(
+    postgres_url: str, dynoxide: str, table_name: str, tmp_path: Path, level: str
+) -> None:
+    """Of the rows that arrive together with such a message, asyncpg gives out those behind it."""
+    says = f"$$BEGIN IF n = 99 THEN RAISE {level} 'nearly done'; END IF; RETURN true; END$$"
+    statements = (
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "INSERT INTO t SELECT generate_series(1, 100)",
+        f"CREATE FUNCTION says(n int) RETURNS bool LANGUAGE plpgsql AS {says}",
+    )
+    asyncio.run(pg.execute(postgres_url, *statements))
+    loads.create_table(dynoxide, table_name)
+    job = loads.job(postgres_url, dynoxide, table_name, source={"where": "says(id)"})
+    done = Command(tmp_path, job).here("plan")
+    assert done.code == 0, done.stderr
+    assert "every row: 100 items" in done.stdout

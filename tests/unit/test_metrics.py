@@ -1,5 +1,7 @@
 """A dashboard finds the contract's metrics, with true figures, from the first scrape on."""
 
+import contextlib
+import socket
 import threading
 import urllib.request
 from dataclasses import replace
@@ -16,6 +18,7 @@ from engine.meter import LATENCY_BOUNDS_S, MeterTotals
 from engine.show.health import answering
 from engine.show.metrics import Metrics, buckets, parse_address, serve
 from engine.show.metrics_file import MetricsFile
+from engine.show.metrics_server import CONNECTIONS_MAX
 from tests.support.runs import run_report, run_started, tick, totals
 
 CONTRACT = {
@@ -301,7 +304,8 @@ def test_histogram_buckets_are_cumulative_and_lose_no_request() -> None:
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("9464", ("0.0.0.0", 9464)),
+        ("9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:9464", ("0.0.0.0", 9464)),
         ("127.0.0.1:0", ("127.0.0.1", 0)),
         ("[::1]:9464", ("::1", 9464)),
         ("localhost:65535", ("localhost", 65535)),
@@ -327,6 +331,26 @@ def test_a_scrape_over_http(metrics: Metrics) -> None:
         with pytest.raises(JobError, match=r"can't listen there .*; choose another port"):
             serve(metrics, f"127.0.0.1:{server.server_port}")
     finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_connections_that_say_nothing_leave_room_for_a_scrape(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.show.metrics_server._Handler.timeout", 0.2)
+    server, url = serve(metrics, "127.0.0.1:0")
+    idle = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(3 * CONNECTIONS_MAX)]
+    try:
+        for each in idle:  # hung up on: at once for want of room, or for its silence
+            each.settimeout(30)
+            with contextlib.suppress(ConnectionResetError):
+                assert each.recv(1) == b""
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert answer.status == 200
+    finally:
+        for each in idle:
+            each.close()
         server.shutdown()
         server.server_close()
 

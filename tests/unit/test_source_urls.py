@@ -4,6 +4,7 @@ import pytest
 
 from connectors.mongodb import session as mongodb
 from connectors.postgres import address as postgres
+from engine.errors import JobError
 
 
 @pytest.mark.parametrize("where", [postgres.where, mongodb.where])
@@ -36,3 +37,11 @@ def test_a_password_with_unescaped_signs_is_never_taken_for_the_host(where, rest
 def test_parameters_of_libpq_that_change_nothing_are_not_sent_to_the_server(query, left):
     url = "postgresql://user:p%3Fw@db.example:5432/shop"
     assert postgres.for_driver(url + query) == url + left
+
+
+@pytest.mark.parametrize("option", ["tlsCertificateKeyFile", "tlsCAFile", "tlsCRLFile"])
+def test_a_file_of_tls_that_isnt_there_is_named(option):
+    with pytest.raises(
+        JobError, match=r"source.url: the file /nosuch/it.pem, which one .*no such file or directory.*path"
+    ):
+        mongodb.connect(f"mongodb://user:secret-1@127.0.0.1:1/?tls=true&{option}=/nosuch/it.pem", "pymongo")

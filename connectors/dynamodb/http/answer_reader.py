@@ -13,6 +13,7 @@ class AnswerReader:
 
     status: int
     complete: bool
+    in_head: bool
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -28,6 +29,7 @@ class AnswerReader:
         self._crc: bytes | None = None
         self._request_id: bytes | None = None
         self._encoded = False
+        self.in_head = True
         self.complete = False
 
     @property
@@ -66,6 +68,10 @@ class AnswerReader:
             self._request_id = value
         elif name == b"content-encoding":
             self._encoded = value.lower() != b"identity"
+
+    def on_headers_complete(self) -> None:
+        """Take note that what follows is the body."""
+        self.in_head = False
 
     def on_body(self, body: bytes) -> None:
         """Collect the body."""

@@ -31,6 +31,9 @@ WAITING_BYTES_MAX = 1
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """No answer is that long: 16 MB of UnprocessedItems is the longest, some of it escaped."""
 
+HEAD_BYTES_MAX = 64 * 1024
+"""No head is that long: AWS sends some 300 bytes. What comes in one piece with it isn't told apart."""
+
 NEVER = float("inf")
 
 
@@ -158,6 +161,8 @@ class Connection(asyncio.Protocol):
             self._reusable = False
         if self._reader.complete:
             self._take_answer()
+        elif self._reader.in_head and self._received > HEAD_BYTES_MAX:
+            self._fail(f"{self.name} sent headers longer than {HEAD_BYTES_MAX} bytes")
 
     def eof_received(self) -> None:
         """Let the socket close: half-open connections are of no use."""

@@ -14,6 +14,10 @@ from engine.state.dead_letters import lines
 LETTERS_PART_BYTES = 256 * 2**10
 """Compressed dead letters in one item, well below the 400 KB that an item may have."""
 
+LETTERS_TEXT_BYTES_MAX = 256 * 2**20
+"""What one segment's letters may expand to. Between two checkpoints a worker holds 8 MB of them
+(run/letters.py), and one row's items, of at most 400 KB each, more at most."""
+
 NO_SEGMENT = 50_000_000
 """Number from which on dead letters belong to no segment: redrive has kept them. No run has so many."""
 
@@ -28,6 +32,19 @@ def items(job: str, run_id: str, texts: Mapping[int, bytes], versions: Mapping[i
                 **key(run_key(job, run_id), sort_key),
                 "lines": {"B": packed[start : start + LETTERS_PART_BYTES]},
             }
+
+
+def unpacked(parts: Sequence[bytes]) -> bytes:
+    """Return the text of which these are the parts. Raises: ValueError when it isn't one, or too long."""
+    reader = zlib.decompressobj()
+    try:
+        text = reader.decompress(b"".join(parts), LETTERS_TEXT_BYTES_MAX)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if reader.unconsumed_tail or not reader.eof:
+        cut = "they expand to more than" if reader.unconsumed_tail else "they end before"
+        raise ValueError(f"{cut} {LETTERS_TEXT_BYTES_MAX if reader.unconsumed_tail else len(text):,} bytes")
+    return text
 
 
 def kept(job: str, run_id: str, left: Iterable[bytes], before: Sequence[Item]) -> Iterator[Item]:

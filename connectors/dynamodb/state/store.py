@@ -8,7 +8,6 @@ them; the local file is a copy, built anew when a run goes on.
 import asyncio
 import logging
 import time
-import zlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -282,7 +281,14 @@ class _Letters:
     counted: bool
 
     def text(self) -> bytes:
-        return zlib.decompress(b"".join(part["lines"]["B"] for part in self.parts))
+        """Return the lines. Raises: JobError when that isn't what they were packed from."""
+        try:
+            return letter_items.unpacked([part["lines"]["B"] for part in self.parts])
+        except ValueError as error:
+            raise JobError(
+                f"the state table's dead letters {self.parts[0]['SK']['S']} are damaged ({error}): restore the"
+                " table, or start over with --fresh"
+            ) from error
 
 
 async def _letters(

@@ -57,3 +57,16 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_the_entry_point_is_this_main() -> None:
     assert importlib.metadata.entry_points(group="console_scripts")["backfill"].load() is cli.main
+
+
+def test_init_takes_the_url_from_where_nobody_else_sees_it(
+    backfill: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_URL", "nosuch://user:of-the-variable@host/")
+    code, _, stderr = backfill("init", "--table", "t")
+    assert code == 2
+    assert "it must begin with" in stderr
+    monkeypatch.delenv("SOURCE_URL")
+    code, _, stderr = backfill("init", "--table", "t")
+    assert code == 2
+    assert "there is no URL to look at: set SOURCE_URL" in stderr
