@@ -119,7 +119,7 @@ async def copy(
                 if got.rows != parsed:
                     raise PermanentError(
                         f"source: the server sent {got.rows} rows and {parsed} were understood; if a function"
-                        " in the query or `where` raises INFO, take that out, else please report this as a bug"
+                        " in the query or `where` raises INFO, take that out, else report this as a bug"
                     )
                 break
             digest = await asyncio.to_thread(_digest, shape, got, held, batch_rows, codec)

@@ -30,8 +30,8 @@ SOURCE_URL = "SOURCE_URL"
 def init(url: str | None, table: str | None, collection: str | None, database: str | None) -> None:
     """Look at a source and print a commented job file to start from; reads only.
 
-    The URL is better in the environment's SOURCE_URL, or typed when it is asked for: every user of this machine
-    sees a command line, with the password in it.
+    The URL is better in the environment's SOURCE_URL, or typed when it is asked for: every user of this
+    machine sees a command line, with the password in it.
     """
     tune()
     url = url or os.environ.get(SOURCE_URL) or _typed_url()

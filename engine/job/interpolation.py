@@ -74,8 +74,8 @@ class Interpolation:
         self._put_in += len(value)
         if self._put_in > PUT_IN_CHARS_MAX:
             raise JobError(
-                f"{dotted(path)}: with {name} the variables put in come to more than {PUT_IN_CHARS_MAX:,} characters;"
-                " a job holds no data"
+                f"{dotted(path)}: with {name} the variables put in come to more than {PUT_IN_CHARS_MAX:,}"
+                " characters; a job holds no data"
             )
         self.used[value] = f"${{{name}}}"
         return value

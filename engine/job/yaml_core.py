@@ -22,7 +22,7 @@ HALF_CHARACTER_FAULT = (
 INT_CHARS_MAX = 100
 """Longer ones fit no key of a job; int() refuses them by length."""
 EXPANDED_CHARS_MAX = 20_000_000
-"""What a file may come to when every alias is what it stands for: ten aliases of ten each, ten deep, are 10¹⁰."""
+"""What a file may come to when every alias is what it stands for: lists of ten, ten deep, are 10¹⁰."""
 VALUE_CHARS = 50
 """What any value counts at least: it becomes an object or several."""
 NUMBER_STARTS = list("-0123456789")
@@ -105,11 +105,7 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         data = yaml.load(text, Loader=_CoreLoader)  # noqa: S506 - it is a SafeLoader
-        if _expanded(data, {}) > EXPANDED_CHARS_MAX:
-            raise JobError(
-                "its aliases (`*name`) stand for more than a job can hold; write what they stand for, where it counts"
-            )
-        return data
+        expanded = _expanded(data, {})
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -119,10 +115,15 @@ def parse_yaml(text: str) -> Any:
         raise JobError("not valid YAML: it holds a character that YAML doesn't allow") from error
     except RecursionError as error:
         raise JobError("not valid YAML: it is nested too deeply, or an alias holds itself") from error
+    if expanded > EXPANDED_CHARS_MAX:
+        raise JobError(
+            "its aliases (`*name`) stand for more than a job can hold; write out what they stand for"
+        )
+    return data
 
 
 def _expanded(value: Any, known: dict[int, int]) -> int:
-    """Return about how many characters a value is, with aliases expanded. `known`: by id, of what is there."""
+    """Return about how many characters a value is with its aliases expanded. `known`: by id."""
     if isinstance(value, str):
         return max(VALUE_CHARS, len(value))
     if not isinstance(value, dict | list):

@@ -78,13 +78,17 @@ def test_a_long_body_is_no_long_head(run: Run) -> None:
     run(main())
 
 
+def parts(*packed: bytes) -> list[dict[str, dict[str, bytes | str]]]:
+    return [{"SK": {"S": "LETTERS#1#1#0"}, "lines": {"B": each}} for each in packed]
+
+
 def test_letters_come_back_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     text = b'{"a": 1}\n' * 1_000
     packed = zlib.compress(text)
-    assert letters.unpacked([packed[:20], packed[20:]]) == text
+    assert letters.unpacked(parts(packed[:20], packed[20:])) == text
     for damaged in (packed[:-4], b"no zlib", b""):
-        with pytest.raises(ValueError, match=r"they end before|incorrect header"):
-            letters.unpacked([damaged])
+        with pytest.raises(JobError, match=r"LETTERS#1#1#0 are damaged \((their end is missing|.*header)"):
+            letters.unpacked(parts(damaged))
     monkeypatch.setattr(letters, "LETTERS_TEXT_BYTES_MAX", 1_000)
-    with pytest.raises(ValueError, match="they expand to more than 1,000 bytes"):
-        letters.unpacked([packed])
+    with pytest.raises(JobError, match="they expand to more than 1,000 bytes"):
+        letters.unpacked(parts(packed))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from connectors.dynamodb.state.table import Item, key, run_key
 from engine.batch import DeadLetter, Mark
 from engine.clock import utc_now
+from engine.errors import JobError
 from engine.state.dead_letters import lines
 
 LETTERS_PART_BYTES = 256 * 2**10
@@ -34,17 +35,25 @@ def items(job: str, run_id: str, texts: Mapping[int, bytes], versions: Mapping[i
             }
 
 
-def unpacked(parts: Sequence[bytes]) -> bytes:
-    """Return the text of which these are the parts. Raises: ValueError when it isn't one, or too long."""
+def unpacked(parts: Sequence[Item]) -> bytes:
+    """Return the text of which these items hold the parts. Raises: JobError when there is none of use."""
     reader = zlib.decompressobj()
     try:
-        text = reader.decompress(b"".join(parts), LETTERS_TEXT_BYTES_MAX)
+        text = reader.decompress(b"".join(part["lines"]["B"] for part in parts), LETTERS_TEXT_BYTES_MAX)
     except zlib.error as error:
-        raise ValueError(str(error)) from error
-    if reader.unconsumed_tail or not reader.eof:
-        cut = "they expand to more than" if reader.unconsumed_tail else "they end before"
-        raise ValueError(f"{cut} {LETTERS_TEXT_BYTES_MAX if reader.unconsumed_tail else len(text):,} bytes")
+        raise _damaged(parts, str(error)) from error
+    if reader.unconsumed_tail:
+        raise _damaged(parts, f"they expand to more than {LETTERS_TEXT_BYTES_MAX:,} bytes")
+    if not reader.eof:
+        raise _damaged(parts, "their end is missing")
     return text
+
+
+def _damaged(parts: Sequence[Item], why: str) -> JobError:
+    return JobError(
+        f"the state table's dead letters {parts[0]['SK']['S']} are damaged ({why}): restore the table,"
+        " or start over with --fresh"
+    )
 
 
 def kept(job: str, run_id: str, left: Iterable[bytes], before: Sequence[Item]) -> Iterator[Item]:

@@ -281,14 +281,7 @@ class _Letters:
     counted: bool
 
     def text(self) -> bytes:
-        """Return the lines. Raises: JobError when that isn't what they were packed from."""
-        try:
-            return letter_items.unpacked([part["lines"]["B"] for part in self.parts])
-        except ValueError as error:
-            raise JobError(
-                f"the state table's dead letters {self.parts[0]['SK']['S']} are damaged ({error}): restore the"
-                " table, or start over with --fresh"
-            ) from error
+        return letter_items.unpacked(self.parts)
 
 
 async def _letters(
