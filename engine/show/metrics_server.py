@@ -1,7 +1,7 @@
 """The HTTP server of metrics and probes: threads that are few, and wait for nobody for long.
 
-Invariant: whoever connects and says nothing, or leaves his answers, holds a thread for seconds; whoever opens more
-connections than there is room for is hung up on, and the run notices neither.
+Invariant: whoever connects and says nothing, or leaves his answers, holds a thread for seconds; whoever opens
+more connections than there is room for is hung up on, and the run notices neither.
 """
 
 import socket
@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 CONNECTIONS_MAX = 16
 """More than several scrapers and probes need at once."""
 SILENCE_S = 10.0
-"""How long a request, or the taking of an answer, may take: Prometheus gives a scrape ten seconds by default."""
+"""How long a request, or the taking of an answer, may take: Prometheus gives a scrape ten by default."""
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 

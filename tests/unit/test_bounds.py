@@ -1,4 +1,4 @@
-"""What comes from outside is bounded before it is taken: job files, heads of answers, letters of a state table."""
+"""What comes from outside is bounded before it is taken: job files, heads of answers, stored letters."""
 
 import zlib
 from pathlib import Path
