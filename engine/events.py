@@ -72,10 +72,11 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A sentence that the user should read."""
+    """A sentence that the user should read. `job` names whose it is: it may come before its run has begun."""
 
     text: str
     level: Literal["info", "warning", "error"] = "info"
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class BrokenOff:
     """The process ends now, in the middle of the run: give back what you hold, and say why."""
 
     text: str
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from engine.rules.uniqueness import KeyProof, key_proof
 from engine.run.key_gate import KeyGate
 from engine.run.letters import LetterWindow
 from engine.run.pipeline import BatchWindow, Stages
+from engine.show import logs
 from engine.state.fingerprint import fingerprint
 from engine.tenure import Tenure
 
@@ -156,6 +157,7 @@ async def open_ends(
     was described already.
     Raises: JobError, PermanentError, TransientError.
     """
+    logs.of_job(job.name)
     _check_deletes(job)
     target = target or await describe_target(job)
     connector = SOURCES[job.source.type]

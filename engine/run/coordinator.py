@@ -5,6 +5,7 @@ after an interruption.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ from engine.run.segments import Segments
 from engine.run.target_watch import TargetWatch
 from engine.run.worker import Usage
 from engine.tenure import NEVER
+
+log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 
@@ -148,6 +151,8 @@ class Coordinator:
                 case Want():
                     self._assign(worker)
                 case Advanced(mark):
+                    if mark.done:
+                        log.debug("segment %d is read and acked", mark.segment)
                     self._checkpointer.gather(worker.link, mark)
                 case Ticked(totals, cpu_s, peak_rss_bytes):
                     worker.totals, worker.usage = totals, Usage(cpu_s, peak_rss_bytes)
@@ -156,6 +161,7 @@ class Coordinator:
                         self.tell(Notice(text, "warning"))
                 case Finished() as finished:
                     worker.finished = True
+                    log.debug("worker %d has finished", self._workers.index(worker))
                     if finished.error is not None:
                         self._fail(finished)
                 case None:
@@ -165,6 +171,10 @@ class Coordinator:
 
     def _assign(self, worker: ConnectedWorker) -> None:
         state = None if self._stop_asked.is_set() else self._segments.next()
+        if state is not None:
+            where = "its start" if state.end is None else "behind its last mark"
+            number, to = state.segment.number, self._workers.index(worker)
+            log.debug("segment %d to worker %d, from %s", number, to, where)
         worker.link.send(NoMore() if state is None else Assign(state.segment, state.end))
 
     def _share_cap(self) -> None:

@@ -3,12 +3,15 @@
 Invariant: workers hear of every end that the runner has heard of; what is lost ends the run.
 """
 
+import logging
 from collections.abc import Callable
 
 from engine.errors import PermanentError
 from engine.events import Notice
 from engine.run.link import Until
 from engine.tenure import Tenure
+
+log = logging.getLogger(__name__)
 
 ENDED = (
     "the job's lease has ended, because this process was stopped or the state table couldn't be reached:"
@@ -32,6 +35,7 @@ class LeaseWatch:
         tenure = self._tenure
         if tenure.end_s != self._told_s:
             self._told_s = tenure.end_s
+            log.debug("the lease has a new end, of which the workers are told")
             self._send(Until(tenure.end_s, tenure.lost))
         if tenure.lost is not None:
             return PermanentError(tenure.lost)

@@ -4,30 +4,36 @@ Invariant: every notice that was told stands in the report, but for what is true
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.events import BrokenOff, Event, Notice, Observer
 
 
 class Voice:
-    """Tells the observers, and keeps the notices for the report."""
+    """Tells the observers of one job, and keeps the notices for the report."""
 
-    def __init__(self, observers: Sequence[Observer]) -> None:
+    def __init__(self, observers: Sequence[Observer], job: str = "") -> None:
         self.observers = observers
         self.notices: list[str] = []
+        self._job = job
 
     def tell(self, event: Event) -> None:
         """Tell everybody; the report keeps what is a notice."""
         if isinstance(event, Notice):
             self.notices.append(event.text)
-        for observer in self.observers:
-            observer.on(event)
+        self._pass_on(event)
 
     on = tell
 
     def say(self, text: str) -> None:
         """Tell what is true only now: the report doesn't keep it."""
+        self._pass_on(Notice(text))
+
+    def _pass_on(self, event: Event) -> None:
+        if isinstance(event, Notice | BrokenOff):
+            event = replace(event, job=self._job)
         for observer in self.observers:
-            observer.on(Notice(text))
+            observer.on(event)
 
     def break_off(self, text: str) -> None:
         """Tell that the process leaves at once."""

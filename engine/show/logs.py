@@ -5,8 +5,16 @@ Invariant: nothing is logged that `masking` would blank or escape.
 
 import logging
 import sys
+import time
+from contextvars import ContextVar
 
 from engine.masking import printable
+
+_JOB: ContextVar[str] = ContextVar("job", default="-")
+"""The job that this task works for."""
+
+FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(job)s[%(process)d] %(name)s: %(message)s"
+"""When (UTC), how grave, of which job and process, from where."""
 
 OWN = ("engine", "connectors", "bench")
 """The packages whose debug messages `-v` shows. Those of botocore hold signed headers and stay off."""
@@ -15,8 +23,11 @@ OWN = ("engine", "connectors", "bench")
 class MaskingFormatter(logging.Formatter):
     """A formatter whose lines, tracebacks included, hold no secret and nothing that a terminal obeys."""
 
+    converter = staticmethod(time.gmtime)
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text that may be shown."""
+        record.job = _JOB.get()
         return printable(super().format(record))
 
 
@@ -31,6 +42,11 @@ class StderrHandler(logging.Handler):
             self.handleError(record)
 
 
+def of_job(name: str) -> None:
+    """Have what this task and those that it starts log from now on carry a job's name."""
+    _JOB.set(name)
+
+
 def verbose() -> bool:
     """Say whether debug messages are shown: then those of workers are, too."""
     return logging.getLogger(OWN[0]).isEnabledFor(logging.DEBUG)
@@ -39,7 +55,7 @@ def verbose() -> bool:
 def setup(*, verbose: bool) -> None:
     """Send warnings to stderr; with `verbose` the debug messages of this program's own packages too."""
     handler = StderrHandler()
-    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(MaskingFormatter(FORMAT, "%Y-%m-%dT%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for package in OWN:
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.WARNING)

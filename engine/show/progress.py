@@ -158,12 +158,13 @@ class PlainProgress:
                 self._say(title(event))
             case SegmentsPlanned(total, complete):
                 self._say(f"{self._job}: {counted(total, 'segment')}, {number(complete)} complete already")
-            case Notice(text, level):
-                self._say(f"{self._job}: {text}" if level == "info" else f"{self._job}: {level}: {text}")
+            case Notice(text, level, job):
+                weight = "" if level == "info" else f"{level}: "
+                self._say(f"{job or self._job}: {weight}{text}")
             case Tick():
                 self._tick(event)
-            case BrokenOff(text):
-                self._say(f"{self._job}: {text}")
+            case BrokenOff(text, job):
+                self._say(f"{job or self._job}: {text}")
             case RunEnded(report):
                 self._say(
                     f"{report.job}: {PASSED[report.outcome]}: {number(report.rows_read)} rows read, "
@@ -227,14 +228,16 @@ class LiveProgress:
                 self._started, self._pace = event, Speedometer()
                 self._live = _start_live(self._stream)
                 self._print(title(event))
-            case Notice(text, level):
-                self._print(text if level == "info" else f"{level}: {text}")
+            case Notice(text, level, job):
+                # A job that runs has its name above; one that is only looked at would seem to be the last.
+                name = f"{job}: " if job and (self._started is None or job != self._started.job) else ""
+                self._print(f"{name}{text}" if level == "info" else f"{name}{level}: {text}")
             case Tick() if self._live is not None and self._started is not None:
                 pace = self._pace.take(event, self._started.rows_expected)
                 self._live.update(_picture(self._started, event, pace), refresh=True)
-            case BrokenOff(text):
+            case BrokenOff(text, job):
                 self._stop()
-                job = self._started.job if self._started else "backfill"
+                job = job or (self._started.job if self._started else "backfill")
                 self._stream.write(printable(f"{job}: {text}\n"))
                 self._stream.flush()
             case RunEnded():

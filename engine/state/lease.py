@@ -5,6 +5,7 @@ gets it; the kernel gives it back on any death, kill -9 included. The file's tex
 """
 
 import fcntl
+import logging
 import os
 import socket
 import time
@@ -16,6 +17,8 @@ import orjson
 from engine import own_files
 from engine.clock import utc_now
 from engine.errors import JobError, PermanentError
+
+log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
 
@@ -77,6 +80,7 @@ def take(state_dir: Path, job_name: str) -> Lease:
     with suppress(OSError):  # a full disk: the text only informs, the lock is what counts
         os.ftruncate(fd, 0)
         os.pwrite(fd, about, 0)
+    log.debug("the lease %s is ours", directory / LOCK_NAME)
     return Lease(fd)
 
 

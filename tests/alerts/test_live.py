@@ -103,8 +103,11 @@ class Scene:
         self.stack.callback(self.end, name)
 
     def end(self, name: str) -> None:
-        if self.runs[name].poll() is None:
-            kill_group(self.runs[name])
+        run = self.runs[name]
+        if run.poll() is None:
+            kill_group(run)
+        if run.stdout is not None:
+            run.stdout.close()
 
     def prometheus(self) -> str:
         binary = shutil.which("prometheus")

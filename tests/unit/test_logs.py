@@ -1,7 +1,10 @@
 """Logs reach whoever holds stderr, and no library's debug lines (signed headers) come along."""
 
+import asyncio
 import io
 import logging
+import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -51,3 +54,25 @@ def test_a_closed_stderr_is_put_up_with(monkeypatch: pytest.MonkeyPatch) -> None
     logs.setup(verbose=False)
     monkeypatch.setattr("sys.stderr", Closed())
     logging.getLogger("engine").warning("nobody reads this")
+
+
+def test_a_line_says_when_and_of_which_job_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.setup(verbose=True)
+    stderr = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stderr)
+
+    async def work(job: str) -> None:
+        logs.of_job(job)
+        await asyncio.sleep(0)
+        logging.getLogger("engine.run").debug("of %s", job)
+
+    async def both() -> None:
+        await asyncio.gather(work("users"), work("orders"))
+
+    asyncio.run(both())
+    logging.getLogger("engine").warning("of none")
+    lines = stderr.getvalue().splitlines()
+    when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
+    for line, rest in zip(lines, ["DEBUG users", "DEBUG orders", "WARNING -"], strict=True):
+        assert re.match(when + re.escape(f"{rest}[{os.getpid()}] engine"), line), line
+    assert lines[1].endswith("engine.run: of orders")

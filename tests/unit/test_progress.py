@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -87,6 +88,18 @@ def test_notices_are_told_with_their_weight() -> None:
     shown.on(Notice("a new snapshot", "warning"))
     assert stream.getvalue().splitlines()[0] == "backfill: nothing to do"
     assert stream.getvalue().splitlines()[-1] == "orders: warning: a new snapshot"
+
+
+@pytest.mark.parametrize("kind", [progress.PlainProgress, progress.LiveProgress])
+def test_what_is_told_of_the_next_job_doesnt_carry_the_name_of_the_one_before(kind: Any) -> None:
+    stream = Terminal()
+    shown = kind(stream)
+    for event in (run_started(job="users"), RunEnded(run_report()), Notice("is looked at", job="orders")):
+        shown.on(event)
+    shown.on(BrokenOff("stopped at once", job="orders"))
+    lines = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", stream.getvalue()).splitlines()
+    assert "orders: is looked at" in lines
+    assert lines[-1] == "orders: stopped at once"
 
 
 @pytest.mark.parametrize("stream", [Closed(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")])

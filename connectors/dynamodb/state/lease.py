@@ -7,6 +7,7 @@ is sent behind that. Only how soon another may take over goes by wall clocks.
 """
 
 import asyncio
+import logging
 import os
 import socket
 import uuid
@@ -19,6 +20,8 @@ from engine.clock import boot_s, utc_at
 from engine.durable import replaced
 from engine.errors import BackfillError, JobError
 from engine.tenure import Tenure
+
+log = logging.getLogger(__name__)
 
 BEATS = 4
 """So often in a lease it is renewed: three beats may fail before it ends."""
@@ -85,6 +88,7 @@ class TableLease:
                 holder = await self._table.get("LEASE")
                 raise JobError(self._refusal(holder, now)) from error
         self.tenure.until(asked_s + self._lease_s)
+        log.debug("the lease in %s is ours for %g s", self._table.table, self._lease_s)
         self._heart = asyncio.create_task(self._beat())
 
     async def release(self) -> None:
@@ -123,6 +127,7 @@ class TableLease:
                 except client.exceptions.ConditionalCheckFailedException:
                     return False
         self.tenure.until(asked_s + self._lease_s)
+        log.debug("the lease in %s is renewed for %g s", self._table.table, self._lease_s)
         return True
 
     async def ensure(self) -> None:

@@ -165,7 +165,7 @@ class CompletionHandler:
         """Send rejected items again: those of hot keys first in their lane, the others after a pause."""
         if not rejected:
             return
-        at = now + self._throttling.rejection_pause_s(rejected[0].attempts + 1)
+        at = now + self._throttling.rejection_pause_s(rejected[0].attempts + 1, len(rejected))
         lanes = self._throttling.lanes
         lane_at = now + self._throttling.rejection_pause_s() if lanes.by_key else at
         again = [item._replace(attempts=item.attempts + 1, failing_since=NEVER) for item in rejected]
@@ -175,7 +175,7 @@ class CompletionHandler:
     def _send_failed_again(self, spans: Sequence[ItemSpan], now: float) -> None:
         if not spans:
             return
-        at = now + self._throttling.failure_pause_s(spans[0].attempts + 1, now)
+        at = now + self._throttling.failure_pause_s(spans, now)
         again = [
             span._replace(attempts=span.attempts + 1, failing_since=min(span.failing_since, now))
             for span in spans

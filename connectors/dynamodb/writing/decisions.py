@@ -4,6 +4,7 @@ Invariant: none for an item; at most a few for a request, and none for one that 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,13 @@ class RequestRefused:
 
     items: int
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentAgain:
+    """Items are sent again: rejected again and again, or their request failed. `attempt`: the first's."""
+
+    why: Literal["rejected", "failed"]
+    items: int
+    attempt: int
+    pause_s: float

@@ -8,7 +8,7 @@ from random import Random
 
 from connectors.dynamodb.writing.answers import Cause
 from connectors.dynamodb.writing.circuit_breaker import CircuitBreaker
-from connectors.dynamodb.writing.decisions import RejectionsJudged
+from connectors.dynamodb.writing.decisions import RejectionsJudged, SentAgain
 from connectors.dynamodb.writing.hot_keys import HotKeys
 from connectors.dynamodb.writing.hot_lanes import HotLanes
 from connectors.dynamodb.writing.locality import Locality
@@ -22,6 +22,9 @@ from engine.throttle.pace import Pace
 
 REJECTED = RetryPolicy(0.02, 0.5)
 """Pauses of rejected items. Short, because the pace is what spares the table."""
+
+REJECTED_OFTEN = 2
+"""Rejected once or twice an item is how the rate finds its place; more is told of."""
 
 FAILED, FAILED_BY_CHANCE = RetryPolicy(0.05, 5.0), RetryPolicy(0.05, 0.2)
 CHANCE_S = 1.0
@@ -63,14 +66,20 @@ class Throttling:
         self.concurrency.failed()
         self.breaker.failed(detail, now)
 
-    def rejection_pause_s(self, attempt: int = 1) -> float:
-        """Return how long rejected items wait before repetition `attempt`."""
-        return REJECTED.pause_s(attempt, self._random)
+    def rejection_pause_s(self, attempt: int = 1, items: int = 0) -> float:
+        """Return how long so many rejected items wait before repetition `attempt`."""
+        pause_s = REJECTED.pause_s(attempt, self._random)
+        if items and attempt > REJECTED_OFTEN:
+            self._tell(SentAgain("rejected", items, attempt, pause_s))
+        return pause_s
 
-    def failure_pause_s(self, attempt: int, now: float) -> float:
-        """Return how long items of a failed request wait before repetition `attempt`."""
+    def failure_pause_s(self, spans: Sequence[ItemSpan], now: float) -> float:
+        """Return how long the items of a failed request wait before they are sent again."""
         policy = FAILED if self.breaker.lasts_s(now) > CHANCE_S else FAILED_BY_CHANCE
-        return policy.pause_s(attempt, self._random)
+        attempt = spans[0].attempts + 1
+        pause_s = policy.pause_s(attempt, self._random)
+        self._tell(SentAgain("failed", sum(span.stop - span.start for span in spans), attempt, pause_s))
+        return pause_s
 
     def find_hot_keys(
         self, items: Sequence[ItemSpan], rejected: Sequence[ItemSpan], cause: Cause, now: float

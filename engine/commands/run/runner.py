@@ -34,6 +34,7 @@ from engine.report import (
 from engine.run.coordinator import Coordinator
 from engine.run.stopping import stop_on_signals
 from engine.run.voice import Voice
+from engine.show import logs
 from engine.state import dead_letters
 from engine.state.resume import NothingToDo, decide
 
@@ -69,7 +70,8 @@ def _job_named(job: Job, *, among: int) -> Generator[None, None, None]:
 
 
 async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
-    voice = Voice(observers)
+    voice = Voice(observers, job.name)
+    logs.of_job(job.name)
     async with AsyncExitStack() as stack:
         store = await ends.open_store(job, options.state_dir)
         stack.push_async_callback(store.close)

@@ -52,6 +52,7 @@ async def serve(descriptor: int) -> None:
     try:
         async with AsyncExitStack() as stack:
             job, ticket = handed.read(boot.job), SourceTicket.from_json(boot.ticket)
+            logs.of_job(job.name)
             connector = TARGETS[job.target.type]
             connector.take_over(boot.credentials)
             target = connector.info_from(boot.target)
