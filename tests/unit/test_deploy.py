@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from engine import __version__
 from engine.cli.load import run
 from engine.cli.options import Invocation
 from engine.report import EXIT_CODES
-from engine.show.metrics import Metrics
+from engine.show.health import PROBES, healthy
+from engine.show.metrics import Metrics, parse_address
 from tests.support.runs import run_started, tick, totals
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -81,7 +83,7 @@ def pods() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     found = []
     for path in MANIFESTS:
         for document in yaml.safe_load_all(path.read_text()):
-            spec = document["spec"].get("jobTemplate", document).get("spec", {})
+            spec = document.get("spec", {}).get("jobTemplate", document).get("spec", {})
             if "template" in spec:
                 found.append((document["metadata"]["name"], spec, spec["template"]["spec"]))
     return found
@@ -110,11 +112,49 @@ def test_manifests_run_commands_that_exist(name: str, job: dict[str, Any], pod: 
     assert EXIT_CODES["failed"] not in actions, "a failed run is gone on with"
 
 
+@pytest.mark.parametrize(("name", "job", "pod"), pods(), ids=[name for name, _, _ in pods()])
+def test_pods_are_probed_where_there_is_an_answer_and_say_why_they_ended(
+    name: str, job: dict[str, Any], pod: dict[str, Any]
+) -> None:
+    container = pod["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert (
+        parse_address(container["args"][container["args"].index("--metrics-port") + 1])[1] == ports["metrics"]
+    )
+    for probe in ("livenessProbe", "readinessProbe"):
+        asked = container[probe]["httpGet"]
+        assert (asked["path"] in PROBES, asked["port"] in ports) == (True, True)
+    assert PROBES[container["livenessProbe"]["httpGet"]["path"]] is healthy
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_the_accounts_of_pods_are_made() -> None:
+    documents = [each for path in MANIFESTS for each in yaml.safe_load_all(path.read_text())]
+    made = {each["metadata"]["name"] for each in documents if each["kind"] == "ServiceAccount"}
+    assert {pod["serviceAccountName"] for _, _, pod in pods()} == made
+
+
+def test_the_image_has_one_name() -> None:
+    built = re.search(r"docker build .*-t (\S+) \.", (DEPLOY / "Dockerfile").read_text())
+    assert built is not None
+    images = {container["image"] for _, _, pod in pods() for container in pod["containers"]}
+    assert images == {built[1]} == {f"backfill:{__version__}"}
+
+
+def test_a_second_instance_of_the_unit_doesnt_want_the_firsts_port() -> None:
+    unit = (DEPLOY / "systemd" / "backfill@.service").read_text()
+    command = re.search(r"^ExecStart=(.+)$", unit, re.MULTILINE)
+    assert command is not None
+    assert not re.search(r"\d{4}", command[1])
+    assert "$BACKFILL_METRICS" in command[1]
+    assert re.search(r"^Environment=BACKFILL_METRICS=$", unit, re.MULTILINE), "unset it would be told"
+
+
 def test_the_unit_runs_a_command_that_exists() -> None:
     unit = (DEPLOY / "systemd" / "backfill@.service").read_text()
     command = re.search(r"^ExecStart=\S+ run (.+)$", unit, re.MULTILINE)
     assert command is not None
-    assert parses(command[1].split())
+    assert parses(command[1].replace("$BACKFILL_METRICS", "--metrics-port 127.0.0.1:9465").split())
     assert "RestartPreventExitStatus=2 3" in unit
 
 

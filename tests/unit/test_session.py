@@ -240,3 +240,17 @@ def test_a_bundle_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         tls_context(str(tmp_path / "nowhere.pem"))
     assert tls_context(None).verify_mode is ssl.CERT_REQUIRED
     assert tls_context(None).cert_store_stats()["x509_ca"] > 0
+
+
+async def test_an_accounts_own_endpoint_is_used_where_it_is_named_and_asked_for_where_it_is_required(
+    keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mode in ("preferred", "disabled"):
+        monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", mode)
+        assert (await open_session(target(region="us-east-1"))).endpoint.host.startswith("dynamodb.")
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "required")
+    with pytest.raises(JobError, match=r"https://ACCOUNT_ID\.ddb\.us-east-1\.amazonaws\.com"):
+        await open_session(target(region="us-east-1"))
+    own = "https://123456789012.ddb.us-east-1.amazonaws.com"
+    opened = await open_session(target(region="us-east-1", endpoint_url=own))
+    assert (opened.endpoint.url, opened.endpoint.region) == (own, "us-east-1")

@@ -159,6 +159,7 @@ async def open_session(section: DynamoDBSection) -> Session:
             endpoint = parse_endpoint(section.endpoint_url, region, "target.endpoint_url")
         else:
             endpoint = parse_endpoint(await _default_url(settings, region), region, "AWS_ENDPOINT_URL")
+            _check_account_endpoint(settings, endpoint)
         ca_bundle = settings.get_config_variable("ca_bundle")
     except ProfileNotFound as error:
         raise JobError(f"target.profile or AWS_PROFILE: {error}") from error
@@ -208,6 +209,19 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     # Slim containers come without the system's CAs; botocore brings its own, as for every other AWS tool.
     context.load_verify_locations(cafile=get_cert_path(True))
     return context
+
+
+def _check_account_endpoint(settings: Any, endpoint: Endpoint) -> None:
+    """Refuse the region's endpoint where an account's own is required. Raises: JobError.
+
+    Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-account-endpoints.html.
+    """
+    mode = settings.get_config_variable("account_id_endpoint_mode")
+    if mode == "required" and endpoint.host.startswith("dynamodb."):
+        raise JobError(
+            "account_id_endpoint_mode is required, and requests go to the region's endpoint unless the job"
+            f" names another: set target.endpoint_url to https://ACCOUNT_ID.ddb.{endpoint.region}.amazonaws.com"
+        )
 
 
 def _settings(profile: str | None) -> Any:
