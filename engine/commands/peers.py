@@ -3,6 +3,8 @@
 Invariant: where there is an answer, a reading with peers gives every row that makes a key of those asked for.
 """
 
+from collections.abc import Sequence
+
 from engine.commands.ends import Ends
 from engine.contracts.source import Sharing
 from engine.rules.peers import Untold, sharing_of
@@ -17,3 +19,35 @@ def sharing(ends: Ends) -> Sharing | Untold | None:
         reason = f"{ends.job.source.reads} can't be asked for rows by what they share"
         return Untold(reason, ends.proof.way_out)
     return found
+
+
+def needed(ends: Ends) -> Sharing | Untold | None:
+    """Say by what a catch-up run finds the rows that make the keys of changed ones; None: it needs no others.
+
+    With mode insert what is there stays, so whoever makes it besides.
+    """
+    return None if ends.job.target.mode == "insert" else sharing(ends)
+
+
+def refusal(ends: Ends, untold: Untold) -> str:
+    """Say why a catch-up run can't be, and what to do."""
+    return (
+        f"source.watermark: {ends.job.name} can't catch up, since several rows may make one item, and those"
+        f" that make the items of changed rows can't be found ({untold.reason}): {untold.way_out}, or say"
+        " source.unique: true if no two rows make one key, or load everything with --fresh"
+    )
+
+
+async def catching_up(ends: Ends) -> Sequence[str]:
+    """Say what each catch-up run of a job reads besides, and what that costs, or why there will be none."""
+    found = needed(ends) if ends.job.source.watched else None
+    if found is None:
+        return ()
+    if isinstance(found, Untold):
+        return (refusal(ends, found),)
+    shared = " or ".join(" and ".join(names) for names in found.by)
+    told = (
+        "Several rows may make one item, so each catch-up run reads in order, by one cursor, the rows that"
+        f" share {shared} with a changed one, too."
+    )
+    return (told, *await ends.source.abilities.peers_cost(found))

@@ -118,6 +118,14 @@ def test_where_the_winner_cannot_be_written_any_more_the_other_row_is(command: C
     assert_whole(command)
 
 
+def test_a_plan_says_what_catch_up_runs_read_besides(command: Command) -> None:
+    warnings = "\n".join(command.here("plan", "--json").report["warnings"])
+    assert "the rows that share email with a changed one, too." in warnings
+    assert "No index of t begins with email" in warnings
+    command.job["items"][0]["key"]["PK"] = "{updated_at:%Y}"
+    assert "can't catch up" in "\n".join(command.here("plan", "--json").report["warnings"])
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

@@ -23,7 +23,7 @@ def at_once(monkeypatch):
 
 @pytest.fixture
 def load(tmp_path, postgres_url, dynoxide, table_name):
-    def load(kind, value, **target):
+    def load(kind, value, *, workers=1, **target):
         servers.execute(postgres_url, ROWS.format(version=kind, value=value))
         loaded = Loaded(tmp_path, postgres_url, dynoxide, table_name, **target)
         loaded.command.job["source"]["batch_rows"] = 100
@@ -34,7 +34,12 @@ def load(tmp_path, postgres_url, dynoxide, table_name):
                 "attributes": {"total": "{total}", "v": "{v}"},
             }
         ]
-        return loaded.run()
+        if workers == 1:
+            return loaded.run()
+        loaded.command.job["source"]["segments"] = 6
+        ended = loaded.command.run("run", "--workers", str(workers))
+        assert ended.code == 0, ended.stderr
+        return loaded
 
     return load
 
@@ -118,6 +123,14 @@ def test_put_the_last_row_counts(load):
     item.put(total={"N": str(FIRST)})
     report = loaded.verify("--full", "--repair")
     assert (report["mismatched"], report["repaired"], item.total) == (1, 1, str(THIRD))
+
+
+@pytest.mark.parametrize(("mode", "row"), [("put", THIRD), ("insert", FIRST)])
+def test_what_several_workers_have_left_is_right_in_each_way_of_reading(load, mode, row):
+    loaded = load("int", "1", workers=2, mode=mode)
+    assert Item(loaded).total == str(row)
+    for way in (["--full"], ["--full", "--read", "get"], ["--sample", "200"]):
+        assert loaded.verify(*way)["consistency_percent"] == 100
 
 
 def test_by_key_each_row_is_compared_and_the_report_says_so(load):

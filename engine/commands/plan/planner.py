@@ -15,6 +15,7 @@ from engine.amounts import duration
 from engine.batch import Batch, Segment
 from engine.commands import ends
 from engine.commands.hash_store import passing_store
+from engine.commands.peers import catching_up
 from engine.commands.plan import sampling
 from engine.commands.plan.advice import advise
 from engine.commands.plan.collisions import NO_ROOM, Collisions, KeyCounter, key_hashes, suspected
@@ -136,7 +137,7 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
     scale = rows / seen.tally.rows if seen.tally.rows else 0.0
     target = stages.measurer.plan(scale)
-    warnings = [*source.notices, *slow]
+    warnings = [*source.notices, *slow, *await catching_up(stages.opened)]
     if rows_are == "unknown":
         warnings.append(UNKNOWN_ROWS)
     if reason is not None:

@@ -20,7 +20,7 @@ import numpy as np
 from engine.batch import Batch, Cursor, Segment
 from engine.commands.ends import Ends
 from engine.commands.hash_store import PART_RECORDS, HashStore
-from engine.commands.peers import sharing
+from engine.commands.peers import needed, refusal
 from engine.contracts.readback import Hashes
 from engine.contracts.source import PeerReading, Sharing, Source, SourceAbilities, SourceTicket
 from engine.errors import JobError
@@ -31,23 +31,6 @@ from engine.run.voice import Voice
 
 WHOLE = Segment(0, None, None, None)
 NO_ROOM = "TMPDIR names another place, on a disk with 16 bytes for each changed item"
-
-
-def needed(ends: Ends) -> Sharing | Untold | None:
-    """Say by what a catch-up run finds the rows that make the keys of changed ones; None: it needs no others.
-
-    With mode insert what is there stays, so whoever makes it besides.
-    """
-    return None if ends.job.target.mode == "insert" else sharing(ends)
-
-
-def refusal(ends: Ends, untold: Untold) -> str:
-    """Say why a catch-up run can't be, and what to do."""
-    return (
-        f"source.watermark: {ends.job.name} can't catch up, since several rows may make one item, and those"
-        f" that make the items of changed rows can't be found ({untold.reason}): {untold.way_out}, or say"
-        " source.unique: true if no two rows make one key, or load everything with --fresh"
-    )
 
 
 async def caught_up(stack: AsyncExitStack, ends: Ends, line: Stages, voice: Voice) -> Stages:

@@ -12,7 +12,8 @@ from pathlib import Path
 from engine.batch import Counts, Effort, Segment
 from engine.clock import utc_now
 from engine.commands.ends import CURSORS, Ends, open_ends
-from engine.commands.run.catching_up import caught_up, needed, refusal
+from engine.commands.peers import needed, refusal
+from engine.commands.run.catching_up import caught_up
 from engine.contracts.source import Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
