@@ -21,6 +21,8 @@ from connectors.dynamodb.table_request import (
 from engine.errors import BackfillError, JobError, PermanentError, TransientError
 from engine.job.model import Job
 
+NO_KEY = "INACCESSIBLE_ENCRYPTION_CREDENTIALS"
+"""Source: API reference, TableDescription.TableStatus."""
 POLL_S = 2.0
 POLL_LOOPBACK_S = 0.05
 
@@ -86,6 +88,11 @@ def check_keys(info: TableInfo, job: Job) -> None:
                 f"items[{number}].key gives {' and '.join(rule.key) or 'nothing'}, but the key of table "
                 f"{info.name} is {' and '.join(wanted)}: name exactly these"
             )
+    if info.status == NO_KEY:
+        raise JobError(
+            f"target.table: the KMS key that encrypts {info.name} can't be used: it is disabled, scheduled"
+            " for deletion, or its grant is gone; enable it in AWS KMS, then start again"
+        )
     if info.status not in WRITABLE:
         raise JobError(
             f"target.table: {info.name} is {info.status}: wait until it is ACTIVE, then start again"

@@ -240,14 +240,21 @@ def placed(flaw: str, quoted: str) -> str:
 
 
 def is_reference(data: bytes, at: int) -> bool:
-    """Say whether a document is a DBRef: a `$ref` that is text, then an `$id`.
+    """Say whether a document is a DBRef: a `$ref` that is text, then an `$id`, and no `$db` but of text.
 
     Source: https://github.com/mongodb/specifications/blob/master/source/dbref/dbref.md
     """
     if data[at + 4 : at + 10] != b"\x02$ref\0":
         return False
-    following = skipped(STRING, data, at + 10)
-    return data[following] != 0 and data[following + 1 : following + 5] == b"$id\0"
+    at = skipped(STRING, data, at + 10)
+    if data[at] == 0 or data[at + 1 : at + 5] != b"$id\0":
+        return False
+    while kind := data[at]:
+        end = data.index(0, at)
+        if kind != STRING and data[at + 1 : end] == b"$db":
+            return False
+        at = skipped(kind, data, end + 1)
+    return True
 
 
 def iso_date(ms: int) -> str:

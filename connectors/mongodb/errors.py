@@ -4,6 +4,7 @@ Invariant: no message holds a password; what may pass is a TransientError, told 
 own list of codes and the labels that a server gives, not by the cases that were met.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -63,6 +64,8 @@ _PASSING = _CURSOR | {
 _PASSING_LABELS = ("RetryableReadError", "RetryableError", "SystemOverloadedError")
 _NO_TIMEOUT_REFUSED = "notimeout cursors"
 """Part of what Atlas says where a tier has no cursors without a timeout."""
+_COMMAND = re.compile(r"(execute command )\{ *\"?(\w+)\b.*", re.DOTALL)
+"""How a refusal quotes what was asked; all but the command's name is ours, and may be long."""
 _TIER = ("atlas tier", "disallowed", "cmd_not_allowed")
 """Parts of what Atlas says of a command or option that a tier hasn't got."""
 _LOGIN = ("auth", "is not allowed to do action", "user is not allowed", "password")
@@ -145,10 +148,12 @@ def tier_refuses(error: OperationFailure) -> bool:
 
 
 def said(error: PyMongoError) -> str:
-    """Return the server's own first sentence."""
+    """Return the server's own first sentence; the error's name and code where it says nothing."""
     details = getattr(error, "details", None)
     text = details.get("errmsg") if isinstance(details, dict) else None
-    return _first_sentence(str(text or error))
+    code = getattr(error, "code", None)
+    named = type(error).__name__ if code is None else f"error {code}"
+    return _first_sentence(str(text or error)) or named
 
 
 def _answered(error: OperationFailure, doing: str, place: str) -> BackfillError:
@@ -199,4 +204,6 @@ def _holds(error: OperationFailure, parts: tuple[str, ...]) -> bool:
 
 
 def _first_sentence(text: str) -> str:
-    return text.partition(", full error")[0].partition("\n")[0].rstrip(".")
+    """Return the first sentence, with the name alone of a command that the server quotes whole."""
+    first = " ".join(text.partition(", full error")[0].partition("\n")[0].split()).rstrip(".")
+    return _COMMAND.sub(r"\1\2", first)

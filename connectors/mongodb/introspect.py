@@ -24,6 +24,7 @@ from bson import (
 from pymongo.errors import ConfigurationError, OperationFailure
 from pymongo.uri_parser import parse_uri
 
+from connectors.mongodb import lookalikes
 from connectors.mongodb.errors import speaking
 from connectors.mongodb.session import CODEC, awaited, closed, connect, where
 from engine.errors import JobError
@@ -86,6 +87,7 @@ async def look_at(url: str, database: str | None, collection: str) -> Collection
     try:
         name = database or _default_database(url)
         async with speaking("--collection", place):
+            await lookalikes.check(client, place)
             if collection not in await client[name].list_collection_names():
                 raise JobError(
                     f"--collection: database {name} has no collection {collection}; correct the name"

@@ -6,6 +6,7 @@ Invariant: the watermark is taken before the snapshot; nothing but a bounded sam
 from dataclasses import dataclass, replace
 from typing import Any
 
+from connectors.mongodb import lookalikes
 from connectors.mongodb.catalog import CollectionInfo, look_up, proved_id
 from connectors.mongodb.distinct import distinct, unique_fields
 from connectors.mongodb.errors import speaking
@@ -68,6 +69,7 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
     collection = client[section.database][section.collection]
     notices: list[str] = []
     async with speaking("source", place):
+        await lookalikes.check(client, place)
         found = await look_up(client, section.database, section.collection, place)
         now = await server_time(client)
         await _check_query(client, section, since)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from connectors.url import misencoded
 from engine.job.section import Misfit, Text
 from engine.job.sections import SourceSection
 from engine.job.unique import Unique
@@ -20,6 +21,8 @@ MONGODB_URL = re.compile(r"mongodb(\+srv)?://")
 def _mongodb_url(url: SecretStr) -> SecretStr:
     if not MONGODB_URL.match(url.get_secret_value()):
         raise Misfit("it must be a URL such as mongodb://user@host:27017/?replicaSet=rs0")
+    if (fault := misencoded(url.get_secret_value())) is not None:
+        raise Misfit(fault)
     return url
 
 

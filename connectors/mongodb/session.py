@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient
-from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.errors import PyMongoError
 
 from connectors.near import in_clear, local
+from connectors.url import misencoded
 from engine.errors import JobError
 from engine.masking import register_url
 
@@ -30,6 +31,8 @@ def connect(url: str, driver: Literal["pymongo", "motor"]) -> Any:
     Raises: JobError when the URL is no URL, or the driver isn't installed.
     """
     register_url(url)
+    if (fault := misencoded(url)) is not None:
+        raise JobError(f"source.url: {fault}")
     settings: dict[str, Any] = {
         "appname": "backfill",
         "serverSelectionTimeoutMS": SELECTION_TIMEOUT_MS,
@@ -44,7 +47,7 @@ def connect(url: str, driver: Literal["pymongo", "motor"]) -> Any:
             f"source.url: the file {error.filename}, which one of its tls options names, can't be read"
             f" ({(error.strerror or 'no reason given').lower()}); correct the path"
         ) from error
-    except (InvalidURI, ConfigurationError, ValueError, TypeError, UserWarning):
+    except (PyMongoError, ValueError, TypeError, LookupError, UserWarning):
         # These messages may quote the URL, so neither the text nor the cause is passed on.
         raise JobError(
             "source.url: not a usable MongoDB URL; write mongodb://USER:PASSWORD@HOST:PORT/ with special"

@@ -23,6 +23,8 @@ Or to itself: an encoding that Python doesn't know; settings.py says which one i
 Source: PostgreSQL documentation, section 34.1.2, "Parameter Key Words".
 """
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""Values of sslmode. Source: PostgreSQL documentation, section 34.1.2."""
 _NO_ROOT_CERTIFICATE = "root certificate file"
 """How asyncpg's sentence begins when there is none. Source: asyncpg/connect_utils.py."""
 
@@ -37,6 +39,14 @@ def for_driver(url: str) -> str:
 def _is_libpqs(name: str, value: str) -> bool:
     values = _LIBPQ_ONLY.get(name, frozenset[str]())
     return values is None or value in values
+
+
+def tls_mode(url: str) -> str | None:
+    """Return the sslmode that a URL names."""
+    try:
+        return dict(parse_qsl(urlsplit(url).query)).get("sslmode")
+    except ValueError:  # it is no URL
+        return None
 
 
 def where(url: str) -> str:

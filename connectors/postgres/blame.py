@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from connectors.postgres.errors import said
 from connectors.postgres.sql import ReadColumn, Shape, copy_sql, keys_sql
 from engine.batch import Cursor, Segment
 from engine.errors import BackfillError, PermanentError
@@ -52,7 +53,8 @@ def blamed(error: PermanentError, culprit: Culprit, shape: Shape) -> PermanentEr
             " leave the column out"
         )
     what = f"{column} of {row}" if culprit.column or culprit.row is None else f"{row} as a whole"
-    words = str(error).removeprefix("source: ")
+    cause = error.__cause__
+    words = said(cause) if isinstance(cause, asyncpg.PostgresError) else str(error).removeprefix("source: ")
     return PermanentError(
         f"source.columns: the server can't send {what} ({words}); mend it in the database, or leave"
         f" {'the column' if culprit.column else 'columns'} out, or the row with source.where"

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from connectors.postgres import canonical
-from connectors.postgres.session import speaking
+from connectors.postgres.errors import speaking
 from connectors.postgres.sql import GROUP_START, Shape
 from engine.batch import Cursor
 from engine.contracts.documents import DocumentCodec

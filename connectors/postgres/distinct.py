@@ -13,8 +13,8 @@ import orjson
 
 from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, Types
+from connectors.postgres.errors import checking
 from connectors.postgres.quoting import identifier
-from connectors.postgres.session import checking
 
 _AS_PRINTED = """
 SELECT pg_catalog.array_agg(pg_catalog.format('%I.%I', $1::pg_catalog.text, name) ORDER BY n)

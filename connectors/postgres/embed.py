@@ -7,9 +7,9 @@ from typing import Any
 
 from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, find_column
+from connectors.postgres.errors import checking
 from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import Embed
-from connectors.postgres.session import checking
 from connectors.postgres.sql import ReadColumn
 from connectors.postgres.types import ArrayOf, Composite, json_sql, node_of, object_sql
 from connectors.postgres.watermark import changed_sql, watermark_column

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.postgres import catalog
+from connectors.postgres import catalog, lookalikes
+from connectors.postgres.errors import checking
 from connectors.postgres.layout import layout
 from connectors.postgres.quoting import identifier
 from connectors.postgres.section import PostgresSection
-from connectors.postgres.session import abandon, begin, checking, connect
+from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import by_catalogs
 from connectors.postgres.waits import waits_told
 from engine.errors import JobError
@@ -92,6 +93,7 @@ async def look_at(url: str, table: str) -> TableSeen:
     section = PostgresSection.model_validate({"type": "postgres", "url": url, "table": table})
     connection = await connect(url)
     try:
+        await lookalikes.check(connection)
         await begin(connection, None)
         async with waits_told(connection, url):
             return await _looked_at(connection, section, table)

@@ -8,7 +8,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from connectors.postgres.session import CONNECT_TIMEOUT_S, NoRoomError, abandon, speaking
+from connectors.postgres.errors import CONNECT_TIMEOUT_S, NoRoomError, speaking
+from connectors.postgres.session import abandon
 
 ALONE = (
     "The source gives this run no other connection, so it reads on the one that it has, one segment after"

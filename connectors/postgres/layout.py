@@ -12,10 +12,10 @@ from connectors.postgres import catalog
 from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
 from connectors.postgres.distinct import distinct
 from connectors.postgres.embed import embedded_list
+from connectors.postgres.errors import checking
 from connectors.postgres.peers import NATIVE
 from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import PostgresSection
-from connectors.postgres.session import checking
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
 from connectors.postgres.types import (
     Printed,

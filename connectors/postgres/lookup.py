@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from connectors.postgres.copy import ParsedRows
-from connectors.postgres.session import speaking
+from connectors.postgres.errors import speaking
 from connectors.postgres.sql import Shape, lookup_sql, sample_sql, values_sql
 from engine.batch import Batch, Cursor
 from engine.contracts.source import KeysRefused

@@ -9,12 +9,13 @@ from typing import Any
 
 import orjson
 
-from connectors.postgres import watch
+from connectors.postgres import lookalikes, watch
 from connectors.postgres.address import where
+from connectors.postgres.errors import checking, speaking
 from connectors.postgres.layout import SelectList, check_keys, layout
 from connectors.postgres.reach import unseen
 from connectors.postgres.section import PostgresSection
-from connectors.postgres.session import abandon, begin, checking, connect, speaking
+from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import looking
 from connectors.postgres.snapshot import (
     NextWatermark,
@@ -79,6 +80,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
     connection = await connect(url)
     try:
         async with speaking("source.url"):
+            await lookalikes.check(connection)
             identity = await server_identity(connection, where(url))
             connections = await connections_max(connection, section.max_connections)
             if section.watermark is not None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from connectors.postgres import opening, watch
 from connectors.postgres.address import where
+from connectors.postgres.errors import NoRoomError, speaking
 from connectors.postgres.keeping import Keeper, instead
 from connectors.postgres.layout import check_keys
 from connectors.postgres.section import PostgresSection
-from connectors.postgres.session import NoRoomError, abandon, begin, connect, speaking
+from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshot import server_identity
 from connectors.postgres.standing import Behind, Standing
 from engine.contracts.source import ViewLost

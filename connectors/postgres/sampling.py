@@ -12,8 +12,8 @@ from typing import Any
 import asyncpg
 
 from connectors.postgres.copy import ParsedRows, copy
+from connectors.postgres.errors import speaking
 from connectors.postgres.quoting import operator
-from connectors.postgres.session import speaking
 from connectors.postgres.sql import Shape, tablesample, where_sql
 from engine.contracts.documents import DocumentCodec
 from engine.errors import TransientError

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from connectors.url import misencoded
 from engine.job.section import Misfit, Names, Section, SomeNames, Text
 from engine.job.sections import SourceSection
 from engine.job.unique import Unique
@@ -22,6 +23,8 @@ _INTEGERS = re.compile(r"\b(smallint|bigint)\b")
 def _postgres_url(url: SecretStr) -> SecretStr:
     if not POSTGRES_URL.match(url.get_secret_value()):
         raise Misfit("it must be a URL such as postgresql://user@host:5432/database")
+    if (fault := misencoded(url.get_secret_value())) is not None:
+        raise Misfit(fault)
     return url
 
 

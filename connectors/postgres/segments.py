@@ -6,7 +6,7 @@ Invariant: the segments are disjoint and cover every key; the first is open belo
 from collections.abc import Sequence
 from typing import Any
 
-from connectors.postgres.session import checking
+from connectors.postgres.errors import checking
 from connectors.postgres.sql import Shape, boundaries_sql
 from engine.batch import Cursor, Segment
 

@@ -14,12 +14,12 @@ from connectors.postgres import opening, sampling
 from connectors.postgres import segments as cutting
 from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
+from connectors.postgres.errors import SnapshotTooOldError, speaking
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.peers import unindexed, with_peers
 from connectors.postgres.readers import Readers
 from connectors.postgres.section import PostgresSection
-from connectors.postgres.session import SnapshotTooOldError, speaking
 from connectors.postgres.sql import Shape, copy_sql
 from connectors.postgres.standing import Standing
 from engine.batch import Batch, Cursor, Segment

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from connectors.postgres.session import said
+from connectors.postgres.errors import said
 from connectors.postgres.settings import by_catalogs, looking
 from connectors.postgres.sql import Shape, explain_sql
 from connectors.postgres.standing import ColumnFact, RelationFact, Standing

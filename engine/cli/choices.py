@@ -31,7 +31,7 @@ VERIFY = (
         type=click.Choice(["auto", "scan", "get"]),
         default="auto",
         show_default=True,
-        help="How --full reads the target: by parallel scan, by key, or by what costs less.",
+        help="How --full reads: by parallel scan (auto too); get: by key, not looking for extra items.",
     ),
     click.option("--repair", is_flag=True, help="Write again what is missing or differs."),
     click.option(

@@ -70,6 +70,9 @@ def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | No
         code = backfill.main(arguments, prog_name="backfill", standalone_mode=False, obj=invocation)
     except click.exceptions.Exit as leave:
         return leave.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:  # nothing was asked for: that is no mistake
+        click.echo(error.format_message())
+        return Exit.DONE
     except click.ClickException as error:
         return _complain(error.format_message(), error, invocation, JobError.exit_code)
     except (click.Abort, KeyboardInterrupt):

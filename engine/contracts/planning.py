@@ -62,6 +62,7 @@ class TargetPlan:
     `summary` says in one line what it is. `described` and `members` go into the plan's JSON: what it is, and
     what the load means for it. For people: `lines` of the overview, each with its name, `writes`, a table of
     what is written where, and more tables as `details`. `ways_out` says by reason what mends a dead letter.
+    `sums` are figures that add up over several jobs, by their unit.
     Units: `load_s` how long the load takes, None when nothing can be said; `size_bounds` between which items
     are counted together, in bytes, none where their sizes aren't known.
     """
@@ -76,6 +77,7 @@ class TargetPlan:
     advice: Sequence[str] = ()
     ways_out: Mapping[str, str] = field(default_factory=dict)
     load_s: float | None = None
+    sums: Mapping[str, float] = field(default_factory=dict)
     size_bounds: Sequence[int] = ()
 
 

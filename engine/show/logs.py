@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from contextvars import ContextVar
+from copy import copy
 
 from engine.masking import printable
 
@@ -26,7 +27,12 @@ class MaskingFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text that may be shown."""
+        """Return the record as text that may be shown; a library's traceback only where `-v` asks for it."""
+        if record.exc_info and not verbose():
+            record = copy(record)
+            error = record.exc_info[1] if record.exc_info else None
+            record.exc_info = record.exc_text = None
+            record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})", None
         record.job = _JOB.get()
         return printable(super().format(record))
 

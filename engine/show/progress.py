@@ -122,6 +122,8 @@ def _rows(tick: Tick, rows_expected: int | None) -> str:
     if rows_expected is None:
         return number(tick.counts.rows_read)
     rows = tick.counts.rows_read
+    if rows > rows_expected:  # an estimate that was too low says nothing of what is left
+        return f"{number(rows)} (~{number(rows_expected)} expected)"
     return f"{number(rows)} of ~{number(rows_expected)} ({share(rows, rows_expected)})"
 
 

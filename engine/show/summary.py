@@ -188,8 +188,10 @@ def status(
 
 def progress(report: Report) -> str:
     """Write the rows read against those expected, and how long the rest will take while the run is alive."""
-    if report.rows_expected is None:
-        return number(report.rows_read)
+    if report.rows_expected is None or report.outcome in (COMPLETE, COMPLETE_WITH_DEAD_LETTERS):
+        return number(report.rows_read)  # all there are, whatever was expected
+    if report.rows_read > report.rows_expected:
+        return f"{number(report.rows_read)}, more than the {number(report.rows_expected)} that were expected"
     text = f"{number(report.rows_read)} of about {number(report.rows_expected)}"
     if report.rows_expected:
         text += f" ({share(report.rows_read, report.rows_expected)})"

@@ -231,3 +231,22 @@ def test_jobs_of_one_table_are_held_against_it_together(tmp_path, postgres_url, 
     assert ended.code == 0, ended.stderr
     report = loaded.verify("--full")
     assert (report["jobs"], counts(report)) == (["low", "high"], (2000, 0, 0, 0))
+
+
+def test_extra_items_are_found_where_reading_by_key_would_cost_less(
+    tmp_path, postgres_url, simulator, table_name
+):
+    servers.execute(postgres_url, f"{ROWS}; DELETE FROM orders WHERE id > 20; ANALYZE orders")
+    loaded = Loaded(tmp_path, postgres_url, simulator, table_name).run()
+    for number in range(30):
+        loaded.put(f"CONFIG#{number}", filling={"S": "x" * 8_000})
+    for number in range(100, 112):
+        loaded.put(f"ORDER#{number}")
+    assert loaded.verify("--full", code=4)["extra"] == 12
+    assert loaded.verify("--full", "--repair", "--delete-extra")["deleted"] == 12
+    ended = loaded.command.here("verify", "--full")
+    assert "--read get reads only what rows give" in ended.stderr
+    assert "NOT" not in ended.stdout
+    by_key = loaded.command.here("verify", "--full", "--read", "get")
+    assert by_key.code == 0
+    assert "items that no row gives were NOT looked for" in by_key.stdout.splitlines()[0]

@@ -173,6 +173,8 @@ VALUES: dict[str, Any] = {
     "code": Code("function() { return 1 }"),
     "code with scope": Code("f", {"a": 1, "b": Int64(2), "c": [2.5, None]}),
     "reference": DBRef("users", OBJECT_ID, "other"),
+    "no reference": SON([("$ref", "users"), ("$id", 1), ("$db", 5)]),
+    "no reference in the end": SON([("$ref", "users"), ("$id", {"a": 1}), ("x", 1.5), ("$db", None)]),
     "list": [1, "a", None, [], {}, [[1.5]], {"a": [True]}],
     "empty list": [],
     "empty document": {},
@@ -201,7 +203,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 ID_CHECKED = set(VALUES) - {
     *("list", "empty list", "regex"),  # the server refuses these as _id
-    *("names", "whole double", "small long"),
+    *("names", "whole double", "small long", "no reference", "no reference in the end"),
     *("small long", "negative zero"),
 }
 NULL = {"NULL": True}

@@ -244,3 +244,13 @@ def test_a_fatal_answer_becomes_one_sentence_with_the_next_step(detail, part):
     assert part in sentence
     assert "run again" in sentence
     assert "\n" not in sentence
+
+
+def test_a_right_that_is_missing_for_reading_is_not_called_writing():
+    fatal = answers.Fatal("AccessDenied: User: x is not authorized")
+    assert "no permission to read table t: allow dynamodb:Scan on it" in str(
+        answers.explained(fatal, "Scan", "t")
+    )
+    assert "no permission to write to table t" in str(answers.explained(fatal, "BatchWriteItem", "t"))
+    other = answers.Fatal("KMSKeyDisabled: off")
+    assert "table t can't be read" in str(answers.explained(other, "BatchGetItem", "t"))

@@ -76,3 +76,19 @@ def test_a_line_says_when_and_of_which_job_and_process(monkeypatch: pytest.Monke
     for line, rest in zip(lines, ["DEBUG users", "DEBUG orders", "WARNING -"], strict=True):
         assert re.match(when + re.escape(f"{rest}[{os.getpid()}] engine"), line), line
     assert lines[1].endswith("engine.run: of orders")
+
+
+def _expired() -> None:
+    raise RuntimeError("the session has expired")
+
+
+def test_a_librarys_traceback_is_for_those_who_ask_for_it(capsys):
+    for asked in (False, True):
+        logs.setup(verbose=asked)
+        with pytest.raises(RuntimeError) as raised:
+            _expired()
+        logging.getLogger("botocore.credentials").warning("Refreshing failed", exc_info=raised.value)
+        shown = capsys.readouterr().err
+        assert "Refreshing failed" in shown
+        assert "the session has expired" in shown
+        assert ("Traceback" in shown) == asked

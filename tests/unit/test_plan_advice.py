@@ -7,6 +7,7 @@ from engine.commands.plan.collisions import NO_COLLISIONS, Collisions
 from engine.commands.plan.key_ways import KeyWay
 from engine.commands.plan.plan import Plan, SourceFacts
 from engine.commands.plan.tally import Tally
+from engine.commands.plan.view import render, together
 from engine.contracts.planning import TargetPlan
 
 SETTLED = KeyWay("R", "settled", "the key may repeat", "a second reading", "make it longer")
@@ -48,6 +49,32 @@ def test_losses_come_first_with_their_ways_out() -> None:
     assert said[2].endswith("(torn): mend the rows, the rule, or leave such rows out with `when`.")
     assert said[3] == "Buy."
     assert said[-1].startswith("Mend that first")
+
+
+def test_one_is_one() -> None:
+    tally = Tally(["R"], ["id"])
+    tally.rules["R"].flaws.update({"torn": 1})
+    assert advise(plan(tally=tally, scale=1.0, whole=True))[0].startswith(
+        "Rule R: 1 item would be a dead letter"
+    )
+
+
+def test_short_words_are_whole_on_a_narrow_terminal() -> None:
+    tally = Tally(["AVeryLongNameOfRule"], ["id"])
+    tally.rules["AVeryLongNameOfRule"].flaws.update({"value_unsupported": 1})
+    tally.rules["AVeryLongNameOfRule"].examples["value_unsupported"] = [("x" * 200, {"id": "7"})]
+    shown = render(plan(tally=tally), width=80, colour=False)
+    assert any("value_unsupported" in line and "AVeryLongNameOfRule" in line for line in shown.splitlines())
+
+
+def test_what_several_jobs_come_to_is_said_in_one_line() -> None:
+    target = TargetPlan("shop", {}, {}, load_s=90.0, sums={"write units": 1500.0, "USD on demand": 0.25})
+    both = together([plan(target=target), plan(target=target)])
+    assert both == (
+        "together: 2 jobs, 400 rows, 0 items, 0 dead letters, 3,000 write units, 0.50 USD on demand;"
+        " 3 min 00 s one after the other"
+    )
+    assert "one after the other" not in together([plan(), plan(target=target)])
 
 
 def test_a_sample_is_no_proof() -> None:

@@ -53,6 +53,15 @@ def test_a_plain_line_every_ten_seconds() -> None:
     ]
 
 
+def test_an_estimate_that_was_too_low_is_no_share() -> None:
+    stream = io.StringIO()
+    shown = progress.PlainProgress(stream)
+    shown.on(run_started(rows_expected=3))
+    shown.on(moment(0.0, 0))
+    shown.on(moment(10.0, 22))
+    assert "orders: 22 (~3 expected) rows" in stream.getvalue()
+
+
 def test_speed_follows_what_happened_last() -> None:
     pace = progress.Speedometer()
     speeds = [pace.take(moment(float(s), 1_000 * min(s, 20)), None) for s in range(41)]  # type: ignore[arg-type]

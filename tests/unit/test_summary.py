@@ -129,6 +129,13 @@ def test_status_of_a_live_run_tells_progress_and_time_left() -> None:
     assert "Next:" not in text
 
 
+def test_rows_of_a_run_that_is_over_are_no_share_of_an_estimate() -> None:
+    text = summary.status("orders", run_state(rows_expected=2_910_000), alive=False, directory=DIRECTORY)
+    assert "of about" not in text
+    report = run_report(outcome="interrupted", rows_expected=3)
+    assert summary.progress(report) == "1,000,000, more than the 3 that were expected"
+
+
 def test_status_of_a_killed_run_says_that_it_can_go_on() -> None:
     text = summary.status("orders", run_state(outcome=None), alive=False, directory=DIRECTORY)
     assert "interrupted" in text.splitlines()[0]

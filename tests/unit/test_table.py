@@ -204,3 +204,10 @@ def test_a_rule_whose_key_does_not_fit_is_named(key: dict[str, str]) -> None:
 def test_a_table_that_takes_no_writes_is_refused(status: str) -> None:
     with pytest.raises(JobError, match=f"app-data is {status}"):
         check_keys(described(TableStatus=status), job_with_keys(A={"PK": "a", "SK": "b"}))
+
+
+def test_a_table_whose_key_is_out_of_reach_is_not_to_be_waited_for() -> None:
+    info = described(TableStatus="INACCESSIBLE_ENCRYPTION_CREDENTIALS")
+    with pytest.raises(JobError, match="the KMS key that encrypts app-data can't be used") as told:
+        check_keys(info, job_with_keys(A={"PK": "a", "SK": "b"}))
+    assert "wait" not in str(told.value)

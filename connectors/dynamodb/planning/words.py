@@ -6,11 +6,14 @@ from typing import Any
 
 from connectors.dynamodb.planning.advice import WAYS_OUT, advise, place, warn
 from connectors.dynamodb.planning.forecast import Forecast, LoadTime
+from connectors.dynamodb.planning.hot_keys import HotKey
 from connectors.dynamodb.planning.use import TABLE
 from engine.amounts import counted, duration, number
 from engine.contracts.planning import PlanTable, TargetPlan
 
 SECONDS_SHOWN_MIN = 1.0
+SHARE_SHOWN_MIN = 0.01
+"""Less of the writes than this is no hot key to a person, who sees the others."""
 SIZE_BOUNDS = (256, 512, 1_024, 2_048, 4_096, 16_384, 65_536, 409_600)
 """Units: bytes; most steps are where an item costs one unit more, the last is the most that there is."""
 
@@ -23,11 +26,12 @@ def target_plan(found: Forecast) -> TargetPlan:
         members=_members(found),
         lines=_lines(found),
         writes=_writes(found),
-        details=[_hot(found)] if found.hot else [],
+        details=[_hot(found)] if any(map(_is_hot, found.hot)) else [],
         warnings=warn(found),
         advice=advise(found),
         ways_out=WAYS_OUT,
         load_s=found.load_s,
+        sums={"write units": found.volume.total_units, "USD on demand": found.cost.on_demand},
         size_bounds=SIZE_BOUNDS,
     )
 
@@ -144,5 +148,11 @@ def _hot(found: Forecast) -> PlanTable:
                 "" if hot.least_s < SECONDS_SHOWN_MIN else duration(hot.least_s),
             )
             for hot in found.hot
+            if _is_hot(hot)
         ],
     )
+
+
+def _is_hot(hot: HotKey) -> bool:
+    """Say whether a key is one to know of: of many that share the writes evenly none is."""
+    return hot.share >= SHARE_SHOWN_MIN

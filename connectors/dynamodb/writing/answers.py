@@ -324,16 +324,21 @@ def _consumed(told: Any) -> Consumed:
     return Consumed(units, drawn)
 
 
+READS = ("Scan", "Query", "GetItem", "BatchGetItem")
+
+
 def explained(fatal: Fatal, operation: str, table: str) -> PermanentError:
     """Put into one sentence what stands in the way and what to do about it."""
     said = f"run again (DynamoDB says {fatal.detail})"
     match fatal.detail.split(":", 1)[0]:
         case "AccessDenied":
-            sentence = f"no permission to write to table {table}: allow dynamodb:{operation} on it and {said}"
+            does = "read" if operation in READS else "write to"
+            sentence = f"no permission to {does} table {table}: allow dynamodb:{operation} on it and {said}"
         case "ResourceNotFound":
             sentence = f"table {table} isn't there any more: create it or mend target.table, and {said}"
         case "UnrecognizedClient" | "InvalidSignature" | "MissingAuthenticationToken" | "IncompleteSignature":
             sentence = f"the AWS credentials aren't accepted: mend them or target.profile, and {said}"
         case _:
-            sentence = f"table {table} can't be written: mend what stands in the way and {said}"
+            does = "read" if operation in READS else "written"
+            sentence = f"table {table} can't be {does}: mend what stands in the way and {said}"
     return PermanentError(sentence)

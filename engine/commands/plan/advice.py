@@ -39,8 +39,9 @@ def _losses(plan: Plan) -> Iterator[str]:
         )
     for name, rule in plan.tally.rules.items():
         for reason, count in rule.flaws.most_common():
-            items = counted(plan.scaled(count), "item")
+            lost = plan.scaled(count)
+            become = "would be a dead letter" if lost == 1 else "would be dead letters"
             yield (
-                f"Rule {name}: {'' if plan.whole else 'about '}{items} would be dead letters"
+                f"Rule {name}: {'' if plan.whole else 'about '}{counted(lost, 'item')} {become}"
                 f" ({reason}): {plan.target.ways_out.get(reason, OTHERWISE)}."
             )

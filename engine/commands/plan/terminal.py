@@ -40,4 +40,6 @@ def run(
         print_json(plans, several=len(jobs) > 1)
     else:  # not by `tell`: colours are made of what it would escape
         click.echo("\n\n".join(view.render(each, width=width, colour=on_terminal) for each in plans))
+        if len(plans) > 1:
+            click.echo(f"\n{view.together(plans)}")
     return exit_code(plans)

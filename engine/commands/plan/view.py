@@ -4,19 +4,22 @@ Invariant: what comes from the source is shown as plain text, never as markup or
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.amounts import bytes_text, counted, number
+from engine.amounts import bytes_text, counted, duration, number
 from engine.commands.plan.plan import Plan
 from engine.contracts.planning import PlanTable
 from engine.masking import printable
 
 BAR = 20
 """Marks of the longest bar of the histogram."""
+WHOLE_CHARS_MAX = 24
+"""Columns of shorter texts keep their words whole on a narrow terminal; the longer ones make room."""
 KNOWN = {
     "all": "none: every key was compared",
     "proved": "none possible: keys hold what tells rows apart",
@@ -35,6 +38,26 @@ def render(plan: Plan, *, width: int, colour: bool) -> str:
     file = console.file
     assert isinstance(file, io.StringIO)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
+
+
+def together(plans: Sequence[Plan]) -> str:
+    """Say in one line what several jobs come to."""
+    sums: Counter[str] = Counter()
+    for plan in plans:
+        sums.update(plan.target.sums)
+    parts = [
+        counted(len(plans), "job"),
+        counted(sum(plan.source.rows for plan in plans), "row"),
+        counted(sum(plan.scaled(plan.tally.writes) for plan in plans), "item"),
+        counted(sum(plan.scaled(plan.tally.flawed) for plan in plans), "dead letter"),
+        *(
+            f"{value:,.2f} {unit}" if value < 100 else f"{number(value)} {unit}"
+            for unit, value in sums.items()
+        ),
+    ]
+    times = [plan.target.load_s for plan in plans if plan.target.load_s is not None]
+    took = f"; {duration(sum(times))} one after the other" if len(times) == len(plans) else ""
+    return f"together: {', '.join(parts)}{took}"
 
 
 def _parts(plan: Plan) -> Iterator[Table | Text]:
@@ -64,7 +87,9 @@ def _table(content: PlanTable) -> Table:
     for position, column in enumerate(content.columns):
         right = position in content.right
         name = f"\n{column and '  ' * (not position) + column}"
-        table.add_column(name, justify="right" if right else "left", no_wrap=right)
+        longest = max((len(row[position]) for row in content.rows), default=0)
+        whole = right or longest <= WHOLE_CHARS_MAX
+        table.add_column(name, justify="right" if right else "left", no_wrap=whole, overflow="fold")
     for first, *others in content.rows:
         table.add_row(Text(printable(f"  {first}")), *(Text(printable(other)) for other in others))
     return table

@@ -177,10 +177,6 @@ class Verification:
         if self._options.sample is not None:
             return await self._sample(progress, self._options.sample)
         if await self._way() == "get":
-            self._narrator.notice(
-                "items are read by key, which costs less here than a scan; items that no row stands behind"
-                " are not looked for (--read scan does)"
-            )
             told = self._narrator.counting("items compared")
             await GetPass(progress, self._jobs, self._reader, told).everything()
             return False
@@ -222,21 +218,25 @@ class Verification:
         return outcome
 
     async def _way(self) -> Ways:
-        """Choose how the target is read, by what it costs."""
+        """Return how the target is read: in both directions, unless told otherwise."""
         repeat = any(job.ordered for job in self._jobs)
-        if self._options.read != "auto":
-            if repeat and self._options.read == "get":
+        if self._options.read == "get":
+            if repeat:
                 self._narrator.notice(
                     "several rows may give one key, and --read get compares each row: such an item is"
                     " counted once for each (--read scan counts items)"
                 )
-            return self._options.read
+            return "get"
         there = self._jobs[0].info.item_count
-        if not there or repeat or self._former:
-            return "scan"
-        rows = [await job.source.rows_expected() or there for job in self._jobs]
-        expected = sum(count * len(job.job.items) for count, job in zip(rows, self._jobs, strict=True))
-        return "get" if self._reader.gets_cost_less(expected) else "scan"
+        if self._options.read == "auto" and there and not repeat and not self._former:
+            rows = [await job.source.rows_expected() or there for job in self._jobs]
+            expected = sum(count * len(job.job.items) for count, job in zip(rows, self._jobs, strict=True))
+            if self._reader.gets_cost_less(expected):
+                self._narrator.say(
+                    "the whole table is scanned for items that no row stands behind; --read get reads only"
+                    " what rows give, which costs less here, and doesn't look for such items"
+                )
+        return "scan"
 
     async def _sample(self, progress: ProgressStore, wanted: int) -> bool:
         """Compare random rows' items, then look for the rows of random items."""

@@ -20,10 +20,7 @@ ALIKE_CHARS_SHOWN = 12
 def render(report: VerifyReport, console: Console) -> None:
     """Print a report."""
     found = report.outcome
-    how = "everything" if report.full else "a sample"
-    took = duration(report.elapsed_s)
-    head = f"{', '.join(report.jobs)}: verified {how} against {report.table} in {took}\n"
-    console.print(printable(head), markup=False)
+    console.print(f"{printable(headline(report))}\n", markup=False, soft_wrap=True)  # its first line is whole
     console.print(f"  {verdict(report)}\n", markup=False)
     console.print(_figures(report))
     if found.differences:
@@ -35,6 +32,14 @@ def render(report: VerifyReport, console: Console) -> None:
     for notice in report.notices:
         console.print(printable(f"  note: {notice}"), markup=False)
     console.print(f"\n  {_next(report)}", markup=False)
+
+
+def headline(report: VerifyReport) -> str:
+    """Say in one line what was verified, and what wasn't looked at."""
+    what = "everything" if report.full else "a sample"
+    took = duration(report.elapsed_s)
+    unseen = "" if report.extra_checked else "; items that no row gives were NOT looked for"
+    return f"{', '.join(report.jobs)}: verified {what} against {report.table} in {took}{unseen}"
 
 
 def verdict(report: VerifyReport) -> str:
@@ -53,8 +58,8 @@ def verdict(report: VerifyReport) -> str:
 def _figures(report: VerifyReport) -> Table:
     found = report.outcome
     table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
     extra = "no source row gives them" if report.extra_checked else "not looked for"
     rows = [

@@ -29,6 +29,12 @@ def test_the_schema_knows_the_jobs_keys(backfill: Callable[..., Answer]) -> None
     assert "delete_when" in json.dumps(json.loads(out))
 
 
+def test_without_a_command_the_help_is_shown_and_nothing_failed(backfill: Callable[..., Answer]) -> None:
+    code, out, err = backfill()
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: backfill")
+
+
 def test_the_version_is_the_packages(backfill: Callable[..., Answer]) -> None:
     assert backfill("--version")[:2] == (0, f"backfill, version {engine.__version__}\n")
 
