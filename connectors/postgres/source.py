@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from connectors.patience import PATIENCE_S, with_source
-from connectors.postgres import opening, sampling
+from connectors.postgres import asking, opening, sampling
 from connectors.postgres import segments as cutting
 from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
@@ -86,7 +86,13 @@ class PostgresSource:
             inspect=self.inspect,
             lasting=self.lasting,
             keep_view=self.keep_view if self._view.snapshot is not None else None,
+            shared=self.shared if self._view.snapshot is not None else None,
         )
+
+    async def shared(self, sets: Sequence[frozenset[str]], within_s: float) -> bool | None:
+        """Say whether two rows have equal values in all columns of one of these sets; see SourceAbilities."""
+        async with self._readers.lent() as connection:
+            return await asking.shared(connection, self._shape, sets, within_s)
 
     def keep_view(self) -> None:
         """Read nothing but the run's snapshot from here on; see SourceAbilities."""

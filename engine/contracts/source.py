@@ -134,6 +134,9 @@ class SourceAbilities:
     expect (`load` is that in words), a sentence each. `keep_view()` is there if one view is held for the
     whole run: from then on, also where the ticket is opened, reading raises ViewLost where that view is gone,
     in place of going on with a newer one.
+    `shared(sets, within_s)` says whether two rows of that view have equal texts in all columns of one of the
+    sets; None when that takes longer, or can't be told; True may be said of texts that only the source takes
+    for equal.
     """
 
     lookup: Lookup | None = None
@@ -145,6 +148,7 @@ class SourceAbilities:
     inspect: Callable[[], Awaitable[tuple[int | None, Sequence[str]]]] = knows_nothing
     lasting: Callable[[float, str], Awaitable[Sequence[str]]] = minds_nothing
     keep_view: Callable[[], None] | None = None
+    shared: Callable[[Sequence[frozenset[str]], float], Awaitable[bool | None]] | None = None
 
 
 class Source(Protocol):

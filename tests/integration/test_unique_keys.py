@@ -155,7 +155,7 @@ async def ways(job: dict[str, Any], folder: Path) -> tuple[KeyWay, ...]:
     )
     async with AsyncExitStack() as stack:
         opened = await open_ends(stack, made, target=TARGETS[made.target.type].planned(made))
-        return key_ways(opened.proof, foreseen(opened, workers=2, segments=2), 200, 400)
+        return key_ways(opened.proof, foreseen(opened, workers=2, segments=2, rows=None), 200, 400)
 
 
 @pytest.mark.parametrize("name", JOBS)

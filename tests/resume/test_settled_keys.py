@@ -96,7 +96,7 @@ def test_a_run_killed_several_times_makes_what_one_cursor_makes(load: Any, seed:
 
 
 def test_a_kill_in_the_pass_leaves_nothing_behind(load: Any, tmp_path: Path) -> None:
-    command = load(rows=100_000)
+    command = load(rows=20_000)
     log = tmp_path / "log"
     process = command.start("run", "--workers", "2", log=log)
     when(command, process, lambda: "looking at keys" in log.read_text())
@@ -104,15 +104,15 @@ def test_a_kill_in_the_pass_leaves_nothing_behind(load: Any, tmp_path: Path) -> 
     assert texts(command) == {}
     ended = finish(command, 2)
     assert ended.code == 0, ended.stderr
-    last = 100_000 - 100_000 % KEYS
+    last = 20_000 - 20_000 % KEYS
     assert texts(command) == {
-        f"A#{n}": f"v{(last if n < 100_000 % KEYS else last - KEYS) + n + 1}" for n in range(KEYS)
+        f"A#{n}": f"v{(last if n < 20_000 % KEYS else last - KEYS) + n + 1}" for n in range(KEYS)
     }
     assert [path.name for path in (command.state / "load").iterdir() if path.name == "keys"] == []
 
 
 def test_a_stop_in_the_pass_ends_it(load: Any, tmp_path: Path) -> None:
-    command = load(rows=100_000)
+    command = load(rows=20_000)
     log = tmp_path / "log"
     process = command.start("run", "--workers", "2", log=log)
     when(command, process, lambda: "looking at keys" in log.read_text())

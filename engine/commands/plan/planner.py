@@ -128,7 +128,8 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
     seen = await _sample(stages, options.sample, counted)
     rows, rows_are = await _rows(source, counted, seen.tally.rows)
     cut = await source.segments(_segments_wanted(job, options, rows))
-    way = foreseen(stages.opened, workers=options.workers, segments=len(cut))
+    expected = await source.rows_expected()
+    way = foreseen(stages.opened, workers=options.workers, segments=len(cut), rows=expected)
     reason = stages.opened.ordered_reason if way.name == "in order" else None
     whole = rows_are == "counted" and seen.tally.rows >= rows
     coverage: Coverage = "all" if whole else "proved" if way.name == "proved" else "sample"

@@ -1,4 +1,4 @@
-"""Which way a run keeps equal keys in their order: proved or said to differ, settled beforehand, or in order.
+"""How a run keeps equal keys in their order: they differ (proved, said, asked), are settled, or in order.
 
 Invariant: cursors read side by side only where no two rows make one key, or where it is known which of them
 wins; a run that began so never goes on in order, since what is behind a cursor may be newer than what is to
@@ -18,15 +18,29 @@ from engine.commands.run.key_pass import key_pass
 from engine.commands.run.prepare import Prepared, segments_wanted
 from engine.contracts.state import RunState
 from engine.errors import JobError
+from engine.job.model import Job
+from engine.rules.uniqueness import KeyProof
 from engine.run.voice import Voice
 from engine.state.resume import GoOn, Start
+
+ROWS_MIN = 500_000
+"""Below, one process is done before several have started and looked at all keys."""
+
+ASK_S = 5.0
+"""How long a question to the source may take at least."""
+
+PASS_S_PER_ROW = 3e-6
+"""About what looking at a row's keys takes."""
 
 WayName: TypeAlias = Literal["proved", "said", "settled", "in order"]
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """The way that a run would take. `why`: what keeps it from settling its keys, if it reads in order."""
+    """The way that a run would take. `why`: what keeps it from settling its keys, if it reads in order.
+
+    It is "settled" too where the source will be asked first, and may tell that nothing is to be settled.
+    """
 
     name: WayName
     why: str | None = None
@@ -40,7 +54,7 @@ class Way:
     its keys, None where it hasn't. `owed`: winners that what is behind the cursors may lack.
     """
 
-    name: WayName
+    name: WayName | Literal["asked"]
     segments: Sequence[Segment] = ()
     settled: Winners | None = None
     owed: Winners = NO_WINNERS
@@ -71,8 +85,8 @@ def unsettled(ends: Ends, *, catch_up: bool) -> str | None:
     return None
 
 
-def foreseen(ends: Ends, *, workers: int, segments: int) -> Foreseen:
-    """Say which way a full run would take, as far as it shows before keys are looked at."""
+def foreseen(ends: Ends, *, workers: int, segments: int, rows: int | None) -> Foreseen:
+    """Say which way a full run would take, as far as it shows before the source is asked or looked at."""
     if ends.proof.reason is None:
         return Foreseen("proved")
     if _believed(ends):
@@ -80,6 +94,8 @@ def foreseen(ends: Ends, *, workers: int, segments: int) -> Foreseen:
     why = unsettled(ends, catch_up=False)
     if why is None and min(workers, segments) <= 1:
         why = "there is one worker" if workers <= 1 else "the source is one segment"
+    if why is None and not worth_it(ends.job, rows, workers):
+        why = f"fewer than {ROWS_MIN:,} rows are sooner read by one process than looked at first"
     return Foreseen("settled") if why is None else Foreseen("in order", why)
 
 
@@ -88,7 +104,8 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
     if isinstance(decision, GoOn):
         return await _gone_on_with(prepared, decision.run, voice)
     ends, options = prepared.ends, prepared.options
-    wanted = segments_wanted(prepared, await ends.source.rows_expected())
+    rows = await ends.source.rows_expected()
+    wanted = segments_wanted(prepared, rows)
     reason = ends.proof.reason
     if reason is None:
         return Way("proved", await ends.source.segments(wanted))
@@ -98,10 +115,12 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
         )
         return Way("said", await ends.source.segments(wanted))
     why = unsettled(ends, catch_up=decision.kind == "catch_up")
-    if why is None and options.workers > 1:
+    if why is None and worth_it(ends.job, rows, options.workers):
         segments = await ends.source.segments(wanted)
         if len(segments) > 1:
             _keep_view(ends)
+            if await _asked(prepared, voice):
+                return Way("asked", segments, NO_WINNERS)
             voice.note(f"{_sentence(reason)}, so all keys are looked at first")
             found = await key_pass(prepared, segments, NO_WINNERS, voice)
             if isinstance(found, Winners):
@@ -137,6 +156,8 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     why = unsettled(ends, catch_up=run.kind == "catch_up")
     if why is None:
         _keep_view(ends)
+        if not earlier and await _asked(prepared, voice):
+            return Way("asked", (), NO_WINNERS)
         voice.note("the source may have changed since this run began, so all keys are looked at again")
         found = await key_pass(
             prepared, [state.segment for state in run.segments], earlier or NO_WINNERS, voice
@@ -151,6 +172,13 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     )
 
 
+def worth_it(job: Job, rows: int | None, workers: int) -> bool:
+    """Whether reading side by side gains more than looking at all keys costs; asked for, it always does."""
+    if workers == 1:
+        return False
+    return job.source.segments != "auto" or rows is None or rows >= ROWS_MIN
+
+
 def _keep_view(ends: Ends) -> None:
     """Have the source end the run where its view is gone: what was found out holds for no other one."""
     keep = ends.source.abilities.keep_view
@@ -162,6 +190,29 @@ def _believed(ends: Ends) -> bool:
     """Whether the user's word is taken, as it can be checked."""
     tells_rows = bool(ends.source.ticket.schema.key) and ends.connector.abilities.reads_back
     return ends.proof.said and tells_rows
+
+
+def questions(proof: KeyProof) -> Sequence[frozenset[str]]:
+    """Return the sets of columns of which none may be shared by two rows; none where that proves nothing.
+
+    Equal keys of a rule have equal texts in the columns that can be read out of them.
+    """
+    sets = [rule.shared for rule in proof.rules if rule.reason is not None]
+    return tuple(dict.fromkeys(sets)) if proof.between is None and all(sets) else ()
+
+
+async def _asked(prepared: Prepared, voice: Voice) -> bool:
+    """Ask the source whether rows share what keys are made of, no longer than looking at all keys takes."""
+    shared, sets = prepared.ends.source.abilities.shared, questions(prepared.ends.proof)
+    if shared is None or not sets:
+        return False
+    rows = await prepared.ends.source.rows_expected() or 0
+    named = " or ".join(", ".join(sorted(names)) for names in sets)
+    voice.say(f"asking the source whether two rows share {named}")
+    found = await shared(sets, max(ASK_S, rows * PASS_S_PER_ROW))
+    if found is False:
+        voice.note(f"no two rows share {named}, so no two make one key")
+    return found is False
 
 
 def folder_of(prepared: Prepared) -> Path:
