@@ -31,6 +31,7 @@ from engine.contracts.source import SourceTicket
 from engine.errors import PermanentError, TransientError
 from engine.kinds import RowSchema
 from engine.plain import dumped
+from engine.state.fingerprint import relation
 
 # Superusers are held to neither limit.
 _LIMIT = """
@@ -116,7 +117,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
     schema = found.schema if snapshot is not None else told_apart_by_position(found.schema)
     return OpenedTable(
         SourceTicket(schema, since, view, None if connections is None else max(1, connections - 1)),
-        {"type": "postgres", **identity, "relation": found.name, "key": _positions(found.shape)},
+        {"type": "postgres", **identity, "relation": relation(found.name), "key": _positions(found.shape)},
         watermark.value,
         notices,
         connection,

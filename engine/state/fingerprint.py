@@ -4,6 +4,7 @@ Invariant: a checkpoint is gone on with only when source, mapping and target are
 Pure; nothing in a fingerprint is secret.
 """
 
+import hashlib
 import json
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,11 @@ from engine.kinds import type_name
 _PARTS = ("source", "mapping", "target")
 POSITIONS = "source.key"
 """The columns that cursors are values of: under others, a stored cursor is a position somewhere else."""
+
+RELATION, QUERY = "source.relation", "query"
+"""What is read; and how the name of a query begins, which goes on with its text."""
+_DIGEST, _DIGITS = "#", 16
+"""No SQL begins with this sign."""
 
 STANDING = "standing"
 """What the source says of itself and compares itself; see contracts.source.Continuity."""
@@ -58,7 +64,20 @@ def upgraded(stored: Mapping[str, str], former: Mapping[str, str], now: Mapping[
     Shape: `former` as Job.former_parts gives it.
     """
     same = {part: now[part] for part, digest in former.items() if stored.get(part) == digest}
+    if RELATION in stored:  # earlier versions kept the text of a query
+        same[RELATION] = relation(stored[RELATION])
     return {**stored, **same}
+
+
+def relation(name: str) -> str:
+    """Return what a fingerprint says of the relation that a source reads: of a query no more than a digest.
+
+    A query may hold what came from the environment.
+    """
+    kind, _, text = name.partition(" ")
+    if kind != QUERY or text.startswith(_DIGEST):
+        return name
+    return f"{QUERY} {_DIGEST}{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
 
 def compare(

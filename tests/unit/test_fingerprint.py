@@ -5,7 +5,7 @@ import pytest
 from connectors.postgres.section import PostgresSection
 from engine.contracts.transform import Attribute, RuleShape
 from engine.kinds import Decimal, Kind, ListOf, Scalar
-from engine.state.fingerprint import attributes, compare, fingerprint, upgraded
+from engine.state.fingerprint import attributes, compare, fingerprint, relation, upgraded
 
 NOW = fingerprint(
     {"source": "aa", "mapping": "bb", "target": "cc"},
@@ -105,3 +105,14 @@ def test_the_same_table_id_is_the_same_table_whatever_the_time_says() -> None:
 def test_a_table_id_that_an_earlier_version_did_not_keep_is_no_change() -> None:
     assert compare(NOW, {**NOW, "target.id": "5eed"}) is None
     assert compare({**NOW, "target.created_at": "2025"}, {**NOW, "target.id": "5eed"}) is not None
+
+
+def test_of_a_query_a_digest_is_kept_and_the_text_of_earlier_versions_is_understood():
+    text = "query SELECT id FROM t WHERE token = 'hunter2'"
+    kept = relation(text)
+    assert "hunter2" not in kept
+    assert (relation(kept), relation("public.t#16386")) == (kept, "public.t#16386")
+    stored, now = {**NOW, "source.relation": text}, {**NOW, "source.relation": kept}
+    assert compare(upgraded(stored, {}, now), now) is None
+    other = {**NOW, "source.relation": f"{text} AND true"}
+    assert compare(upgraded(other, {}, now), now) is not None
