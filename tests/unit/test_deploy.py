@@ -150,6 +150,37 @@ def test_a_second_instance_of_the_unit_doesnt_want_the_firsts_port() -> None:
     assert re.search(r"^Environment=BACKFILL_METRICS=$", unit, re.MULTILINE), "unset it would be told"
 
 
+@pytest.mark.parametrize(("name", "job", "pod"), pods(), ids=[name for name, _, _ in pods()])
+def test_pods_have_no_more_than_they_need(name: str, job: dict[str, Any], pod: dict[str, Any]) -> None:
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    inside = pod["containers"][0]["securityContext"]
+    assert inside["capabilities"] == {"drop": ["ALL"]}
+    assert (inside["readOnlyRootFilesystem"], inside["allowPrivilegeEscalation"]) == (True, False)
+
+
+@pytest.mark.parametrize(("name", "job", "pod"), pods(), ids=[name for name, _, _ in pods()])
+def test_a_scrape_gets_through_to_a_pod(name: str, job: dict[str, Any], pod: dict[str, Any]) -> None:
+    arguments = pod["containers"][0]["args"]
+    host, port = parse_address(arguments[arguments.index("--metrics-port") + 1])
+    assert host == "0.0.0.0"
+    policy = yaml.safe_load((DEPLOY / "kubernetes" / "networkpolicy.yaml").read_text())["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= job["template"]["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [each["port"] for rule in policy["ingress"] for each in rule["ports"]] == [port]
+    assert {each["port"] for rule in policy["egress"] for each in rule["ports"]} == {53, 80, 443, 5432}
+
+
+def test_the_unit_has_no_more_than_it_needs() -> None:
+    unit = (DEPLOY / "systemd" / "backfill@.service").read_text().splitlines()
+    for line in (
+        "CapabilityBoundingSet=", "NoNewPrivileges=yes", "RestrictNamespaces=yes", "LimitCORE=0",
+        "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources",
+    ):  # fmt: skip
+        assert line in unit
+
+
 def test_the_unit_runs_a_command_that_exists() -> None:
     unit = (DEPLOY / "systemd" / "backfill@.service").read_text()
     command = re.search(r"^ExecStart=\S+ run (.+)$", unit, re.MULTILINE)
