@@ -56,9 +56,10 @@ def test_a_run_with_workers_runs_nothing_of_its_folder(
     loads.create_table(dynoxide, table_name)
     rows = "CREATE TABLE t AS SELECT n AS id, 'v' || n AS v FROM generate_series(1, 300) n"
     asyncio.run(execute(postgres_url, rows, "ALTER TABLE t ADD PRIMARY KEY (id)"))
-    job = Command(littered, loads.job(postgres_url, dynoxide, table_name)).write_job()
+    job = Command(littered, loads.job(postgres_url, dynoxide, table_name, source={"segments": 4})).write_job()
     done = ended(littered, str(PROGRAM), "run", job.name, "--workers", "2")
     assert done.returncode == 0, done.stderr
+    assert "workers 2" in done.stderr
     assert ran(littered) == []
 
 
