@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign import colliding
 from tests.campaign.plan import plan_of
 from tests.campaign.report import line
 from tests.campaign.runner import run_seed
@@ -27,3 +28,10 @@ def test_a_seed_of_the_campaign(
     outcome = run_seed(plan, postgres_server, mongodb, tmp_path / "seed")
     assert not outcome.failures, line(outcome)
     assert outcome.requests > 0
+
+
+@pytest.mark.fault
+def test_rows_that_make_each_others_keys(postgres_server: str, dynoxide: str, tmp_path: Path) -> None:
+    """Seed 2: two rules over a table, killed six times."""
+    said, failures = colliding.run_seed(2, postgres_server, "", dynoxide, tmp_path / "seed")
+    assert not failures, (said, failures)
