@@ -12,7 +12,7 @@ from connectors.mongodb import shapes
 from connectors.mongodb.columns import read_columns
 from connectors.mongodb.documents import read_documents
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
-from engine.kinds import Scalar
+from engine.kinds import Column, Scalar
 from engine.rules.fields import Fields, ListFields
 from tests.support.mongo import BAD, VALUES
 
@@ -26,7 +26,7 @@ FIELDS = Fields(
 )
 NO_REST = Fields(FIELDS.paths, FIELDS.lists, {})
 LAYOUTS = [
-    layout_of(fields, schema_of(fields, kind, keyed=True, unique=True), DOCUMENTS)
+    layout_of(fields, schema_of(fields, Column("_id", kind), keyed=True, unique=True), DOCUMENTS)
     for fields in (FIELDS, NO_REST)
     for kind in (FIELD, Scalar.STRING)
 ]

@@ -18,7 +18,7 @@ from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import FIELD, KEY, layout_of, schema_of
 from connectors.mongodb.positions import id_element
 from connectors.mongodb.session import CODEC
-from engine.kinds import Scalar
+from engine.kinds import Column, Scalar
 from engine.rules.fields import Fields
 
 FIELDS = Fields({"_id": ("_id",)}, {}, {})
@@ -67,7 +67,7 @@ def texts(ids: list[Any], kind: Any, *, alone: bool) -> list[str]:
     """Return what a batch names these documents."""
     data = b"".join(encoded(value) for value in ids)
     starts = np.cumsum([0, *(len(encoded(value)) for value in ids[:-1])]).astype(np.int64)
-    layout = layout_of(FIELDS, schema_of(FIELDS, kind, keyed=True, unique=True), DOCUMENTS)
+    layout = layout_of(FIELDS, schema_of(FIELDS, Column("_id", kind), keyed=True, unique=True), DOCUMENTS)
     rows = read_documents(layout, data, starts.tolist()) if alone else read_columns(layout, data, starts)
     (name,) = layout.schema.key
     return rows.column(name).to_pylist()
@@ -152,4 +152,4 @@ def test_what_is_no_extended_json_leads_nowhere(text):
 def test_a_rule_that_takes_the_name_of_the_key_is_told():
     fields = Fields({KEY: (KEY,)}, {}, {})
     with pytest.raises(Exception, match="a field can't be called"):
-        schema_of(fields, FIELD, keyed=True, unique=True)
+        schema_of(fields, Column("_id", FIELD), keyed=True, unique=True)

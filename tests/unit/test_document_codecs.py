@@ -25,7 +25,7 @@ from engine.documents.exact import parsed_exactly
 from engine.documents.plain import PLAIN
 from engine.documents.reading import DocumentReader
 from engine.documents.writing import documents_from_text_json, plain_fragment
-from engine.kinds import Document, Scalar, documents_array
+from engine.kinds import Column, Document, Scalar, documents_array
 from engine.rules.fields import Fields
 from engine.rules.transform import compile_rules
 from tests.support.rules import job, schema, values_of
@@ -249,7 +249,7 @@ BSON: list[dict[str, Any]] = [
 def test_bson_is_written_in_any_codec_in_columns_and_one_by_one(codec):
     encoded = [bson.encode(document) for document in BSON]
     data, starts = b"".join(encoded), np.cumsum([0, *map(len, encoded[:-1])]).astype(np.int64)
-    layout = layout_of(FIELDS, schema_of(FIELDS, FIELD, keyed=True, unique=True), codec)
+    layout = layout_of(FIELDS, schema_of(FIELDS, Column("_id", FIELD), keyed=True, unique=True), codec)
     together, alone = read_columns(layout, data, starts), read_documents(layout, data, starts.tolist())
     assert together.to_pydict() == alone.to_pydict()
     read = DocumentReader(codec).plain_json
@@ -270,7 +270,7 @@ def test_a_decimal_is_as_large_as_the_target_takes_it():
     data = bson.encode({"_id": 1, "x": Decimal128("9E+6000")})
     flaws = []
     for codec in (PLAIN, DOCUMENTS):
-        layout = layout_of(FIELDS, schema_of(FIELDS, FIELD, keyed=True, unique=True), codec)
+        layout = layout_of(FIELDS, schema_of(FIELDS, Column("_id", FIELD), keyed=True, unique=True), codec)
         flaws.append(read_documents(layout, data, [0])["x"][0]["flaw"].as_py())
     assert flaws[0] is None
     assert flaws[1].startswith("number_range: ")
