@@ -95,7 +95,7 @@ def run(
             console.tell(_told(ended.reports, jobs, state_dir))
         for report in ended.reports:
             if report.error is not None:
-                console.say(f"error: {report.error}")
+                console.say(f"error: {f'{report.job}: ' if len(jobs) > 1 else ''}{report.error}")
     return exit_code(ended.reports)
 
 

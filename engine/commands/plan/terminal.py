@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from engine.commands.ends import job_named
 from engine.commands.plan import view
 from engine.commands.plan.plan import Plan
 from engine.commands.plan.planner import SAMPLE_ROWS, PlanOptions, plan
@@ -31,7 +32,11 @@ def run(
     options = PlanOptions(prices, sample or SAMPLE_ROWS, full, workers)
 
     async def every() -> list[Plan]:
-        return [await plan(job, options, say) for job in jobs]
+        plans = []
+        for job in jobs:
+            with job_named(job, among=len(jobs)):
+                plans.append(await plan(job, options, say))
+        return plans
 
     plans = uvloop.run(every())
     on_terminal = sys.stdout.isatty()

@@ -6,8 +6,8 @@ what a run ends with is what its checkpoint says.
 
 import asyncio
 import logging
-from collections.abc import Generator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
 from engine.contracts.state import RunState
-from engine.errors import BackfillError, JobError, PermanentError
+from engine.errors import BackfillError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
 from engine.report import (
@@ -50,23 +50,12 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     """
     reports: list[Report] = []
     for job in jobs:
-        with _job_named(job, among=len(jobs)):
+        with ends.job_named(job, among=len(jobs)):
             report = await _run_job(job, options, observers)
         reports.append(report)
         if report.outcome in (FAILED, INTERRUPTED):
             break
     return reports
-
-
-@contextmanager
-def _job_named(job: Job, *, among: int) -> Generator[None, None, None]:
-    """Say which of several jobs doesn't fit: each has an `items[0]`."""
-    try:
-        yield
-    except JobError as error:
-        if among == 1:
-            raise
-        raise JobError(f"{job.name}: {error}") from error
 
 
 async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
