@@ -59,7 +59,7 @@ class Share:
     def count(self, walked: int, alone: int) -> None:
         """Add a column's documents; threads may do so at once."""
         with self._lock:
-            if not self.walked:
+            if walked and not self.walked:
                 logger.debug("documents are %s %s", self._verb, WAY)
             self.walked += walked
             self.alone += alone

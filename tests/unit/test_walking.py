@@ -81,6 +81,8 @@ def test_only_what_is_odd_goes_through_python_and_comes_back_in_its_place():
 def test_the_share_is_told_and_so_is_the_way(caplog):
     share = Share("walked")
     with caplog.at_level(logging.DEBUG, "engine"):
+        share.count(0, 0)
+        share.count(0, 0)
         share.count(10_000, 12)
         share.count(1, 0)
         share.tell()
