@@ -19,9 +19,10 @@ from engine.errors import BackfillError, JobError, PermanentError, TransientErro
 CONNECT_TIMEOUT_S = 15.0
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PASSING = ("08", "40", "53", "57", "58", "25P03", "25P04", "55006", "55P03", "HV00N")
+_PASSING = ("08", "40", "53", "57", "58", "25P03", "25P04", "55006", "HV00N")
 """Connection lost; rolled back (a standby's recovery conflict too); resources; operator; system errors; a
-session that rested for too long; what is in use or locked; another server that doesn't answer."""
+session that rested for too long; what is in use; another server that doesn't answer. A lock that isn't
+given in time is none of them: whoever waited says who holds it."""
 _LASTING = ("57P04", "53400")
 """Of these: a database that was dropped, a limit that is set."""
 _SNAPSHOT_TOO_OLD = "72000"

@@ -125,7 +125,7 @@ def _told(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path) -
 @options(given.job, given.state, given.overrides, given.only, given.as_json, given.verbose)
 def status(
     job_file: Path, state_dir: Path, overrides: tuple[str, ...], only: str | None, as_json: bool
-) -> int:
+) -> int | None:
     """Show the last or current run, from its checkpoint.
 
     Exit code 3: a run went to its end, and dead letters are open.
@@ -139,4 +139,4 @@ def status(
 
     stand = asyncio.run(look_at_all())
     console.print_reports(stand, JobStatus.text, as_json=as_json, several=len(jobs) > 1)
-    return exit_code(stand)
+    return exit_code(stand) or None  # that it was told is all that 0 would mean

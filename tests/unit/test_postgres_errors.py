@@ -56,7 +56,7 @@ def says_something(code, message):
     [
         ("57P04", PermanentError),  # the database was dropped
         ("25P03", TransientError),  # a session that rested too long
-        ("55P03", TransientError),
+        ("55P03", PermanentError),  # a lock that was waited for: who holds it is told
         ("42P01", PermanentError),
         ("XX001", PermanentError),
         ("22012", PermanentError),
