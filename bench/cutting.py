@@ -3,14 +3,14 @@
 Invariant: whatever they leave out, counts still balance, so that the ledger takes them for the real thing.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from engine.batch import Batch, Counts, Cursor, EncodedBatch, Fates, Mark, Segment, WriteReport
-from engine.contracts.source import Source, SourceAbilities, SourceTicket
+from engine.contracts.source import RowReading
 from engine.contracts.target import Taken, Target
 from engine.contracts.transform import RuleItems, RuleShape, Transform
 
@@ -34,43 +34,15 @@ class StageTally:
 
 @dataclass(slots=True)
 class Limited:
-    """A source that ends after so many rows, or the batch with the last of them."""
+    """A reading that ends after so many rows, or the batch with the last of them."""
 
-    inner: Source
+    inner: RowReading
     rows: int
-
-    @property
-    def ticket(self) -> SourceTicket:
-        """What another process would need."""
-        return self.inner.ticket
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """Which source it is."""
-        return self.inner.identity
-
-    @property
-    def abilities(self) -> SourceAbilities:
-        """None: it is only read."""
-        return SourceAbilities()
-
-    @property
-    def watermark(self) -> str | None:
-        """None: nothing is remembered."""
-        return None
 
     @property
     def notices(self) -> Sequence[str]:
         """Nothing to tell."""
         return ()
-
-    async def rows_expected(self) -> int | None:
-        """Return the rows that are left."""
-        return self.rows
-
-    async def segments(self, wanted: int) -> Sequence[Segment]:
-        """Cut as the source does."""
-        return await self.inner.segments(wanted)
 
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read until there have been enough."""
@@ -82,9 +54,6 @@ class Limited:
                 yield batch
                 if self.rows <= 0:
                     return
-
-    async def close(self) -> None:
-        """Leave the inner source to who opened it."""
 
 
 @dataclass(slots=True)

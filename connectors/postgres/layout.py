@@ -13,11 +13,11 @@ from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_col
 from connectors.postgres.distinct import distinct
 from connectors.postgres.embed import embedded_list
 from connectors.postgres.errors import checking
-from connectors.postgres.peers import NATIVE
 from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape, dimensions_sql, nulls_sql
 from connectors.postgres.types import (
+    NATIVE,
     Printed,
     Reading,
     column_sql,

@@ -13,16 +13,6 @@ from connectors.postgres.quoting import identifier, operator
 from connectors.postgres.sql import ReadColumn, Shape, one_of, row, where_sql
 from engine.contracts.source import Sharing
 
-NATIVE = frozenset(
-    {
-        *("int2", "int4", "int8", "oid", "float4", "float8", "numeric", "bool", "bytea", "uuid"),
-        *("date", "time", "timetz", "timestamp", "timestamptz", "interval", "text", "varchar", "bpchar"),
-    }
-)
-"""Types of pg_catalog whose values, if they print alike, are equal by pg_catalog's `=`, as enums are too:
-then an index helps. Of other types what they print may not lead back to one value (regproc), there may be no
-`=` (xml), or one that the search_path finds (citext): their texts are compared.
-"""
 _AMONG = identifier("rows and their peers")
 
 
@@ -68,10 +58,6 @@ def _touched(shape: Shape, sharing: Sharing) -> str:
 
 def _alike(some: Shape, columns: Sequence[ReadColumn]) -> str:
     """Return the condition that a row prints like one of `some` in all of these columns."""
-    values = row([_comparable(column) for column in columns])
-    selected = ", ".join(_comparable(column) for column in columns)
+    values = row([column.comparable for column in columns])
+    selected = ", ".join(column.comparable for column in columns)
     return f"{values} {operator('=')} ANY (SELECT {selected} FROM {some.origin}{where_sql(some)})"
-
-
-def _comparable(column: ReadColumn) -> str:
-    return column.sql if column.native else f"pg_catalog.format('%s', {column.sql}) COLLATE pg_catalog.\"C\""

@@ -35,6 +35,11 @@ class ReadColumn:
     node: Node
     native: bool = False
 
+    @property
+    def comparable(self) -> str:
+        """SQL for what pg_catalog's `=` finds equal wherever values print alike: their text, if need be."""
+        return self.sql if self.native else f"pg_catalog.format('%s', {self.sql}) COLLATE pg_catalog.\"C\""
+
 
 @dataclass(frozen=True, slots=True)
 class Operators:

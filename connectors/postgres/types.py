@@ -18,6 +18,17 @@ from engine.plain import OneOf
 NUMERIC_DIGITS_MAX = 38
 """The widest numeric that columns can compute with exactly (a 128-bit decimal)."""
 
+NATIVE = frozenset(
+    {
+        *("int2", "int4", "int8", "oid", "float4", "float8", "numeric", "bool", "bytea", "uuid"),
+        *("date", "time", "timetz", "timestamp", "timestamptz", "interval", "text", "varchar", "bpchar"),
+    }
+)
+"""Types of pg_catalog whose values, if they print alike, are equal by pg_catalog's `=`, as enums are too:
+then an index helps. Of other types what they print may not lead back to one value (regproc), there may be no
+`=` (xml), or one that the search_path finds (citext): their texts are compared.
+"""
+
 
 class Reading(Enum):
     """How the text that PostgreSQL prints becomes canonical text."""

@@ -151,7 +151,26 @@ class SourceAbilities:
     shared: Callable[[Sequence[frozenset[str]], float], Awaitable[bool | None]] | None = None
 
 
-class Source(Protocol):
+class RowReading(Protocol):
+    """What a pipeline asks of a source."""
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user should be told about this source, a sentence each; grows while rows are read."""
+
+    def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+        """Read a segment from behind `after` (None: from its start) to its end.
+
+        `after` is any cursor that a batch of this segment ended with, or that its `cuts` gave: the row which
+        it is the key of was read, so the next one is the first.
+        Ordering: by key. A batch is handed over only when it is complete; the iteration ends only when the
+        server has said that nothing follows. Lost connections are mended inside, without a row lost or read
+        twice.
+        Raises: PermanentError, RetriesExhausted.
+        """
+
+
+class Source(RowReading, Protocol):
     """Where rows are read. Opened by its connector, which has checked the job against the server."""
 
     @property
@@ -174,10 +193,6 @@ class Source(Protocol):
         watermark and this isn't the start of a run.
         """
 
-    @property
-    def notices(self) -> Sequence[str]:
-        """What the user should be told about this source, a sentence each; grows while rows are read."""
-
     async def rows_expected(self) -> int | None:
         """Estimate the rows that a whole pass reads, without reading them; None when unknown."""
 
@@ -185,17 +200,6 @@ class Source(Protocol):
         """Cut the source into at most about `wanted` disjoint segments, even by rows, that cover it all.
 
         Ordering: by key, ascending. One segment when `wanted` is 1 or the source has no key.
-        """
-
-    def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
-        """Read a segment from behind `after` (None: from its start) to its end.
-
-        `after` is any cursor that a batch of this segment ended with, or that its `cuts` gave: the row which
-        it is the key of was read, so the next one is the first.
-        Ordering: by key. A batch is handed over only when it is complete; the iteration ends only when the
-        server has said that nothing follows. Lost connections are mended inside, without a row lost or read
-        twice.
-        Raises: PermanentError, RetriesExhausted.
         """
 
     async def close(self) -> None:

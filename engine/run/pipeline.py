@@ -16,7 +16,7 @@ from enum import Enum
 from time import perf_counter
 
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Mark, Segment
-from engine.contracts.source import Source
+from engine.contracts.source import RowReading
 from engine.contracts.target import Taken, Target
 from engine.contracts.transform import Transform
 from engine.meter import Meter
@@ -84,7 +84,7 @@ class Stages:
     target sends under.
     """
 
-    source: Source
+    source: RowReading
     transform: Transform
     target: Target
     window: BatchWindow

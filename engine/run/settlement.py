@@ -8,7 +8,6 @@ batches are; an item whose key isn't contested is never left out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,9 @@ import polars as pl
 
 from engine.batch import Batch, EncodedBatch
 from engine.contracts.readback import Hashes
+from engine.hashes import among, folded
 
 _ROW_SEED = 101
-_MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,4 @@ def row_hashes(batch: Batch, row_key: Sequence[str], rows: npt.NDArray[np.uint32
     assert row_key, "rows without a key can't be told apart"
     chosen = pl.Series(rows)
     parts = [pl.Series(batch.rows.column(name)).gather(chosen) for name in row_key]
-    first, *others = (part.hash(_ROW_SEED + place).to_numpy() for place, part in enumerate(parts))
-    return reduce(lambda sofar, more: sofar * _MIXER + more, others, first)
-
-
-def among(hashes: Hashes, wanted: Hashes) -> npt.NDArray[np.bool_]:
-    """Return which of the hashes are among others, which are ascending."""
-    if not len(wanted):
-        return np.zeros(len(hashes), np.bool_)
-    places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-    found: npt.NDArray[np.bool_] = wanted[places] == hashes
-    return found
+    return folded(part.hash(_ROW_SEED + place).to_numpy() for place, part in enumerate(parts))

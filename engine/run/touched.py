@@ -10,7 +10,8 @@ import numpy as np
 
 from engine.batch import Batch, EncodedBatch
 from engine.contracts.readback import Hashes
-from engine.run.settlement import among, row_hashes
+from engine.hashes import among
+from engine.run.settlement import row_hashes
 
 
 @dataclass(frozen=True, slots=True)

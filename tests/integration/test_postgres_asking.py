@@ -45,6 +45,20 @@ async def test_numbers_that_print_differently_count_as_equal(postgres_url: str) 
         assert await source.shared([frozenset({"amount"})], 60) is True
 
 
+async def test_values_that_print_alike_are_shared_whatever_equality_says(postgres_url: str) -> None:
+    """Two functions of one name are two values, and one text."""
+    await pg.execute(
+        postgres_url,
+        "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION f(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE TABLE t (id int PRIMARY KEY, fn regproc)",
+        "INSERT INTO t SELECT row_number() OVER (), oid FROM pg_proc WHERE proname = 'f'",
+    )
+    async with pg.opened(postgres_url, table="t") as source:
+        assert {row["fn"] for row in await pg.rows(source)} == {"public.f"}
+        assert await source.shared([frozenset({"fn"})], 60) is True
+
+
 async def test_a_question_that_takes_too_long_is_given_up(postgres_url: str) -> None:
     await pg.execute(postgres_url, TABLE, ROWS.replace("2000", "100000"))
     async with pg.opened(postgres_url, table="t") as source:

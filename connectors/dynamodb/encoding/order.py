@@ -14,12 +14,12 @@ import orjson
 import polars as pl
 
 from connectors.dynamodb.encoding.comparison import is_lower
+from engine.hashes import folded
 
 Hashes = npt.NDArray[np.uint64]
 Indexes = npt.NDArray[np.uint32]
 
 PARTITION_SEED, SORT_SEED = 1, 2
-_MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 
 
 def key_hashes(partition: pl.Series, sort: pl.Series | None) -> tuple[Hashes, Hashes]:
@@ -27,7 +27,7 @@ def key_hashes(partition: pl.Series, sort: pl.Series | None) -> tuple[Hashes, Ha
     partition_hashes = partition.hash(PARTITION_SEED).to_numpy()
     if sort is None:
         return partition_hashes, partition_hashes
-    return partition_hashes * _MIXER + sort.hash(SORT_SEED).to_numpy(), partition_hashes
+    return folded((partition_hashes, sort.hash(SORT_SEED).to_numpy())), partition_hashes
 
 
 def one_of_each(

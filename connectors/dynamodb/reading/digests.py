@@ -20,6 +20,7 @@ from connectors.dynamodb.documents.numbers import number
 from connectors.dynamodb.encoding.comparison import Item, canonical
 from connectors.dynamodb.reading.slices import Slices, cut
 from engine.contracts.readback import CONTENT_MIN, Digests, Hashes
+from engine.hashes import folded
 
 KeyTypes: TypeAlias = Sequence[tuple[str, str]]
 """The key's attributes, each with its type: S, N or B."""
@@ -28,7 +29,6 @@ ARRAY_DEPTH = 2
 """How many brackets an item of a JSON array lies in, its own included."""
 
 _SEEDS = (11, 12, 13)
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
 _SET_BEGINS = b'S":['
 """Quotes within strings are escaped, so nothing else looks like this."""
 _PLAIN_DIGITS_MAX = 38
@@ -41,7 +41,7 @@ def digests(items: Slices, key: KeyTypes) -> Digests:
         return Digests(np.empty(0, np.uint64), np.empty(0, np.uint64))
     texts = _texts(items)
     other = {int(at): _one_spelling(items.attribute(at)) for at in items.loose.tolist()}
-    keys: Hashes = np.zeros(len(items), np.uint64)
+    keys: list[Hashes] = []
     for (name, letter), seed in zip(key, _SEEDS, strict=False):
         at = np.flatnonzero(texts.bin.starts_with(orjson.dumps(name) + b":").to_numpy())
         if len(at) != len(items):  # the name is spelled otherwise
@@ -50,8 +50,8 @@ def digests(items: Slices, key: KeyTypes) -> Digests:
         if letter == "N" or not other.keys().isdisjoint(at.tolist()):
             spelled = (other.get(place, text) for place, text in zip(at.tolist(), found, strict=True))
             found = pl.Series([_plain(text) if letter == "N" else text for text in spelled], dtype=pl.Binary)
-        keys = keys * _MIXER + found.hash(seed).to_numpy()
-    return Digests(keys, _contents(items, texts, other))
+        keys.append(found.hash(seed).to_numpy())
+    return Digests(folded(keys), _contents(items, texts, other))
 
 
 def digests_of(items: Sequence[Item], key: KeyTypes) -> Digests:

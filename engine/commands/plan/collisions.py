@@ -7,7 +7,6 @@ counts from its second item on if one of them is a put.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,12 @@ from engine.batch import Batch
 from engine.commands.hash_store import HashStore, repeated
 from engine.contracts.planning import Measured
 from engine.contracts.readback import Hashes
-from engine.run.settlement import among
+from engine.hashes import among, folded
 
 NO_ROOM = "set TMPDIR to a disk with 8 bytes for each item"
 CONFIRMED_MAX = 50_000
 """Suspected keys that are compared as text; of more, the rest is known by its hashes, of which two in
 10,000,000 are equal by chance once in 300,000 times."""
-MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing
 EXAMPLES_MAX = 5
 MEMBERS_MAX = 3
 
@@ -131,8 +129,7 @@ def _grouped(frame: pl.DataFrame) -> pl.DataFrame:
 
 def key_hashes(found: Measured) -> Hashes:
     """Return a hash of each item's key, the same in every batch; keys of one attribute or more."""
-    first, *others = (texts.hash(seed).to_numpy() for seed, texts in enumerate(found.key))
-    return reduce(lambda sofar, more: sofar * MIXER + more, others, first)
+    return folded(texts.hash(seed).to_numpy() for seed, texts in enumerate(found.key))
 
 
 @dataclass(frozen=True, slots=True)

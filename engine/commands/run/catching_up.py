@@ -9,7 +9,7 @@ last; where the rows that make a key can't be found, nothing is written.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from engine.commands.ends import Ends
 from engine.commands.hash_store import PART_RECORDS, HashStore
 from engine.commands.peers import needed, refusal
 from engine.contracts.readback import Hashes
-from engine.contracts.source import PeerReading, Sharing, Source, SourceAbilities, SourceTicket
+from engine.contracts.source import PeerReading, Sharing, Source
 from engine.errors import JobError
 from engine.rules.peers import Untold
 from engine.run.pipeline import Stages
@@ -101,48 +101,17 @@ def _ascending(folder: Path, store: HashStore) -> Hashes:
 
 @dataclass(frozen=True, slots=True)
 class _WithPeers:
-    """A source whose reading gives peers besides; see contracts.Source."""
+    """A source's reading that gives peers besides; see contracts.RowReading."""
 
     source: Source
     peers: PeerReading
     sharing: Sharing
 
     @property
-    def ticket(self) -> SourceTicket:
-        """The source's."""
-        return self.source.ticket
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """The source's."""
-        return self.source.identity
-
-    @property
-    def abilities(self) -> SourceAbilities:
-        """The source's."""
-        return self.source.abilities
-
-    @property
-    def watermark(self) -> str | None:
-        """The source's."""
-        return self.source.watermark
-
-    @property
     def notices(self) -> Sequence[str]:
         """The source's."""
         return self.source.notices
 
-    async def rows_expected(self) -> int | None:
-        """Return the source's estimate, without peers."""
-        return await self.source.rows_expected()
-
-    async def segments(self, wanted: int) -> Sequence[Segment]:
-        """Cut the source."""
-        return await self.source.segments(wanted)
-
     def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read the changed rows of a segment, and their peers."""
         return self.peers.read_with_peers(self.sharing, segment, after)
-
-    async def close(self) -> None:
-        """Close nothing: the source is closed by whoever opened it."""

@@ -23,11 +23,12 @@ from engine.contracts.readback import Hashes, ItemCodec
 from engine.contracts.target import Target
 from engine.contracts.transform import RuleItems
 from engine.errors import PermanentError
+from engine.hashes import among
 from engine.meter import Meter
 from engine.own_files import made
 from engine.run.letters import LETTERS_WINDOW_BYTES, LetterWindow
 from engine.run.pipeline import Stages
-from engine.run.settlement import among, row_hashes
+from engine.run.settlement import row_hashes
 
 HASH = np.dtype(np.uint64)
 CONTENDER = np.dtype(
@@ -42,7 +43,7 @@ CONTENDER = np.dtype(
 """An item whose key may be another row's too. `text` is a digest of the key's values, `place` goes up in the
 order of the source, `row` is the row's hash; `met`: another row of its batch makes the key."""
 
-NO_ROOM = "--state-dir names another place, on a disk with 8 bytes for each item"
+NO_ROOM = "--state names another place, on a disk with 8 bytes for each item"
 
 _PARSED_AT_ONCE = 1_000
 _ROWS, _BATCHES, _SEGMENTS = 22, 26, 16

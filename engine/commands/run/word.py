@@ -18,7 +18,7 @@ from engine.commands.run.key_pass import contested, key_pass, look_at, ranges
 from engine.commands.run.prepare import Prepared
 from engine.contracts.readback import Hashes
 from engine.errors import PermanentError
-from engine.run.settlement import among
+from engine.hashes import among
 from engine.run.voice import Voice
 
 NOTES = "keys.written"

@@ -18,7 +18,7 @@ from engine.commands.verify.version_order import RANK_BYTES
 from engine.contracts.readback import Hashes
 from engine.own_files import created
 
-NO_ROOM = "--state-dir names another place, on a disk with 40 bytes for each item"
+NO_ROOM = "--state names another place, on a disk with 40 bytes for each item"
 
 _COLUMNS: Mapping[str, np.dtype[Any]] = {
     "key": np.dtype(np.uint64),

@@ -81,7 +81,7 @@ class OpenedJob:
         """
         await self.source.close()
         source = (await open_ends(self._stack, self.job, target=self.info)).source
-        if source.ticket.schema != self.stages.source.ticket.schema:
+        if source.ticket.schema != self.source.ticket.schema:
             raise JobError(f"{self.job.source.reads} has changed its columns meanwhile: start verify again")
         if source.identity != self.source.identity:
             raise JobError(

@@ -56,6 +56,6 @@ class Repairs:
         if not self.may_delete:
             return
         target = await job.target("put")
-        row = pa.RecordBatch.from_pylist([{}], job.stages.source.ticket.schema.arrow())
+        row = pa.RecordBatch.from_pylist([{}], job.source.ticket.schema.arrow())
         await written(target, job.codec.deletes(Batch(0, 0, row, None), keys))
         self.outcome.deleted += len(keys) - len(await self.reader.get(keys))
