@@ -29,6 +29,9 @@ _EXACT_TYPES = ("e", "r", "m")
 """Enums, ranges and multiranges print everything that they compare. Others' own base types may leave some
 of it out, but for texts."""
 _TEXT_CATEGORY = "S"
+_PRINT_ALIKE = frozenset({"regproc", "regoper"})
+"""Types of pg_catalog that print less than they compare: functions and operators without their arguments.
+Source: PostgreSQL manual, "Object Identifier Types"."""
 
 
 async def distinct(
@@ -48,7 +51,9 @@ async def distinct(
 
 def _prints_all(types: Types, column: CatalogColumn) -> bool:
     base = types.base(column.type_oid)
-    return bool(base.name) or base.typtype in _EXACT_TYPES or base.category == _TEXT_CATEGORY
+    if base.name:
+        return base.name not in _PRINT_ALIKE
+    return base.typtype in _EXACT_TYPES or base.category == _TEXT_CATEGORY
 
 
 async def _below(connection: Any, relation: Relation, origin: str, alias: str) -> list[frozenset[str]]:

@@ -57,6 +57,17 @@ async def test_an_index_that_isnt_built_proves_nothing(postgres_url: str) -> Non
     assert await unique(postgres_url, table="u") == set()
 
 
+async def test_names_without_their_arguments_tell_nothing_apart(postgres_url: str) -> None:
+    """Two functions of one name, or two operators, are two values of an index and one text."""
+    await execute(
+        postgres_url,
+        "CREATE TABLE u (id int PRIMARY KEY, fn regproc NOT NULL UNIQUE, op regoper UNIQUE,"
+        " relation regclass UNIQUE)",
+        "INSERT INTO u SELECT row_number() OVER (), oid FROM pg_proc WHERE proname = 'abs'",
+    )
+    assert await unique(postgres_url, table="u") == {("id",), ("relation",)}
+
+
 async def test_what_is_unique_at_one_time_only_is_no_proof_over_several(postgres_url: str) -> None:
     await execute(postgres_url, *TABLES)
     async with opened(postgres_url, table="t") as source:
