@@ -197,24 +197,29 @@ def test_letters_stay_in_sight_until_they_are_settled(tmp_path, postgres_url, dy
     assert (status.code, status.report["dead_letters_open"]) == (0, 0)
 
 
-def test_of_rows_that_make_one_key_the_one_that_wins_is_written(postgres_url, dynoxide, table_name, tmp_path):
-    """Rows 2n - 1 and 2n make one key: a mended one takes it from a row before it, from no row behind it."""
-    servers.execute(
-        postgres_url,
-        "CREATE TABLE people (id int PRIMARY KEY, email text, age text);"
-        " INSERT INTO people SELECT g, 'x' || (g + 1) / 2, CASE WHEN g % 7 = 0 THEN 'none' ELSE '7' END"
-        " FROM generate_series(1, 60) g",
-    )
-    made = job(postgres_url, dynoxide, table_name, {"type": "sqlite"})
-    made["items"] = [{"name": "Person", "key": {"PK": "{email}"}}]
-    made["items"][0]["attributes"] = {"of": "{id}", "age": {"value": "{age}", "as": "N"}}
-    command = Command(tmp_path, made)
+def with_letters(command, key, *statements):
+    """Load people by a key that several of them make; those whose age is no number become letters."""
+    servers.execute(command.job["source"]["url"], ";".join(statements))
+    command.job["items"] = [{"name": "Person", "key": {"PK": key}}]
+    command.job["items"][0]["attributes"] = {"of": "{id}", "age": {"value": "{age}", "as": "N"}}
     assert command.here("table create").code == 0
     assert command.here("run", "--workers", "1").code == 3
-    assert {letter["source_key"]["id"] for letter in command.dead_letters()} == {
-        str(n) for n in range(7, 61, 7)
-    }
-    servers.execute(postgres_url, "UPDATE people SET age = '9' WHERE age = 'none'")
+    letters = {letter["source_key"]["id"] for letter in command.dead_letters()}
+    servers.execute(command.job["source"]["url"], "UPDATE people SET age = '9' WHERE age = 'none'")
+    return letters
+
+
+def test_of_rows_that_make_one_key_the_one_that_wins_is_written(postgres_url, dynoxide, table_name, tmp_path):
+    """Rows 2n - 1 and 2n make one key: a mended one takes it from a row before it, from no row behind it."""
+    command = Command(tmp_path, job(postgres_url, dynoxide, table_name, {"type": "sqlite"}))
+    letters = with_letters(
+        command,
+        "{email}",
+        "CREATE TABLE people (id int PRIMARY KEY, email text, age text)",
+        "INSERT INTO people SELECT g, 'x' || (g + 1) / 2, CASE WHEN g % 7 = 0 THEN 'none' ELSE '7' END"
+        " FROM generate_series(1, 60) g",
+    )
+    assert letters == {str(n) for n in range(7, 61, 7)}
     ended = command.here("redrive", "--json")
     assert ended.code == 0, ended.stderr
     assert (ended.report["settled"], ended.report["left"]) == (8, 0)
@@ -227,18 +232,14 @@ def test_of_rows_that_make_one_key_the_one_that_wins_is_written(postgres_url, dy
 def test_where_a_keys_rows_cannot_be_found_no_item_is_written_over(
     postgres_url, dynoxide, table_name, tmp_path
 ):
-    servers.execute(
-        postgres_url,
-        "CREATE TABLE people (id int PRIMARY KEY, day date, age text); INSERT INTO people VALUES"
-        " (1, '2024-01-01', '1'), (2, '2024-01-01', 'none'), (3, '2024-02-01', 'none')",
+    command = Command(tmp_path, job(postgres_url, dynoxide, table_name, {"type": "sqlite"}))
+    with_letters(
+        command,
+        "{day:%Y-%m}",
+        "CREATE TABLE people (id int PRIMARY KEY, day date, age text)",
+        "INSERT INTO people VALUES (1, '2024-01-01', '1'), (2, '2024-01-01', 'none'),"
+        " (3, '2024-02-01', 'none')",
     )
-    made = job(postgres_url, dynoxide, table_name, {"type": "sqlite"})
-    made["items"] = [{"name": "Person", "key": {"PK": "{day:%Y-%m}"}}]
-    made["items"][0]["attributes"] = {"of": "{id}", "age": {"value": "{age}", "as": "N"}}
-    command = Command(tmp_path, made)
-    assert command.here("table create").code == 0
-    assert command.here("run", "--workers", "1").code == 3
-    servers.execute(postgres_url, "UPDATE people SET age = '9' WHERE age = 'none'")
     ended = command.here("redrive", "--json")
     assert (ended.code, ended.report["settled"], ended.report["left"]) == (3, 1, 1)
     (left,) = command.dead_letters()
