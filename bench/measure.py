@@ -58,12 +58,17 @@ def load(
     *,
     workers: int = 1,
     settings: Mapping[str, str] = {},
+    program: str = sys.executable,
 ) -> RunSample:
-    """Run `backfill run` of a job that gives so many items; `job_for` takes the null target's endpoint."""
+    """Run `backfill run` of a job that gives so many items; `job_for` takes the null target's endpoint.
+
+    `program`: the interpreter of the environment whose engine runs.
+    """
     with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder, servers.null_target() as endpoint:
         job_file = Path(folder) / "job.yaml"
         job_file.write_text(yaml.safe_dump(job_for(endpoint), sort_keys=False), encoding="utf-8")
-        command = module_command("engine", "run", str(job_file), "--json", "--workers", str(workers))
+        told = ("run", str(job_file), "--json", "--workers", str(workers))
+        command = module_command("engine", *told, python=program)
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         used = _run(command, {**environment, **settings}, folder)
         report = json.loads(used.output)
