@@ -30,6 +30,7 @@ USD_PER_MILLION_WRU = 0.625
 def run(jobs: "Sequence[Job]", kind: Kind, rows: int, *, yes: bool, as_json: bool) -> None:
     """Measure every job and print what came of it. Raises: what a stage raises."""
     from bench import report, stages
+    from engine.commands.whose import job_named
     from engine.environment import cores
 
     found = []
@@ -40,7 +41,7 @@ def run(jobs: "Sequence[Job]", kind: Kind, rows: int, *, yes: bool, as_json: boo
             " the CPU per item stands, items per second and the bottleneck are of today"
         )
     for job in jobs:
-        with _prepared(job, kind) as (aimed, table):
+        with job_named(job, among=len(jobs)), _prepared(job, kind) as (aimed, table):
             if kind == "real":
                 _ask(aimed, table, rows, yes=yes)
             figures = {}

@@ -8,9 +8,10 @@ from engine.exits import Exit
 
 
 class BackfillError(Exception):
-    """A fault that the user is told about in one sentence."""
+    """A fault that the user is told about in one sentence. `job`: whose it is, where that is known."""
 
     exit_code = Exit.FAILED
+    job = ""
 
 
 class JobError(BackfillError):

@@ -107,8 +107,10 @@ class _Ended:
 
     def on(self, event: "Event") -> None:
         """Take note of one event."""
-        if (report := getattr(event, "report", None)) is not None:
-            self.reports.append(report)
+        from engine.events import RunEnded  # heavy
+
+        if isinstance(event, RunEnded):
+            self.reports.append(event.report)
 
 
 def _told(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path) -> str:
@@ -133,9 +135,14 @@ def status(
     jobs = load_jobs(job_file, overrides, only)
     with held():
         from engine.commands.status import JobStatus, look
+        from engine.commands.whose import job_named
 
     async def look_at_all() -> list[JobStatus]:
-        return [await look(job, state_dir) for job in jobs]
+        stand = []
+        for job in jobs:
+            with job_named(job, among=len(jobs)):
+                stand.append(await look(job, state_dir))
+        return stand
 
     stand = asyncio.run(look_at_all())
     console.print_reports(stand, JobStatus.text, as_json=as_json, several=len(jobs) > 1)

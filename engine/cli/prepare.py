@@ -102,6 +102,7 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
     """Create the target tables as the job describes them, and wait until they are active."""
     jobs = load_jobs(job_file, overrides, only)
     with held():
+        from engine.commands.whose import job_named
         from engine.registry import TARGETS
 
     async def create() -> None:
@@ -110,10 +111,12 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
             if job.target not in done:
                 done.append(job.target)
                 connector = TARGETS[job.target.type]
-                if not connector.abilities.creates:
-                    raise JobError(f"target.type: a {job.target.type} target needs no table to be created")
-                create = connector.create
-                await create(job, console.say)
+                with job_named(job, among=len(jobs)):
+                    if not connector.abilities.creates:
+                        raise JobError(
+                            f"target.type: a {job.target.type} target needs no table to be created"
+                        )
+                    await connector.create(job, console.say)
 
     asyncio.run(create())
 

@@ -5,9 +5,9 @@ opened here belongs to the caller's stack.
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from engine.contracts.source import Source, SourceTicket
 from engine.contracts.state import CheckpointStore, RunState
 from engine.contracts.target import Look, Target, TargetInfo
 from engine.contracts.transform import RuleShape, Transform
-from engine.errors import BackfillError, JobError
+from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job
 from engine.meter import Meter
@@ -141,17 +141,6 @@ class Ends:
                 )
         finally:
             await target.close()
-
-
-@contextmanager
-def job_named(job: Job, *, among: int) -> Iterator[None]:
-    """Say which of several jobs an error is of: each has a source, a target and an `items[0]`."""
-    try:
-        yield
-    except BackfillError as error:
-        if among > 1:
-            error.args = (f"{job.name}: {error}",)
-        raise
 
 
 async def open_ends(

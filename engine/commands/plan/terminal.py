@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import uvloop
 
-from engine.commands.ends import job_named
 from engine.commands.plan import view
 from engine.commands.plan.plan import Plan
 from engine.commands.plan.planner import SAMPLE_ROWS, PlanOptions, plan
+from engine.commands.whose import job_named
 from engine.exits import exit_code
 from engine.job.model import Job
 from engine.show.console import print_json, say

@@ -21,6 +21,7 @@ from engine.commands.peers import sharing
 from engine.commands.redrive.contest import Contest
 from engine.commands.redrive.report import RedriveReport
 from engine.commands.verify.comparison import read as read_back
+from engine.commands.whose import job_named
 from engine.contracts.readback import TargetReader
 from engine.contracts.source import KeysRefused, Sharing
 from engine.contracts.state import RunState
@@ -52,7 +53,11 @@ async def redrive(
 
     Raises: JobError, PermanentError, RetriesExhausted; then the files are as they were.
     """
-    return [await _redrive(job, options, notice) for job in jobs]
+    reports = []
+    for job in jobs:
+        with job_named(job, among=len(jobs)):
+            reports.append(await _redrive(job, options, notice))
+    return reports
 
 
 async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], None]) -> RedriveReport:

@@ -18,6 +18,7 @@ from engine.commands.run.crew import crew, working
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
+from engine.commands.whose import job_named
 from engine.contracts.state import RunState
 from engine.errors import BackfillError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
@@ -50,7 +51,7 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     """
     reports: list[Report] = []
     for job in jobs:
-        with ends.job_named(job, among=len(jobs)):
+        with job_named(job, among=len(jobs)):
             report = await _run_job(job, options, observers)
         reports.append(report)
         if report.outcome in (FAILED, INTERRUPTED):

@@ -16,6 +16,7 @@ from engine.commands.verify.comparison import compare
 from engine.commands.verify.opened_job import OpenedJob
 from engine.commands.verify.progress_store import ProgressStore, RecheckEntry, RowRange
 from engine.commands.verify.source_pass import segments
+from engine.commands.whose import fault_of
 from engine.contracts.readback import TargetReader
 from engine.contracts.state import SegmentState
 
@@ -41,9 +42,10 @@ class GetPass:
     async def everything(self) -> None:
         """Compare every row's items that weren't compared before."""
         for job in self._jobs:
-            for state in await segments(self._progress, job):
-                if not state.done:
-                    await self._segment(job, state.segment, state.end)
+            with fault_of(job.job):
+                for state in await segments(self._progress, job):
+                    if not state.done:
+                        await self._segment(job, state.segment, state.end)
 
     async def _segment(self, job: OpenedJob, segment: Segment, at: Cursor | None) -> None:
         async with aclosing(job.source.read(segment, at)) as batches:

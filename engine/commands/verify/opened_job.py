@@ -13,6 +13,7 @@ import numpy as np
 from engine.batch import Batch, EncodedBatch, Segment
 from engine.commands.ends import Ends, open_ends
 from engine.commands.verify.progress_store import RowRange
+from engine.commands.whose import fault_of
 from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
 from engine.contracts.target import Target
 from engine.errors import JobError
@@ -79,6 +80,10 @@ class OpenedJob:
 
         Raises: JobError when its columns have changed, or it is another one.
         """
+        with fault_of(self.job):
+            await self._open_again()
+
+    async def _open_again(self) -> None:
         await self.source.close()
         source = (await open_ends(self._stack, self.job, target=self.info)).source
         if source.ticket.schema != self.source.ticket.schema:
@@ -114,9 +119,10 @@ class OpenedJob:
             batches = lookup.rows_by_key(rows.keys)
         else:
             batches = self.source.read(Segment(0, rows.after, rows.until, None), None)
-        async with aclosing(batches):
-            async for batch in batches:
-                yield batch
+        with fault_of(self.job):
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
 
     async def target(self, mode: str) -> Target:
         """Return the job's target in a mode: `put` writes and deletes what it is given."""
@@ -154,8 +160,9 @@ async def open_job(
 
     Raises: JobError, PermanentError, TransientError.
     """
-    ends = await open_ends(stack, in_mode(job, compared_mode(job)))
-    for text in ends.source.notices:
-        notice(text)
-    stages = await stack.enter_async_context(ends.stages(notice, ordered=False, tenure=tenure))
+    with fault_of(job):
+        ends = await open_ends(stack, in_mode(job, compared_mode(job)))
+        for text in ends.source.notices:
+            notice(text)
+        stages = await stack.enter_async_context(ends.stages(notice, ordered=False, tenure=tenure))
     return OpenedJob(number, job, ends, stages, stack, notice)

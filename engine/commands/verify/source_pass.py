@@ -18,6 +18,7 @@ from engine.commands.verify.external_index import NO_ROOM, build, record_type
 from engine.commands.verify.opened_job import UNDECIDED, UNKNOWN, OpenedJob
 from engine.commands.verify.progress_store import ProgressStore, RowRange
 from engine.commands.verify.version_order import ranks_of
+from engine.commands.whose import fault_of
 from engine.contracts.readback import ItemCodec
 from engine.contracts.state import SegmentState
 from engine.tasks import together
@@ -51,7 +52,8 @@ class SourcePass:
     async def run(self) -> None:
         """Read everything, then merge the index."""
         for job in self._jobs:
-            await self._read(job)
+            with fault_of(job.job):
+                await self._read(job)
         self._flush()
         length = await asyncio.to_thread(build, self._progress.directory, self._store)
         with self._progress.transaction():

@@ -36,6 +36,7 @@ from engine.commands.verify.source_pass import DONE as SOURCE_DONE
 from engine.commands.verify.source_pass import SourcePass
 from engine.commands.verify.target_pass import DONE as TARGET_DONE
 from engine.commands.verify.target_pass import TargetPass, compare_page
+from engine.commands.whose import fault_of, job_named
 from engine.contracts.readback import TargetReader
 from engine.errors import JobError
 from engine.job.model import Job
@@ -80,8 +81,11 @@ async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator
                 f"{job.name} can't be verified: what a {job.target.type} target holds can't be read back"
             )
         groups.setdefault(job.target.place, []).append(job)
-    with _few_collections():
-        return [await _verify(group, options, narrator) for group in groups.values()]
+    reports = []
+    for group in groups.values():
+        with _few_collections(), job_named(*group, among=len(jobs)):
+            reports.append(await _verify(group, options, narrator))
+    return reports
 
 
 async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> VerifyReport:
@@ -121,7 +125,8 @@ async def _opened(
     tenures = [Tenure() for _ in jobs]
     if options.repair:
         for number, job in enumerate(jobs):
-            store = await open_checkpoint(job, options.state_dir)
+            with fault_of(job):
+                store = await open_checkpoint(job, options.state_dir)
             stack.push_async_callback(store.close)
             tenures[number] = store.tenure
     opened = [
@@ -243,10 +248,11 @@ class Verification:
         seed, share = self._options.seed, max(1, wanted // len(self._jobs))
         compare = GetPass(progress, self._jobs, self._reader, self._narrator.counting("items compared"))
         for job in self._jobs:
-            if (lookup := job.source.abilities.lookup) is not None:
-                await compare.rows(job, await lookup.sample_keys(share, seed))
-            else:
-                await compare.stretches(job, share, Random(seed))  # noqa: S311 - a sample
+            with fault_of(job.job):
+                if (lookup := job.source.abilities.lookup) is not None:
+                    await compare.rows(job, await lookup.sample_keys(share, seed))
+                else:
+                    await compare.stretches(job, share, Random(seed))  # noqa: S311 - a sample
         if not all(KeyInversion(job).complete for job in self._jobs):
             self._narrator.notice(
                 "the keys of some rules don't tell their source row, so the target's own items were not"

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine.commands.ends import job_named
+from engine.commands.whose import job_named
 from engine.errors import BackfillError, JobError, PermanentError, TransientError
 
 JOB = SimpleNamespace(name="orders")
