@@ -14,9 +14,6 @@ from engine.errors import JobError
 from engine.job.section import Misfit, Names, Section, TemplateText, Text
 from engine.job.template import Placeholder, Template, parse, placeholders, single
 
-EACH = "each"
-"""The name by which templates reach the element under `for_each`."""
-
 AttributeType: TypeAlias = Literal[
     "S", "N", "B", "BOOL", "L", "M", "SS", "NS", "BS", "epoch_s", "epoch_ms", "epoch_us", "json"
 ]
@@ -142,8 +139,10 @@ class ItemRule(Section):
                 raise Misfit("a key can't be the empty string", "key", name)
         if self.for_each is None:
             for at, placeholder in self._placeholders():
-                if placeholder.path[0] == EACH:
-                    raise Misfit("{each} needs `for_each` in the same rule", *at)
+                if placeholder.of_element:
+                    column = '"each"' + "".join(f".{name}" for name in placeholder.path[1:])
+                    sentence = "{each} needs `for_each` in the same rule; a column named each is"
+                    raise Misfit(f"{sentence} {{{column}}}", *at)
         elif not _is_path(self.for_each):
             raise Misfit("it must be the name of a list column or a dotted path, without braces", "for_each")
         return self

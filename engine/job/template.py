@@ -13,6 +13,9 @@ from engine.errors import JobError
 INTEGER_FORMAT = re.compile(r"0[1-9][0-9]?d")
 """Zero-padded integers, up to 99 digits wide; Source: Python's format specification mini-language."""
 
+EACH, INDEX = "each", "index"
+"""The names by which templates reach the element under `for_each`, and its position."""
+
 STRFTIME_DIRECTIVES = frozenset("aAbBdDeFfGgHIjmMpRsSTuUVwWyYzZ%")
 """Directives whose meaning doesn't depend on a locale's order of parts. Source: C99 strftime, POSIX `%s`."""
 
@@ -22,11 +25,23 @@ class Placeholder:
     """One `{…}`: the path to a value, and the text after the first colon.
 
     Shape: `path` is `("user_id",)`, `("profile", "firstName")`, `("each", "type")`, `("index",)`; `format` is
-    None, a strftime pattern (it holds a `%`) or an integer format such as `03d`.
+    None, a strftime pattern (it holds a `%`) or an integer format such as `03d`. `column`: the name stands in
+    quotes, so that it is a column, though it is EACH or INDEX.
     """
 
     path: tuple[str, ...]
     format: str | None
+    column: bool = False
+
+    @property
+    def of_element(self) -> bool:
+        """Whether it means the element under `for_each`, or what is in it."""
+        return self.path[0] == EACH and not self.column
+
+    @property
+    def of_position(self) -> bool:
+        """Whether it means the element's position, in a rule with `for_each`."""
+        return self.path == (INDEX,) and not self.column
 
 
 Template: TypeAlias = tuple[str | Placeholder, ...]
@@ -35,7 +50,8 @@ Template: TypeAlias = tuple[str | Placeholder, ...]
 def parse(text: str) -> Template:
     """Cut a template's text into literals and placeholders; `{{` and `}}` are braces.
 
-    Names hold any character but `{ } : . "`, or stand in double quotes (`{"we.ird"}`, a quote doubled).
+    Names hold any character but `{ } : . "`, or stand in double quotes (`{"we.ird"}`, a quote doubled); in
+    quotes a name is a column's always, `{"each"}` and `{"index"}` too.
     Ordering: as in the text.
     Raises: JobError with the place, counted in characters from 1.
     """
@@ -79,15 +95,16 @@ def _placeholder(text: str, start: int) -> tuple[Placeholder, int]:
     """Read the placeholder whose brace stands at `start`; return it and the place behind it."""
     path: list[str] = []
     at = start + 1
+    quoted = text[at : at + 1] == '"'
     while True:
         name, at = _name(text, at, start)
         path.append(name)
         match text[at : at + 1]:
             case "}":
-                return Placeholder(tuple(path), None), at + 1
+                return Placeholder(tuple(path), None, quoted and path[0] in (EACH, INDEX)), at + 1
             case ":":
                 value_format, at = _format(text, at + 1, start)
-                return Placeholder(tuple(path), value_format), at
+                return Placeholder(tuple(path), value_format, quoted and path[0] in (EACH, INDEX)), at
             case ".":
                 at += 1
             case "":

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from engine.job.template import EACH, INDEX
 from engine.masking import visible
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -25,7 +26,8 @@ def quoted(text: str) -> str:
 
 def placeholder(name: str) -> str:
     """Write the placeholder of a column or a path."""
-    return f"{{{name}}}" if _BARE_NAME.fullmatch(name) else '{"' + name.replace('"', '""') + '"}'
+    bare = _BARE_NAME.fullmatch(name) and name not in (EACH, INDEX)
+    return f"{{{name}}}" if bare else '{"' + name.replace('"', '""') + '"}'
 
 
 def literal(text: str) -> str:

@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 
 from engine.errors import JobError
-from engine.job.items import EACH, Filled, ItemRule, Sql
+from engine.job.items import Filled, ItemRule, Sql
 from engine.job.model import Job
 from engine.job.template import Placeholder, placeholders
 from engine.rules.names import parsed, source_name
@@ -133,7 +133,7 @@ def _add(paths: dict[str, Path], path: Path, place: str) -> None:
 def _named(rule: ItemRule) -> Iterator[Path]:
     """Yield the paths of every field that a rule names, those of elements left out."""
     for part in _placeholders(rule):
-        if rule.for_each is None or (part.path[0] != EACH and part.path != ("index",)):
+        if rule.for_each is None or not (part.of_element or part.of_position):
             yield part.path
     if not isinstance(rule.include, str):
         yield from ((name,) for name in rule.include if name not in rule.exclude)
@@ -154,7 +154,7 @@ def _roots(text: str) -> list[str]:
 
 def _element_paths(rule: ItemRule) -> dict[str, Path] | None:
     """Return what a `for_each` rule takes from each element; None when it needs whole elements."""
-    paths = [part.path[1:] for part in _placeholders(rule) if part.path[0] == EACH]
+    paths = [part.path[1:] for part in _placeholders(rule) if part.of_element]
     if not paths or () in paths:
         return None
     return {".".join(path): path for path in paths}

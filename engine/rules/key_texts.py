@@ -125,9 +125,9 @@ def _identified(part: str | Placeholder, columns: Columns, each: bool, blind: bo
 
 def _column(part: Placeholder, columns: Columns, each: bool) -> str | None:
     """Return the column that a placeholder names whole, INDEX for the element's, or None."""
-    if each and part.path[0] == "each":
+    if each and part.of_element:
         return None
-    if each and part.path == ("index",):
+    if each and part.of_position:
         return INDEX
     name = ".".join(part.path)
     return name if name in columns else None

@@ -53,16 +53,17 @@ def placed(placeholder: Placeholder, bindings: Bindings) -> ValueExpr:
     Raises: JobError naming the nearest column when there is none of that name.
     """
     name = ".".join(placeholder.path)
-    value = resolved(placeholder.path, bindings)
+    if bindings.each is not None and placeholder.of_element:
+        value = _below(ValueExpr(pl.col(EACH), bindings.each), placeholder.path[1:], "each", bindings)
+    elif bindings.each is not None and placeholder.of_position:
+        value = ValueExpr(pl.col(INDEX).cast(pl.String), Scalar.INT)
+    else:
+        value = resolved(placeholder.path, bindings)
     return value if placeholder.format is None else formatted(value, placeholder.format, name, bindings.codec)
 
 
 def resolved(path: tuple[str, ...], bindings: Bindings) -> ValueExpr:
-    """Return the value at a path."""
-    if bindings.each is not None and path[0] == "each":
-        return _below(ValueExpr(pl.col(EACH), bindings.each), path[1:], "each", bindings)
-    if bindings.each is not None and path == ("index",):
-        return ValueExpr(pl.col(INDEX).cast(pl.String), Scalar.INT)
+    """Return the value at a path from a column."""
     for length in range(len(path), 0, -1):
         name = ".".join(path[:length])
         if name in bindings.columns:

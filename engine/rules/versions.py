@@ -38,7 +38,8 @@ def _fault(job: Job, rule: ItemRule, kinds: Mapping[str, Kind]) -> str | None:
                 return None
             if len(parts) > 1:
                 return "is made of several values, whose text needn't sort as they do; name one"
-            return _of_one(job, parts[0], wanted, kinds, alone=len(template) == 1)
+            each = rule.for_each is not None and (parts[0].of_element or parts[0].of_position)
+            return _of_one(job, parts[0], wanted, {} if each else kinds, alone=len(template) == 1)
         case Sql():
             return _cut(job, made.as_, None)
         case _:

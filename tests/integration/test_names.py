@@ -55,7 +55,12 @@ def test_columns_children_fields_and_sql(
             "name": "Each",
             "for_each": "pairs",
             "key": {"PK": "ROW#{id}", "SK": "{each.^v.*$}"},
-            "attributes": {"*": "{each.*}", "sql": {"sql": 'upper("^v.*$") || "*"'}, "f": "{pair.^.*$}"},
+            "attributes": {
+                "*": "{each.*}",
+                "sql": {"sql": 'upper("^v.*$") || "*"'},
+                "f": "{pair.^.*$}",
+                "of row": '{"each"}{"index"}{index}',
+            },
         },
     ]
     source = {"embed": {"^kids$": {"table": "child", "on": {"^id$": "id"}, "columns": list(NAMES[:6])}}}
@@ -79,6 +84,7 @@ def test_columns_children_fields_and_sql(
         "*": "*!",
         "sql": "^V.*$!*!",
         "f": "^.*$!",
+        "of row": "each!index!0",
     }
     verified(command)
 
@@ -106,7 +112,12 @@ def test_fields_of_documents(
             "name": "Each",
             "for_each": "list",
             "key": {"PK": "D#{_id}", "SK": "E{index}"},
-            "attributes": {"a": "{each.^v+$}", "b": "{each.*}", "c": "{each.vv}"},
+            "attributes": {
+                "a": "{each.^v+$}",
+                "b": "{each.*}",
+                "c": "{each.vv}",
+                "of row": '{"each"}{"index"}{index}',
+            },
         },
     ]
     command = Command(tmp_path, job)
@@ -122,6 +133,6 @@ def test_fields_of_documents(
         "sql": "^v+$?*?",
         **expected,
     }
-    each = {"a": "^v+$?", "b": "*?", "c": "vv?"}
+    each = {"a": "^v+$?", "b": "*?", "c": "vv?", "of row": "each?index?0"}
     assert found["D#1", "E0"] == {"PK": "D#1", "SK": "E0", **each}
     verified(command)

@@ -10,7 +10,9 @@ from engine.job.template import Placeholder, Template, parse
 
 NAMES = st.text(min_size=1, max_size=8)
 FORMATS = st.none() | st.sampled_from(["%Y-%m-%d", "%H:%M:%S", "03d", "012d", "%Y week %V", "%%"])
-PLACEHOLDERS = st.builds(Placeholder, st.lists(NAMES, min_size=1, max_size=3).map(tuple), FORMATS)
+PLACEHOLDERS = st.builds(
+    Placeholder, st.lists(NAMES, min_size=1, max_size=3).map(tuple), FORMATS
+) | st.builds(Placeholder, st.sampled_from([("each", "x"), ("index",)]), FORMATS, st.booleans())
 LITERALS = st.text(min_size=1, max_size=8) | st.text('{}:."%#', min_size=1, max_size=6)
 
 
@@ -34,9 +36,9 @@ def written(template: Template) -> str:
         else:
             names = [
                 '"' + name.replace('"', '""') + '"'
-                if set(name) & set('{}:."') or name != name.strip()
+                if set(name) & set('{}:."') or name != name.strip() or (part.column and at == 0)
                 else name
-                for name in part.path
+                for at, name in enumerate(part.path)
             ]
             text += "{" + ".".join(names) + ("" if part.format is None else f":{part.format}") + "}"
     return text

@@ -222,7 +222,7 @@ def test_what_fits_is_taken(data):
         (job(items__0__key={"PK": "{a", "SK": "x"}), "items/0/key/PK", "at character 1: a '{'"),
         (job(items__0__attributes={"PK": "x"}), "items/0/attributes/PK", "a key attribute already"),
         (job(items__0__attributes={"A": "{a:x}"}), "items/0/attributes/A", "the format 'x'"),
-        (job(items__0__attributes={"A": "{each.x}"}), "items/0/attributes/A", "needs `for_each`"),
+        (job(items__0__attributes={"A": "{each.x}"}), "items/0/attributes/A", 'named each is {"each".x}'),
         (job(items__0__attributes={"A": {"value": "{each}"}}), "items/0/attributes/A", "needs `for_each`"),
         (job(items__0__attributes={"A": None}), "items/0/attributes/A", "it has no value"),
         (job(items__0__attributes={"A": ["x"]}), "items/0/attributes/A", "it must be text"),

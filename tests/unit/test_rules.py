@@ -176,6 +176,19 @@ class TestForEach:
         (items,) = transformed(columns, {"key": {"PK": "{index}"}})
         assert column_of(items, "PK") == ["i"]
 
+    def test_in_quotes_they_are_columns_anywhere(self):
+        columns = {"each": (S.STRING, ["e"]), "index": (S.STRING, ["i"]), "tags": (ListOf(S.STRING), [["t"]])}
+        key = {"PK": '{"each"}#{"index"}'}
+        (items,) = transformed(columns, {"key": key})
+        assert column_of(items, "PK") == ["e#i"]
+        attributes = {"element": "{each}", "position": "{index}"}
+        (items,) = transformed(columns, {"for_each": "tags", "key": key, "attributes": attributes})
+        assert values_of(items) == [{"PK": "e#i", "element": "t", "position": "0"}]
+        (items,) = transformed(
+            {"each": (ListOf(S.STRING), [["t"]])}, {"for_each": "each", "key": {"PK": "{each}"}}
+        )
+        assert column_of(items, "PK") == ["t"]
+
 
 class TestRefusedBeforeReading:
     @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ def column(*path: str, fmt: str | None = None) -> Placeholder:
         ("{a}{b}", (column("a"), column("b"))),
         ("{profile.firstName}", (column("profile", "firstName"),)),
         ("{each}", (column("each"),)),
+        ('{"each"}{"index":03d}', (Placeholder(("each",), None, True), Placeholder(("index",), "03d", True))),
+        ('{"id"}', (column("id"),)),
         ("{each.type}/{index:03d}", (column("each", "type"), "/", column("index", fmt="03d"))),
         ("{t:%H:%M:%S.%f}", (column("t", fmt="%H:%M:%S.%f"),)),
         ("{t:%Y week %V 100%%}", (column("t", fmt="%Y week %V 100%%"),)),
