@@ -12,9 +12,9 @@ from json.encoder import encode_basestring as json_text  # in C where the interp
 
 from bson.decimal128 import Decimal128
 
-from connectors.mongodb.extended import NamelessError, extended
-from engine.contracts.documents import NUMBER_FLAW, DocumentCodec
-from engine.documents.writing import plain_fragment
+from connectors.mongodb.extended import extended
+from engine.contracts.documents import AS_TEXT, NUMBER_FLAW, DocumentCodec
+from engine.documents.writing import has_nameless, plain_fragment
 
 # Source: https://bsonspec.org/spec.html
 DOUBLE, STRING, DOCUMENT, ARRAY, BINARY, UNDEFINED, OBJECT_ID, BOOL, DATE, NULL = range(1, 11)
@@ -84,7 +84,7 @@ class Walk:
 
     def spoil(self, flaw: str) -> None:
         """Keep the first flaw; one that no option allows goes before a bad number."""
-        self.flaw = first_flaw(self.flaw, flaw)
+        self.flaw = flaw_within(self.flaw, flaw)
 
     def value(self, kind: int, data: bytes, at: int, level: int) -> str:
         """Return the fragment of the value at a place, which lies within `level` lists and maps."""
@@ -149,10 +149,14 @@ class Walk:
     def name(self, raw: bytes) -> str:
         """Return a member's name as JSON, and count it."""
         self.size += len(raw)
-        if not raw and self._notation.nameless is not None:
-            self.spoil(f"{UNSUPPORTED}: {self._notation.nameless}")
+        if not raw:
+            self._nameless()
         quoted = _known_name(raw)
         return json_text(self.text(raw)) if quoted is None else quoted
+
+    def _nameless(self) -> None:
+        if self._notation.nameless is not None:
+            self.spoil(f"{UNSUPPORTED}: {self._notation.nameless}")
 
     def _list(self, data: bytes, at: int, level: int) -> str:
         elements: list[str] = []
@@ -211,16 +215,16 @@ class Walk:
 
     def _extended(self, kind: int, data: bytes, at: int, level: int) -> str:
         try:
-            wire, size, depth = plain_fragment(extended(kind, data, at), self._codec)
+            value = extended(kind, data, at)
+            wire, size, depth = plain_fragment(value, self._codec)
         except UnicodeDecodeError:
             self.spoil(f"{UNSUPPORTED}: a text that isn't UTF-8")
-            return self._null()
-        except NamelessError as error:
-            self.spoil(f"{UNSUPPORTED}: {self._notation.nameless or error}")
             return self._null()
         except ValueError as error:
             self.spoil(f"{UNSUPPORTED}: {error}")
             return self._null()
+        if has_nameless(value):
+            self._nameless()
         self.size += size
         self.depth = max(self.depth, level + depth)
         return wire
@@ -231,6 +235,12 @@ def first_flaw(before: str | None, flaw: str) -> str:
     if before is None or (before.startswith(NUMBER_FLAW) and not flaw.startswith(NUMBER_FLAW)):
         return flaw
     return before
+
+
+def flaw_within(before: str | None, flaw: str) -> str:
+    """Do the same for two flaws of one value, which has a text only if both end with AS_TEXT."""
+    kept = first_flaw(before, flaw)
+    return kept if before is None or (AS_TEXT in before and AS_TEXT in flaw) else kept.replace(AS_TEXT, "")
 
 
 def placed(flaw: str, quoted: str) -> str:

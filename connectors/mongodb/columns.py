@@ -3,14 +3,14 @@
 Invariant: the very same columns as `documents` gives document by document, in the same order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from connectors.mongodb.bson_values import NULL, UNSUPPORTED, Walk, first_flaw, placed
+from connectors.mongodb.bson_values import NULL, UNSUPPORTED, Walk, first_flaw, flaw_within, placed
 from connectors.mongodb.documents import read_documents
 from connectors.mongodb.keys import exact_texts
 from connectors.mongodb.layout import Elements, FieldColumns, Node, scalar_id
@@ -155,7 +155,7 @@ def _map(members: Sequence[tuple[bytes, Part]], codec: DocumentCodec) -> Part:
         deepest = _deeper(deepest, part.depth)
     pieces.append(notation.map.after)
     depth = deepest + 1 if members else 0
-    return Part(tuple(pieces), size, depth, _first_flaws([part.flaws for _, part in members]))
+    return Part(tuple(pieces), size, depth, _flaws([part.flaws for _, part in members], flaw_within))
 
 
 def _spread(members: Sequence[tuple[bytes, Part]], codec: DocumentCodec) -> Part:
@@ -170,7 +170,7 @@ def _spread(members: Sequence[tuple[bytes, Part]], codec: DocumentCodec) -> Part
         size = size + part.size + len(name)
         depth = _deeper(depth, part.depth)
         flaws.append({row: placed(flaw, quoted) for row, flaw in part.flaws.items()})
-    return Part(tuple(pieces), size, depth, _first_flaws(flaws))
+    return Part(tuple(pieces), size, depth, _flaws(flaws, first_flaw))
 
 
 def _list(counts: Places, elements: Part, notation: Notation) -> Part:
@@ -188,7 +188,7 @@ def _list(counts: Places, elements: Part, notation: Notation) -> Part:
     flaws: dict[int, str] = {}
     for element, flaw in sorted(elements.flaws.items()):
         row = int(owners[element])
-        flaws[row] = first_flaw(flaws.get(row), flaw)
+        flaws[row] = flaw_within(flaws.get(row), flaw)
     sizes += notation.container_size + notation.element_size * counts
     return Part((notation.list.before, joined, notation.list.after), sizes, depths, flaws)
 
@@ -199,11 +199,11 @@ def _deeper(one: Depths, other: Depths) -> Depths:
     return np.maximum(one, other).astype(np.int32)
 
 
-def _first_flaws(found: Sequence[Mapping[int, str]]) -> Mapping[int, str]:
+def _flaws(found: Sequence[Mapping[int, str]], kept: Callable[[str | None, str], str]) -> Mapping[int, str]:
     flaws: dict[int, str] = {}
     for part in found:
         for row, flaw in part.items():
-            flaws[row] = first_flaw(flaws.get(row), flaw)
+            flaws[row] = kept(flaws.get(row), flaw)
     return flaws
 
 

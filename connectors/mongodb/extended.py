@@ -15,10 +15,6 @@ _INT32, _INT64, _DOUBLE = (struct.Struct(code).unpack_from for code in ("<i", "<
 OLD_BINARY = 2
 
 
-class NamelessError(ValueError):
-    """A field has the empty name."""
-
-
 def extended(kind: int, data: bytes, at: int) -> Any:
     """Return a value as plain Python for JSON: dicts, lists, texts, booleans, None and small integers."""
     return _read(kind, data, at)[0]
@@ -57,8 +53,6 @@ def _document(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("a name stands twice in one document")
-    if "" in members:
-        raise NamelessError("a field with the empty name")
     return members, end
 
 

@@ -19,6 +19,8 @@ Fragment: TypeAlias = tuple[str, int, int]
 """One written value: its text, its size and its depth, as kinds.Document has them."""
 NUMBER_FLAW = "number_"
 """How the flaws begin that leave a document readable: its bad numbers stand in it as strings."""
+AS_TEXT = "; `as: json` loads a document as its text"
+"""How the flaws end of documents that are all there, taken apart or as one string: those have a text."""
 
 
 class ValueType(Enum):
@@ -65,7 +67,8 @@ class Notation:
     Shape: `string` encloses a JSON string with its quotes, `number` an exact decimal, `binary` base64, `bool`
     true or false; `list` and `map` elements and members with commas between, a member being `"name":value`.
     `bare` is a regular expression for scalars whose text stands in them as it is, and that text its group;
-    others need a parser. `nameless` says why a member can't have the empty name; None where it can.
+    others need a parser. `nameless` says why a member can't have the empty name, with AS_TEXT; None where it
+    can.
     `decimals` says how numbers are written; None where that is the codec's own matter, and then documents are
     walked by the codec alone. Where it isn't None, no value's beginning begins another's.
     Units: bytes; a binary counts its own.
@@ -110,7 +113,7 @@ class DocumentCodec(Protocol):
         """Turn JSON texts into documents.
 
         Shape: one row of kinds.DOCUMENT_TYPE per text; SQL NULL stays null, JSON null becomes a NULL. A text
-        that can't be taken apart stands there whole, as one string, with its flaw.
+        that can't be taken apart stands there whole, as one string, with its flaw, and AS_TEXT if it is JSON.
         """
 
     def parsed(self, wire: str) -> Any:

@@ -21,7 +21,8 @@ from engine.kinds import DOCUMENT_TYPE, documents_array
 def parts(documents: pl.Series, paths: Sequence[tuple[str, ...]], codec: DocumentCodec) -> list[pl.Series]:
     """Return for each path of member names what it leads to in each document, null where to nothing.
 
-    Shape: columns of kinds.DOCUMENT_TYPE, in and out; a part carries its document's flaw.
+    Shape: columns of kinds.DOCUMENT_TYPE, in and out; a part carries its document's flaw, but one that ends
+    with AS_TEXT only where it is the part's own.
     """
     wires, flaws = _columns(documents)
     return [pl.Series(_part(wires, flaws, path, codec)) for path in paths]
@@ -68,9 +69,7 @@ def _part(wires: pa.Array, flaws: pa.Array, path: tuple[str, ...], codec: Docume
 def _read_part(
     wires: pa.Array, flaws: pa.Array, path: tuple[str, ...], codec: DocumentCodec
 ) -> pa.StructArray:
-    known = flaws.to_pylist()
-    (found,) = DocumentReader(codec).parts([path], wires.to_pylist(), known)
-    return documents_array([part and (*part, flaw) for part, flaw in zip(found, known, strict=True)])
+    return documents_array(DocumentReader(codec).parts(path, wires.to_pylist(), flaws.to_pylist()))
 
 
 def _columns(documents: pl.Series) -> tuple[pa.Array, pa.Array]:

@@ -6,6 +6,8 @@ Invariant: numbers are the texts that stand there; nothing is dropped, a name th
 import json
 from typing import Any, NoReturn
 
+from engine.contracts.documents import AS_TEXT
+
 
 class NumberText(str):
     """A number as it stands in the JSON text."""
@@ -37,7 +39,7 @@ def utf8_size(text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError as error:
         raise UnsupportedError(
-            f"value_unsupported: half a surrogate pair, no character ({error.reason})"
+            f"value_unsupported: half a surrogate pair, no character ({error.reason}){AS_TEXT}"
         ) from error
 
 
@@ -50,5 +52,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for position, name in enumerate(names) if name in names[:position])
-        raise UnsupportedError(f"value_unsupported: the name {twice[:60]!r} stands twice in one object")
+        raise UnsupportedError(
+            f"value_unsupported: the name {twice[:60]!r} stands twice in one object{AS_TEXT}"
+        )
     return members

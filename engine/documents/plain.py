@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from engine.contracts.documents import Affix, DocumentCodec, Fragment, Notation, ValueType
+from engine.contracts.documents import AS_TEXT, Affix, DocumentCodec, Fragment, Notation, ValueType
 from engine.documents.exact import NumberText, UnsupportedError, parsed_exactly, utf8_size
 from engine.kinds import Cell, documents_array
 
@@ -93,7 +93,7 @@ def _from_json(text: str) -> Cell:
     try:
         size, depth = _measured(parsed_exactly(text))
     except RecursionError:
-        flaw = "nesting_too_deep: too deep to be read"
+        flaw = f"nesting_too_deep: too deep to be read{AS_TEXT}"
     except UnsupportedError as error:
         flaw = str(error)
     else:

@@ -46,6 +46,13 @@ def plain_fragment(value: Any, codec: DocumentCodec) -> Fragment:
     return writer.fragment(value)
 
 
+def has_nameless(value: Any) -> bool:
+    """Say whether plain JSON has a member with the empty name."""
+    if isinstance(value, dict):
+        return "" in value or any(map(has_nameless, value.values()))
+    return isinstance(value, list) and any(map(has_nameless, value))
+
+
 def binary_size(base64: str) -> int:
     """Return how many bytes base64 stands for."""
     return len(base64) // 4 * 3 - base64[-2:].count("=")

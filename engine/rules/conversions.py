@@ -14,7 +14,17 @@ from engine.documents.reading import DocumentReader
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, SetOf, StructOf
 from engine.rules.typed import typed_scalar
-from engine.rules.values import UNSUPPORTED, ValueExpr, by_python, checked, described, parsed_json, text, wire
+from engine.rules.values import (
+    UNSUPPORTED,
+    ValueExpr,
+    by_python,
+    checked,
+    described,
+    json_texts,
+    parsed_json,
+    text,
+    wire,
+)
 
 _TRUE, _FALSE = ["true", "t", "1"], ["false", "f", "0"]
 _NUMBERS = {Scalar.INT, Scalar.NUMBER, Scalar.FLOAT}
@@ -129,7 +139,7 @@ def _to_epoch(value: ValueExpr, wanted: str, name: str, codec: DocumentCodec) ->
 
 def _to_json(value: ValueExpr, _: str, __: str, codec: DocumentCodec) -> ValueExpr | None:
     if isinstance(value.kind, Document):
-        return value
+        return ValueExpr(json_texts(value.expr, codec), Document(), value.flaw)
     if value.kind is not Scalar.STRING:
         return None
     return ValueExpr(parsed_json(value.expr, codec), Document(), value.flaw)

@@ -102,7 +102,10 @@ def listed(value: ValueExpr, name: str, codec: DocumentCodec) -> ValueExpr:
             each = ListOf(Document())
             split = _split(value.expr, codec, representation(each))
             return checked(
-                wire(value, codec), split, each, f"{UNSUPPORTED}: for_each needs a list, and {name} is none"
+                wire(value, codec, apart=True),
+                split,
+                each,
+                f"{UNSUPPORTED}: for_each needs a list, and {name} is none",
             )
         case _:
             raise JobError(f"for_each needs a list, and {name} is {described(value.kind)}")

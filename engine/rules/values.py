@@ -11,10 +11,21 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from engine.contracts.documents import NUMBER_FLAW, DocumentCodec
+from engine.contracts.documents import AS_TEXT, NUMBER_FLAW, DocumentCodec
 from engine.documents.reading import DocumentReader
 from engine.errors import JobError
-from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf, arrow_type
+from engine.kinds import (
+    Decimal,
+    Document,
+    Kind,
+    ListOf,
+    Members,
+    Scalar,
+    SetOf,
+    StructOf,
+    arrow_type,
+    documents_array,
+)
 
 UNSUPPORTED = "value_unsupported"
 """The dead-letter reason for what a rule can't make of a value."""
@@ -69,19 +80,33 @@ def parsed_json(expr: pl.Expr, codec: DocumentCodec) -> pl.Expr:
     return expr.map_batches(column, return_dtype=document, is_elementwise=True)
 
 
+def json_texts(expr: pl.Expr, codec: DocumentCodec) -> pl.Expr:
+    """Turn documents into documents that are their JSON texts."""
+    document, read = representation(Document()), DocumentReader(codec).as_texts
+
+    def column(series: pl.Series) -> pl.Series:
+        return pl.Series(series.name, documents_array(read(series.to_list())), dtype=document)
+
+    return expr.map_batches(column, return_dtype=document, is_elementwise=True)
+
+
 def text_documents(expr: pl.Expr, codec: DocumentCodec) -> pl.Expr:
     """Turn texts into documents that are texts."""
     quoted = pl.struct(expr.alias("")).struct.json_encode().str.strip_prefix('{"":').str.strip_suffix("}")
     return parsed_json(pl.when(expr.is_not_null()).then(quoted), codec)
 
 
-def wire(value: ValueExpr, codec: DocumentCodec) -> ValueExpr:
+def wire(value: ValueExpr, codec: DocumentCodec, *, apart: bool = False) -> ValueExpr:
     """Return a document's wire fragment as text; null for NULL.
 
-    A number that the target can't hold is still a text, so only the document's other flaws are flaws here.
+    A number that the target can't hold is still a text, so only the document's other flaws are flaws here;
+    where the document is only taken `apart`, those that its parts have themselves aren't, either.
     """
     fragment, flaw = value.expr.struct.field("wire"), value.expr.struct.field("flaw")
-    fatal = pl.when(~flaw.str.starts_with(NUMBER_FLAW)).then(flaw)
+    harmless = flaw.str.starts_with(NUMBER_FLAW)
+    if apart:
+        harmless |= flaw.str.contains(AS_TEXT, literal=True)
+    fatal = pl.when(~harmless).then(flaw)
     sound = pl.when((fragment != codec.notation.null) & fatal.is_null()).then(fragment)
     return ValueExpr(sound, Scalar.STRING, fatal if value.flaw is None else pl.coalesce(value.flaw, fatal))
 

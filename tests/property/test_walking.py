@@ -110,8 +110,7 @@ WIRES = [
 def cut_by_python(rows, path):
     reader = DocumentReader(DOCUMENTS)
     flaws = [row and row["flaw"] for row in rows]
-    (parts,) = reader.parts([path], [row and row["wire"] for row in rows], flaws)
-    cells = [part and (*part, flaw) for part, flaw in zip(parts, flaws, strict=True)]
+    cells = reader.parts(path, [row and row["wire"] for row in rows], flaws)
     return documents_array(cells).to_pylist(), reader.elements(rows)
 
 

@@ -1,7 +1,9 @@
 """`as`: exact, or a flaw, or refused."""
 
+import orjson
 import pytest
 
+from engine.documents import walking
 from engine.errors import JobError
 from engine.kinds import Decimal, Document, ListOf, Scalar, SetOf, StructOf
 from tests.support.rules import attribute
@@ -57,7 +59,7 @@ def converted(kind, values, wanted):
             ["1000", "1500"],
         ),
         (S.STRING, ['{"a":[1.50]}', None], "json", Document(), ['{"M":{"a":{"L":[{"N":"1.5"}]}}}', None]),
-        (Document(), ["[1]"], "json", Document(), ['{"L":[{"N":"1"}]}']),
+        (Document(), ["[1.50]", "null", None], "json", Document(), ['{"S":"[1.5]"}', '{"S":"null"}', None]),
     ],
 )
 def test_conversions_keep_the_value(kind, values, wanted, result_kind, result):
@@ -126,3 +128,72 @@ def test_text_that_is_no_json_carries_its_flaw_in_the_document():
         columns, {"key": {"PK": "{id}"}, "attributes": {"a": {"value": "{v}", "as": "json"}}}
     )
     assert items.frame.get_column("1").struct.field("flaw")[0].startswith("value_unsupported: not JSON")
+
+
+NAMELESS = "value_unsupported: a member has the empty name, which DynamoDB refuses"
+WAY_OUT = "; `as: json` loads a document as its text"
+
+
+@pytest.mark.parametrize("pure", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"": 1}',
+        '{"a": [{"": 1e400}]}',
+        '{"a": 1, "a": 2}',
+        '"\\ud800"',
+        pytest.param("[" * 70 + "]" * 70, id="deep"),
+        pytest.param("[" * 2000 + "]" * 2000, id="deeper than Python goes"),
+    ],
+)
+def test_a_json_document_that_no_map_can_hold_is_loaded_as_its_text(text, pure, monkeypatch):
+    if pure:
+        monkeypatch.setattr(walking, "handed", lambda *_: None)
+    _, plain, _ = attribute({"id": (S.INT, ["1"]), "v": (Document(), [text])}, {"value": "{v}"})
+    assert plain == [orjson.dumps({"S": text}).decode()]
+    _, (found,), _ = converted(Document(), [text], "json")
+    assert orjson.loads(found) == {"S": text}
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "wire", "flaw"),
+    [
+        ({"value": "{v.a}"}, '{"": 1, "a": {"b": 1.50}}', {"M": {"b": {"N": "1.5"}}}, None),
+        ({"value": "{v.a}"}, '{"a": {"": 1}}', {"S": '{"":1}'}, f"{NAMELESS}{WAY_OUT}"),
+        ({"value": "{v.a}", "as": "json"}, '{"a": {"": 1.50}, "b": 2}', {"S": '{"":1.50}'}, None),
+        ({"value": "{v.c}", "as": "json"}, '{"a": {"": 1.50}}', None, None),
+        (
+            {"value": "{v.a}", "as": "json"},
+            '{"a": 1, "b": 2, "b": 3}',
+            {"S": '"{\\"a\\": 1, \\"b\\": 2, \\"b\\": 3}"'},
+            "value_unsupported: the name 'b' stands twice in one object",
+        ),
+        ({"value": "{v}", "as": "json"}, "[1e400]", {"S": '["1e400"]'}, "number_range: 1e400 is outside"),
+    ],
+)
+def test_a_part_of_a_document_has_its_own_flaws(rule, text, wire, flaw):
+    from tests.support.rules import transformed
+
+    columns = {"id": (S.INT, ["1"]), "v": (Document(), [text])}
+    (items,) = transformed(columns, {"key": {"PK": "{id}"}, "attributes": {"a": rule}})
+    found = items.frame.get_column("1")[0]
+    assert (found and found["wire"] and orjson.loads(found["wire"])) == wire
+    assert ((found and found["flaw"]) or "").startswith(flaw or "")
+    assert bool(found and found["flaw"]) == bool(flaw)
+
+
+def test_elements_of_a_list_have_their_own_flaws():
+    from tests.support.rules import transformed
+
+    columns = {"id": (S.INT, ["1"]), "v": (Document(), ['[1, {"": 2}]'])}
+    rule = {
+        "for_each": "v",
+        "key": {"PK": "{id}#{index}"},
+        "attributes": {"a": "{each}", "t": {"value": "{each}", "as": "json"}},
+    }
+    (items,) = transformed(columns, rule)
+    assert [found["flaw"] for found in items.frame.get_column("1")] == [None, f"{NAMELESS}{WAY_OUT}"]
+    assert [orjson.loads(found["wire"]) for found in items.frame.get_column("2")] == [
+        {"S": "1"},
+        {"S": '{"":2}'},
+    ]

@@ -106,7 +106,8 @@ def test_sets_are_taken_as_they_are():
 def test_paths_that_lead_nowhere():
     paths = [("a",), ("a", "b"), ("c", "d", "e")]
     wires = ['{"M":{"a":{"M":{"b":{"N":"1"}}}}}', '{"M":{"a":{"L":[]}}}', '{"S":"x"}', None]
-    assert [[part and part[0] for part in column] for column in READER.parts(paths, wires, [None] * 4)] == [
+    columns = [READER.parts(path, wires, [None] * 4) for path in paths]
+    assert [[part and part[0] for part in column] for column in columns] == [
         ['{"M":{"b":{"N":"1"}}}', '{"L":[]}', None, None],
         ['{"N":"1"}', None, None, None],
         [None] * 4,

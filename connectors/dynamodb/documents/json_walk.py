@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE, LEVELS_MAX, NOTATION
 from connectors.dynamodb.documents.numbers import number, plain_size
+from engine.contracts.documents import AS_TEXT
 from engine.documents import walking
 from engine.documents.exact import NumberText, UnsupportedError, parsed_exactly, utf8_size
 from engine.kinds import Cell, documents_array
@@ -28,7 +29,7 @@ from engine.kinds import Cell, documents_array
 # or 16 that are an integer.
 _DELICATE = r"(?:^|[\[:, \t\r\n])-?(?:[0-9.]{17}|[0-9.]+[eE])"
 _MEMBER = r'"[ \t\r\n]*:'
-_TOO_DEEP = f"nesting_too_deep: more than {LEVELS_MAX} levels"
+_TOO_DEEP = f"nesting_too_deep: more than {LEVELS_MAX} levels{AS_TEXT}"
 _NULL, _TRUE, _FALSE = {"NULL": True}, {"BOOL": True}, {"BOOL": False}
 
 
@@ -135,7 +136,7 @@ class _Tree:
         self.enter(level, len(members))
         self.members += len(members)
         if "" in members:
-            raise UnsupportedError("value_unsupported: an object has a member with the empty name")
+            raise UnsupportedError(f"value_unsupported: {NOTATION.nameless}")
         names = "".join(members)
         self.size += len(names) if names.isascii() else utf8_size(names)
         return dict(zip(members, self.values(members.values(), level + 1), strict=True))

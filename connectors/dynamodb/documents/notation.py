@@ -2,7 +2,7 @@
 
 from connectors.dynamodb.documents.numbers import NUMBER_SIZE_MAX, PLAIN_LENGTH_MAX
 from connectors.dynamodb.limits import NUMBER_DIGITS_MAX, NUMBER_MAGNITUDE_MAX, NUMBER_MAGNITUDE_MIN
-from engine.contracts.documents import Affix, Decimals, Notation
+from engine.contracts.documents import AS_TEXT, Affix, Decimals, Notation
 
 LEVELS_MAX = 64
 """Nesting at which a document isn't taken apart any more; well over what DynamoDB takes."""
@@ -20,7 +20,7 @@ NOTATION = Notation(
     map=Affix('{"M":{', "}}"),
     null='{"NULL":true}',
     bare=r"""^\{"(?:S|N|B)":"([^"\\]*)"\}$""",
-    nameless="a field with the empty name, which DynamoDB refuses",
+    nameless=f"a member has the empty name, which DynamoDB refuses{AS_TEXT}",
     null_size=1,
     bool_size=1,
     container_size=CONTAINER_SIZE,

@@ -31,9 +31,10 @@ from connectors.dynamodb.limits import (
 )
 from connectors.dynamodb.modes import WriteMode
 from engine.batch import NO_ROWS
+from engine.contracts.documents import AS_TEXT
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
-from engine.kinds import Members
+from engine.kinds import ListOf, Members, StructOf
 
 _STATEMENT_PER_NAME = len("'':?,")
 _ITEM_JSON_LENGTH_MAX = 4 * ITEM_BYTES_MAX
@@ -252,7 +253,7 @@ def _flaws(
             add(found, of_deletes=role.primary, where=name)
         if layout.mode.compares and name == layout.version:
             add(version_flaws(value, attribute.kind), of_deletes=True, where=name)
-        add(_depth_flaws(value), of_deletes=False, where=name)
+        add(_depth_flaws(value, attribute), of_deletes=False, where=name)
     for row in np.flatnonzero(sizes > ITEM_BYTES_MAX).tolist():
         flaw = f"item_too_large: {sizes[row]} bytes, {ITEM_BYTES_MAX} are the most"
         add({row: flaw}, of_deletes=False)
@@ -266,12 +267,13 @@ def _flaws(
     return flaws
 
 
-def _depth_flaws(value: Values) -> dict[int, str]:
+def _depth_flaws(value: Values, attribute: Attribute) -> dict[int, str]:
     if isinstance(value.depth, int):
         too_deep = list(range(len(value.text))) if value.depth >= NESTING_LEVELS_MAX else []
     else:
         too_deep = (value.depth >= NESTING_LEVELS_MAX).fill_null(value=False).arg_true().to_list()
-    flaw = f"nesting_too_deep: over {NESTING_LEVELS_MAX} levels, the innermost value counted"
+    way = "" if isinstance(attribute.kind, ListOf | StructOf) else AS_TEXT
+    flaw = f"nesting_too_deep: over {NESTING_LEVELS_MAX} levels, the innermost value counted{way}"
     return dict.fromkeys(too_deep, flaw)
 
 
