@@ -58,7 +58,8 @@ def peers(server: str, sizes: Sizes, tell: Tell) -> dict[str, Any]:
             runs[ENGINE].append(measure.engine(source, sizes.engine_rows))
             tell(line("backfill, one process", runs[ENGINE][-1]))
             for peer in able:
-                runs[peer.name].append(measure.peer(peer, source, sizes.peer_rows))
+                rows = sizes.engine_rows if peer.is_whole else sizes.peer_rows
+                runs[peer.name].append(measure.peer(peer, source, rows))
                 tell(line(peer.label, runs[peer.name][-1]))
     labels = {ENGINE: ("backfill, one process", "this commit")}
     labels |= {peer.name: (f"{peer.label}", f"{peer.package} {peer.version}") for peer in able}

@@ -30,7 +30,7 @@ class Peer:
     name: str
     label: str
     package: str
-    language: Literal["python", "node"] = "python"
+    language: Literal["python", "node", "go"] = "python"
 
     @property
     def pins(self) -> Path:
@@ -58,19 +58,35 @@ class Peer:
         """The interpreter of its own folder."""
         return str(self.home / "bin" / "python")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a program of its own, measured as the engine is: all rows, and its start-up, too."""
+        return self.language == "go"
+
+    def ingesting(self, table: str, into: str, key: str = "id") -> list[str]:
+        """Return ingestr's command line for a table; it takes both ends from its environment."""
+        # Its default strategy drops the target first.
+        told = f"--incremental-strategy append --primary-key {key} --yes --progress log"
+        program = str(self.home / "bin" / self.name)
+        return [program, "ingest", "--source-table", table, "--dest-table", into, *told.split()]
+
     def command(self, rows: int) -> list[str]:
         """Return the command line that loads so many orders."""
+        if self.is_whole:
+            return [*self.ingesting("public.orders", "orders"), "--sql-limit", str(rows)]
         if self.language == "node":
             return [shutil.which("node") or "node", str(PEERS / "lib_dynamodb.mjs"), str(rows)]
         return module_command(f"bench.peers.{self.name}_writer", str(rows), python=self.python)
 
 
+INGESTR = Peer("ingestr", "ingestr, whole process", "ingestr", "go")
 ALL = (
     Peer("boto3", "boto3 batch_writer", "boto3"),
     Peer("aiobotocore", "aiobotocore, 32 workers", "aiobotocore"),
     Peer("awswrangler", "awswrangler put_df", "awswrangler"),
     Peer("pynamodb", "pynamodb batch_write", "pynamodb"),
     Peer("node", "Node lib-dynamodb, 32 in flight", "@aws-sdk/lib-dynamodb", "node"),
+    INGESTR,
 )
 
 
@@ -87,11 +103,15 @@ def ready(peers: Sequence[Peer], tell: Callable[[str], None]) -> tuple[list[Peer
 
 
 def environment(peer: Peer, source_url: str, endpoint: str) -> Mapping[str, str]:
-    """Return a peer's environment: where the orders are, in libpq's words, and where they go."""
+    """Return a peer's environment: where rows are, in libpq's words and as a URL, and where they go."""
     parts = urlsplit(source_url)
+    keys = "region=us-east-1&access_key_id=local&secret_access_key=local"
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG"))},
-        "PGHOST": parse_qs(parts.query)["host"][0],
+        "SOURCE_URI": source_url,
+        "DESTINATION_URI": f"dynamodb://{endpoint.removeprefix('http://')}?{keys}",
+        "INGESTR_DISABLE_TELEMETRY": "1",
+        "PGHOST": parse_qs(parts.query).get("host", [""])[0],
         "PGUSER": parts.username or "postgres",
         "PGDATABASE": parts.path.lstrip("/"),
         "DYNAMODB_ENDPOINT": endpoint,

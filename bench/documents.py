@@ -6,6 +6,7 @@ Invariant: mongod and the null target are this program's own, and every load is 
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, Timestamp
 from pymongo import AsyncMongoClient
 
-from bench import measure, mongod
+from bench import contenders, measure, mongod
 from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.source import MongoDBSource, open_source
@@ -175,11 +176,23 @@ async def drawn(url: str, collection: str) -> str:
 
 def loaded(url: str, collection: str, rules: list[dict[str, Any]], documents: int) -> str:
     """Load a collection into the null target in one process."""
-    items = documents * len(rules)
-    took = measure.load(partial(job, url, collection, rules), items)
+    return figures(measure.load(partial(job, url, collection, rules), documents * len(rules)), documents)
+
+
+def loaded_by_ingestr(url: str, collection: str, documents: int) -> str:
+    """Load a collection into the null target with ingestr, where that can be had."""
+    able, missing = contenders.ready([contenders.INGESTR], lambda line: print(line, file=sys.stderr))
+    if not able:
+        return f"left out: {missing[contenders.INGESTR.name]}"
+    command = contenders.INGESTR.ingesting(f"{DATABASE}.{collection}", collection, key="_id")
+    return figures(measure.whole(contenders.INGESTR, command, url, documents), documents)
+
+
+def figures(took: measure.RunSample, documents: int) -> str:
+    """Say what a load took."""
     return (
-        f"{items:,} items: {took.cpu_us_per_item:.1f} µs of CPU an item,"
-        f" {took.cpu_us_per_item * len(rules):.1f} a document; {took.items_per_s:,.0f} items/s,"
+        f"{took.rows:,} items: {took.cpu_us_per_item:.1f} µs of CPU an item,"
+        f" {took.cpu_us_per_item * took.rows / documents:.1f} a document; {took.items_per_s:,.0f} items/s,"
         f" {took.peak_rss_mb:.0f} MB at the peak"
     )
 
@@ -201,6 +214,7 @@ def main() -> None:
             asyncio.run(fill(url, name, make, documents))
         say("nested users", loaded(url, "users", USER_RULES, documents))
         say("flat orders", loaded(url, "orders", ORDER_RULES, documents))
+        say("the same, ingestr", loaded_by_ingestr(url, "orders", documents))
         say("eight _id types", asyncio.run(balance(url, "types")))
         say("a sample", asyncio.run(drawn(url, "orders")))
 

@@ -116,6 +116,13 @@ GOALS: Sequence[Goal] = (
         "{:.0f} times",
     ),
     Goal(
+        "items per CPU second against ingestr, both whole processes",
+        "at least 2.2 times",
+        lambda results: _ratio(results, "ingestr"),
+        lambda figure: figure >= 2.2,
+        "{:.1f} times",
+    ),
+    Goal(
         "items a second on 2 cores, PostgreSQL and null target beside it",
         "at least 100,000",
         lambda results: results["cores"]["median"]["items_per_s"],
