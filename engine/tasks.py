@@ -1,11 +1,14 @@
-"""Several coroutines side by side, with one fault in place of a group.
+"""Several coroutines side by side, with one fault in place of a group; and what blocks, aside.
 
-Invariant: when `together` returns or raises, none of them is running any more.
+Invariant: when `together` returns or raises, none of them is running any more; what was put aside holds up
+neither the event loop nor the end of the process.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 from engine.errors import BackfillError
 
@@ -36,3 +39,33 @@ def _leaves(faults: BaseExceptionGroup[BaseException]) -> Iterable[BaseException
             yield from _leaves(fault)
         else:
             yield fault
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """Do what may block for long, or for good, in a thread of its own, and return its result.
+
+    The process doesn't wait for it at its end, as it would for `asyncio.to_thread`.
+    Raises: what `work` raises.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, fault: Exception | None) -> None:
+        if done.done():
+            return  # nobody waits any more
+        if fault is None:
+            done.set_result(cast("T", result))
+        else:
+            done.set_exception(fault)
+
+    def run() -> None:
+        result, fault = None, None
+        try:
+            result = work()
+        except Exception as error:
+            fault = error
+        with suppress(RuntimeError):  # the event loop is gone
+            loop.call_soon_threadsafe(settle, result, fault)
+
+    threading.Thread(target=run, name="aside", daemon=True).start()
+    return await done

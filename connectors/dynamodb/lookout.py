@@ -11,8 +11,6 @@ is too busy says nothing.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
@@ -60,7 +58,7 @@ class Lookout:
                         " and load everything with --fresh"
                     )
                 return f"{code}: {said.get('message') or said.get('Message') or 'no reason given'}"
-            now = table_info(_with_times(said["Table"]))
+            now = table_info(said["Table"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return f"HTTP {answer.status} without a readable answer"
         if (difference := moved(self._table, now)) is not None:
@@ -132,11 +130,3 @@ async def _ask(transport: Transport, lookout: Lookout) -> str | None:
         return str(error)
     except TimeoutError:
         return f"no answer within {LOOK_TIMEOUT_S:g} s"
-
-
-def _with_times(table: dict[str, Any]) -> dict[str, Any]:
-    """Return a description whose time is a datetime, as botocore gives it."""
-    made = table.get("CreationDateTime")
-    if isinstance(made, int | float):
-        return {**table, "CreationDateTime": datetime.fromtimestamp(made, UTC)}
-    return table

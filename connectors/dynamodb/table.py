@@ -1,6 +1,6 @@
 """Tables: describe one, create one, check that a job's keys fit it.
 
-Invariant: this is the control plane, through aiobotocore and its retries; no item goes this way.
+Invariant: this is the control plane, call by call (http/calls.py); no item goes this way.
 """
 
 import asyncio
@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from connectors.dynamodb.http.calls import CallRefused, Calls
+from connectors.dynamodb.http.connection import TransportError
 from connectors.dynamodb.http.session import Session, open_session
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import WRITABLE, TableInfo, table_info
@@ -40,9 +42,9 @@ async def describe(section: DynamoDBSection, session: Session | None = None) -> 
     """
     session = session or await open_session(section)
     with _explained(section, session):
-        async with session.client() as client:
-            table = await _describe(client, section.table)
-            return None if table is None else table_info(table, await _pitr(client, section.table))
+        async with session.calls() as call:
+            table = await _describe(call, section.table)
+            return None if table is None else table_info(table, await _pitr(call, section.table))
 
 
 async def create(section: DynamoDBSection, on_status: Notify, *, sleep: Sleep = asyncio.sleep) -> TableInfo:
@@ -57,20 +59,20 @@ async def create(section: DynamoDBSection, on_status: Notify, *, sleep: Sleep = 
     for notice in session.notices:
         on_status(notice)
     with _explained(section, session):
-        async with session.client() as client:
-            table = await _describe(client, section.table)
+        async with session.calls() as call:
+            table = await _describe(call, section.table)
             if table is None:
                 on_status(f"table {section.table}: creating")
                 request = create_request(section.table, section.create)
-                await _create_table(client, request, session.endpoint.loopback, on_status)
+                await _create_table(call, request, session.endpoint.loopback, on_status)
             else:
                 _compare(table_info(table), section, on_status)
             poll_s = POLL_LOOPBACK_S if session.endpoint.loopback else POLL_S
-            table = await _wait(client, section.table, on_status, sleep, poll_s)
-            pitr = await _pitr(client, section.table)
+            table = await _wait(call, section.table, on_status, sleep, poll_s)
+            pitr = await _pitr(call, section.table)
             if section.create.pitr and not pitr:
                 pitr = await _switch_pitr_on(
-                    client, section.table, session.endpoint.loopback, on_status, sleep, poll_s
+                    call, section.table, session.endpoint.loopback, on_status, sleep, poll_s
                 )
             on_status(f"table {section.table}: ready")
             return table_info(table, pitr)
@@ -99,39 +101,37 @@ def check_keys(info: TableInfo, job: Job) -> None:
         )
 
 
-async def _describe(client: Any, name: str) -> dict[str, Any] | None:
+async def _describe(call: Calls, name: str) -> dict[str, Any] | None:
     try:
-        answer = await client.describe_table(TableName=name)
-    except client.exceptions.ResourceNotFoundException:
-        return None
+        answer = await call("DescribeTable", TableName=name)
+    except CallRefused as refused:
+        if refused.code == "ResourceNotFoundException":
+            return None
+        raise
     table: dict[str, Any] = answer["Table"]
     return table
 
 
-async def _pitr(client: Any, name: str) -> bool | None:
+async def _pitr(call: Calls, name: str) -> bool | None:
     """Return whether point-in-time recovery is on; None where that isn't known or isn't to be known."""
-    from botocore.exceptions import ClientError
-
     try:
-        answer = await client.describe_continuous_backups(TableName=name)
-    except ClientError:
+        answer = await call("DescribeContinuousBackups", TableName=name)
+    except CallRefused:
         return None
     recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
     return bool(recovery.get("PointInTimeRecoveryStatus") == "ENABLED")
 
 
-async def _create_table(client: Any, request: dict[str, Any], emulator: bool, on_status: Notify) -> None:
+async def _create_table(call: Calls, request: dict[str, Any], emulator: bool, on_status: Notify) -> None:
     """Create the table; at an emulator without what it refuses, but said so."""
-    from botocore.exceptions import ClientError
-
     droppable = [name for name in OPTIONAL if emulator and name in request]
     dropped: list[str] = []
     while True:
         try:
-            await client.create_table(**request)
-        except client.exceptions.ResourceInUseException:
-            return  # somebody else has just created it: waiting for it is all there is to do
-        except ClientError:
+            await call("CreateTable", **request)
+        except CallRefused as refused:
+            if refused.code == "ResourceInUseException":
+                return  # somebody else has just created it: waiting for it is all there is to do
             if not droppable:
                 raise
             dropped.append(droppable.pop(0))
@@ -166,11 +166,11 @@ def _compare(info: TableInfo, section: DynamoDBSection, on_status: Notify) -> No
         on_status(f"table {info.name} has no index {name}: add it with `aws dynamodb update-table`")
 
 
-async def _wait(client: Any, name: str, on_status: Notify, sleep: Sleep, poll_s: float) -> dict[str, Any]:
+async def _wait(call: Calls, name: str, on_status: Notify, sleep: Sleep, poll_s: float) -> dict[str, Any]:
     """Poll until nothing is pending; say what is, whenever that changes."""
     said = ""
     for _ in range(CREATE_POLLS_MAX):
-        table = await _describe(client, name)  # None at first: descriptions are eventually consistent
+        table = await _describe(call, name)  # None at first: descriptions are eventually consistent
         waiting_for = ["table CREATING"] if table is None else pending(table)
         if table is not None and not waiting_for:
             return table
@@ -181,17 +181,17 @@ async def _wait(client: Any, name: str, on_status: Notify, sleep: Sleep, poll_s:
 
 
 async def _switch_pitr_on(
-    client: Any, name: str, emulator: bool, on_status: Notify, sleep: Sleep, poll_s: float
+    call: Calls, name: str, emulator: bool, on_status: Notify, sleep: Sleep, poll_s: float
 ) -> bool | None:
-    from botocore.exceptions import ClientError
-
     for _ in range(CREATE_POLLS_MAX):
         try:
-            await client.update_continuous_backups(
-                TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            await call(
+                "UpdateContinuousBackups",
+                TableName=name,
+                PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ContinuousBackupsUnavailableException":
+        except CallRefused as refused:
+            if refused.code == "ContinuousBackupsUnavailableException":
                 await sleep(poll_s)  # a new table's backups are still being set up
                 continue
             if not emulator:
@@ -208,27 +208,21 @@ async def _switch_pitr_on(
 
 @contextmanager
 def _explained(section: DynamoDBSection, session: Session) -> Iterator[None]:
-    """Turn botocore's errors into one sentence each."""
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-    from botocore.exceptions import ConnectionError as Unreachable
-
+    """Turn what a call raises into one sentence."""
     where = session.endpoint.authority
     try:
         yield
-    except ClientError as error:
-        raise _explain(error.response.get("Error", {}), section, where) from error
-    except (Unreachable, HTTPClientError) as error:
+    except CallRefused as refused:
+        raise _explain(refused, section.table, where) from refused
+    except TransportError as error:
         raise TransientError(
             f"{where} can't be reached ({error}): check the network and the endpoint"
         ) from error
-    except BotoCoreError as error:
-        raise PermanentError(f"table {section.table} at {where}: {error}") from error
 
 
-def _explain(error: dict[str, str], section: DynamoDBSection, where: str) -> BackfillError:
-    code, message = error.get("Code", "Unknown"), error.get("Message") or "no reason given"
-    table = section.table
-    match code:
+def _explain(refused: CallRefused, table: str, where: str) -> BackfillError:
+    message = refused.reason
+    match refused.code:
         case "AccessDeniedException" | "AccessDenied":
             return PermanentError(f"no permission for table {table}: {message}; ask for that permission")
         case (
@@ -244,4 +238,4 @@ def _explain(error: dict[str, str], section: DynamoDBSection, where: str) -> Bac
         case "ValidationException" | "ResourceInUseException" | "LimitExceededException":
             return JobError(f"target: {where} refuses table {table} as the job has it: {message}")
         case _:
-            return PermanentError(f"table {table} at {where}: {code}: {message}")
+            return PermanentError(f"table {table} at {where}: {refused}")

@@ -5,7 +5,7 @@ Invariant: pure; nothing here calls DynamoDB.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from engine.plain import dumped, loaded
@@ -161,6 +161,6 @@ def _units(part: Mapping[str, Any], group: str, name: str) -> int | None:
     return int(units) if units is not None and units > 0 else None
 
 
-def _iso(moment: Any) -> str:
-    """Print a datetime in UTC with all its digits, so that it says the same tomorrow."""
-    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _iso(made: float | None) -> str:
+    """Print seconds since the epoch in UTC with all their digits, so that it says the same tomorrow."""
+    return "" if made is None else datetime.fromtimestamp(made, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -142,7 +142,7 @@ async def test_a_tenure_is_counted_from_before_the_lease_was_asked_for(place, mo
         monkeypatch.setattr(state_lease, "boot_s", lambda: asked_s + 30)
 
     monkeypatch.setattr(state_lease, "boot_s", lambda: asked_s)
-    monkeypatch.setattr(store._table.client, "update_item", slow)
+    monkeypatch.setattr(store._table, "call", slow)
     assert await store._lease.renew()
     assert store.tenure.end_s == asked_s + LEASE_S
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 """What comes from outside is bounded before it is taken: job files, heads of answers, stored letters."""
 
 import zlib
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,8 @@ def test_a_long_body_is_no_long_head(run: Run) -> None:
     run(main())
 
 
-def parts(*packed: bytes) -> list[dict[str, dict[str, bytes | str]]]:
-    return [{"SK": {"S": "LETTERS#1#1#0"}, "lines": {"B": each}} for each in packed]
+def parts(*packed: bytes) -> list[dict[str, dict[str, str]]]:
+    return [{"SK": {"S": "LETTERS#1#1#0"}, "lines": {"B": b64encode(each).decode()}} for each in packed]
 
 
 def test_letters_come_back_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

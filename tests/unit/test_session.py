@@ -111,40 +111,47 @@ async def test_an_emulator_needs_no_credentials_but_takes_those_that_are_there(
     assert session.notices == ()
 
 
+@pytest.mark.parametrize("handed", [False, True], ids=["keys in the environment", "a worker"])
 @pytest.mark.parametrize("named", [LOCAL, None], ids=["endpoint_url", "AWS's own"])
-def test_a_worker_opens_its_session_without_a_second_http_stack(named: str | None) -> None:
-    """What it imports is CPU that every worker pays again."""
+def test_a_session_loads_no_sdk_where_the_environment_says_all(
+    keys: None, monkeypatch: pytest.MonkeyPatch, named: str | None, handed: bool
+) -> None:
+    """What it imports is CPU that every short run, and every worker, pays again."""
+    if handed:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+    taken = f'[[null, {str(named is not None).lower()}, "AKIDHANDED", "hidden", "token"]]' if handed else "[]"
     program = f"""
 import asyncio, sys, connectors
 from connectors.dynamodb.http.credentials import take_over
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.section import DynamoDBSection
 
-take_over('[[null, {str(named is not None).lower()}, "AKIDHANDED", "hidden", "token"]]')
+take_over({taken!r})
 section = DynamoDBSection(type="dynamodb", table="app-data", region="eu-west-1", endpoint_url={named!r})
 
 async def main():
     session = await open_session(section)
-    session.transport(connections_max=1)
+    session.calls()
     print(session.endpoint.url, (await session.signer()).keys.access_key)
 
 asyncio.run(main())
-print(sorted({{"aiobotocore", "aiohttp"}} & sys.modules.keys()))
+print(sorted({{"botocore", "urllib3"}} & sys.modules.keys()))
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     url = named or "https://dynamodb.eu-west-1.amazonaws.com"
-    assert done.stdout.splitlines() == [f"{url} AKIDHANDED", "[]"]
+    assert done.stdout.splitlines() == [
+        f"{url} {'AKIDHANDED' if handed else 'AKIDENV'}",
+        "[]" if named else "['botocore']",
+    ]
 
 
-async def test_a_worker_that_needs_a_client_signs_with_what_it_was_handed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_worker_signs_with_what_it_was_handed(keys: None) -> None:
     take_over(json.dumps([[None, True, "AKIDHANDED", "hidden", None]]))
     session = await open_session(target(region="us-east-1", endpoint_url=LOCAL))
-    async with session.client() as client:
-        assert client._request_signer._credentials.access_key == "AKIDHANDED"
+    assert (await session.signer()).keys.access_key == "AKIDHANDED"
 
 
 class Renewing:
@@ -156,7 +163,7 @@ class Renewing:
         self.asked = 0
         self.fault: Exception | None = None
 
-    async def get_frozen_credentials(self) -> Any:
+    def get_frozen_credentials(self) -> Any:
         self.asked += 1
         if self.fault is not None:
             raise self.fault
@@ -175,7 +182,7 @@ def renewing_session() -> tuple[Session, Renewing, Clock]:
     endpoint = parse_endpoint(LOCAL, "us-east-1")
     section = target(region="us-east-1", endpoint_url=LOCAL)
     return (
-        Session(section, None, credentials, Keys("AKID0", "hidden"), endpoint, (), clock),
+        Session(section, credentials, Keys("AKID0", "hidden"), endpoint, (), clock),
         credentials,
         clock,
     )

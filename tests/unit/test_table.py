@@ -15,7 +15,7 @@ from engine.errors import JobError
 DESCRIBED: dict[str, Any] = {
     "TableName": "app-data",
     "TableArn": "arn:aws:dynamodb:us-east-1:123456789012:table/app-data",
-    "CreationDateTime": datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
+    "CreationDateTime": datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC).timestamp(),
     "TableStatus": "ACTIVE",
     "KeySchema": [{"AttributeName": "SK", "KeyType": "RANGE"}, {"AttributeName": "PK", "KeyType": "HASH"}],
     "AttributeDefinitions": [

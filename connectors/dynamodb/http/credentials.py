@@ -8,13 +8,15 @@ import asyncio
 import getpass
 import json
 from dataclasses import astuple, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from connectors.dynamodb.http.endpoint import Endpoint
+from connectors.dynamodb.http.settings import keys_alone
 from connectors.dynamodb.http.sigv4 import Keys
 from engine.errors import JobError, PermanentError
 from engine.masking import register
+from engine.tasks import aside
 
 LOCAL_KEYS = Keys("local", "local")
 """Emulators take any credentials, but want some."""
@@ -32,30 +34,31 @@ class CredentialsFor(NamedTuple):
     loopback: bool
 
 
+class Credentials(Protocol):
+    """Credentials that may renew themselves, as botocore has them."""
+
+    def get_frozen_credentials(self) -> Any:
+        """Return them as they are now, named as in Keys; may take long, and raise anything."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found. `credentials` renews itself where it can; `made_up` says that an emulator gets any.
+    """What was found. `credentials` renews itself where it can; `made_up` says that an emulator gets any."""
 
-    `aio_session` is what makes clients; None where the runner has found it all, and nobody needs one yet.
-    """
-
-    aio_session: Any | None
-    credentials: Any
+    credentials: Credentials
     keys: Keys
     made_up: bool = False
 
 
-class Handed:
-    """Keys that another process found; what they are good for shows only when they are used."""
+class Fixed:
+    """Keys that don't renew themselves; what they are good for shows only when they are used."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    async def get_frozen_credentials(self) -> Any:
-        """Return them, in botocore's form."""
-        from botocore.credentials import ReadOnlyCredentials
-
-        return ReadOnlyCredentials(self._keys.access_key, self._keys.secret_key, self._keys.token)
+    def get_frozen_credentials(self) -> Keys:
+        """Return them."""
+        return self._keys
 
 
 _found: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[CredentialsFor, Found]]" = WeakKeyDictionary()
@@ -70,7 +73,8 @@ async def find(profile: str | None, endpoint: Endpoint) -> Found:
     place = CredentialsFor(profile, endpoint.loopback)
     found = _found.get(asyncio.get_running_loop(), {}).get(place)
     if found is None:
-        found = _from_runner(place) if place in _handed else await _walk(place, endpoint)
+        keys = _handed.get(place)
+        found = await _walk(place, endpoint) if keys is None else Found(Fixed(keys), keys)
     return _kept(place, found)
 
 
@@ -93,32 +97,13 @@ def take_over(text: str) -> None:
         register(*keys[1:])
 
 
-def taken_over() -> bool:
-    """Whether this process has its credentials from its runner."""
-    return bool(_handed)
-
-
-def new_session(profile: str | None) -> Any:
-    """Return a session that has read nothing yet, so that it will see what has changed on disk."""
-    from aiobotocore.session import AioSession
-
-    return AioSession(profile=profile)
-
-
-def session_of(profile: str | None, keys: Keys) -> Any:
-    """Return a session whose clients sign with these keys."""
-    aio_session = new_session(profile)
-    aio_session.set_credentials(keys.access_key, keys.secret_key, keys.token)
-    return aio_session
-
-
-async def frozen(credentials: Any) -> Keys:
+async def frozen(credentials: Credentials) -> Keys:
     """Return credentials as they are now, renewed where botocore says so.
 
     Raises: PermanentError.
     """
     try:
-        now = await credentials.get_frozen_credentials()
+        now = await aside(credentials.get_frozen_credentials)
     except PermanentError:
         raise
     except Exception as error:  # a provider may raise anything: it runs other programs and reads files
@@ -137,13 +122,17 @@ def _kept(place: CredentialsFor, found: Found) -> Found:
     return found
 
 
-def _from_runner(place: CredentialsFor) -> Found:
-    keys = _handed[place]
-    return Found(None, Handed(keys), keys)
-
-
 async def _walk(place: CredentialsFor, endpoint: Endpoint, *, asks: bool = True) -> Found:
-    """Walk botocore's chain of credential providers. Raises: JobError."""
+    """Walk botocore's chain of credential providers, unless the first, the environment, has them all.
+
+    Raises: JobError.
+    """
+    if (keys := keys_alone(place.profile)) is not None:
+        credentials = Fixed(keys)
+        try:
+            return Found(credentials, await frozen(credentials))
+        except PermanentError as error:
+            raise JobError(f"{error} (in the environment)") from error
     from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
     whose = "the default profile" if place.profile is None else f"profile {place.profile}"
@@ -169,30 +158,42 @@ async def _walk(place: CredentialsFor, endpoint: Endpoint, *, asks: bool = True)
 
 
 async def _asked(place: CredentialsFor, *, asks: bool) -> Found | None:
-    aio_session = new_session(place.profile)
-    providers = aio_session.get_component("credential_provider")
-    if place.loopback:  # an emulator has no use for an instance's role, and asking for it takes seconds
-        providers.remove("iam-role")
-    # Private door: botocore's session takes no prompter of its own; its default would ask at every renewal.
-    providers.get_provider("assume-role")._prompter = _Prompter(asks=asks)
-    credentials = await aio_session.get_credentials()
-    made_up = credentials is None and place.loopback
-    if made_up:
-        aio_session.set_credentials(LOCAL_KEYS.access_key, LOCAL_KEYS.secret_key)
-        credentials = await aio_session.get_credentials()
-    if credentials is None:
-        return None
-    return Found(aio_session, credentials, await frozen(credentials), made_up)
+    from botocore.session import Session
+
+    prompter = _Prompter(asyncio.get_running_loop(), asks=asks)
+
+    def walk() -> Credentials | None:
+        session = Session(profile=place.profile)
+        providers = session.get_component("credential_provider")
+        if place.loopback:  # an emulator has no use for an instance's role, and asking for it takes seconds
+            providers.remove("iam-role")
+        # Private door: the session takes no prompter of its own; its default would ask at every renewal.
+        providers.get_provider("assume-role")._prompter = prompter
+        credentials: Credentials | None = session.get_credentials()
+        return credentials
+
+    credentials = await aside(walk)
+    if credentials is not None:
+        return Found(credentials, await frozen(credentials))
+    return Found(Fixed(LOCAL_KEYS), LOCAL_KEYS, made_up=True) if place.loopback else None
 
 
 class _Prompter:
-    """Asks for an MFA code, once and only at the start."""
+    """Asks for an MFA code, once and only at the start.
 
-    def __init__(self, *, asks: bool) -> None:
+    Called where the chain is walked; the event loop's thread asks, where Ctrl-C arrives.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, asks: bool) -> None:
+        self._loop = loop
         self._asks = asks
 
     def __call__(self, prompt: str) -> str:
         if not self._asks:
             raise PermanentError(ASKED_AGAIN)
         self._asks = False
-        return getpass.getpass(prompt)
+        return asyncio.run_coroutine_threadsafe(_typed(prompt), self._loop).result()
+
+
+async def _typed(prompt: str) -> str:
+    return getpass.getpass(prompt)

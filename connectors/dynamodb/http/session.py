@@ -1,23 +1,23 @@
 """The way in to DynamoDB: region, endpoint, credentials that stay fresh, and clients made of them.
 
-Invariant: the data path (own transport) and the control plane (aiobotocore) use the same endpoint and
-credentials. No credential is ever printed. aiobotocore brings an HTTP stack of its own, which takes 0.35 s of
-CPU to import: a worker, which gets its credentials from the runner and calls no control plane, goes without.
+Invariant: the data path and the control plane use the same transport, endpoint and credentials. No credential
+is ever printed.
 """
 
 import asyncio
-import os
 import re
 import ssl
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from pathlib import Path
 
-from connectors.dynamodb.http.credentials import find, find_anew, frozen, new_session, session_of, taken_over
+from connectors.dynamodb.http.calls import Calls, calling
+from connectors.dynamodb.http.credentials import Credentials, find, find_anew, frozen
 from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
+from connectors.dynamodb.http.settings import REGION, Settings, settings_alone, settings_asked
 from connectors.dynamodb.http.sigv4 import Keys, Signer
-from connectors.dynamodb.http.transport import CONNECT_TIMEOUT_S, Greeting, Transport
+from connectors.dynamodb.http.transport import ANSWER_TIMEOUT_S, Greeting, Transport
 from connectors.dynamodb.section import DynamoDBSection
 from engine.errors import JobError, PermanentError
 from engine.tenure import Tenure
@@ -28,12 +28,12 @@ CHECK_EVERY_S = 10.0
 FORCE_EVERY_S = 5.0
 """Refusals that arrive together ask for one renewal, not for one each."""
 
-CONTROL_TRIES = 4
-CONTROL_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 30.0
+CALLS_SIDE_BY_SIDE = 4
+"""A heartbeat, a checkpoint and what is read meanwhile."""
 
 AWS_KEY = re.compile(r"A(KIA|SIA)[A-Z0-9]{12,}\Z")
 """Keys of users and of sessions. Source: IAM User Guide, "IAM identifiers", unique ID prefixes."""
-REGION = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
 class Session:
@@ -42,8 +42,7 @@ class Session:
     def __init__(
         self,
         section: DynamoDBSection,
-        aio_session: Any | None,
-        credentials: Any,
+        credentials: Credentials,
         keys: Keys,
         endpoint: Endpoint,
         notices: tuple[str, ...],
@@ -54,7 +53,6 @@ class Session:
         self.endpoint = endpoint
         self.notices = notices
         self._section = section
-        self._aio_session = aio_session
         self._credentials = credentials
         self._ca_bundle = ca_bundle
         self._clock = clock
@@ -93,32 +91,23 @@ class Session:
                     _see_to_secrecy(self._section, self.endpoint, found.keys)
                 except JobError as error:
                     raise PermanentError(f"credentials have expired and can't be renewed: {error}") from error
-                self._aio_session, self._credentials = found.aio_session, found.credentials
+                self._credentials = found.credentials
                 self._changed = self._adopt(found.keys)
                 self._forced_at = self._clock()
             return self._changed
 
-    def client(self) -> AbstractAsyncContextManager[Any]:
-        """Return an aiobotocore client for the control plane, to be entered with `async with`."""
-        from aiobotocore.config import AioConfig
-
-        named = self._section.endpoint_url
-        # botocore tries DynamoDB 10 times by default: half a minute before a dead endpoint.
-        config = AioConfig(
-            retries={"mode": "standard", "total_max_attempts": CONTROL_TRIES},
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=CONTROL_TIMEOUT_S,
-            # Where the job names an endpoint, that is all there is to say: botocore refuses to bend it.
-            **({"use_fips_endpoint": False, "use_dualstack_endpoint": False} if named else {}),
-        )
-        aio_session = self._aio_session or session_of(self._section.profile, self._signer.keys)
-        client: AbstractAsyncContextManager[Any] = aio_session.create_client(
-            "dynamodb", region_name=self.endpoint.region, endpoint_url=named, config=config
-        )
-        return client
+    def calls(self) -> AbstractAsyncContextManager[Calls]:
+        """Return what calls the control plane, to be entered with `async with`."""
+        transport = self.transport(connections_max=CALLS_SIDE_BY_SIDE, answer_timeout_s=CALL_TIMEOUT_S)
+        return calling(transport, self)
 
     def transport(
-        self, *, connections_max: int, tenure: Tenure | None = None, greeting: Greeting | None = None
+        self,
+        *,
+        connections_max: int,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        tenure: Tenure | None = None,
+        greeting: Greeting | None = None,
     ) -> Transport:
         """Return a new transport to the endpoint, signed with this session's credentials.
 
@@ -127,7 +116,13 @@ class Session:
         """
         tls = tls_context(self._ca_bundle) if self.endpoint.tls else None
         return Transport(
-            self.endpoint, self, connections_max=connections_max, tls=tls, tenure=tenure, greeting=greeting
+            self.endpoint,
+            self,
+            connections_max=connections_max,
+            answer_timeout_s=answer_timeout_s,
+            tls=tls,
+            tenure=tenure,
+            greeting=greeting,
         )
 
     def _adopt(self, keys: Keys) -> bool:
@@ -143,38 +138,41 @@ async def open_session(section: DynamoDBSection) -> Session:
 
     Raises: JobError when one is missing or doesn't fit.
     """
+    settings = _settings(section)
+    region = settings.region
+    if not region:
+        raise JobError("target.region is missing: set it in the job, or AWS_REGION, or the profile's region")
+    if not REGION.fullmatch(region):
+        raise JobError(f"target.region: {region!r} isn't a region's name like us-east-1")
+    if section.endpoint_url:
+        endpoint = parse_endpoint(section.endpoint_url, region, "target.endpoint_url")
+    else:
+        assert settings.url is not None, "a region has an endpoint"
+        endpoint = parse_endpoint(settings.url, region, "AWS_ENDPOINT_URL")
+        _check_account_endpoint(settings.account_mode, endpoint)
+    found = await find(section.profile, endpoint)
+    _see_to_secrecy(section, endpoint, found.keys)
+    notices: tuple[str, ...] = ()
+    if found.made_up:
+        notices = (f"no AWS credentials were found: {endpoint.authority} on this machine gets made-up ones",)
+    return Session(section, found.credentials, found.keys, endpoint, notices, ca_bundle=settings.ca_bundle)
+
+
+def _settings(section: DynamoDBSection) -> Settings:
+    """Return what is set outside the job. Raises: JobError when it doesn't fit."""
+    asked = (section.profile, section.region, section.endpoint_url)
+    if (alone := settings_alone(*asked)) is not None:
+        return alone
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
     try:
-        settings = _settings(section.profile)
-        # botocore knows AWS_DEFAULT_REGION only; the other SDKs, Lambda and ECS speak of AWS_REGION.
-        region = section.region or os.environ.get("AWS_REGION") or settings.get_config_variable("region")
-        if not region:
-            raise JobError(
-                "target.region is missing: set it in the job, or AWS_REGION, or the profile's region"
-            )
-        if not REGION.fullmatch(region):
-            raise JobError(f"target.region: {region!r} isn't a region's name like us-east-1")
-        if section.endpoint_url:
-            endpoint = parse_endpoint(section.endpoint_url, region, "target.endpoint_url")
-        else:
-            endpoint = parse_endpoint(await _default_url(settings, region), region, "AWS_ENDPOINT_URL")
-            _check_account_endpoint(settings, endpoint)
-        ca_bundle = settings.get_config_variable("ca_bundle")
+        return settings_asked(*asked)
     except ProfileNotFound as error:
         raise JobError(f"target.profile or AWS_PROFILE: {error}") from error
     except BotoCoreError as error:
         raise JobError(f"the AWS configuration for target doesn't fit: {error}") from error
     except ValueError:  # its text may hold a URL with a password, so it isn't passed on
         raise JobError("AWS_ENDPOINT_URL, or the profile's endpoint_url, isn't a URL that fits") from None
-    found = await find(section.profile, endpoint)
-    _see_to_secrecy(section, endpoint, found.keys)
-    notices: tuple[str, ...] = ()
-    if found.made_up:
-        notices = (f"no AWS credentials were found: {endpoint.authority} on this machine gets made-up ones",)
-    return Session(
-        section, found.aio_session, found.credentials, found.keys, endpoint, notices, ca_bundle=ca_bundle
-    )
 
 
 def _see_to_secrecy(section: DynamoDBSection, endpoint: Endpoint, keys: Keys) -> None:
@@ -203,49 +201,21 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
             raise JobError(
                 f"AWS_CA_BUNDLE (or the profile's ca_bundle) names {ca_bundle}, which can't be read: {error}"
             ) from error
-    from botocore.httpsession import get_cert_path
+    import botocore
 
     context = ssl.create_default_context()
     # Slim containers come without the system's CAs; botocore brings its own, as for every other AWS tool.
-    context.load_verify_locations(cafile=get_cert_path(True))
+    context.load_verify_locations(cafile=Path(botocore.__file__).with_name("cacert.pem"))
     return context
 
 
-def _check_account_endpoint(settings: Any, endpoint: Endpoint) -> None:
+def _check_account_endpoint(mode: str | None, endpoint: Endpoint) -> None:
     """Refuse the region's endpoint where an account's own is required. Raises: JobError.
 
     Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-account-endpoints.html.
     """
-    mode = settings.get_config_variable("account_id_endpoint_mode")
     if mode == "required" and endpoint.host.startswith("dynamodb."):
         raise JobError(
             "account_id_endpoint_mode is required, and requests go to the region's endpoint unless the job"
             f" names another: set target.endpoint_url to https://ACCOUNT_ID.ddb.{endpoint.region}.amazonaws.com"
         )
-
-
-def _settings(profile: str | None) -> Any:
-    """Return a session to ask for what the environment and the profile say."""
-    if not taken_over():
-        return new_session(profile)  # its clients are needed in a moment
-    from botocore.session import Session as PlainSession
-
-    return PlainSession(profile=profile)
-
-
-async def _default_url(settings: Any, region: str) -> str:
-    """Return what the environment or the profile says, else AWS's own endpoint for the region."""
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    # Credentials are looked for later, and once.
-    if taken_over():
-        plain = settings.create_client(
-            "dynamodb", region_name=region, config=Config(signature_version=UNSIGNED)
-        )
-        return str(plain.meta.endpoint_url)
-    from aiobotocore.config import AioConfig
-
-    config = AioConfig(signature_version=UNSIGNED)
-    async with settings.create_client("dynamodb", region_name=region, config=config) as client:
-        return str(client.meta.endpoint_url)

@@ -14,6 +14,6 @@ from connectors.dynamodb.state.table import StateTable
 async def alive(section: DynamoDBStateSection, job_name: str, clock: Callable[[], float] = time.time) -> bool:
     """Return whether a runner holds the job's lease. The table must be there."""
     session = await open_session(section.as_target())
-    async with session.client() as client:
-        lease = await StateTable(client, section.table, job_name).get("LEASE")
+    async with session.calls() as call:
+        lease = await StateTable(call, section.table, job_name).get("LEASE")
     return lease is not None and float(lease["expires_at"]["N"]) > clock()

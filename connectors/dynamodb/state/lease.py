@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from connectors.dynamodb.http.calls import CallRefused
 from connectors.dynamodb.state.table import Item, StateTable, key, told
 from engine.clock import boot_s, utc_at
 from engine.durable import replaced
@@ -33,6 +34,7 @@ CLOCKS_APART = 1 / 6
 """Share of a lease by which the clocks of two machines may be apart: ten seconds of a minute. So much later
 than it says can a lease be taken over."""
 
+REFUSED = "ConditionalCheckFailedException"
 OWNER_NAME = "owner"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -71,10 +73,10 @@ class TableLease:
     async def take(self) -> None:
         """Take the lease. Raises: JobError when another runner holds it."""
         asked_s, now = boot_s(), self._clock()
-        client = self._table.client
         with told(self._table.table):
             try:
-                await client.put_item(
+                await self._table.call(
+                    "PutItem",
                     TableName=self._table.table,
                     Item=self._item(now),
                     ConditionExpression="attribute_not_exists(PK) OR #owner = :owner OR #expires < :stale",
@@ -84,7 +86,9 @@ class TableLease:
                         ":stale": {"N": f"{now - self._apart_s:.3f}"},
                     },
                 )
-            except client.exceptions.ConditionalCheckFailedException as error:
+            except CallRefused as error:
+                if error.code != REFUSED:
+                    raise
                 holder = await self._table.get("LEASE")
                 raise JobError(self._refusal(holder, now)) from error
         self.tenure.until(asked_s + self._lease_s)
@@ -96,9 +100,9 @@ class TableLease:
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, return_exceptions=True)
-        client = self._table.client
         with suppress(BackfillError), told(self._table.table):
-            await client.delete_item(
+            await self._table.call(
+                "DeleteItem",
                 TableName=self._table.table,
                 Key=key(self._table.job, "LEASE"),
                 ConditionExpression="#term = :term",
@@ -108,12 +112,12 @@ class TableLease:
 
     async def renew(self) -> bool:
         """Make the lease last longer; False when it isn't this holder's any more."""
-        client = self._table.client
         async with self._table.writing:
             asked_s, now = boot_s(), self._clock()
             with told(self._table.table):
                 try:
-                    await client.update_item(
+                    await self._table.call(
+                        "UpdateItem",
                         TableName=self._table.table,
                         Key=key(self._table.job, "LEASE"),
                         UpdateExpression="SET #expires = :expires",
@@ -124,7 +128,9 @@ class TableLease:
                             ":expires": {"N": f"{now + self._lease_s:.3f}"},
                         },
                     )
-                except client.exceptions.ConditionalCheckFailedException:
+                except CallRefused as error:
+                    if error.code != REFUSED:
+                        raise
                     return False
         self.tenure.until(asked_s + self._lease_s)
         log.debug("the lease in %s is renewed for %g s", self._table.table, self._lease_s)

@@ -4,6 +4,7 @@ Invariant: the lines of one segment and version are the parts of one compressed 
 """
 
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from connectors.dynamodb.state.table import Item, key, run_key
@@ -31,7 +32,7 @@ def items(job: str, run_id: str, texts: Mapping[int, bytes], versions: Mapping[i
             sort_key = f"LETTERS#{number:08d}#{versions[number]:012d}#{part:06d}"
             yield {
                 **key(run_key(job, run_id), sort_key),
-                "lines": {"B": packed[start : start + LETTERS_PART_BYTES]},
+                "lines": {"B": b64encode(packed[start : start + LETTERS_PART_BYTES]).decode()},
             }
 
 
@@ -39,8 +40,9 @@ def unpacked(parts: Sequence[Item]) -> bytes:
     """Return the text of which these items hold the parts. Raises: JobError when there is none of use."""
     reader = zlib.decompressobj()
     try:
-        text = reader.decompress(b"".join(part["lines"]["B"] for part in parts), LETTERS_TEXT_BYTES_MAX)
-    except zlib.error as error:
+        packed = b"".join(b64decode(part["lines"]["B"], validate=True) for part in parts)
+        text = reader.decompress(packed, LETTERS_TEXT_BYTES_MAX)
+    except (zlib.error, ValueError) as error:
         raise _damaged(parts, str(error)) from error
     if reader.unconsumed_tail:
         raise _damaged(parts, f"they expand to more than {LETTERS_TEXT_BYTES_MAX:,} bytes")

@@ -50,9 +50,9 @@ async def open_store(
         with _called_state():
             target = section.as_target()
             await create(target, log.info)
-            client = await stack.enter_async_context((await open_session(target)).client())
+            call = await stack.enter_async_context((await open_session(target)).calls())
         directory = state_dir / job_name
-        table = StateTable(client, section.table, job_name)
+        table = StateTable(call, section.table, job_name)
         lease = TableLease(table, owner_of(directory, local.fd), clock, section.lease_s)
         await lease.take()
         stack.push_async_callback(lease.release)
@@ -86,8 +86,8 @@ async def _looked_at(section: DynamoDBStateSection, job_name: str) -> AsyncGener
             yield None
             return
         session = await open_session(target)
-    async with session.client() as client:
-        yield StateTable(client, section.table, job_name)
+    async with session.calls() as call:
+        yield StateTable(call, section.table, job_name)
 
 
 class DynamoDBStore:

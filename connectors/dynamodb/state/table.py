@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias
 
+from connectors.dynamodb.http.calls import CallRefused, Calls
+from connectors.dynamodb.http.connection import TransportError
 from engine.errors import BackfillError, PermanentError, TransientError
 from engine.retry import Patience, RetryPolicy
 from engine.state.records import SegmentRecord, segment_text
@@ -37,10 +39,10 @@ class LeaseLost(PermanentError):
 
 
 class StateTable:
-    """One job's items, seen through a control-plane client."""
+    """One job's items, seen through control-plane calls."""
 
-    def __init__(self, client: Any, table: str, job_name: str) -> None:
-        self.client = client
+    def __init__(self, call: Calls, table: str, job_name: str) -> None:
+        self.call = call
         self.table = table
         self.job = job_name
         self.term = uuid.uuid4().hex
@@ -52,24 +54,30 @@ class StateTable:
     async def get(self, sort_key: str) -> Item | None:
         """Return one of the job's items as it is now."""
         with told(self.table):
-            answer = await self.client.get_item(
-                TableName=self.table, Key=key(self.job, sort_key), ConsistentRead=True
+            answer = await self.call(
+                "GetItem", TableName=self.table, Key=key(self.job, sort_key), ConsistentRead=True
             )
         item: Item | None = answer.get("Item")
         return item
 
     async def of_run(self, run_id: str, prefix: str) -> AsyncIterator[Item]:
         """Yield a run's items whose sort key starts so, in its order."""
-        pages = self.client.get_paginator("query").paginate(
-            TableName=self.table,
-            ConsistentRead=True,
-            KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
-            ExpressionAttributeValues={":pk": {"S": run_key(self.job, run_id)}, ":sk": {"S": prefix}},
-        )
-        with told(self.table):
-            async for page in pages:
-                for item in page["Items"]:
-                    yield item
+        behind: Item = {}
+        while True:
+            with told(self.table):
+                page = await self.call(
+                    "Query",
+                    TableName=self.table,
+                    ConsistentRead=True,
+                    KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
+                    ExpressionAttributeValues={":pk": {"S": run_key(self.job, run_id)}, ":sk": {"S": prefix}},
+                    **behind,
+                )
+            for item in page["Items"]:
+                yield item
+            if not page.get("LastEvaluatedKey"):
+                return
+            behind = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     async def put_all(self, items: Sequence[Item]) -> None:
         """Write items that nothing counts on yet."""
@@ -108,7 +116,7 @@ class StateTable:
             while left:
                 self.tenure.prove()  # no condition guards these, and another runner may use the same keys
                 with told(self.table):
-                    answer = await self.client.batch_write_item(RequestItems=left)
+                    answer = await self.call("BatchWriteItem", RequestItems=left)
                 left = answer.get("UnprocessedItems") or {}
                 if left:
                     why = f"the state table {self.table} is throttled for too long: give it more capacity"
@@ -145,11 +153,15 @@ class StateTable:
 
     async def _transact(self, actions: list[Item]) -> set[str]:
         """Try a transaction. Returns why it was cancelled; nothing when it is done."""
+        # Where an answer is lost the same token makes the repetition the same transaction.
+        token = str(uuid.uuid4())
         with told(self.table):
             try:
-                await self.client.transact_write_items(TransactItems=actions)
-            except self.client.exceptions.TransactionCanceledException as error:
-                reasons = error.response.get("CancellationReasons") or []
+                await self.call("TransactWriteItems", TransactItems=actions, ClientRequestToken=token)
+            except CallRefused as refused:
+                if refused.code != "TransactionCanceledException":
+                    raise
+                reasons = refused.body.get("CancellationReasons") or []
                 return {each["Code"] for each in reasons if each.get("Code", "None") != "None"} or {_REFUSED}
         return set()
 
@@ -198,25 +210,22 @@ def run_key(job_name: str, run_id: str) -> str:
 
 @contextmanager
 def told(table: str) -> Iterator[None]:
-    """Turn botocore's errors into one sentence each."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
+    """Turn what a call raises into one sentence."""
     try:
         yield
-    except ClientError as error:
-        raise _explained(error.response.get("Error", {}), table) from error
-    except BotoCoreError as error:
+    except CallRefused as refused:
+        raise _explained(refused, table) from refused
+    except TransportError as error:
         raise TransientError(
             f"the state table {table} can't be reached ({error}): check the network and run again"
         ) from error
 
 
-def _explained(error: dict[str, str], table: str) -> BackfillError:
-    code, message = error.get("Code", "Unknown"), error.get("Message") or "no reason given"
-    match code:
+def _explained(refused: CallRefused, table: str) -> BackfillError:
+    match refused.code:
         case "AccessDeniedException":
-            return PermanentError(f"no permission for the state table {table}: {message}")
+            return PermanentError(f"no permission for the state table {table}: {refused.reason}")
         case "ResourceNotFoundException":
             return PermanentError(f"the state table {table} is gone: restore it, or start over with --fresh")
         case _:
-            return PermanentError(f"the state table {table}: {code}: {message}")
+            return PermanentError(f"the state table {table}: {refused}")

@@ -55,7 +55,7 @@ def test_help_loads_nothing_heavy() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(ended.stdout.splitlines()[-1].split())
-    heavy = {"polars", "pyarrow", "numpy", "pydantic", "yaml", "botocore", "aiobotocore", "asyncpg", "rich"}
+    heavy = {"polars", "pyarrow", "numpy", "pydantic", "yaml", "botocore", "asyncpg", "rich"}
     heavy |= {"prometheus_client", "uvloop", "sqlite3", "connectors", "bench"}
     assert loaded & heavy == set()
     assert "--fresh" in ended.stdout
