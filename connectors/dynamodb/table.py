@@ -4,12 +4,11 @@ Invariant: this is the control plane, call by call (http/calls.py); no item goes
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors.dynamodb.http.calls import CallRefused, Calls
-from connectors.dynamodb.http.connection import TransportError
+from connectors.dynamodb.errors import Subject
+from connectors.dynamodb.http.calls import CallRefused, Calls, told
 from connectors.dynamodb.http.session import Session, open_session
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import WRITABLE, TableInfo, table_info
@@ -20,7 +19,7 @@ from connectors.dynamodb.table_request import (
     missing_indexes,
     pending,
 )
-from engine.errors import BackfillError, JobError, PermanentError, TransientError
+from engine.errors import JobError, TransientError
 from engine.job.model import Job
 
 NO_KEY = "INACCESSIBLE_ENCRYPTION_CREDENTIALS"
@@ -41,7 +40,7 @@ async def describe(section: DynamoDBSection, session: Session | None = None) -> 
     Raises: JobError, PermanentError, TransientError.
     """
     session = session or await open_session(section)
-    with _explained(section, session):
+    with told(_subject(section, session)):
         async with session.calls() as call:
             table = await _describe(call, section.table)
             return None if table is None else table_info(table, await _pitr(call, section.table))
@@ -58,7 +57,7 @@ async def create(section: DynamoDBSection, on_status: Notify, *, sleep: Sleep = 
     session = await open_session(section)
     for notice in session.notices:
         on_status(notice)
-    with _explained(section, session):
+    with told(_subject(section, session)):
         async with session.calls() as call:
             table = await _describe(call, section.table)
             if table is None:
@@ -206,36 +205,5 @@ async def _switch_pitr_on(
     )
 
 
-@contextmanager
-def _explained(section: DynamoDBSection, session: Session) -> Iterator[None]:
-    """Turn what a call raises into one sentence."""
-    where = session.endpoint.authority
-    try:
-        yield
-    except CallRefused as refused:
-        raise _explain(refused, section.table, where) from refused
-    except TransportError as error:
-        raise TransientError(
-            f"{where} can't be reached ({error}): check the network and the endpoint"
-        ) from error
-
-
-def _explain(refused: CallRefused, table: str, where: str) -> BackfillError:
-    message = refused.reason
-    match refused.code:
-        case "AccessDeniedException" | "AccessDenied":
-            return PermanentError(f"no permission for table {table}: {message}; ask for that permission")
-        case (
-            "UnrecognizedClientException"
-            | "InvalidSignatureException"
-            | "MissingAuthenticationTokenException"
-        ):
-            return PermanentError(
-                f"{where} refuses the AWS credentials: {message}; check them and this clock"
-            )
-        case "ExpiredTokenException" | "ExpiredToken":
-            return PermanentError(f"the AWS credentials have expired: {message}; sign in again")
-        case "ValidationException" | "ResourceInUseException" | "LimitExceededException":
-            return JobError(f"target: {where} refuses table {table} as the job has it: {message}")
-        case _:
-            return PermanentError(f"table {table} at {where}: {refused}")
+def _subject(section: DynamoDBSection, session: Session) -> Subject:
+    return Subject("target.table", f"table {section.table}", session.endpoint.authority)

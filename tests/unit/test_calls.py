@@ -46,7 +46,7 @@ async def test_what_passes_is_tried_again_and_the_answer_returned() -> None:
 
 async def test_what_goes_on_failing_is_told_at_last() -> None:
     async with stub_server(*[BROKEN] * TRIES) as stub:
-        with pytest.raises(CallRefused, match="HTTP 500: no reason given"):
+        with pytest.raises(CallRefused, match="HTTP 500"):
             await calls_to(stub)("DescribeTable")
         assert len(stub.exchanges) == TRIES
     async with stub_server(*[raw(close=True)] * TRIES) as stub:
@@ -59,9 +59,9 @@ async def test_what_goes_on_failing_is_told_at_last() -> None:
     ("body", "status", "told"),
     [
         (b'{"__type": "a.b#ValidationException", "Message": "no"}', 400, "ValidationException: no"),
-        (b"<html>", 403, "HTTP 403: no reason given"),
-        (b"<html>", 200, "HTTP 200: no reason given"),
-        (b"[]", 200, "HTTP 200: no reason given"),
+        (b"<html>", 403, "HTTP 403"),
+        (b"<html>", 200, "HTTP 200"),
+        (b"[]", 200, "HTTP 200"),
     ],
 )
 async def test_what_is_refused_is_told_at_once(body: bytes, status: int, told: str) -> None:

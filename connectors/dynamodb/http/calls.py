@@ -5,13 +5,14 @@ refused is told by its code. Whoever calls sees to it that repeating does no har
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from random import SystemRandom
 from typing import Any, Protocol
 
 import orjson
 
+from connectors.dynamodb.errors import Subject, refused, unreached
 from connectors.dynamodb.http.connection import TransportError
 from connectors.dynamodb.http.transport import Transport
 from engine.errors import PermanentError
@@ -51,13 +52,14 @@ class CallRefused(PermanentError):
     Shape: `code` as the server names it, `reason` its own words; `body` all that it said.
     """
 
-    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+    def __init__(self, operation: str, status: int, body: Mapping[str, Any]) -> None:
+        self.operation = operation
         named = str(body.get("__type") or body.get("code") or "").rsplit("#", 1)[-1]
         self.code = named or f"HTTP {status}"
-        self.reason = str(body.get("message") or body.get("Message") or "no reason given")
+        self.reason = str(body.get("message") or body.get("Message") or "")
         self.body = body
         self.passing = status in PASSING_STATUS or self.code in PASSING
-        super().__init__(f"{self.code}: {self.reason}")
+        super().__init__(": ".join(filter(None, (self.code, self.reason))))
 
 
 class Renewer(Protocol):
@@ -99,7 +101,7 @@ class Calls:
         answer = await self._transport.send(operation, parts)
         said = _read(answer.body)
         if answer.status != 200 or said is None:
-            raise CallRefused(answer.status, said or {})
+            raise CallRefused(operation, answer.status, said or {})
         return said
 
 
@@ -109,6 +111,17 @@ def _read(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return said if isinstance(said, dict) else None
+
+
+@contextmanager
+def told(of: Subject) -> Iterator[None]:
+    """Turn what a call raises into one sentence. Raises: JobError, PermanentError, TransientError."""
+    try:
+        yield
+    except CallRefused as refusal:
+        raise refused(refusal.code, refusal.reason, refusal.operation, of) from refusal
+    except TransportError as error:
+        raise unreached(error, of) from error
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
+from connectors.dynamodb.errors import credentials_failed
 from connectors.dynamodb.http.endpoint import Endpoint
 from connectors.dynamodb.http.settings import keys_alone
 from connectors.dynamodb.http.sigv4 import Keys
@@ -107,7 +108,7 @@ async def frozen(credentials: Credentials) -> Keys:
     except PermanentError:
         raise
     except Exception as error:  # a provider may raise anything: it runs other programs and reads files
-        raise PermanentError(f"AWS credentials can't be renewed: {type(error).__name__}: {error}") from error
+        raise PermanentError(str(credentials_failed(error, "this session"))) from error
     keys = Keys(now.access_key, now.secret_key, now.token or None)
     if any(sign.isspace() for sign in keys.access_key + keys.secret_key):
         raise PermanentError("the AWS access key or its secret holds white space: look for a stray line end")
@@ -125,7 +126,7 @@ def _kept(place: CredentialsFor, found: Found) -> Found:
 async def _walk(place: CredentialsFor, endpoint: Endpoint, *, asks: bool = True) -> Found:
     """Walk botocore's chain of credential providers, unless the first, the environment, has them all.
 
-    Raises: JobError.
+    Raises: JobError, TransientError.
     """
     if (keys := keys_alone(place.profile)) is not None:
         credentials = Fixed(keys)
@@ -133,22 +134,11 @@ async def _walk(place: CredentialsFor, endpoint: Endpoint, *, asks: bool = True)
             return Found(credentials, await frozen(credentials))
         except PermanentError as error:
             raise JobError(f"{error} (in the environment)") from error
-    from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
-
     whose = "the default profile" if place.profile is None else f"profile {place.profile}"
     try:
         found = await _asked(place, asks=asks)
-    except ProfileNotFound as error:
-        raise JobError(f"target.profile or AWS_PROFILE: {error}") from error
-    except PermanentError as error:
-        raise JobError(f"{error} ({whose})") from error
-    except (BotoCoreError, ClientError, ValueError) as error:
-        raise JobError(f"AWS credentials of {whose} can't be read: {error}") from error
     except Exception as error:  # a provider may raise anything: it runs other programs and reads files
-        raise JobError(
-            f"AWS credentials can't be fetched: {type(error).__name__}: {error}; correct credential_process,"
-            f" sso_session or role_arn of {whose} in the AWS configuration, or name another in target.profile"
-        ) from error
+        raise credentials_failed(error, whose) from error
     if found is None:
         raise JobError(
             f"no AWS credentials for {endpoint.host}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "

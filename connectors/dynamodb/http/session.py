@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from connectors.dynamodb.errors import credentials_failed, words
 from connectors.dynamodb.http.calls import Calls, calling
 from connectors.dynamodb.http.credentials import Credentials, find, find_anew, frozen
 from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
@@ -19,7 +20,7 @@ from connectors.dynamodb.http.settings import REGION, Settings, settings_alone, 
 from connectors.dynamodb.http.sigv4 import Keys, Signer
 from connectors.dynamodb.http.transport import ANSWER_TIMEOUT_S, Greeting, Transport
 from connectors.dynamodb.section import DynamoDBSection
-from engine.errors import JobError, PermanentError
+from engine.errors import BackfillError, JobError, PermanentError
 from engine.tenure import Tenure
 
 CHECK_EVERY_S = 10.0
@@ -89,7 +90,7 @@ class Session:
                 try:
                     found = await find_anew(self._section.profile, self.endpoint)
                     _see_to_secrecy(self._section, self.endpoint, found.keys)
-                except JobError as error:
+                except BackfillError as error:
                     raise PermanentError(f"credentials have expired and can't be renewed: {error}") from error
                 self._credentials = found.credentials
                 self._changed = self._adopt(found.keys)
@@ -168,9 +169,12 @@ def _settings(section: DynamoDBSection) -> Settings:
     try:
         return settings_asked(*asked)
     except ProfileNotFound as error:
-        raise JobError(f"target.profile or AWS_PROFILE: {error}") from error
+        raise credentials_failed(error, "target") from error
     except BotoCoreError as error:
-        raise JobError(f"the AWS configuration for target doesn't fit: {error}") from error
+        raise JobError(
+            f"the AWS configuration for target doesn't fit ({words(error)}): correct it, or name another"
+            " profile in target.profile"
+        ) from error
     except ValueError:  # its text may hold a URL with a password, so it isn't passed on
         raise JobError("AWS_ENDPOINT_URL, or the profile's endpoint_url, isn't a URL that fits") from None
 

@@ -129,6 +129,7 @@ class Transport:
             ) from error
         except OSError as error:
             raise TransportError(
-                f"can't connect to {where.authority}: {error.strerror or error}", sent=False
+                f"can't connect to {where.authority}: {error.strerror or str(error) or type(error).__name__}",
+                sent=False,
             ) from error
         return connection

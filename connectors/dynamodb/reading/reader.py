@@ -30,7 +30,7 @@ from connectors.dynamodb.reading.requests import (
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import TableInfo
 from connectors.dynamodb.writing import answers
-from engine.errors import PermanentError, RetriesExhausted, TransientError
+from engine.errors import RetriesExhausted, TransientError
 from engine.retry import Patience, RetryPolicy, patiently
 from engine.tasks import together
 
@@ -177,7 +177,7 @@ class TableReader:
             case answers.Fatal() as verdict:
                 raise answers.explained(verdict, operation, self._table)
             case answers.Refused(detail):
-                raise PermanentError(f"{operation} of table {self._table} is refused: {detail}")
+                raise answers.explained(answers.Fatal(detail), operation, self._table)
             case answers.Unavailable(detail) | answers.Conflict(detail):
                 why = detail
             case _:

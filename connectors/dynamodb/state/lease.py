@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from connectors.dynamodb.http.calls import CallRefused
-from connectors.dynamodb.state.table import Item, StateTable, key, told
+from connectors.dynamodb.state.table import Item, StateTable, key
 from engine.clock import boot_s, utc_at
 from engine.durable import replaced
 from engine.errors import BackfillError, JobError
@@ -73,7 +73,7 @@ class TableLease:
     async def take(self) -> None:
         """Take the lease. Raises: JobError when another runner holds it."""
         asked_s, now = boot_s(), self._clock()
-        with told(self._table.table):
+        with self._table.told():
             try:
                 await self._table.call(
                     "PutItem",
@@ -100,7 +100,7 @@ class TableLease:
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, return_exceptions=True)
-        with suppress(BackfillError), told(self._table.table):
+        with suppress(BackfillError), self._table.told():
             await self._table.call(
                 "DeleteItem",
                 TableName=self._table.table,
@@ -114,7 +114,7 @@ class TableLease:
         """Make the lease last longer; False when it isn't this holder's any more."""
         async with self._table.writing:
             asked_s, now = boot_s(), self._clock()
-            with told(self._table.table):
+            with self._table.told():
                 try:
                     await self._table.call(
                         "UpdateItem",

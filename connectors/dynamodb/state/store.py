@@ -26,7 +26,7 @@ from connectors.dynamodb.state.table import (
 from connectors.dynamodb.table import create, describe
 from engine.batch import Effort, Mark
 from engine.contracts.state import RunState
-from engine.errors import JobError, PermanentError
+from engine.errors import BackfillError, JobError, PermanentError
 from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile, count_in
 from engine.state.held_run import HeldRun
@@ -318,8 +318,9 @@ def _called_state() -> Iterator[None]:
     """Name the state's keys where a shared message speaks of the target's."""
     try:
         yield
-    except JobError as error:
-        raise JobError(str(error).replace("target.create", "the state").replace("target", "state")) from error
+    except BackfillError as error:
+        error.args = (str(error).replace("target.create", "the state").replace("target", "state"),)
+        raise
 
 
 @contextmanager

@@ -8,13 +8,13 @@ Invariant: what counts is written only while the lease is held, checked in the s
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeAlias
 
-from connectors.dynamodb.http.calls import CallRefused, Calls
-from connectors.dynamodb.http.connection import TransportError
-from engine.errors import BackfillError, PermanentError, TransientError
+from connectors.dynamodb.errors import Subject
+from connectors.dynamodb.http.calls import CallRefused, Calls, told
+from engine.errors import PermanentError, TransientError
 from engine.retry import Patience, RetryPolicy
 from engine.state.records import SegmentRecord, segment_text
 from engine.tenure import NEVER, Tenure
@@ -51,9 +51,13 @@ class StateTable:
         self.writing = asyncio.Lock()
         """Held while the lease item is touched: a heartbeat would make a transaction conflict."""
 
+    def told(self) -> AbstractContextManager[None]:
+        """Turn what a call raises into a sentence about this table."""
+        return told(Subject("state.table", f"the state table {self.table}"))
+
     async def get(self, sort_key: str) -> Item | None:
         """Return one of the job's items as it is now."""
-        with told(self.table):
+        with self.told():
             answer = await self.call(
                 "GetItem", TableName=self.table, Key=key(self.job, sort_key), ConsistentRead=True
             )
@@ -64,7 +68,7 @@ class StateTable:
         """Yield a run's items whose sort key starts so, in its order."""
         behind: Item = {}
         while True:
-            with told(self.table):
+            with self.told():
                 page = await self.call(
                     "Query",
                     TableName=self.table,
@@ -115,7 +119,7 @@ class StateTable:
             patience = Patience(BUSY)
             while left:
                 self.tenure.prove()  # no condition guards these, and another runner may use the same keys
-                with told(self.table):
+                with self.told():
                     answer = await self.call("BatchWriteItem", RequestItems=left)
                 left = answer.get("UnprocessedItems") or {}
                 if left:
@@ -155,7 +159,7 @@ class StateTable:
         """Try a transaction. Returns why it was cancelled; nothing when it is done."""
         # Where an answer is lost the same token makes the repetition the same transaction.
         token = str(uuid.uuid4())
-        with told(self.table):
+        with self.told():
             try:
                 await self.call("TransactWriteItems", TransactItems=actions, ClientRequestToken=token)
             except CallRefused as refused:
@@ -206,26 +210,3 @@ def key(partition_key: str, sort_key: str) -> Item:
 def run_key(job_name: str, run_id: str) -> str:
     """Return the partition key of a run's segments and dead letters."""
     return f"{job_name}#{run_id}"
-
-
-@contextmanager
-def told(table: str) -> Iterator[None]:
-    """Turn what a call raises into one sentence."""
-    try:
-        yield
-    except CallRefused as refused:
-        raise _explained(refused, table) from refused
-    except TransportError as error:
-        raise TransientError(
-            f"the state table {table} can't be reached ({error}): check the network and run again"
-        ) from error
-
-
-def _explained(refused: CallRefused, table: str) -> BackfillError:
-    match refused.code:
-        case "AccessDeniedException":
-            return PermanentError(f"no permission for the state table {table}: {refused.reason}")
-        case "ResourceNotFoundException":
-            return PermanentError(f"the state table {table} is gone: restore it, or start over with --fresh")
-        case _:
-            return PermanentError(f"the state table {table}: {refused}")

@@ -14,8 +14,9 @@ import orjson
 
 from connectors.dynamodb.encoding.comparison import canonical
 from connectors.dynamodb.encoding.entries import WriteEntry, entry, entry_of
+from connectors.dynamodb.errors import Subject, bare, refused
 from connectors.dynamodb.http.connection import Answer
-from engine.errors import PermanentError
+from engine.errors import BackfillError
 from engine.meter import TABLE
 
 Cause: TypeAlias = Literal["table", "index", "partition", "account", "unknown"]
@@ -143,7 +144,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Fatal:
-    """Nothing is applied, and no repetition helps; `detail` is what the server says."""
+    """Nothing is applied, and no repetition helps; `detail` is what the server says: its code and words."""
 
     detail: str
 
@@ -236,7 +237,7 @@ def _unreadable(answer: Answer) -> Verdict:
         return Unavailable(f"HTTP {answer.status} without a readable answer")
     if answer.status == 413:
         return Refused("HTTP 413: a proxy on the way takes no request of this length")
-    return Fatal(f"it answered HTTP {answer.status} and no JSON, so it doesn't seem to be DynamoDB")
+    return Fatal(f"HTTP {answer.status} and no JSON")
 
 
 def _fault(status: int, body: Mapping[str, Any]) -> Verdict:
@@ -263,12 +264,7 @@ def _fault(status: int, body: Mapping[str, Any]) -> Verdict:
 
 def code_of(body: Mapping[str, Any]) -> str:
     """Return the name of the fault that a server's answer tells, without what surrounds it."""
-    return _code(body.get("__type") or body.get("code") or "")
-
-
-def _code(text: str) -> str:
-    """Cut `com.amazonaws.dynamodb.v20120810#ValidationException` down to `Validation`."""
-    return text.rsplit("#", 1)[-1].split(":", 1)[0].removesuffix("Exception")
+    return bare(body.get("__type") or body.get("code") or "")
 
 
 def _time_is_off(message: str) -> bool:
@@ -296,7 +292,7 @@ def _statement(response: Any) -> Fate | Refusal | Fatal:
     error = response.get("Error") if isinstance(response, dict) else None
     if not error:
         return Fate.APPLIED
-    code, message = _code(error.get("Code") or ""), error.get("Message") or ""
+    code, message = bare(error.get("Code") or ""), error.get("Message") or ""
     if code in DUPLICATES:
         return Fate.SKIPPED
     if code in THROTTLES:
@@ -324,21 +320,7 @@ def _consumed(told: Any) -> Consumed:
     return Consumed(units, drawn)
 
 
-READS = ("Scan", "Query", "GetItem", "BatchGetItem")
-
-
-def explained(fatal: Fatal, operation: str, table: str) -> PermanentError:
+def explained(fatal: Fatal, operation: str, table: str) -> BackfillError:
     """Put into one sentence what stands in the way and what to do about it."""
-    said = f"run again (DynamoDB says {fatal.detail})"
-    match fatal.detail.split(":", 1)[0]:
-        case "AccessDenied":
-            does = "read" if operation in READS else "write to"
-            sentence = f"no permission to {does} table {table}: allow dynamodb:{operation} on it and {said}"
-        case "ResourceNotFound":
-            sentence = f"table {table} isn't there any more: create it or mend target.table, and {said}"
-        case "UnrecognizedClient" | "InvalidSignature" | "MissingAuthenticationToken" | "IncompleteSignature":
-            sentence = f"the AWS credentials aren't accepted: mend them or target.profile, and {said}"
-        case _:
-            does = "read" if operation in READS else "written"
-            sentence = f"table {table} can't be {does}: mend what stands in the way and {said}"
-    return PermanentError(sentence)
+    code, _, message = fatal.detail.partition(": ")
+    return refused(code, message, operation, Subject("target.table", f"table {table}"))
