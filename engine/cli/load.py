@@ -67,12 +67,17 @@ def run(
 
         from engine.commands.run import runner
         from engine.show import progress
-        from engine.show.metrics_shown import metrics_shown
+
+        shown = any(each is not None for each in (metrics_port, linger_s, textfile))
+        if shown:
+            from engine.show.metrics_shown import metrics_shown
 
     display, ended = progress.observer(), _Ended()
     with ExitStack() as stack:
         stack.callback(display.close)
-        observers: list[Observer] = [display, ended, *metrics_shown(stack, metrics_port, linger_s, textfile)]
+        observers: list[Observer] = [display, ended]
+        if shown:
+            observers += metrics_shown(stack, metrics_port, linger_s, textfile)
         try:
             uvloop.run(
                 runner.run(

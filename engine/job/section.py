@@ -3,11 +3,16 @@
 Invariant: a message says what doesn't fit and what to do, and never repeats a value, which may be a secret.
 """
 
+import ast
+import inspect
 from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import pairwise
+from textwrap import dedent
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from engine.errors import JobError
 from engine.job.template import parse
@@ -25,7 +30,10 @@ class Section(BaseModel):
     """A frozen part of the job; unknown keys are errors that name the nearest known one."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        defer_build=True,  # a job builds its own sections at once, and none that it doesn't have
     )
 
     @model_validator(mode="before")
@@ -39,9 +47,36 @@ class Section(BaseModel):
         return data
 
     @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Describe each key by the text below it, read only now: pydantic would parse all at each start."""
+        made = handler(schema)
+        keys = handler.resolve_ref_schema(made)["properties"]
+        for name, text in _texts_below(cls).items():
+            keys[cls.model_fields[name].alias or name]["description"] = text
+        return made
+
+    @classmethod
     def known_keys(cls) -> tuple[str, ...]:
         """Return the keys of this section as a user writes them, in the order of its fields."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+
+def _texts_below(model: type[Section]) -> dict[str, str]:
+    """Return the text that stands below each field in the source, those of its bases too."""
+    found: dict[str, str] = {}
+    for owner in reversed(model.__mro__):
+        if not issubclass(owner, Section):
+            continue
+        (body,) = ast.parse(dedent(inspect.getsource(owner))).body
+        assert isinstance(body, ast.ClassDef), "a section is a class"
+        for above, below in pairwise(body.body):
+            if isinstance(above, ast.AnnAssign) and isinstance(below, ast.Expr):
+                assert isinstance(above.target, ast.Name), "a field has a name"
+                assert isinstance(below.value, ast.Constant), "a field's text is one"
+                found[above.target.id] = inspect.cleandoc(str(below.value.value))
+    return {name: text for name, text in found.items() if name in model.model_fields}
 
 
 PATTERNS: dict[str, str] = {}
