@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import compare, goals, machine, plots, servers, throttling, trust, write_stage
+from bench import compare, goals, machine, plots, servers, shapes, throttling, trust, write_stage
 from engine.environment import tune
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -25,6 +25,7 @@ PARTS: Mapping[str, Part] = {
     "cores": compare.cores,
     "growth": compare.growth,
     "write": write_stage.requests,
+    "shapes": shapes.run,
     "throttle": throttling.run,
     "trust": trust.run,
 }
@@ -53,6 +54,8 @@ def main() -> None:
         print(f"{name} was left out: {why}")
     if out is not None:
         (out / "goals.md").write_text(goals.markdown(rows) + "\n", encoding="utf-8")
+        if "shapes" in results:
+            (out / "shapes.md").write_text(shapes.markdown(results["shapes"]) + "\n", encoding="utf-8")
         plots.draw(results, out)
         print(f"results and plots: {out}")
 
