@@ -1,4 +1,4 @@
-"""Raw documents to the columns of a batch, all documents of one shape at once. Pure.
+"""Raw documents to the columns of a batch in Python, all documents of one shape at once. Pure.
 
 Invariant: the very same columns as `documents` gives document by document, in the same order.
 """
@@ -21,7 +21,7 @@ from engine.documents.reading import DocumentReader
 from engine.kinds import DOCUMENT_TYPE, ListOf, StructOf, arrow_type
 
 
-def read_columns(layout: FieldColumns, data: bytes, starts: Places) -> pa.RecordBatch:
+def read_by_shape(layout: FieldColumns, data: bytes, starts: Places) -> pa.RecordBatch:
     """Turn the documents that begin at some places into a batch."""
     octets = np.frombuffer(data + bytes(PADDING), np.uint8)
     parts: list[pa.RecordBatch] = []

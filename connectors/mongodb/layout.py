@@ -4,6 +4,7 @@ Invariant: each column has exactly one place in the tree; the tree is the same i
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from connectors.mongodb.bson_values import BINARY, OBJECT_ID
 from engine.contracts.documents import DocumentCodec
@@ -15,6 +16,8 @@ ID = "_id"
 KEY = "_id (Extended JSON)"
 """The column that names a document where `_id`s may be of any type, so that their bare texts could meet."""
 FIELD = Document(plain=True)
+_NOBODY = -1
+"""What the extension takes for no node, no column, no list."""
 HEX = "0123456789abcdef"
 """What ObjectIds (24 digits) and UUIDs (32, with hyphens) are written in."""
 
@@ -52,7 +55,7 @@ class FieldColumns:
     """All columns of a batch, whose documents `codec` writes.
 
     Shape: `rests` are the columns of Members with the names that they leave out; `key` the column KEY, where
-    there is one.
+    there is one; `flat` the whole as the extension takes it, see engine/documents/c/bson_columns.c.
     """
 
     schema: RowSchema
@@ -60,6 +63,7 @@ class FieldColumns:
     tree: Node
     rests: tuple[tuple[int, frozenset[bytes]], ...]
     key: int | None
+    flat: tuple[Any, ...]
 
 
 def id_column(kind: Kind, types: frozenset[int]) -> Column:
@@ -103,13 +107,55 @@ def layout_of(fields: Fields, schema: RowSchema, codec: DocumentCodec) -> FieldC
     rests = tuple(
         (places[name], frozenset(each.encode() for each in without)) for name, without in fields.rests.items()
     )
-    return FieldColumns(schema, codec, tree, rests, places.get(KEY))
+    return FieldColumns(schema, codec, tree, rests, places.get(KEY), _Flat(schema, tree, rests).handed())
 
 
 def scalar_id(schema: RowSchema) -> Scalar | None:
     """Return the kind of `_id` if one has been proved."""
     kind = schema.columns[0].kind
     return kind if isinstance(kind, Scalar) else None
+
+
+class _Flat:
+    """A layout without branches: nodes say whose child they are, lists which node stands for an element."""
+
+    __slots__ = ("_cells", "_columns", "_left_out", "_lists", "_nodes", "_rests", "_scalar")
+
+    def __init__(
+        self, schema: RowSchema, tree: Node, rests: tuple[tuple[int, frozenset[bytes]], ...]
+    ) -> None:
+        self._columns = self._cells = len(schema.columns)
+        self._rests = tuple(column for column, _ in rests)
+        self._scalar = scalar_id(schema) is not None
+        self._nodes: list[tuple[Any, ...]] = []
+        self._lists: list[tuple[int, int, int, int]] = []
+        self._left_out: dict[bytes, int] = {}
+        for bit, (_, without) in enumerate(rests):
+            for name in without:
+                self._left_out[name] = self._left_out.get(name, 0) | 1 << bit
+        self._add(b"", Node(children={name: Node() for name in self._left_out} | tree.children), _NOBODY, 0)
+
+    def handed(self) -> tuple[Any, ...]:
+        """Return it as bson_columns.c takes it."""
+        bare = 0 if self._scalar else _NOBODY
+        return self._columns, self._cells, bare, tuple(self._nodes), tuple(self._lists), self._rests
+
+    def _add(self, name: bytes, node: Node, parent: int, first: int) -> int:
+        """Add a node and all below it, whose columns are counted from `first`."""
+        number, own = len(self._nodes), _NOBODY if node.column is None else first + node.column
+        left_out = self._left_out.get(name, 0) if parent == 0 else 0
+        self._nodes.append(())
+        inside = _NOBODY if node.elements is None else self._add_list(node.elements)
+        self._nodes[number] = (name, parent, own, inside, left_out, bool(node.children))
+        for each, child in node.children.items():
+            self._add(each, child, number, first)
+        return number
+
+    def _add_list(self, wanted: Elements) -> int:
+        first, self._cells = self._cells, self._cells + len(wanted.names)
+        root = self._add(b"", wanted.tree, _NOBODY, first)
+        self._lists.append((wanted.column, root, first, len(wanted.names)))
+        return len(self._lists) - 1
 
 
 def _elements(column: int, found: ListFields) -> Elements:

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from connectors.mongodb.bson_values import skipped
 from connectors.mongodb.chunks import starts_of
-from connectors.mongodb.columns import read_columns
 from connectors.mongodb.layout import ID, FieldColumns
+from connectors.mongodb.walked import read_columns
 from engine.kinds import Members, Scalar
 from engine.rules.fields import Fields
 

@@ -20,7 +20,7 @@ from engine.kinds import DOCUMENT_TYPE
 
 PURE = "BACKFILL_PURE"
 """The environment variable that forces the Python way; any value but the empty one does."""
-FORM = 2
+FORM = 3
 """What is handed over between here and the extension; one that was built for another form isn't used."""
 ODD, ABSENT = 1, 2
 """What the extension says of a row: it is Python's, or there is nothing."""
@@ -104,6 +104,14 @@ def walked(function: str, texts: pa.Array, words: tuple[Any, ...], *more: Any) -
     found: tuple[bytes, ...] | None = getattr(_WALK, function)(
         b"" if data is None else data, offsets, mask, column.offset, len(column), words, *more
     )
+    return found
+
+
+def columns(
+    data: bytes, starts: npt.NDArray[np.int64], words: tuple[Any, ...], layout: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    """Call the extension for BSON documents; None for more text than Arrow's offsets reach."""
+    found: tuple[Any, ...] | None = _WALK.columns(data, np.ascontiguousarray(starts), words, layout)
     return found
 
 

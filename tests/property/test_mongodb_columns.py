@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb import shapes
-from connectors.mongodb.columns import read_columns
+from connectors.mongodb.columns import read_by_shape
 from connectors.mongodb.documents import read_documents
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
+from connectors.mongodb.walked import read_columns
 from engine.kinds import Column, Scalar
 from engine.rules.fields import Fields, ListFields
 from tests.support.mongo import BAD, VALUES
@@ -80,7 +81,7 @@ def collections(draw):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("group_min", [1, 3])
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(found=collections())
 def test_columns_are_what_single_documents_are(layout, group_min, found):
     encoded = [bson.encode(document, codec_options=CODEC) for document in found]
@@ -88,10 +89,11 @@ def test_columns_are_what_single_documents_are(layout, group_min, found):
     data = b"".join(encoded)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shapes, "GROUP_MIN", group_min)
-        together = read_columns(layout, data, starts)
+        by_shape = read_by_shape(layout, data, starts)
     alone = read_documents(layout, data, starts.tolist())
-    together.validate(full=True)
     alone.validate(full=True)
-    assert together.schema == alone.schema
-    for name in alone.schema.names:
-        assert together.column(name).to_pylist() == alone.column(name).to_pylist(), name
+    for together in (by_shape, read_columns(layout, data, starts)):
+        together.validate(full=True)
+        assert together.schema == alone.schema
+        for name in alone.schema.names:
+            assert together.column(name).to_pylist() == alone.column(name).to_pylist(), name

@@ -13,12 +13,25 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from tests.support import json_texts
+from tests.support import bson_bytes, json_texts
 
 WORDS = b'{"S":|}|{"N":"|"}|{"B":"|"}|{"BOOL":|}|{"L":[|]}|{"M":{|}}|{"NULL":true}'.split(b"|")
 NOTATION = (tuple(WORDS), 1, 1, 3, 1, 38, -130, 125, 40, 21, 64, False)
 PATHS = [(), (), (), (b'"a"',), (b'"a"', b'"a"'), (b'"k"',)]
 COLUMN_ROWS = 50
+LAYOUT = (
+    *(5, 7, 0),
+    (
+        (b"", -1, -1, -1, 0, True),
+        *((b"_id", 0, 0, -1, 0, False), (b"a", 0, 1, -1, 1, False), (b"b", 0, 2, -1, 0, True)),
+        *((b"a", 3, -1, -1, 0, False), (b"l", 0, -1, 0, 0, False)),
+        *((b"", -1, -1, -1, 0, True), (b"a", 6, 5, -1, 0, False), (b"b", 6, -1, -1, 0, True)),
+        (b"c", 8, 6, -1, 0, False),
+    ),
+    ((3, 6, 5, 2),),
+    (4,),
+)
+"""Columns `_id`, `a`, `b`, a list `l` with its `a` and `b.c`, and a rest without `a`; see bson_columns.c."""
 
 
 def loaded(path: str) -> ModuleType:
@@ -83,8 +96,39 @@ def columns(seeds: int) -> Iterator[list[bytes]]:
         yield [piece * count for piece in pieces]
 
 
+def raw_documents(seeds: int) -> Iterator[bytes]:
+    for seed in range(seeds):
+        random = Random(seed)
+        for number in range(500):
+            document = bson_bytes.with_id(number, random)
+            yield mutated(document, random) if random.random() < 0.6 else document
+            yield spoiled(document, random)
+    for levels in (100, 180, 255, 256, 257, 5_000):
+        yield bson_bytes.nested(levels)
+    yield bson_bytes.written(bson_bytes.element(2, b"a", bson_bytes.text(b"\0" * 1_000_000)))
+
+
+def spoiled(document: bytes, random: Random) -> bytes:
+    """Put a number where a length, a type or a value may stand."""
+    at = random.randrange(len(document))
+    number = struct.pack("<i", random.choice([-(2**31), -1, 0, 1, 4, 5, 2**31 - 1, 2**31 - 5]))
+    return document[:at] + number[: random.choice([1, 4])] + document[at + 4 :]
+
+
+def walk_documents(walk: ModuleType, seeds: int) -> None:
+    fine = rows = 0
+    for document in raw_documents(seeds):
+        data = block(document)
+        for starts in ([0], [0, len(document), len(document) // 2]):
+            codes, *_ = walk.columns(data, block(struct.pack(f"={len(starts)}q", *starts)), NOTATION, LAYOUT)
+            fine += codes[:1].count(0)
+            rows += 1
+    print(f"{rows:,} BSON documents, {fine / rows:.0%} of them plain")
+
+
 def main(path: str, seeds: int) -> None:
     walk = loaded(path)
+    walk_documents(walk, seeds)
     fine = rows = 0
     cuts = pieces = 0
     for texts in columns(seeds):

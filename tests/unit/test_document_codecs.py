@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
-from connectors.mongodb.columns import read_columns
 from connectors.mongodb.documents import read_documents
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
+from connectors.mongodb.walked import read_columns
 from engine.batch import Batch
 from engine.contracts.documents import Affix, DocumentCodec, Fragment, Notation, ValueType
 from engine.contracts.transform import FLAW

@@ -252,3 +252,50 @@ def test_cuts_are_no_less_careful():
     ):
         assert walking._WALK.part(wire, offsets(0, len(wire)), None, 0, 1, words, ())[4] == b"\x01"
         assert walking._WALK.elements(wire, offsets(0, len(wire)), None, 0, 1, words)[5] in (b"\x01", b"\x02")
+
+
+LAYOUT = (2, 3, -1, ((b"", -1, -1, -1, 0, True), (b"a", 0, 0, -1, 0, False)), (), (1,))
+
+
+def bson_walked(data, starts, layout=LAYOUT):
+    places = np.array(starts, np.int64).tobytes()
+    return walking._WALK.columns(data, places, walking.handed(NOTATION), layout)
+
+
+@in_c
+def test_bson_is_no_less_careful():
+    document = b"\x0c\0\0\0\x10a\0\x07\0\0\0\0"
+    codes, first, rest, _ = bson_walked(document, [0])
+    assert (codes, first[0], rest[0]) == (b"\0", b'{"N":"7"}', b',"a":{"N":"7"}')
+    assert bson_walked(document[:-1], [0])[0] == b"\x01"
+    assert bson_walked(document, [12, 8])[0] == b"\x01\x01"
+    for starts in ([13], [-1], [2**62]):
+        with pytest.raises(ValueError, match="outside"):
+            bson_walked(document, starts)
+
+
+@in_c
+@pytest.mark.parametrize(
+    "layout",
+    [
+        (),
+        (2, 1, -1, LAYOUT[3], (), ()),
+        (2, 2**40, -1, LAYOUT[3], (), ()),
+        (2, 3, -1, (), (), ()),
+        (2, 3, -1, [], (), ()),
+        (2, 3, -1, ((b"", -1, 3, -1, 0, True),), (), ()),
+        (2, 3, -1, ((b"", 0, -1, -1, 0, True),), (), ()),
+        (2, 3, -1, ((b"", -1, -1, 0, 0, True),), (), ()),
+        (2, 3, -1, LAYOUT[3], ((2, 1, 2, 1),), ()),
+        (2, 3, -1, LAYOUT[3], ((1, 2, 2, 1),), ()),
+        (2, 3, -1, LAYOUT[3], ((1, 0, 2, 1),), ()),
+        (2, 3, -1, LAYOUT[3], ((1, 1, 1, 1),), ()),
+        (2, 3, -1, LAYOUT[3], ((1, 1, 2, 2),), ()),
+        (2, 3, -1, LAYOUT[3], (), (2,)),
+        (2, 3, -1, LAYOUT[3], (), ("x",)),
+        (2, 3, -1, LAYOUT[3], (), (1,) * 65),
+    ],
+)
+def test_a_layout_that_leads_nowhere_is_refused(layout):
+    with pytest.raises((ValueError, TypeError)):
+        bson_walked(b"", [], layout)

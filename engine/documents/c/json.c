@@ -6,15 +6,7 @@
  */
 #include "walk.h"
 
-enum { FEW_NAMES = 16 }; /* of so many, each is compared with each */
-
 typedef enum { SCALAR, OPENED, REFUSED } Found;
-
-/* Where a name stands in what is written; its hash once that is asked for. */
-typedef struct {
-    size_t at;
-    uint64_t length_or_hash;
-} Name;
 
 typedef struct {
     int is_map, ascending;
@@ -28,8 +20,7 @@ typedef struct {
     Measure *measure;
     int level;
     Level open[LEVELS_LIMIT];
-    Name *names; /* of all objects that are open, the innermost's last */
-    size_t names_used, names_room;
+    Names names; /* of all objects that are open, the innermost's last; where they stand in what is written */
 } Walk;
 
 static int name_comes_later(const Walk *walk, const Name *before, size_t at, uint64_t length) {
@@ -40,57 +31,13 @@ static int name_comes_later(const Walk *walk, const Name *before, size_t at, uin
 /* Note the name that was written last. jsonb's stand by length, then by bytes: as long as they do, none stands
  * twice, and no hash is needed. */
 static int note_name(Walk *walk, size_t at) {
-    if (walk->names_used == walk->names_room) {
-        size_t room = walk->names_room ? walk->names_room * 2 : 64;
-        Name *moved = realloc(walk->names, room * sizeof(Name));
-        if (!moved) {
-            walk->out->failed = 1;
-            return 0;
-        }
-        walk->names = moved;
-        walk->names_room = room;
-    }
     Level *level = &walk->open[walk->level - 1];
+    const Names *names = &walk->names;
     uint64_t length = (size_t)(walk->out->at - walk->out->start) - 1 - at;
-    if (level->ascending && walk->names_used > level->first_name)
-        level->ascending = name_comes_later(walk, &walk->names[walk->names_used - 1], at, length);
-    walk->names[walk->names_used++] = (Name){at, length};
-    return 1;
-}
-
-static uint64_t hash_of(const uint8_t *at, uint64_t length) {
-    uint64_t hash = length, word;
-    for (; length >= 8; length -= 8, at += 8) {
-        memcpy(&word, at, 8);
-        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-        hash ^= hash >> 29;
-    }
-    word = 0;
-    memcpy(&word, at, length);
-    hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-    return hash ^ hash >> 32;
-}
-
-static int by_hash(const void *one, const void *other) {
-    uint64_t a = ((const Name *)one)->length_or_hash, b = ((const Name *)other)->length_or_hash;
-    return (a > b) - (a < b);
-}
-
-/* Whether two names of the innermost object may be the same: equal ones have equal hashes. */
-static int may_repeat(Walk *walk, const Level *level) {
-    Name *names = walk->names + level->first_name;
-    size_t count = walk->names_used - level->first_name;
-    for (size_t i = 0; i < count; i++)
-        names[i].length_or_hash = hash_of(walk->out->start + names[i].at, names[i].length_or_hash);
-    if (count > FEW_NAMES) {
-        qsort(names, count, sizeof(Name), by_hash);
-        for (size_t i = 1; i < count; i++)
-            if (names[i].length_or_hash == names[i - 1].length_or_hash) return 1;
-        return 0;
-    }
-    for (size_t i = 1; i < count; i++)
-        for (size_t j = 0; j < i; j++)
-            if (names[i].length_or_hash == names[j].length_or_hash) return 1;
+    if (level->ascending && names->used > level->first_name)
+        level->ascending = name_comes_later(walk, &names->list[names->used - 1], at, length);
+    if (names_note(&walk->names, at, length)) return 1;
+    walk->out->failed = 1;
     return 0;
 }
 
@@ -145,7 +92,7 @@ static Found container(Walk *walk, int is_map) {
         deepen(walk->measure, walk->level);
         return SCALAR;
     }
-    walk->open[walk->level++] = (Level){is_map, 1, walk->names_used};
+    walk->open[walk->level++] = (Level){is_map, 1, walk->names.used};
     deepen(walk->measure, walk->level);
     if (is_map) return member(walk) ? OPENED : REFUSED;
     walk->measure->size += walk->notation->element_size;
@@ -193,9 +140,9 @@ static int follow(Walk *walk, int *is_whole) {
             return 1;
         }
         if (sign != (level->is_map ? '}' : ']')) return 0;
-        if (!level->ascending && may_repeat(walk, level)) return 0;
+        if (!level->ascending && names_may_repeat(&walk->names, level->first_name, walk->out->start)) return 0;
         put(walk->out, level->is_map ? &walk->notation->map.after : &walk->notation->list.after);
-        walk->names_used = level->first_name;
+        walk->names.used = level->first_name;
         walk->level--;
     }
 }
@@ -206,7 +153,7 @@ static Code document(void *state, Reading *in, Writing *out, Measure *measure) {
     walk->out = out;
     walk->measure = measure;
     walk->level = 0;
-    walk->names_used = 0;
+    walk->names.used = 0;
     for (int is_whole = 0; !is_whole;) {
         Found found = value(walk);
         if (found == REFUSED) return ODD;
@@ -229,7 +176,7 @@ PyObject *json_documents(PyObject *module, PyObject *arguments) {
         walk->notation = &notation;
         result = column_walked(&column, document, walk);
     }
-    if (walk) free(walk->names);
+    if (walk) free(walk->names.list);
     free(walk);
     column_done(&column);
     return result;

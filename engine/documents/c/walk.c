@@ -105,11 +105,11 @@ static int put_wide(Writing *out, uint32_t sign) {
     return 4;
 }
 
-static int put_ascii(Writing *out, uint8_t sign) {
+void walk_ascii(Writing *out, uint8_t sign) {
     static const char letters[] = "btn\0fr"; /* of 8 to 13 */
     if (sign >= 0x20 && sign != '"' && sign != '\\') {
         put_byte(out, sign);
-        return 1;
+        return;
     }
     put_byte(out, '\\');
     if (sign >= 0x20) put_byte(out, sign);
@@ -120,14 +120,16 @@ static int put_ascii(Writing *out, uint8_t sign) {
         put_byte(out, (uint8_t)('0' + (sign >> 4)));
         put_byte(out, (uint8_t)"0123456789abcdef"[sign & 15]);
     }
-    return 1;
 }
 
 static int unicode_escape(Reading *in, Writing *out) {
     uint32_t sign, low;
     if (in->end - in->at < 4 || !hex4(in->at, &sign)) return 0;
     in->at += 4;
-    if (sign < 0x80) return put_ascii(out, (uint8_t)sign);
+    if (sign < 0x80) {
+        walk_ascii(out, (uint8_t)sign);
+        return 1;
+    }
     if (sign < 0xD800 || sign >= 0xE000) return put_wide(out, sign);
     if (sign >= 0xDC00 || in->end - in->at < 6 || in->at[0] != '\\' || in->at[1] != 'u') return 0;
     if (!hex4(in->at + 2, &low) || low < 0xDC00 || low >= 0xE000) return 0;
@@ -271,19 +273,24 @@ static int64_t significant(const Notation *n, const Decimal *number, uint8_t *di
     return count;
 }
 
-static int64_t any_number(const Notation *n, Writing *out, const Decimal *number) {
-    uint8_t digits[DIGITS_LIMIT];
-    int64_t exponent, count = significant(n, number, digits, &exponent);
-    if (count < 0) return 0;
+int64_t walk_digits(const Notation *n, Writing *out, int negative, const uint8_t *digits, int64_t count,
+                    int64_t exponent) {
     if (!count) {
         put_byte(out, '0');
         return 1;
     }
     int64_t magnitude = exponent + count - 1;
-    if (number->power_is_long || magnitude < n->magnitude_min || magnitude > n->magnitude_max) return 0;
-    if (number->negative) put_byte(out, '-');
+    if (count > n->digits_max || magnitude < n->magnitude_min || magnitude > n->magnitude_max) return 0;
+    if (negative) put_byte(out, '-');
     spell(n, out, digits, count, exponent);
-    return number_size(n, magnitude, exponent, number->negative);
+    return number_size(n, magnitude, exponent, negative);
+}
+
+static int64_t any_number(const Notation *n, Writing *out, const Decimal *number) {
+    uint8_t digits[DIGITS_LIMIT];
+    int64_t exponent, count = significant(n, number, digits, &exponent);
+    if (count < 0 || (count && number->power_is_long)) return 0;
+    return walk_digits(n, out, number->negative, digits, count, exponent);
 }
 
 /* One that is short and has no exponent: its text without zeros at the end of its fraction. */

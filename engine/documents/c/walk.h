@@ -56,6 +56,17 @@ typedef struct {
     int32_t depth;
 } Measure;
 
+/* Where a name stands, counted from a place that is handed in; its hash once that is asked for. */
+typedef struct {
+    size_t at;
+    uint64_t length_or_hash;
+} Name;
+
+typedef struct {
+    Name *list;
+    size_t used, room;
+} Names;
+
 /* What became of a row: written, left to Python, or null. */
 typedef enum { FINE = 0, ODD = 1, ABSENT = 2 } Code;
 
@@ -88,12 +99,29 @@ int grow(Writing *out, size_t wanted);
 /* Write the number that is read next, and count it. Returns 0 for odd. */
 int walk_number(const Notation *notation, Reading *in, Writing *out, Measure *measure);
 
+/* Write digits times ten to the exponent, neither the first nor the last of them a zero; none are zero. Returns
+ * what that counts, 0 for odd. */
+int64_t walk_digits(const Notation *notation, Writing *out, int negative, const uint8_t *digits, int64_t count,
+                    int64_t exponent);
+
+/* Write one ASCII sign as it stands in a JSON string. */
+void walk_ascii(Writing *out, uint8_t sign);
+
 /* Write what stands behind a backslash as orjson would; returns the bytes that it counts, 0 for odd. */
 int walk_escape(Reading *in, Writing *out);
 
 /* Copy one character of two to four bytes. Returns 0 where it isn't UTF-8. */
 int walk_wide(Reading *in, Writing *out);
 
+/* Note a name. Returns 0 when there is no memory. */
+int names_note(Names *names, size_t at, uint64_t length);
+
+/* Whether two names from the first one on may be the same; no other question may follow. */
+int names_may_repeat(const Names *names, size_t first, const uint8_t *base);
+
+uint64_t hash_of(const uint8_t *at, uint64_t length);
+
+PyObject *bson_columns(PyObject *module, PyObject *arguments);
 PyObject *json_documents(PyObject *module, PyObject *arguments);
 PyObject *wire_part(PyObject *module, PyObject *arguments);
 PyObject *wire_elements(PyObject *module, PyObject *arguments);
