@@ -22,6 +22,7 @@ from boto3.dynamodb.conditions import Key
 from bench import mongod, readback, servers, shop, shop_mongodb
 from engine.environment import module_command
 from engine.errors import JobError, PermanentError
+from engine.show import lines
 
 TABLE = "shop"
 DIFFERENT = 4
@@ -138,14 +139,14 @@ def _rehearse(
 
 
 def _say(text: str) -> None:
-    click.echo(f"demo: {text}", err=True)
+    lines.tell(text, text=f"demo: {text}", event="demo")
 
 
 def _backfill(home: Path, environment: Mapping[str, str], *arguments: str) -> str:
     """Run a command as a user would, its progress on our stderr; return what it printed."""
-    click.echo(f"demo: $ backfill {' '.join(arguments)}", err=True)
+    _say(f"$ backfill {' '.join(arguments)}")
     done = subprocess.run(  # noqa: S603 - our own command line
-        module_command("engine", *arguments),
+        module_command("engine", *arguments, *lines.arguments()),
         cwd=home,
         env=dict(environment),
         stdout=subprocess.PIPE,
@@ -168,8 +169,12 @@ def _show_orders_of_a_user(rehearsal: Rehearsal, endpoint: str) -> None:
     answer = readback.client(endpoint).Table(TABLE).query(**request, ScanIndexForward=False)
     _say(f"the access pattern: Query {partition} = {user}, {sort} begins with {begins}, newest first")
     for item in answer["Items"][:3]:
-        click.echo(f"      {rehearsal.row(item)}", err=True)
-    click.echo(f"      ({len(answer['Items'])} orders in one request)", err=True)
+        _row(rehearsal.row(item))
+    _row(f"({len(answer['Items'])} orders in one request)")
+
+
+def _row(text: str) -> None:
+    lines.tell(text, text=f"      {text}", event="demo")
 
 
 def _line(report: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.show.console import say
+
 if TYPE_CHECKING:
     from bench.simulator.settings import Capacity
 
@@ -115,7 +117,7 @@ def simulator(
     from bench.simulator.settings import Model
 
     def ready() -> None:
-        click.echo(f"backfill: simulator on http://127.0.0.1:{port}", err=True)
+        say(f"simulator on http://127.0.0.1:{port}")
 
     if is_null:
         _run(null.serve(port, ready), port)

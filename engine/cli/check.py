@@ -13,7 +13,7 @@ from engine.cli.signals import held
 
 
 @click.command()
-@options(given.job, given.state, given.overrides, given.only, *VERIFY, given.as_json, given.verbose)
+@options(given.job, given.state, given.overrides, given.only, *VERIFY, given.as_json, given.telling)
 def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choices: Any) -> int:
     """Compare the target with what the source gives, a sample of it or everything.
 
@@ -27,7 +27,7 @@ def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choic
 
 
 @click.command()
-@options(given.job, given.state, given.overrides, given.only, *REDRIVE, given.as_json, given.verbose)
+@options(given.job, given.state, given.overrides, given.only, *REDRIVE, given.as_json, given.telling)
 def redrive(job_file: Path, overrides: tuple[str, ...], only: str | None, **choices: Any) -> int:
     """Try the dead letters again, from their source rows, under the job as it is now.
 

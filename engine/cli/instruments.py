@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     default="postgres",
     help="Where the shop moves from.",
 )
-@options(given.as_json, given.verbose)
+@options(given.as_json, given.telling)
 def demo(source: str, as_json: bool) -> int:
     """Load, check and report a whole migration on this machine, with servers of its own."""
     tune()
@@ -49,7 +49,7 @@ def demo(source: str, as_json: bool) -> int:
     help="Where items go: nowhere, into a local model of DynamoDB, or into the job's own table.",
 )
 @click.option("--yes", is_flag=True, help="With --target real: do write there, at its cost.")
-@options(given.as_json, given.verbose)
+@options(given.as_json, given.telling)
 def bench(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -72,7 +72,7 @@ def bench(
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@given.verbose
+@given.telling
 def simulator(arguments: tuple[str, ...]) -> object:
     """Serve DynamoDB's protocol here, with its capacity and with faults, to rehearse on."""
     with held():

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="Keep the metrics there for node_exporter's textfile collector.",
 )
 @click.option("--fresh", is_flag=True, help="Start a new full run, whatever the checkpoint says.")
-@options(given.as_json, given.verbose)
+@options(given.as_json, given.telling)
 @click.pass_obj
 def run(
     invocation: Invocation,
@@ -100,7 +100,7 @@ def run(
             console.tell(_told(ended.reports, jobs, state_dir))
         for report in ended.reports:
             if report.error is not None:
-                console.say(f"error: {f'{report.job}: ' if len(jobs) > 1 else ''}{report.error}")
+                console.fail(f"{f'{report.job}: ' if len(jobs) > 1 else ''}{report.error}", job=report.job)
     return exit_code(ended.reports)
 
 
@@ -129,7 +129,7 @@ def _told(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path) -
 
 
 @click.command()
-@options(given.job, given.state, given.overrides, given.only, given.as_json, given.verbose)
+@options(given.job, given.state, given.overrides, given.only, given.as_json, given.telling)
 def status(
     job_file: Path, state_dir: Path, overrides: tuple[str, ...], only: str | None, as_json: bool
 ) -> int | None:

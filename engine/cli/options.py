@@ -3,14 +3,15 @@
 Invariant: as for the whole package, nothing heavy is imported.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from engine.show import logs
+from engine.show import lines, logs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -34,6 +35,16 @@ def _verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
         logs.setup(verbose=True)
 
 
+def _quiet(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        lines.style.quiet = True
+
+
+def _log_format(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        lines.style.as_json = value == "json"
+
+
 job = click.argument("job_file", metavar="JOB", type=click.Path(path_type=Path))
 state = click.option(
     "--state",
@@ -49,7 +60,7 @@ overrides = click.option(
 only = click.option("--only", metavar="NAME", help="Take just this job of the file.")
 AS_JSON = "--json"
 as_json = click.option(AS_JSON, "as_json", is_flag=True, help="Print one JSON object on stdout, errors too.")
-verbose = click.option(
+_verbose_option = click.option(
     "-v",
     "--verbose",
     is_flag=True,
@@ -57,6 +68,23 @@ verbose = click.option(
     is_eager=True,
     callback=_verbose,
     help="Show debug logs, and tracebacks of errors.",
+)
+_quiet_option = click.option(
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_quiet,
+    help="Say nothing on stderr but warnings and errors.",
+)
+LOG_FORMAT = "--log-format"
+_log_format_option = click.option(
+    LOG_FORMAT,
+    type=click.Choice(["text", "json"]),
+    expose_value=False,
+    is_eager=True,
+    callback=_log_format,
+    help="How stderr is written; json: one object a line, from every process.  [default: text]",
 )
 
 
@@ -69,3 +97,12 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
         return command
 
     return decorate
+
+
+telling = options(_verbose_option, _quiet_option, _log_format_option)
+"""What is said on stderr, and how: an option of every command."""
+
+
+def json_asked(words: Sequence[str]) -> bool:
+    """Say whether words of a command line, which may not fit, ask for lines of JSON."""
+    return f"{LOG_FORMAT}=json" in words or (LOG_FORMAT, "json") in pairwise(words)

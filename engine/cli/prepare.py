@@ -26,7 +26,7 @@ SOURCE_URL = "SOURCE_URL"
 @click.option("--table", metavar="T", help="The table of a PostgreSQL database.")
 @click.option("--collection", metavar="C", help="The collection of a MongoDB database.")
 @click.option("--database", metavar="D", help="The MongoDB database; default: the URL's.")
-@given.verbose
+@given.telling
 def init(url: str | None, table: str | None, collection: str | None, database: str | None) -> None:
     """Look at a source and print a commented job file to start from; reads only.
 
@@ -62,7 +62,7 @@ def _typed_url() -> str:
 @click.option("--full", is_flag=True, help="Look at every row: exact counts, every key collision.")
 @click.option("--prices", type=click.Path(path_type=Path), help="A price list in place of the packaged one.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes of the run; default: the cores.")
-@options(given.as_json, given.verbose)
+@options(given.as_json, given.telling)
 def plan(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -97,7 +97,7 @@ def table() -> None:
 
 
 @table.command("create")
-@options(given.job, given.overrides, given.only, given.verbose)
+@options(given.job, given.overrides, given.only, given.telling)
 def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -> None:
     """Create the target tables as the job describes them, and wait until they are active."""
     jobs = load_jobs(job_file, overrides, only)
@@ -122,7 +122,7 @@ def table_create(job_file: Path, overrides: tuple[str, ...], only: str | None) -
 
 
 @click.command()
-@given.verbose
+@given.telling
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
     with held():

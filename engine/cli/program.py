@@ -12,13 +12,13 @@ import click
 
 from engine import __version__
 from engine.cli import check, instruments, load, prepare
-from engine.cli.options import AS_JSON, Invocation
+from engine.cli.options import AS_JSON, Invocation, json_asked
 from engine.cli.signals import interrupted
 from engine.errors import BackfillError, JobError
 from engine.exits import Exit
 from engine.masking import printable
-from engine.show import logs
-from engine.show.console import print_object
+from engine.show import lines, logs
+from engine.show.console import fail, print_object
 
 COMMANDS = (
     prepare.init,
@@ -65,7 +65,9 @@ def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | No
 
     Shape: None for one whose output is all that it does, when it has done it.
     """
-    invocation.as_json = AS_JSON in (sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    invocation.as_json = AS_JSON in words
+    lines.setup(as_json=json_asked(words))
     try:
         code = backfill.main(arguments, prog_name="backfill", standalone_mode=False, obj=invocation)
     except click.exceptions.Exit as leave:
@@ -88,10 +90,11 @@ def outcome(arguments: Sequence[str] | None, invocation: Invocation) -> int | No
 
 
 def _complain(sentence: str, error: BaseException, invocation: Invocation, code: int) -> int:
-    if invocation.verbose:
-        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
-    sentence = printable(sentence)
+    came_of = "".join(traceback.format_exception(error)) if invocation.verbose else ""
+    if came_of and not lines.style.as_json:
+        click.echo(printable(came_of), err=True, nl=False)
     if invocation.as_json:
-        print_object({**invocation.done, "error": sentence})
-    click.echo(f"backfill: error: {sentence}", err=True)
+        print_object({**invocation.done, "error": printable(sentence)})
+    job = error.job if isinstance(error, BackfillError) else ""
+    fail(sentence, job=job, fields={"traceback": came_of} if came_of else None)
     return code

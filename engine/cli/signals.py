@@ -7,7 +7,6 @@ of its own for as long as there is something to checkpoint, and puts these back 
 import atexit
 import os
 import signal
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -62,7 +61,10 @@ def held() -> Generator[None, None, None]:
 
 def interrupted() -> int:
     """Say that a signal ended the command, and return its exit code."""
-    sys.stderr.write("backfill: interrupted; run the same command again\n")
+    from engine.show import lines  # not before signals are taken
+
+    said = "interrupted; run the same command again"
+    lines.tell(said, text=f"backfill: {said}", level="warning", event="interrupted")
     return Exit.INTERRUPTED
 
 

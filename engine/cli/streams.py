@@ -57,7 +57,11 @@ class Standard:
         lost = self._out.lost
         if lost is not None and lost.errno != errno.EPIPE:
             why = os.strerror(lost.errno or errno.EIO)
-            self.stderr.write(f"backfill: error: the output can't be written to stdout ({why.lower()})\n")
+            from engine.show import lines  # not before signals are taken
+
+            said = f"the output can't be written to stdout ({why.lower()})"
+            text = f"backfill: error: {said}"
+            lines.tell(said, text=text, level="error", event="error", stream=self.stderr)
         if code is None:
             return Exit.DONE if lost is None else Exit.FAILED
         return code

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from engine.masking import printable
+from engine.show import lines
 
 
 class Told(Protocol):
@@ -24,7 +25,13 @@ _Report = TypeVar("_Report", bound=Told)
 
 def say(sentence: str) -> None:
     """Say a sentence on stderr."""
-    click.echo(printable(f"backfill: {sentence}"), err=True)
+    lines.tell(sentence, text=f"backfill: {sentence}")
+
+
+def fail(sentence: str, *, job: str, fields: Mapping[str, Any] | None = None) -> None:
+    """Say on stderr what went wrong, of which job."""
+    text = f"backfill: error: {sentence}"
+    lines.tell(sentence, text=text, level="error", job=job, event="error", fields=fields)
 
 
 def tell(text: str) -> None:

@@ -6,13 +6,10 @@ Invariant: nothing is logged that `masking` would blank or escape.
 import logging
 import sys
 import time
-from contextvars import ContextVar
 from copy import copy
 
 from engine.masking import printable
-
-_JOB: ContextVar[str] = ContextVar("job", default="-")
-"""The job that this task works for."""
+from engine.show import lines
 
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(job)s[%(process)d] %(name)s: %(message)s"
 """When (UTC), how grave, of which job and process, from where."""
@@ -33,8 +30,18 @@ class MaskingFormatter(logging.Formatter):
             error = record.exc_info[1] if record.exc_info else None
             record.exc_info = record.exc_text = None
             record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})", None
-        record.job = _JOB.get()
-        return printable(super().format(record))
+        record.job = lines.JOB.get() or "-"
+        return _json(self, record) if lines.style.as_json else printable(super().format(record))
+
+
+def _json(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    fields = {"logger": record.name, "pid": record.process}
+    if record.exc_info:
+        fields["traceback"] = formatter.formatException(record.exc_info)
+    level = record.levelname.lower()
+    return lines.as_json(
+        record.getMessage(), level=level, job="", event="log", fields=fields, at=record.created
+    )
 
 
 class StderrHandler(logging.Handler):
@@ -50,7 +57,7 @@ class StderrHandler(logging.Handler):
 
 def of_job(name: str) -> None:
     """Have what this task and those that it starts log from now on carry a job's name."""
-    _JOB.set(name)
+    lines.JOB.set(name)
 
 
 def verbose() -> bool:

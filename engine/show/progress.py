@@ -7,7 +7,7 @@ is the ticks' own, so nothing here reads a clock. rich is imported here only, an
 import os
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -16,6 +16,7 @@ from engine.batch import Counts
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
 from engine.masking import printable
 from engine.meter import TABLE, quantile
+from engine.show import lines
 from engine.show.summary import KINDS, PASSED
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Progress(Observer, Protocol):
 def observer(stream: TextIO | None = None) -> Progress:
     """Return the progress that suits the stream: live on a capable terminal, else plain."""
     stream = sys.stderr if stream is None else stream
-    if stream.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}:
+    lives = stream.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
+    if lives and lines.style == lines.Style():
         return LiveProgress(stream)
     return PlainProgress(stream)
 
@@ -102,7 +104,7 @@ def title(started: RunStarted) -> str:
     """Say in one line what runs."""
     verb = "goes on" if started.resumed else "starts"
     return (
-        f"{started.job}: {KINDS[started.kind]} {started.run_id} {verb}, "
+        f"{KINDS[started.kind]} {started.run_id} {verb}, "
         f"{started.source} to {started.target}, workers {started.workers}"
     )
 
@@ -110,12 +112,39 @@ def title(started: RunStarted) -> str:
 def plain_line(started: RunStarted, tick: Tick, pace: Speeds) -> str:
     """Say in one line how far the run is."""
     parts = [
-        f"{started.job}: {_rows(tick, started.rows_expected)} rows",
+        f"{_rows(tick, started.rows_expected)} rows",
         f"{number(pace.items_per_s)} items/s",
         *(f"{name} {text}" for name, text in _cells(tick, pace).items()),
         "ETA " + ("?" if pace.eta_s is None else duration(pace.eta_s)),
     ]
     return ", ".join(parts)
+
+
+def figures(started: RunStarted, tick: Tick, pace: Speeds) -> Mapping[str, Any]:
+    """Return what a line of progress says, for a program."""
+    meter, limited = tick.meter, tick.meter.rate_limit != float("inf")
+    return {
+        "rows_read": tick.counts.rows_read,
+        "rows_expected": started.rows_expected,
+        "items_per_s": round(pace.items_per_s, 1),
+        "write_units_per_s": round(pace.wcu_per_s, 1),
+        "write_units_limit": meter.rate_limit if limited else None,
+        "requests_throttled": sum(meter.throttled.values()),
+        "retries": meter.retries,
+        "segments_complete": tick.segments.complete,
+        "segments_total": tick.segments.total,
+        "dead_letters": tick.counts.items_dead_lettered,
+        "eta_s": None if pace.eta_s is None else round(pace.eta_s, 1),
+    }
+
+
+STARTED = ("run_id", "kind", "resumed", "rows_expected", "source", "target", "workers")
+ENDED = ("run_id", "kind", "outcome", "rows_read", "items_written", "items_dead_lettered", "elapsed_s")
+
+
+def told_of(value: object, names: Sequence[str]) -> Mapping[str, Any]:
+    """Return some fields of a value."""
+    return {name: getattr(value, name) for name in names}
 
 
 def _rows(tick: Tick, rows_expected: int | None) -> str:
@@ -157,22 +186,23 @@ class PlainProgress:
         match event:
             case RunStarted():
                 self._started, self._pace, self._said_at_s = event, Speedometer(), None
-                self._say(title(event))
+                self._say(title(event), "run_started", fields=told_of(event, STARTED))
             case SegmentsPlanned(total, complete):
-                self._say(f"{self._job}: {counted(total, 'segment')}, {number(complete)} complete already")
+                said = f"{counted(total, 'segment')}, {number(complete)} complete already"
+                self._say(said, "segments_planned", fields={"total": total, "complete": complete})
             case Notice(text, level, job):
-                weight = "" if level == "info" else f"{level}: "
-                self._say(f"{job or self._job}: {weight}{text}")
+                self._say(text, "notice", level, job)
             case Tick():
                 self._tick(event)
             case BrokenOff(text, job):
-                self._say(f"{job or self._job}: {text}")
+                self._say(text, "broken_off", "error", job, weight="")
             case RunEnded(report):
-                self._say(
-                    f"{report.job}: {PASSED[report.outcome]}: {number(report.rows_read)} rows read, "
+                said = (
+                    f"{PASSED[report.outcome]}: {number(report.rows_read)} rows read, "
                     f"{number(report.items_written)} items written, "
                     f"{number(report.items_dead_lettered)} dead letters in {duration(report.elapsed_s)}"
                 )
+                self._say(said, "run_ended", job=report.job, fields=told_of(report, ENDED))
 
     @property
     def _job(self) -> str:
@@ -186,18 +216,26 @@ class PlainProgress:
             self._said_at_s = tick.at_s
         elif tick.at_s - self._said_at_s >= PLAIN_EVERY_S:
             self._said_at_s = tick.at_s
-            self._say(plain_line(self._started, tick, pace))
+            said = plain_line(self._started, tick, pace)
+            self._say(said, "progress", fields=figures(self._started, tick, pace))
 
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _say(self, line: str) -> None:
-        encoding = self._stream.encoding or "ascii"
-        try:
-            self._stream.write(printable(line).encode(encoding, "replace").decode(encoding) + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return  # nobody reads any more; the run goes on
+    def _say(
+        self,
+        said: str,
+        event: str,
+        level: lines.Level = "info",
+        job: str = "",
+        *,
+        fields: Mapping[str, Any] | None = None,
+        weight: str | None = None,
+    ) -> None:
+        job = job or self._job
+        weight = ("" if level == "info" else f"{level}: ") if weight is None else weight
+        text = f"{job}: {weight}{said}"
+        lines.tell(said, text=text, level=level, job=job, event=event, fields=fields, stream=self._stream)
 
 
 class LiveProgress:
@@ -229,7 +267,7 @@ class LiveProgress:
                 self._stop()
                 self._started, self._pace = event, Speedometer()
                 self._live = _start_live(self._stream)
-                self._print(title(event))
+                self._print(f"{event.job}: {title(event)}")
             case Notice(text, level, job):
                 # A job that runs has its name above; one that is only looked at would seem to be the last.
                 name = f"{job}: " if job and (self._started is None or job != self._started.job) else ""

@@ -1,5 +1,6 @@
-"""`-v` tells what is decided while it runs: of both jobs of a file, of the runner and of its workers."""
+"""What stderr says of real runs: with `-v` what is decided, as JSON a line each, with `--quiet` nothing."""
 
+import json
 import re
 from pathlib import Path
 
@@ -18,24 +19,32 @@ LINE = re.compile(
 )
 
 
+KEYS = ["time", "level", "job", "event", "message", "fields"]
+
+
+def two_jobs(folder: Path, url: str, endpoint: str, table: str) -> Command:
+    """Two loads into one table, which has to be created."""
+    servers.execute(url, ROWS)
+    loads.create_table(endpoint, table)
+    document = loads.job(url, endpoint, table)
+    jobs = [
+        {
+            "name": name,
+            "source": {**document["source"], "table": name, "segments": 2},
+            "items": [{"name": name, "key": {"PK": f"{name}#{{id}}", "SK": "ROW"}, "include": "all"}],
+        }
+        for name in ("users", "orders")
+    ]
+    return Command(folder, {"target": document["target"], "jobs": jobs})
+
+
 def test_each_line_has_its_job_and_workers_have_lines_too(
     tmp_path: Path, postgres_url: str, table_name: str
 ) -> None:
-    servers.execute(postgres_url, ROWS)
     with servers.simulator("--wcu", "300", "--burst-s", "0", "--fault", "503=0.1") as endpoint:
-        loads.create_table(endpoint, table_name)
-        document = loads.job(postgres_url, endpoint, table_name)
-        jobs = [
-            {
-                "name": name,
-                "source": {**document["source"], "table": name, "segments": 2},
-                "items": [{"name": name, "key": {"PK": f"{name}#{{id}}", "SK": "ROW"}, "include": "all"}],
-            }
-            for name in ("users", "orders")
-        ]
-        several = {"target": document["target"], "jobs": jobs}
-        ended = Command(tmp_path, several).run("run", "-v", "--workers", "2")
-        quiet = Command(tmp_path, several).run("run", "--fresh", "--workers", "1")
+        command = two_jobs(tmp_path, postgres_url, endpoint, table_name)
+        ended = command.run("run", "-v", "--workers", "2")
+        plain = command.run("run", "--fresh", "--workers", "1")
     assert ended.code == 0, ended.stderr
     lines = [found for line in ended.stderr.splitlines() if (found := LINE.fullmatch(line)) is not None]
     told = {job: [line["text"] for line in lines if line["job"] == job] for job in ("users", "orders")}
@@ -49,4 +58,47 @@ def test_each_line_has_its_job_and_workers_have_lines_too(
     pids = {line["pid"] for line in lines if line["job"] == "orders"}
     assert len(pids) >= 2, "the runner's and workers'"
     assert {line["job"] for line in lines if line["level"] == "DEBUG"} == {"users", "orders"}, lines
-    assert " DEBUG " not in quiet.stderr
+    assert " DEBUG " not in plain.stderr
+
+
+def test_as_json_every_line_of_every_process_is_an_object(
+    tmp_path: Path, postgres_url: str, dynoxide: str, table_name: str
+) -> None:
+    command = two_jobs(tmp_path, postgres_url, dynoxide, table_name)
+    ended = command.run("run", "-v", "--log-format", "json", "--workers", "2")
+    assert ended.code == 0, ended.stderr
+    said = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert all(list(line) == KEYS for line in said)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z", line["time"]) for line in said)
+    for job in ("users", "orders"):
+        events = [line["event"] for line in said if line["job"] == job]
+        assert {"run_started", "segments_planned", "run_ended", "log"} <= set(events)
+    (last,) = (line for line in said if (line["event"], line["job"]) == ("run_ended", "orders"))
+    assert (last["fields"]["outcome"], last["fields"]["items_written"]) == ("complete", 4000)
+    logs = [line for line in said if line["event"] == "log"]
+    assert len({line["fields"]["pid"] for line in logs if line["job"] == "orders"}) >= 2, "workers' too"
+    assert {line["level"] for line in logs} == {"debug"}
+    for verb in ("plan", "verify", "redrive", "status"):
+        ended = command.here(verb, "--log-format", "json")
+        assert ended.code == 0, ended.stderr
+        for line in ended.stderr.splitlines():
+            assert list(json.loads(line)) == KEYS
+
+
+def test_quiet_says_nothing_but_what_went_wrong(
+    tmp_path: Path, postgres_url: str, dynoxide: str, table_name: str
+) -> None:
+    command = two_jobs(tmp_path, postgres_url, dynoxide, table_name)
+    for verb in ("plan", "run", "verify --full", "redrive", "status"):
+        ended = command.here(*verb.split(), "--quiet")
+        assert (ended.code, ended.stderr) == (0, ""), verb
+        assert ended.stdout, verb
+    loads.client(dynoxide).delete_table(TableName=table_name)
+    ended = command.here("run", "--quiet", "--fresh")
+    assert ended.code == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("backfill: error: users: target.table: there is no table")
+    ended = command.here("run", "--quiet", "--fresh", "--log-format", "json")
+    (line,) = ended.stderr.splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["job"], said["event"]) == ("error", "users", "error")

@@ -16,7 +16,7 @@ from pathlib import Path
 from engine.environment import module_command
 from engine.run.link import SocketEnd, ToRunner, ToWorker
 from engine.run.worker import Usage
-from engine.show import logs
+from engine.show import lines, logs
 
 STOP_S = 1.0
 """How long a worker that has said all it has to say may take to end by itself."""
@@ -76,6 +76,7 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
                 "engine.commands.run.worker_main",
                 str(theirs.fileno()),
                 *(("-v",) if logs.verbose() else ()),
+                *lines.arguments(),
             ),
             pass_fds=inherited,
             stdin=asyncio.subprocess.DEVNULL,

@@ -14,7 +14,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     from engine.commands.run import worker_process
 
-    worker_process.run(int(sys.argv[1]), verbose="-v" in sys.argv[2:])
+    worker_process.run(int(sys.argv[1]), verbose="-v" in sys.argv, log_json="--log-format=json" in sys.argv)
 
 
 if __name__ == "__main__":

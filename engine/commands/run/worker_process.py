@@ -23,7 +23,7 @@ from engine.registry import TARGETS
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
 from engine.run.worker import describe, work
-from engine.show import logs
+from engine.show import lines, logs
 from engine.tenure import Tenure
 
 ORPHANED = 70
@@ -81,7 +81,8 @@ async def serve(descriptor: int) -> None:
     await link.close()
 
 
-def run(descriptor: int, *, verbose: bool) -> None:
+def run(descriptor: int, *, verbose: bool, log_json: bool) -> None:
     """Work for the runner at the other end of this socket."""
     logs.setup(verbose=verbose)
+    lines.setup(as_json=log_json)
     uvloop.run(serve(descriptor))

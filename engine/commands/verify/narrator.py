@@ -10,6 +10,7 @@ from time import monotonic
 
 import click
 
+from engine.show import lines
 from engine.show.console import say
 
 TERMINAL_S, LOG_S = 0.5, 10.0
@@ -20,7 +21,7 @@ class Narrator:
 
     def __init__(self) -> None:
         self.notices: list[str] = []
-        self._live = sys.stderr.isatty()
+        self._live = sys.stderr.isatty() and lines.style == lines.Style()
         self._every_s = TERMINAL_S if self._live else LOG_S
         self._due_at = monotonic() + self._every_s
         self._shown = False
@@ -45,8 +46,12 @@ class Narrator:
             total += count
             if monotonic() >= self._due_at:
                 self._due_at = monotonic() + self._every_s
-                text = f"backfill: {total:,} {what}"
-                click.echo(f"\r{text}" if self._live else text, err=True, nl=not self._live)
+                text = f"{total:,} {what}"
+                if self._live:
+                    click.echo(f"\rbackfill: {text}", err=True, nl=False)
+                else:
+                    fields = {"count": total, "of": what}
+                    lines.tell(text, text=f"backfill: {text}", event="progress", fields=fields)
                 self._shown = self._live
 
         return step

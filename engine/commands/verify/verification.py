@@ -42,6 +42,7 @@ from engine.errors import JobError
 from engine.job.model import Job
 from engine.own_files import made
 from engine.registry import TARGETS
+from engine.show import logs
 from engine.tenure import Tenure
 
 SCAN_SEGMENT_BYTES, SCAN_SEGMENT_ITEMS = 16 * 2**20, 20_000
@@ -133,6 +134,7 @@ async def _opened(
         await open_job(stack, number, job, narrator.notice, tenure)
         for number, (job, tenure) in enumerate(zip(jobs, tenures, strict=True))
     ]
+    logs.of_job(", ".join(job.name for job in jobs))  # from here on they are held against the target together
     connector = TARGETS[jobs[0].target.type]
     reader = await connector.open_reader(jobs[0], opened[0].info, options.max_rcu)
     stack.push_async_callback(reader.close)

@@ -142,3 +142,16 @@ def test_what_doesnt_fit_exits_2_with_a_sentence(
     assert err.splitlines()[-1].startswith("backfill: error: ")
     assert SECRET not in err
     assert runner.jobs == []
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "status", "verify", "redrive", "bench", "table create"])
+@pytest.mark.parametrize("asked", [("--log-format", "json"), ("--log-format=json", "--nope")])
+def test_of_every_command_an_error_is_a_line_of_json_if_so_asked(
+    backfill: Callable[..., Answer], verb: str, asked: tuple[str, ...]
+) -> None:
+    code, out, err = backfill(*verb.split(), "absent.yaml", *asked)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    told = json.loads(line)
+    assert (told["level"], told["event"]) == ("error", "error")
+    assert "absent.yaml" in told["message"] or "--nope" in told["message"]
