@@ -17,7 +17,7 @@ class RunStarted:
 
     `counts` are those that are durable already; `source` and `target` are names without secrets.
     `letters_open`: all dead letters that are kept, those in `counts` too. `last_success`: when a run of the
-    job went to its end last, ISO 8601 in UTC.
+    job went to its end last, ISO 8601 in UTC. `unit_usd`: what a write unit costs, in US dollars.
     """
 
     job: str
@@ -32,6 +32,7 @@ class RunStarted:
     counts: Counts
     letters_open: int = 0
     last_success: str | None = None
+    unit_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,9 @@ class TargetConnector(Protocol):
         Raises: JobError when that can't be used.
         """
 
+    def unit_usd(self, info: TargetInfo) -> float:
+        """Return what a consumed write unit costs, in US dollars; 0 where units cost nothing."""
+
     def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:
         """Return what looks, whenever asked, whether the target is still the one that was described."""
 

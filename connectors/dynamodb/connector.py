@@ -101,6 +101,14 @@ class DynamoDBConnector:
         planned = PlannedTable(_table(info), exists, section.mode, section.max_wcu, load_prices(prices))
         return TableMeasurer(planned, job, sample)
 
+    def unit_usd(self, info: TargetInfo) -> float:
+        """Return the packaged price of a write unit as the table pays for it, in every replica."""
+        from connectors.dynamodb.planning.forecast import unit_usd
+        from connectors.dynamodb.planning.prices import load_prices
+
+        table = _table(info)
+        return unit_usd(table, load_prices(None))[table.billing]
+
     def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:
         """Return what looks whether the table is still the one that was described."""
         from connectors.dynamodb.lookout import watched

@@ -37,8 +37,8 @@ class JobFigures:
     `rows_before`: acked before this process took the run up; `letters_before` the dead letters that were open
     then. `silent_since_s`: since when requests are out and nothing was answered; None: the target answers, or
     isn't asked.
-    Units: `said_s` and `success_s` seconds since 1970: when the run said something last, and when one went to
-    its end last.
+    Units: `unit_usd` US dollars for a write unit; `said_s` and `success_s` seconds since 1970: when the run
+    said something last, and when one went to its end last.
     """
 
     tick: Tick
@@ -49,6 +49,12 @@ class JobFigures:
     silent_since_s: float | None = None
     said_s: float = 0.0
     success_s: float | None = None
+    unit_usd: float = 0.0
+
+    @property
+    def cost_usd(self) -> float:
+        """What the write units that were consumed have cost, those of indexes too. Units: US dollars."""
+        return self.unit_usd * sum(self.tick.meter.consumed.values())
 
     @property
     def letters_open(self) -> int:
@@ -75,6 +81,7 @@ def after(figures: JobFigures | None, event: Event, now: Now) -> JobFigures | No
                 letters_before=event.letters_open - counts.items_dead_lettered,
                 said_s=now.time_s,
                 success_s=_since_1970(event.last_success),
+                unit_usd=event.unit_usd,
             )
         case SegmentsPlanned(total, complete) if figures:
             tally = SegmentTally(total, total - complete, 0, complete)

@@ -179,6 +179,11 @@ COUNTERS: tuple[tuple[str, str, Callable[[JobFigures], float]], ...] = (
         "Items that the target handed back to be sent again.",
         lambda f: f.tick.meter.items_unprocessed,
     ),
+    (
+        "backfill_cost_usd_total",
+        "US dollars that the consumed write units have cost, by the packaged price list.",
+        lambda f: f.cost_usd,
+    ),
 )
 LABELLED_COUNTERS: tuple[tuple[str, str, str, Callable[[MeterTotals], Labelled]], ...] = (
     (

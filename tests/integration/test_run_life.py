@@ -36,7 +36,8 @@ METRICS = {
     "requests_total": "outcome",
     "requests_throttled_total": "cause", "request_duration_seconds_bucket": "le",
     "request_duration_seconds_sum": "", "request_duration_seconds_count": "",
-    "consumed_write_units_total": "index", "write_rate_limit_units": "", "requests_in_flight": "",
+    "consumed_write_units_total": "index", "cost_usd_total": "", "write_rate_limit_units": "",
+    "requests_in_flight": "",
     "stage_seconds_total": "stage", "segments": "state", "rows_expected": "", "checkpoint_age_seconds": "",
     "watermark_lag_seconds": "",
 }  # fmt: skip

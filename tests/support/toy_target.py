@@ -335,6 +335,9 @@ class ToyConnector:
     def measurer(self, job, info, *, exists, sample, prices) -> None:
         return None
 
+    def unit_usd(self, info: ShelfInfo) -> float:
+        return 0.0
+
     def codec(self, info: ShelfInfo) -> ToyCodec:
         return ToyCodec()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.dynamodb.connector import CONNECTOR
 from connectors.dynamodb.planning.forecast import (
     DOUBLING_S,
     Volume,
@@ -82,6 +83,13 @@ def test_what_it_costs_and_that_replicas_cost_too() -> None:
     assert once.storage_month == pytest.approx(25.0)
     twice = cost(volume(1e6, 1e6), replace(table(), replicas=("eu-west-1",)), prices)
     assert twice.on_demand == pytest.approx(2.5)
+
+
+def test_a_run_counts_what_its_units_cost_as_the_plan_does() -> None:
+    provisioned = table(billing="provisioned", write_capacity=100, read_capacity=1)
+    for info in (table(), provisioned, replace(table(), replicas=("eu-west-1",))):
+        planned = cost(volume(1e6, 1e6), info, load_prices(None))
+        assert CONNECTOR.unit_usd(info) * 2e6 == pytest.approx(getattr(planned, info.billing))
 
 
 def test_another_price_list(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ CONTRACT = {
     "backfill_request_duration_seconds_count": set(),
     "backfill_request_duration_seconds_sum": set(),
     "backfill_consumed_write_units_total": {"index"},
+    "backfill_cost_usd_total": set(),
     "backfill_write_rate_limit_units": set(),
     "backfill_requests_in_flight": set(),
     "backfill_stage_seconds_total": {"stage"},
@@ -94,7 +95,7 @@ def test_names_and_labels_are_the_contracts(metrics: Metrics) -> None:
 
 
 def test_every_figure_lands_where_it_belongs(metrics: Metrics) -> None:
-    metrics.on(run_started())
+    metrics.on(run_started(unit_usd=0.5))
     metrics.on(tick(100.0, meter=totals(), segments=SegmentTally(7, 4, 2, 1), watermark_lag_s=3.0))
     for name, expected in {
         "backfill_rows_read_total": 101,
@@ -102,6 +103,7 @@ def test_every_figure_lands_where_it_belongs(metrics: Metrics) -> None:
         "backfill_items_deleted_total": 103,
         "backfill_items_skipped_total": 104,
         "backfill_items_unprocessed_total": 106,
+        "backfill_cost_usd_total": (500.5 + 250) / 2,
         "backfill_write_rate_limit_units": 4_000,
         "backfill_requests_in_flight": 16,
         "backfill_rows_expected": 1_000_000,

@@ -177,13 +177,25 @@ def doubling_s(units: float, start: float, most: float) -> float:
 def cost(volume: Volume, table: TableInfo, prices: Prices) -> Cost:
     """Return what the load costs; every replica is written, too."""
     copies = 1 + len(table.replicas)
-    units = volume.total_units * copies
+    units, price = volume.total_units, unit_usd(table, prices)
     return Cost(
-        on_demand=units / 1e6 * prices.write_units_per_million,
-        provisioned=units / 3600 * prices.write_capacity_unit_hour,
+        on_demand=units * price["on_demand"],
+        provisioned=units * price["provisioned"],
         s3_import=volume.json_bytes / GB * prices.s3_import_gb,
         storage_month=volume.stored_bytes * copies / GB * prices.storage_gb_month,
     )
+
+
+def unit_usd(table: TableInfo, prices: Prices) -> Mapping[str, float]:
+    """Return what a write unit of the table costs in all its replicas, in US dollars, by way of paying.
+
+    A unit of provisioned capacity that is used to the full writes 3,600 an hour.
+    """
+    copies = 1 + len(table.replicas)
+    return {
+        "on_demand": copies * prices.write_units_per_million / 1e6,
+        "provisioned": copies * prices.write_capacity_unit_hour / 3600,
+    }
 
 
 def _drawn(volume: Volume, table: TableInfo) -> dict[str, float]:

@@ -123,6 +123,7 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
             counts=state.counts,
             letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
             last_success=None if closed is None else closed.finished_at,
+            unit_usd=prepared.ends.connector.unit_usd(prepared.ends.target),
         )
     )
     voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
