@@ -54,8 +54,9 @@ class RelationFact:
 class Standing:
     """The source as it was at one moment.
 
-    Units: `position` in bytes of WAL; `horizon` the 64-bit id of the oldest transaction whose rows may not
-    have been there yet. `orders`: each collation that the key is sorted by, with its library's version.
+    Units: `position` in bytes of WAL, 0 where the server doesn't tell; `horizon` the 64-bit id of the oldest
+    transaction whose rows may not have been there yet. `orders`: each collation that the key is sorted by,
+    with its library's version.
     """
 
     server: str
@@ -96,7 +97,7 @@ def judge(before: Standing, now: Standing, *, goes_on: bool = True) -> Behind | 
     """
     if (before.server, before.database) != (now.server, now.database):
         return Changed("another server or database answers at this address")
-    if now.position < before.position or now.horizon < before.horizon:
+    if 0 < now.position < before.position or now.horizon < before.horizon:
         behind = (
             f"the server is in an older state than the run has seen (WAL {_lsn(now.position)}, was"
             f" {_lsn(before.position)}; transaction {now.horizon}, was {before.horizon})"

@@ -16,6 +16,7 @@ from connectors.postgres.errors import said
 from connectors.postgres.settings import by_catalogs, looking
 from connectors.postgres.sql import Shape, explain_sql
 from connectors.postgres.standing import ColumnFact, RelationFact, Standing
+from engine.errors import JobError
 
 STEADY_TRIES = 5
 """How often a snapshot is taken anew because a relation was written anew before it could be locked."""
@@ -58,11 +59,16 @@ ORDER BY a.attrelid, a.attnum
 """
 _SERVER = """
 SELECT d.oid::int8 AS database, pg_is_in_recovery() AS standby,
-       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
-        - '0/0'::pg_lsn)::int8 AS position,
        txid_snapshot_xmin(txid_current_snapshot())::int8 AS horizon
 FROM pg_database AS d WHERE d.datname = current_database()
 """
+POSITION = """
+SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+        - '0/0'::pg_lsn)::int8
+"""
+_NO_POSITION = ("0A000", "55000")
+"""feature_not_supported, object_not_in_prerequisite_state: Aurora's answers, on readers, and where wal_level
+isn't logical. Source: mackerelio/mackerel-agent-plugins#804, ankane/distribute_reads#46."""
 _ORDERS = """
 SELECT n.nspname::text || '.' || c.collname::text AS name,
        CASE WHEN c.collprovider = 'd' THEN {default}
@@ -119,6 +125,7 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
             columns.setdefault(row["relation"], []).append(fact)
         about = await connection.fetchrow(_SERVER)
         orders = await _orders(connection, shape, columns)
+    position = await _position(connection)
     relations = tuple(
         RelationFact(
             row["oid"],
@@ -134,8 +141,23 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
         for row in rows
     )
     return Standing(
-        server, about["database"], about["standby"], about["position"], about["horizon"], relations, orders
+        server, about["database"], about["standby"], position, about["horizon"], relations, orders
     )
+
+
+async def _position(connection: Any) -> int:
+    """Return how far the log goes, 0 where the server doesn't tell. Within a transaction."""
+    await connection.execute("SAVEPOINT before_position")
+    try:
+        async with by_catalogs(connection):
+            position = int(await connection.fetchval(POSITION))
+    except asyncpg.PostgresError as error:
+        if error.sqlstate not in _NO_POSITION:
+            raise
+        await connection.execute("ROLLBACK TO SAVEPOINT before_position")
+        position = 0
+    await connection.execute("RELEASE SAVEPOINT before_position")
+    return position
 
 
 async def settle_numbers(connection: Any, standing: Standing) -> None:
@@ -145,8 +167,14 @@ async def settle_numbers(connection: Any, standing: Standing) -> None:
     number, and rows that come later would seem as old as the run.
     Source: PostgreSQL, src/backend/access/transam/xact.c, RecordTransactionCommit.
     """
-    if standing.standby or all(relation.logged for relation in standing.relations):
+    unlogged = [relation.name for relation in standing.relations if not relation.logged]
+    if standing.standby or not unlogged:
         return
+    if not standing.position:
+        raise JobError(
+            f"source: {unlogged[0]} is UNLOGGED, and this server doesn't tell how far its log is written, so"
+            " what a crash leaves of it can't be told: ALTER TABLE … SET LOGGED, or read a copy that is"
+        )
     async with by_catalogs(connection):
         written = await connection.fetchval("SELECT pg_current_wal_insert_lsn()::text")
         for _ in range(round(LOG_WRITTEN_S / LOG_POLL_S)):

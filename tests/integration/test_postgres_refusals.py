@@ -83,6 +83,26 @@ async def test_rights_that_are_missing_and_rows_that_a_policy_would_hide(postgre
     assert len(await read_all(postgres_url, table="t")) == 2
 
 
+@pytest.mark.parametrize("state", ["0A000", "55000"])
+async def test_a_server_that_tells_no_log_position_is_read_all_the_same(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Aurora refuses these functions on readers, and where wal_level isn't logical."""
+    await execute(
+        postgres_url,
+        "CREATE FUNCTION public.position() RETURNS bigint LANGUAGE plpgsql AS"
+        f" $$BEGIN RAISE 'not here' USING ERRCODE = '{state}'; END$$",
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "INSERT INTO t VALUES (1), (2)",
+    )
+    monkeypatch.setattr("connectors.postgres.watch.POSITION", "SELECT public.position()")
+    assert len(await read_all(postgres_url, table="t")) == 2
+    await execute(postgres_url, "ALTER TABLE t SET UNLOGGED")
+    error = await refusal(postgres_url, table="t")
+    assert isinstance(error, JobError)
+    assert "public.t is UNLOGGED" in str(error)
+
+
 async def test_a_server_that_is_not_there_may_come_back(unused_tcp_port: int) -> None:
     url = f"postgresql://me:s3cr3t@127.0.0.1:{unused_tcp_port}/db"
     error = await refusal(url, table="t")
