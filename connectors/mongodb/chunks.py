@@ -15,6 +15,7 @@ from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.positions import id_element, position_text
 from connectors.mongodb.walked import read_columns
 from engine.batch import Cursor
+from engine.documents import walking
 
 _ID_FIRST = b"_id\0"
 
@@ -59,8 +60,22 @@ class Chunk:
         return read_columns(layout, self.data, self.starts)
 
 
+def starts_in(array: bytes) -> npt.NDArray[np.int64]:
+    """Return where each document of a BSON array begins."""
+    found = walking.starts(array)
+    if found is not None:
+        return found
+    starts: list[int] = []
+    at = 4
+    while array[at]:
+        at = array.index(0, at) + 1
+        starts.append(at)
+        at += int(INT32_AT(array, at)[0])
+    return np.array(starts, np.int64)
+
+
 def starts_of(data: bytes) -> list[int]:
-    """Return where each document begins."""
+    """Return where each of the documents begins that follow one another."""
     starts: list[int] = []
     at = 0
     while at < len(data):
@@ -70,21 +85,15 @@ def starts_of(data: bytes) -> list[int]:
 
 
 def chunks(data: bytes, bytes_max: int, rows_max: int, passed: bytes | None) -> Iterator[Chunk]:
-    """Cut a raw batch into chunks, each of at least one document.
+    """Cut a raw batch, a BSON array, into chunks, each of at least one document.
 
     `passed` is the `_id`, as a document, that has been read already and is left out if it comes first.
     """
-    starts: list[int] = []
-    at = 0
-    if passed is not None and data and id_element(data, 0) == passed:
-        at = int(INT32_AT(data, 0)[0])
-    begin = at
-    while at < len(data):
-        size = int(INT32_AT(data, at)[0])
-        if starts and (at + size - begin > bytes_max or len(starts) >= rows_max):
-            yield Chunk(data, np.array(starts, np.int64))
-            starts, begin = [], at
-        starts.append(at)
-        at += size
-    if starts:
-        yield Chunk(data, np.array(starts, np.int64))
+    starts = starts_in(data)
+    if passed is not None and len(starts) and id_element(data, int(starts[0])) == passed:
+        starts = starts[1:]
+    ends = np.append(starts[1:], len(data))
+    while len(starts):
+        count = max(1, min(rows_max, int(np.searchsorted(ends, starts[0] + bytes_max, side="right"))))
+        yield Chunk(data, starts[:count])
+        starts, ends = starts[count:], ends[count:]

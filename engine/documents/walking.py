@@ -20,7 +20,7 @@ from engine.kinds import DOCUMENT_TYPE
 
 PURE = "BACKFILL_PURE"
 """The environment variable that forces the Python way; any value but the empty one does."""
-FORM = 3
+FORM = 4
 """What is handed over between here and the extension; one that was built for another form isn't used."""
 ODD, ABSENT = 1, 2
 """What the extension says of a row: it is Python's, or there is nothing."""
@@ -113,6 +113,12 @@ def columns(
     """Call the extension for BSON documents; None for more text than Arrow's offsets reach."""
     found: tuple[Any, ...] | None = _WALK.columns(data, np.ascontiguousarray(starts), words, layout)
     return found
+
+
+def starts(array: bytes) -> npt.NDArray[np.int64] | None:
+    """Return where each document of a BSON array begins; None where Python has to look."""
+    found = None if _WALK is None else _WALK.starts(array)
+    return None if found is None else np.frombuffer(found, np.int64)
 
 
 def codes_of(codes: bytes) -> npt.NDArray[np.uint8]:

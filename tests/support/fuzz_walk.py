@@ -119,6 +119,7 @@ def walk_documents(walk: ModuleType, seeds: int) -> None:
     fine = rows = 0
     for document in raw_documents(seeds):
         data = block(document)
+        walk.starts(data)
         for starts in ([0], [0, len(document), len(document) // 2]):
             codes, *_ = walk.columns(data, block(struct.pack(f"={len(starts)}q", *starts)), NOTATION, LAYOUT)
             fine += codes[:1].count(0)

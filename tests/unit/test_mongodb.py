@@ -24,9 +24,11 @@ from connectors.mongodb.bson_values import iso_date
 from connectors.mongodb.chunks import chunks
 from connectors.mongodb.positions import id_element, position_element, position_text, position_value
 from connectors.mongodb.query import query_of
+from connectors.mongodb.raw import _unpacked
 from connectors.mongodb.segments import between
 from connectors.mongodb.watermark import changed_since
 from engine.batch import Cursor
+from engine.documents import walking
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.job.watermark import Watermark
@@ -114,18 +116,56 @@ def test_ranges_are_open_at_both_ends_and_meet():
     assert (only.after, only.until) == (None, None)
 
 
-def test_chunks_hold_every_document_once():
-    documents = [bson.encode({"_id": n, "pad": "x" * (n * 37 % 200)}) for n in range(100)]
-    data = b"".join(documents)
+DOCUMENTS = [{"_id": n, "pad": "x" * (n * 37 % 200)} for n in range(100)]
+ARRAY = bson.encode({str(n): document for n, document in enumerate(DOCUMENTS)})
+
+
+def test_chunks_hold_every_document_once(monkeypatch):
     for bytes_max, rows_max in ((1, 100), (500, 100), (10**6, 7), (10**6, 10**6)):
-        found = [
-            bson.decode(data[start : start + int.from_bytes(data[start : start + 4], "little")])["_id"]
-            for chunk in chunks(data, bytes_max, rows_max, None)
+        found = list(chunks(ARRAY, bytes_max, rows_max, None))
+        assert [
+            bson.decode(ARRAY[start : start + int.from_bytes(ARRAY[start : start + 4], "little")])["_id"]
+            for chunk in found
             for start in chunk.starts.tolist()
-        ]
-        assert found == list(range(100))
-    passed = id_element(documents[0], 0)
-    assert [len(chunk.starts) for chunk in chunks(data, 10**6, 10**6, passed)] == [99]
+        ] == list(range(100))
+        assert all(len(chunk.starts) == 1 or len(chunk.alone().data) <= bytes_max for chunk in found)
+        assert all(len(chunk.starts) <= rows_max for chunk in found)
+        monkeypatch.setattr(walking, "_WALK", None)
+        again = list(chunks(ARRAY, bytes_max, rows_max, None))
+        monkeypatch.undo()
+        assert [chunk.starts.tolist() for chunk in again] == [chunk.starts.tolist() for chunk in found]
+    passed = id_element(bson.encode(DOCUMENTS[0]), 0)
+    assert [len(chunk.starts) for chunk in chunks(ARRAY, 10**6, 10**6, passed)] == [99]
+    assert list(chunks(bson.encode({}), 1, 1, None)) == []
+
+
+@pytest.mark.parametrize("array", [ARRAY[:-1], ARRAY[:50], b"", b"\x05\0\0\0\1", bson.encode({"0": 1})])
+def test_what_is_no_batch_is_no_batch_in_c_either(array):
+    assert walking.starts(array) is None
+
+
+class Reply:
+    """A reply as the driver hands it over to be taken apart."""
+
+    def __init__(self, **fields) -> None:
+        self.payload_document = memoryview(bson.encode(fields))
+
+
+@pytest.mark.parametrize("name", ["firstBatch", "nextBatch"])
+def test_a_batch_is_taken_out_of_its_reply_whole(name):
+    beside = {"ok": 1.0, "$clusterTime": {"clusterTime": bson.Timestamp(7, 1)}}
+    reply = Reply(cursor={name: DOCUMENTS, "id": Int64(7), "ns": "d.c"}, **beside)
+    assert _unpacked(reply, 7, None, user_fields={}) == [
+        {"cursor": {"id": 7, "ns": "d.c", name: [ARRAY]}, **beside}
+    ]
+    empty = Reply(ok=1.0, cursor={"id": Int64(0), name: [], "ns": "d.c"})
+    assert _unpacked(empty)[0]["cursor"] == {"id": 0, "ns": "d.c", name: []}
+
+
+def test_a_reply_without_a_batch_is_read_as_it_is():
+    failure = {"ok": 0.0, "errmsg": "no", "code": 43}
+    assert _unpacked(Reply(**failure)) == [failure]
+    assert _unpacked(Reply(cursor={"id": 1}, ok=1.0)) == [{"cursor": {"id": 1}, "ok": 1.0}]
 
 
 def test_rules_name_fields_lists_and_all_the_rest():

@@ -30,6 +30,7 @@ def tracked() -> list[Path]:
 PRIVATE = re.compile(r"_[a-z]")
 PRIVATE_DOORS = {
     "connectors/dynamodb/http/credentials.py": {"_prompter"},
+    "connectors/mongodb/raw.py": {"_unpack_response"},
     "connectors/mongodb/snapshot.py": {"_snapshot_time"},
     "connectors/postgres/session.py": {"_introspect_types"},
 }

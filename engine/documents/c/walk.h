@@ -121,6 +121,7 @@ int names_may_repeat(const Names *names, size_t first, const uint8_t *base);
 
 uint64_t hash_of(const uint8_t *at, uint64_t length);
 
+PyObject *bson_starts(PyObject *module, PyObject *arguments);
 PyObject *bson_columns(PyObject *module, PyObject *arguments);
 PyObject *json_documents(PyObject *module, PyObject *arguments);
 PyObject *wire_part(PyObject *module, PyObject *arguments);
