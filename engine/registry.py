@@ -110,6 +110,9 @@ class TargetConnector(Protocol):
         Raises: JobError.
         """
 
+    def workers_max(self, job: Job, info: TargetInfo) -> int | None:
+        """Return how many processes fill what the target is set to take; None: no setting bounds it."""
+
     def measurer(
         self, job: Job, info: TargetInfo, *, exists: bool, sample: int, prices: Path | None
     ) -> Measurer | None:

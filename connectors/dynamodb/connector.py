@@ -3,6 +3,7 @@
 Invariant: nothing heavy is loaded before an end is opened; a job of another type never comes here.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -22,6 +23,10 @@ from engine.tenure import Tenure
 if TYPE_CHECKING:
     from connectors.dynamodb.table_info import TableInfo
     from engine.contracts.documents import DocumentCodec
+
+
+PROCESS_WCU_PER_S = 40_000
+"""What one process fills with ease, at 7 to 13 µs an item of a kilobyte; a table's default quota."""
 
 
 def section_of(job: Job) -> DynamoDBSection:
@@ -88,6 +93,14 @@ class DynamoDBConnector:
         from connectors.dynamodb.target import open_target
 
         return await open_target(job, _table(info), schema, rules, meter, notice, tenure=tenure)
+
+    def workers_max(self, job: Job, info: TargetInfo) -> int | None:
+        """Return how many processes fill the table's capacity, or the job's cap."""
+        from connectors.dynamodb.target import capacity
+
+        section, table = section_of(job), _table(info)
+        most = min(capacity(table), section.max_wcu or math.inf)
+        return None if math.isinf(most) else math.ceil(most / PROCESS_WCU_PER_S)
 
     def measurer(
         self, job: Job, info: TargetInfo, *, exists: bool, sample: int, prices: Path | None

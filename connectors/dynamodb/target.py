@@ -110,7 +110,7 @@ async def open_target(
         give_up_after_s=section.give_up_after_s,
         fail_on_refusal=job.options.on_invalid == "fail",
         stop_after_refusals=section.stop_after_refusals,
-        wcu_start=NEVER if session.endpoint.loopback else _capacity(table),
+        wcu_start=NEVER if session.endpoint.loopback else capacity(table),
     )
     writer = Writer(
         transport, settings, meter, session.refresh, notice, random or SystemRandom(), tenure, _show
@@ -125,6 +125,6 @@ def _show(decision: object) -> None:
     log.debug("%s", decision)
 
 
-def _capacity(table: TableInfo) -> float:
+def capacity(table: TableInfo) -> float:
     """Return what the table is set to take at most, in write units per second. An emulator takes more."""
     return table.write_capacity or table.on_demand_write_max or NEVER

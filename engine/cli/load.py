@@ -12,7 +12,6 @@ from engine.cli import options as given
 from engine.cli.jobs import load_jobs
 from engine.cli.options import Invocation, options
 from engine.cli.signals import held
-from engine.environment import cores
 from engine.errors import BackfillError
 from engine.exits import exit_code
 from engine.show import console
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options(given.job, given.state, given.overrides, given.only)
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes; default: the cores.")
+@options(given.job, given.state, given.overrides, given.only, given.workers)
 @click.option("--metrics-port", metavar="[HOST:]PORT", help="Serve Prometheus metrics there.")
 @click.option(
     "--metrics-linger",
@@ -82,7 +80,7 @@ def run(
             uvloop.run(
                 runner.run(
                     jobs,
-                    runner.RunOptions(state_dir=state_dir, workers=workers or cores(), fresh=fresh),
+                    runner.RunOptions(state_dir=state_dir, workers=workers, fresh=fresh),
                     observers,
                 )
             )

@@ -58,6 +58,27 @@ overrides = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a job key, as in a.b=value."
 )
 only = click.option("--only", metavar="NAME", help="Take just this job of the file.")
+
+
+AUTO = "auto"
+
+
+def _processes(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """Return the number that was typed, None for `auto`."""
+    if value == AUTO:
+        return None
+    number: int = click.IntRange(1, 256)(value, parameter, context)
+    return number
+
+
+workers = click.option(
+    "--workers",
+    default=AUTO,
+    show_default=True,
+    metavar=f"N|{AUTO}",
+    callback=_processes,
+    help="Processes of a run: a number, or as many as the load and the target can use.",
+)
 AS_JSON = "--json"
 as_json = click.option(AS_JSON, "as_json", is_flag=True, help="Print one JSON object on stdout, errors too.")
 _verbose_option = click.option(

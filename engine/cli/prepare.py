@@ -12,7 +12,7 @@ from engine.cli import options as given
 from engine.cli.jobs import load_jobs
 from engine.cli.options import options
 from engine.cli.signals import held
-from engine.environment import cores, tune
+from engine.environment import tune
 from engine.errors import JobError
 from engine.masking import visible
 from engine.show import console
@@ -61,8 +61,7 @@ def _typed_url() -> str:
 @click.option("--sample", type=click.IntRange(100, 10_000_000), help="Rows to measure; default: 30,000.")
 @click.option("--full", is_flag=True, help="Look at every row: exact counts, every key collision.")
 @click.option("--prices", type=click.Path(path_type=Path), help="A price list in place of the packaged one.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes of the run; default: the cores.")
-@options(given.as_json, given.telling)
+@options(given.workers, given.as_json, given.telling)
 def plan(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -86,7 +85,7 @@ def plan(
         sample=sample,
         full=full,
         prices=prices,
-        workers=workers or cores(),
+        workers=workers,
         as_json=as_json,
     )
 

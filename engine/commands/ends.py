@@ -18,6 +18,7 @@ from engine.contracts.source import Source, SourceTicket
 from engine.contracts.state import CheckpointStore, RunState
 from engine.contracts.target import Look, Target, TargetInfo
 from engine.contracts.transform import RuleShape, Transform
+from engine.environment import cores
 from engine.errors import JobError
 from engine.job.hook import load_hook
 from engine.job.model import Job
@@ -27,6 +28,7 @@ from engine.rules.uniqueness import KeyProof, key_proof
 from engine.run.key_gate import KeyGate
 from engine.run.letters import LetterWindow
 from engine.run.pipeline import BatchWindow, Stages
+from engine.run.worth import Worth, worth
 from engine.show import logs
 from engine.state.fingerprint import fingerprint
 from engine.tenure import Tenure
@@ -73,6 +75,15 @@ class Ends:
     def prints(self) -> dict[str, str]:
         """Return what a checkpoint of this job depends on, and both ends' identity. Raises: JobError."""
         return fingerprint(self.job.fingerprint_parts(), self.source.identity, self.target.identity)
+
+    def worth(self, rows: int | None) -> Worth:
+        """Choose how many processes a load of so many rows gets, where nobody has said it."""
+        return worth(
+            rows,
+            cores=cores(),
+            target_max=self.connector.workers_max(self.job, self.target),
+            cursors_max=self.source.ticket.cursors_max,
+        )
 
     def watch(self) -> AbstractAsyncContextManager[Look]:
         """Return what looks, whenever asked, whether the target is still the one that was described."""

@@ -45,6 +45,7 @@ def test_each_line_has_its_job_and_workers_have_lines_too(
         command = two_jobs(tmp_path, postgres_url, endpoint, table_name)
         ended = command.run("run", "-v", "--workers", "2")
         plain = command.run("run", "--fresh", "--workers", "1")
+        chosen = command.run("run", "--fresh", "-v", "--only", "users")
     assert ended.code == 0, ended.stderr
     lines = [found for line in ended.stderr.splitlines() if (found := LINE.fullmatch(line)) is not None]
     told = {job: [line["text"] for line in lines if line["job"] == job] for job in ("users", "orders")}
@@ -59,6 +60,8 @@ def test_each_line_has_its_job_and_workers_have_lines_too(
     assert len(pids) >= 2, "the runner's and workers'"
     assert {line["job"] for line in lines if line["level"] == "DEBUG"} == {"users", "orders"}, lines
     assert " DEBUG " not in plain.stderr
+    assert "workers 1: " in chosen.stderr
+    assert "another pays" in chosen.stderr or "one core" in chosen.stderr
 
 
 def test_as_json_every_line_of_every_process_is_an_object(

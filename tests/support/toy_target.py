@@ -332,6 +332,9 @@ class ToyConnector:
     async def open(self, job, info, schema, rules, meter, notice, tenure) -> ToyTarget:
         return ToyTarget(job.target, schema.key)
 
+    def workers_max(self, job: Job, info: ShelfInfo) -> None:
+        return None
+
     def measurer(self, job, info, *, exists, sample, prices) -> None:
         return None
 

@@ -48,12 +48,12 @@ UNKNOWN_ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the command line says. `workers` is what a run would have; `prices` a list in place of our own."""
+    """What the command line says. `workers`: see RunOptions; `prices`: a list in place of our own."""
 
     prices: Path | None = None
     sample: int = SAMPLE_ROWS
     full: bool = False
-    workers: int = 1
+    workers: int | None = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,10 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
     say(f"{job.name}: measuring a sample of {options.sample:,} rows")
     seen = await _sample(stages, options.sample, counted)
     rows, rows_are = await _rows(source, counted, seen.tally.rows)
-    cut = await source.segments(_segments_wanted(job, options, rows))
     expected = await source.rows_expected()
-    way = foreseen(stages.opened, workers=options.workers, segments=len(cut), rows=expected)
+    workers = options.workers or stages.opened.worth(expected).workers
+    cut = await source.segments(_segments_wanted(job, workers, rows))
+    way = foreseen(stages.opened, workers=workers, segments=len(cut), rows=expected)
     reason = stages.opened.ordered_reason if way.name == "in order" else None
     whole = rows_are == "counted" and seen.tally.rows >= rows
     coverage: Coverage = "all" if whole else "proved" if way.name == "proved" else "sample"
@@ -230,8 +231,8 @@ async def _pass(
     )
 
 
-def _segments_wanted(job: Job, options: PlanOptions, rows: int) -> int:
+def _segments_wanted(job: Job, workers: int, rows: int) -> int:
     """Cut as a run would, if it reads side by side."""
     if job.source.segments != "auto":
         return job.source.segments
-    return max(1, min(options.workers * ends.CURSORS * SEGMENTS_PER_CURSOR, rows // SEGMENT_ROWS))
+    return max(1, min(workers * ends.CURSORS * SEGMENTS_PER_CURSOR, rows // SEGMENT_ROWS))

@@ -25,7 +25,7 @@ def run(
     sample: int | None,
     full: bool,
     prices: Path | None,
-    workers: int,
+    workers: int | None,
     as_json: bool,
 ) -> int:
     """Plan every job and print what was found. Raises: what planning raises."""

@@ -152,7 +152,7 @@ class _KeyReading:
         prepared = self.prepared
         name = "all" if suspects is None else "some"
         order = NotesOrder(str(self.folder / name), None if suspects is None else str(suspects))
-        wanted = 1 if self.rows <= ROWS_IN_PROCESS else min(prepared.options.workers, len(self.segments))
+        wanted = 1 if self.rows <= ROWS_IN_PROCESS else min(prepared.workers, len(self.segments))
         size = crew(wanted, CURSORS, prepared.ends.source.ticket.cursors_max)
 
         def own(number: int) -> NotesOrder:

@@ -3,6 +3,7 @@
 Invariant: nothing is written before everything that can be checked has been.
 """
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -27,6 +28,8 @@ from engine.state.fingerprint import STANDING, attributes, changed, compare, res
 from engine.state.former import dumped, former_rules, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
+log = logging.getLogger(__name__)
+
 SEGMENT_ROWS = 50_000
 """Rows below which cutting a segment in two gains nothing: a cursor's start costs more than it reads."""
 
@@ -36,18 +39,19 @@ SEGMENTS_PER_CURSOR = 8
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line says about a run. `workers` is the most processes that may work."""
+    """What the command line says about a run. `workers`: the most processes; None: as many as it is worth."""
 
     state_dir: Path
-    workers: int
+    workers: int | None
     fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything that a run needs, opened and checked."""
+    """Everything that a run needs, opened and checked. `workers`: the most processes that may work."""
 
     options: RunOptions
+    workers: int
     store: CheckpointStore
     ends: Ends
     line: Stages
@@ -106,7 +110,19 @@ async def prepare(
         line = await caught_up(stack, ends, line, voice)
     elif job.source.watched and isinstance(untold := needed(ends), Untold):
         voice.warn(refusal(ends, untold))
-    return Prepared(options, store, ends, line, look, prints, former)
+    workers = options.workers or await _worth(ends, decision)
+    return Prepared(options, workers, store, ends, line, look, prints, former)
+
+
+async def _worth(ends: Ends, decision: Decision) -> int:
+    """Choose how many processes work, and say why to whoever looks with `-v`."""
+    rows = await ends.source.rows_expected()
+    if isinstance(decision, GoOn) and rows is not None:
+        states = decision.run.segments
+        rows = round(rows * sum(not state.done for state in states) / max(1, len(states)))
+    found = ends.worth(rows)
+    log.debug("workers %d: %s", found.workers, found.why)
+    return found.workers
 
 
 def _compare(job: Job, before: Mapping[str, str], prints: Mapping[str, str], *, goes_on: bool) -> None:
@@ -195,5 +211,5 @@ def segments_wanted(prepared: Prepared, rows: int | None) -> int:
     """Cut for even work over all cursors."""
     if prepared.ends.job.source.segments != "auto":
         return prepared.ends.job.source.segments
-    most = prepared.options.workers * CURSORS * SEGMENTS_PER_CURSOR
+    most = prepared.workers * CURSORS * SEGMENTS_PER_CURSOR
     return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))

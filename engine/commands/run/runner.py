@@ -104,7 +104,7 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
     """Work until the run is complete, interrupted or failed, and record which."""
     open_segments = sum(not segment.done for segment in state.segments)
     size = crew(
-        1 if way.in_order else max(1, min(prepared.options.workers, open_segments)),
+        1 if way.in_order else max(1, min(prepared.workers, open_segments)),
         1 if way.in_order else ends.CURSORS,
         prepared.ends.source.ticket.cursors_max,
     )

@@ -103,7 +103,7 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
     """Choose the way, and go it as far as the first write. Raises: JobError, and what reading raises."""
     if isinstance(decision, GoOn):
         return await _gone_on_with(prepared, decision.run, voice)
-    ends, options = prepared.ends, prepared.options
+    ends = prepared.ends
     rows = await ends.source.rows_expected()
     wanted = segments_wanted(prepared, rows)
     reason = ends.proof.reason
@@ -115,7 +115,7 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
         )
         return Way("said", await ends.source.segments(wanted))
     why = unsettled(ends, catch_up=decision.kind == "catch_up")
-    if why is None and worth_it(ends.job, rows, options.workers):
+    if why is None and worth_it(ends.job, rows, prepared.workers):
         segments = await ends.source.segments(wanted)
         if len(segments) > 1:
             _keep_view(ends)

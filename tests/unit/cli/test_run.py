@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from engine.environment import cores
 from tests.support.runs import run_report
 from tests.unit.cli.conftest import Answer
 
@@ -70,11 +69,12 @@ def test_options_reach_the_run(
     assert runner.jobs[0].target.max_wcu == 500
 
 
-def test_without_options_there_is_a_worker_per_core(
-    backfill: Callable[..., Answer], runner: Any, job_file: Path
+@pytest.mark.parametrize("options", [(), ("--workers", "auto")])
+def test_how_many_work_is_left_to_the_run_unless_it_is_said(
+    backfill: Callable[..., Answer], runner: Any, job_file: Path, options: tuple[str, ...]
 ) -> None:
-    backfill("run", job_file)
-    assert vars(runner.options) == {"state_dir": Path(".backfill"), "workers": cores(), "fresh": False}
+    backfill("run", job_file, *options)
+    assert vars(runner.options) == {"state_dir": Path(".backfill"), "workers": None, "fresh": False}
 
 
 def test_metrics_are_served_while_the_run_lasts(

@@ -1,0 +1,39 @@
+"""How many processes a load is worth, where nobody has said a number. Pure.
+
+Invariant: a process more is never chosen where the rows, the target, the source or the cores make it idle.
+"""
+
+from dataclasses import dataclass
+
+ROWS_EACH = 500_000
+"""Rows for each process. A second one costs what 150,000 rows cost, doubles the memory, and on two cores with
+both servers beside it loses by the clock up to 500,000 rows and gains a tenth at a million at best
+(docs/benchmarks/log.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """The processes that a load gets, and why not more."""
+
+    workers: int
+    why: str
+
+
+def worth(rows: int | None, *, cores: int, target_max: int | None, cursors_max: int | None) -> Worth:
+    """Choose: as many as the load and the target can use.
+
+    Shape: `rows` those left to read, `target_max` the processes that fill the target, `cursors_max` the most
+    cursors of the source; None: not known, or without a bound.
+    """
+    bounds = [
+        Worth(cores, f"this machine lends {cores} cores" if cores > 1 else "this machine lends one core")
+    ]
+    if target_max is not None:
+        bounds.append(Worth(target_max, "so many fill what the target is set to take"))
+    if cursors_max is not None:
+        bounds.append(Worth(cursors_max, f"the source lends connections for {cursors_max} cursors"))
+    if rows is not None:
+        of = f"{rows:,} rows are expected, and one process takes {ROWS_EACH:,} before another pays"
+        bounds.append(Worth(rows // ROWS_EACH, of))
+    least = min(bounds, key=lambda bound: bound.workers)
+    return Worth(max(1, least.workers), least.why)
