@@ -49,11 +49,12 @@ def register(*secrets: str | None) -> None:
 
     Short ones and single words (`postgres`) aren't: whatever says that word would be garbled.
     """
-    _live.update(
-        secret
-        for secret in secrets
-        if secret and len(secret) >= (WORD_LENGTH_MAX if secret.isalpha() else SECRET_LENGTH_MIN)
-    )
+    _live.update(secret for secret in secrets if secret and may_be_secret(secret))
+
+
+def may_be_secret(value: str) -> bool:
+    """Say whether a value is long enough for a secret, and no word."""
+    return len(value) >= (WORD_LENGTH_MAX if value.isalpha() else SECRET_LENGTH_MIN)
 
 
 def register_url(url: str) -> None:

@@ -55,7 +55,8 @@ def load(
     found: list[Fault] = []
     for prefix, entry in entries:
         try:
-            jobs.append(Job.model_validate(entry, context={"directory": file.resolve().parent}))
+            context = {"directory": file.resolve().parent, "variables": interpolation.variables}
+            jobs.append(Job.model_validate(entry, context=context))
         except ValidationError as error:
             found += [_placed(fault, prefix, data) for fault in faults(error, entry)]
     found += [] if found else _same_names(jobs)

@@ -31,11 +31,15 @@ def dotted(path: Path) -> str:
 
 
 class Interpolation:
-    """One pass over a job's data; `used` leads from the values put in to their references."""
+    """One pass over a job's data.
+
+    `used` leads from the values put in to their references, `variables` from their names to them.
+    """
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
         self.used: dict[str, str] = {}
+        self.variables: dict[str, str] = {}
         self._put_in = 0
 
     def __call__(self, data: Any, path: Path = ()) -> Any:
@@ -78,4 +82,5 @@ class Interpolation:
                 " characters; a job holds no data"
             )
         self.used[value] = f"${{{name}}}"
+        self.variables[name] = value
         return value

@@ -82,6 +82,7 @@ class Job(Section):
     state: AnyState = Field(default={"type": "sqlite"}, validate_default=True)
     """Where progress is kept."""
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
+    _variables: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def hook(self) -> str | None:
@@ -98,10 +99,16 @@ class Job(Section):
         """The directory of the job file, from which the hook may be imported."""
         return self._directory
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The values that the job file took from the environment, by name."""
+        return self._variables
+
     def model_post_init(self, context: Any) -> None:
-        """Take the job file's directory from the validation's context."""
+        """Take the job file's directory and variables from the validation's context."""
         if isinstance(context, Mapping):
             self._directory = Path(context["directory"])
+            self._variables = context.get("variables", {})
 
     def fingerprint_parts(self) -> dict[str, str]:
         """Return a short digest for each part that a checkpoint of this job depends on; no secrets.

@@ -126,3 +126,23 @@ def test_a_table_that_was_made_anew_holds_nothing_old(command: Command) -> None:
     loads.create_table(target["endpoint_url"], command.job["target"]["table"])
     assert "earlier keys" not in load(command, NEW, "--fresh")
     assert verify(command, code=0)["former_keys"] == 0
+
+
+def test_a_secret_of_an_earlier_key_is_not_in_the_state_and_the_key_is_known_all_the_same(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "s3cr3t-t0ken-of-mine"
+    monkeypatch.setenv("TOKEN", secret)
+    command.job["source"]["where"] = "v <> '${TOKEN}'"
+    command.job["items"][0]["attributes"]["Of"] = {"sql": "'${TOKEN}'"}
+    load(command, {"PK": "${TOKEN}#{id}", "SK": "ROW"})
+    said = load(command, NEW, "--fresh")
+    assert "PK ${TOKEN}#{id}" in said.replace("{{", "{").replace("}}", "}")
+    kept = [path for path in command.folder.rglob("*") if path.is_file()]
+    assert any(path.name == "state.sqlite" for path in kept)
+    assert [path for path in kept if secret.encode() in path.read_bytes()] == []
+    assert verify(command, code=4)["former_keys"] == ROWS
+    monkeypatch.setenv("TOKEN", "another one of them")
+    command.job["source"].pop("where")
+    ended = command.here("verify", "--full", "--json")
+    assert "held the value of ${TOKEN} aren't known" in ended.stderr

@@ -200,7 +200,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence
         error=None,
         base=prepared.ends.source.watermark if decision.kind == "full" else decision.base,
         watched=prepared.ends.job.source.watched,
-        rules=dumped(prepared.ends.job.items),
+        rules=dumped(prepared.ends.job.items, prepared.ends.job.variables),
         former=prepared.former,
     )
     await prepared.store.begin(state)

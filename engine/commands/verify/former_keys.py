@@ -19,7 +19,7 @@ from engine.errors import BackfillError, JobError, PermanentError
 from engine.state import file
 from engine.state.dead_letters import FILE_NAME, read
 from engine.state.fingerprint import fingerprint, same_target
-from engine.state.former import former_rules, restored
+from engine.state.former import former_rules, hidden_for_good, restored
 
 
 class FormerKeys:
@@ -106,7 +106,13 @@ async def _former(job: OpenedJob, state_dir: Path, notice: Callable[[str], None]
     prints = fingerprint({}, {}, job.info.identity)
     if state is None or not same_target(state.fingerprint, prints):
         return ()
-    return former_rules(state, job.job.items)
+    former = former_rules(state, job.job.items)
+    for name in dict.fromkeys(name for text in former for name in hidden_for_good(text)):
+        notice(
+            f"items whose earlier keys held the value of ${{{name}}} aren't known: the variable isn't what it"
+            " was, and the checkpoint keeps a digest of it alone"
+        )
+    return former
 
 
 def _others(jobs: Sequence[OpenedJob], state_dir: Path) -> tuple[str, ...]:
