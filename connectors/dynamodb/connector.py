@@ -132,7 +132,7 @@ class DynamoDBConnector:
         """Return what tells of the table's items what a comparison has to know."""
         from connectors.dynamodb.reading.codec import TableCodec
 
-        return TableCodec(_table(info).keys)
+        return TableCodec(_table(info).keys, _table(info).ttl)
 
     async def open_reader(self, job: Job, info: TargetInfo, units_per_s: float | None) -> TargetReader:
         """Open the table for reading. Raises: JobError when region, endpoint or credentials are missing."""

@@ -4,10 +4,12 @@ Invariant: this is the control plane, call by call (http/calls.py); no item goes
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from connectors.dynamodb.errors import Subject
+from connectors.dynamodb.expiry import TimeToLive, time_to_live
 from connectors.dynamodb.http.calls import CallRefused, Calls, told
 from connectors.dynamodb.http.session import Session, open_session
 from connectors.dynamodb.section import DynamoDBSection
@@ -43,7 +45,9 @@ async def describe(section: DynamoDBSection, session: Session | None = None) -> 
     with told(_subject(section, session)):
         async with session.calls() as call:
             table = await _describe(call, section.table)
-            return None if table is None else table_info(table, await _pitr(call, section.table))
+            if table is None:
+                return None
+            return table_info(table, await _pitr(call, section.table), await _ttl(call, section.table))
 
 
 async def create(section: DynamoDBSection, on_status: Notify, *, sleep: Sleep = asyncio.sleep) -> TableInfo:
@@ -119,6 +123,14 @@ async def _pitr(call: Calls, name: str) -> bool | None:
         return None
     recovery = answer.get("ContinuousBackupsDescription", {}).get("PointInTimeRecoveryDescription", {})
     return bool(recovery.get("PointInTimeRecoveryStatus") == "ENABLED")
+
+
+async def _ttl(call: Calls, name: str) -> TimeToLive | None:
+    """Return by what items expire; None where they don't, or that isn't known or isn't to be known."""
+    try:
+        return time_to_live(await call("DescribeTimeToLive", TableName=name), int(time.time()))
+    except CallRefused:
+        return None
 
 
 async def _create_table(call: Calls, request: dict[str, Any], emulator: bool, on_status: Notify) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from connectors.dynamodb.expiry import TimeToLive
 from engine.plain import dumped, loaded
 
 WRITABLE = ("ACTIVE", "UPDATING")
@@ -48,7 +49,8 @@ class TableInfo:
     Shape: `created_at` ISO 8601 in UTC; with `arn` and `table_id` (empty where an emulator has none) it tells
     this table from one made anew under its name.
     `indexes` the global ones first, by name.
-    `pitr` None: not known (no permission, or an emulator without it). `stream` is the view type.
+    `pitr` None: not known (no permission, or an emulator without it). `stream` is the view type. `ttl` None:
+    nothing expires, or that isn't known.
     Units: capacities in units per second, None where the setting isn't made; `item_count` and `size_bytes`
     are DynamoDB's own estimates, some six hours old.
     """
@@ -72,6 +74,7 @@ class TableInfo:
     pitr: bool | None
     stream: str | None
     replicas: tuple[str, ...]
+    ttl: TimeToLive | None = None
 
     @property
     def keys(self) -> tuple[KeyAttribute, ...]:
@@ -94,7 +97,9 @@ class TableInfo:
         return dumped(self)
 
 
-def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
+def table_info(
+    table: Mapping[str, Any], pitr: bool | None = None, ttl: TimeToLive | None = None
+) -> TableInfo:
     """Turn DescribeTable's `Table` into a value."""
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
     partition_key, *sort_keys = _keys(table["KeySchema"], types)
@@ -122,6 +127,7 @@ def table_info(table: Mapping[str, Any], pitr: bool | None = None) -> TableInfo:
         pitr=pitr,
         stream=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
         replicas=tuple(each["RegionName"] for each in table.get("Replicas") or () if "RegionName" in each),
+        ttl=ttl,
     )
 
 

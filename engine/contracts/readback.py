@@ -101,6 +101,9 @@ class ItemCodec(Protocol):
     def has_key(self, item: Item) -> bool:
         """Whether an item has a whole key, of the right types."""
 
+    def expired(self, item: Item) -> bool:
+        """Whether the target lets go of an item like this by itself, and may have done so."""
+
     def key_of(self, item: Item) -> Item:
         """Return the key's attributes of an item."""
 

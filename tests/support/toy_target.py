@@ -113,6 +113,9 @@ class ToyCodec:
     def has_key(self, item: Item) -> bool:
         return all(name in item for name in KEY)
 
+    def expired(self, item: Item) -> bool:
+        return False
+
     def key_of(self, item: Item) -> Item:
         return {name: item[name] for name in KEY}
 

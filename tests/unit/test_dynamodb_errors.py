@@ -26,7 +26,10 @@ from engine.errors import BackfillError, JobError, PermanentError, TransientErro
 TABLE = Subject("target.table", "table orders", "dynamodb.us-east-1.amazonaws.com")
 STATE = Subject("state.table", "the state table states")
 
-CONTROL = ("DescribeTable", "CreateTable", "UpdateContinuousBackups", "DescribeContinuousBackups")
+CONTROL = (
+    *("DescribeTable", "CreateTable", "UpdateContinuousBackups", "DescribeContinuousBackups"),
+    "DescribeTimeToLive",
+)
 OF_STATE = ("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
 OF_ITEMS = (
     "BatchWriteItem",

@@ -143,11 +143,11 @@ async def test_without_a_description_of_the_table_nothing_is_created() -> None:
 
 
 @pytest.mark.parametrize("step", [refused("AccessDeniedException"), refused("UnknownOperationException")])
-async def test_backups_that_cannot_be_seen_are_unknown_and_no_obstacle(step: Step) -> None:
-    async with stub_server(described(), step) as stub:
+async def test_backups_and_expiry_that_cannot_be_seen_are_unknown_and_no_obstacle(step: Step) -> None:
+    async with stub_server(described(), step, step) as stub:
         info = await describe(target(stub))
     assert info is not None
-    assert info.pitr is None
+    assert (info.pitr, info.ttl) == (None, None)
 
 
 @pytest.mark.parametrize(

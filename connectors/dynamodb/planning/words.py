@@ -44,6 +44,7 @@ def _described(found: Forecast) -> dict[str, Any]:
         "billing": table.billing,
         "mode": found.planned.mode,
         "items_there": table.item_count,
+        "ttl": None if table.ttl is None else table.ttl.attribute,
         "indexes": [
             {"name": index.name, "local": index.local, "projection": index.projection}
             for index in table.indexes
@@ -88,7 +89,8 @@ def _summary(found: Forecast) -> str:
     billing = "on demand" if table.billing == "on_demand" else f"provisioned, {table.write_capacity} WCU"
     indexes = counted(len(table.indexes), "index", "indexes")
     there = f", {counted(table.item_count, 'item')} there" if table.item_count else ""
-    return f"{table.name} ({state}, {billing}, {indexes}{there}), mode {found.planned.mode}"
+    ttl = "" if table.ttl is None else f", items expire by {table.ttl.attribute}"
+    return f"{table.name} ({state}, {billing}, {indexes}{there}{ttl}), mode {found.planned.mode}"
 
 
 def _lines(found: Forecast) -> list[tuple[str, str]]:

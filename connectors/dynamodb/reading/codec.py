@@ -17,6 +17,7 @@ from connectors.dynamodb.encoding.entries import (
     delete_texts,
     entry,
 )
+from connectors.dynamodb.expiry import TimeToLive
 from connectors.dynamodb.reading.digests import KeyTypes, digests, digests_of
 from connectors.dynamodb.reading.slices import cut
 from engine.batch import Batch, EncodedBatch
@@ -30,8 +31,9 @@ PARSED_AT_ONCE = 1_000
 class TableCodec:
     """contracts.ItemCodec for the items of one table."""
 
-    def __init__(self, key: KeyTypes) -> None:
+    def __init__(self, key: KeyTypes, ttl: TimeToLive | None = None) -> None:
         self._key = tuple(key)
+        self._ttl = ttl
 
     def sent(self, encoded: EncodedBatch, chosen: Iterable[int]) -> SentItems:
         """Take some items of an encoded batch apart."""
@@ -73,6 +75,10 @@ class TableCodec:
     def has_key(self, item: Item) -> bool:
         """Whether an item has a whole key, of the right types."""
         return all(name in item and letter in item[name] for name, letter in self._key)
+
+    def expired(self, item: Item) -> bool:
+        """Whether DynamoDB may have deleted an item by its time to live."""
+        return self._ttl is not None and self._ttl.expired(item)
 
     def key_of(self, item: Item) -> Item:
         """Return the key's attributes of an item."""

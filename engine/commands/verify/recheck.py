@@ -140,6 +140,8 @@ class _Round:
             entry = wanted.pop(int(made.keys[each.at]))
             if each.verdict == "missing" and entry.key_hash in self._recheck.rejected:
                 outcome.dead_lettered += 1
+            elif each.verdict == "missing" and each.expected and job.codec.expired(each.expected):
+                outcome.expired += 1
             elif (difference := each.difference) is None:
                 outcome.count(each.verdict)
             elif not self._changed(entry, int(made.contents[each.at]), each.content, each.key):

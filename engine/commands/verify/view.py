@@ -68,6 +68,7 @@ def _figures(report: VerifyReport) -> Table:
         ("missing", found.missing, "not in the target"),
         ("extra", found.extra, extra),
         ("dead-lettered", found.dead_lettered, "can't be written, so rightly absent"),
+        ("expired", found.expired, "the target deletes them by itself, so rightly absent"),
         ("newer in target", found.newer_in_target, "mode newer: matched"),
         ("kept", found.kept, "mode insert: matched"),
         ("of earlier keys", found.former_keys, "among the extra: keys that only rules of earlier runs make"),
