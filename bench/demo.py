@@ -23,6 +23,7 @@ from bench import mongod, readback, servers, shop, shop_mongodb
 from engine.environment import module_command
 from engine.errors import JobError, PermanentError
 from engine.show import lines
+from engine.show.console import tell
 
 TABLE = "shop"
 DIFFERENT = 4
@@ -132,9 +133,9 @@ def _rehearse(
         click.echo(json.dumps({"jobs": reports, "comparison": _as_json(comparison)}, indent=2))
     else:
         for report in reports:
-            click.echo(_line(report))
-        click.echo(_verdict(comparison))
-        click.echo(f"The whole demo took {time.monotonic() - began:.0f} s.")
+            tell(_line(report))
+        tell(_verdict(comparison))
+        tell(f"The whole demo took {time.monotonic() - began:.0f} s.")
     return 0 if comparison.equal else DIFFERENT
 
 

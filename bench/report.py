@@ -109,9 +109,9 @@ def bottleneck(found: "Mapping[Stage, Figures]", cores: int) -> str:
 def text(found: "Mapping[Stage, Figures]", target: str, cores: int) -> str:
     """Lay everything out for a terminal."""
     told = lines(found)
-    head = f"{'stage':14}{'items/s':>12}{'µs CPU/item':>14}{'bytes/item':>12}{'peak MB':>9}"
+    head = f"{'stage':14}{'items/s':>12}{'µs CPU/item':>13}{'bytes/item':>12}{'peak MB':>9}"
     table = [
-        f"{line.name:14}{line.items_per_s:>12,.0f}{line.cpu_us_per_item:>14.2f}{line.bytes_per_item:>12,.0f}"
+        f"{line.name:14}{line.items_per_s:>12,.0f}{line.cpu_us_per_item:>13.2f}{line.bytes_per_item:>12,.0f}"
         f"{line.peak_rss_mb:>9,.0f}"
         for line in told
     ]

@@ -4,6 +4,10 @@ Invariant: stdout carries reports only, and nothing is printed that steers a ter
 """
 
 import json
+import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +15,9 @@ import click
 
 from engine.masking import printable
 from engine.show import lines
+
+_NAMED = re.compile(r" +\S+( \S+)* {2,}")
+"""A figure's name, with the space behind it."""
 
 
 class Told(Protocol):
@@ -35,8 +42,24 @@ def fail(sentence: str, *, job: str, fields: Mapping[str, Any] | None = None) ->
 
 
 def tell(text: str) -> None:
-    """Print a report in words."""
-    click.echo(printable(text))
+    """Print a report in words, on a terminal in lines that fit it."""
+    text = printable(text)
+    click.echo(fitted(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
+
+
+def fitted(text: str, width: int) -> str:
+    """Break lines between words, so that they fit; what follows a figure's name stays below itself. Pure."""
+    return "\n".join(part for line in text.split("\n") for part in _parts(line, width))
+
+
+def _parts(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    named = _NAMED.match(line)
+    indent = " " * (named.end() if named else len(line) - len(line.lstrip()))
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def print_reports(

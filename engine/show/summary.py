@@ -13,7 +13,7 @@ from engine.report import COMPLETE, COMPLETE_WITH_DEAD_LETTERS, FAILED, INTERRUP
 RUNNING = "running"
 """What `status` calls a run whose process is alive; beside the report's outcomes."""
 
-SEGMENTS_SHOWN_MAX = 64
+SEGMENTS_SHOWN_MAX = 54
 """More segments than this are drawn several to a mark, so that `status` fits a screen."""
 
 KINDS: Mapping[str, str] = {"full": "full run", "catch_up": "catch-up run"}

@@ -145,7 +145,7 @@ def test_status_of_a_killed_run_says_that_it_can_go_on() -> None:
 def test_many_segments_fit_a_screen_and_a_group_is_complete_only_whole() -> None:
     segments = [SegmentState(Segment(n, None, None, None), None, done=n != 999) for n in range(1_000)]
     bar = summary.segment_bar(segments)
-    assert bar == "#" * 63 + "+"
+    assert bar == "#" * 53 + "+"
 
 
 def test_eta_is_unknown_without_figures() -> None:

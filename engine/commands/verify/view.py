@@ -1,9 +1,11 @@
 """The report of verify for a person: a verdict, a table of figures, the first differences; one screen."""
 
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,18 +22,25 @@ ALIKE_CHARS_SHOWN = 12
 def render(report: VerifyReport, console: Console) -> None:
     """Print a report."""
     found = report.outcome
-    console.print(f"{printable(headline(report))}\n", markup=False, soft_wrap=True)  # its first line is whole
-    console.print(f"  {verdict(report)}\n", markup=False)
+    # Its first line is whole for programs, and in whole words for people.
+    console.print(f"{printable(headline(report))}\n", markup=False, soft_wrap=not console.is_terminal)
+    console.print(_set_in(verdict(report)))
+    console.print()
     console.print(_figures(report))
     if found.differences:
         console.print()
-        console.print(_differences(report))
+        console.print(_differences(list(_rows(report)), console.width))
         if found.different > SHOWN_MAX:
             shown = f"  … and {number(found.different - SHOWN_MAX)} more; --json shows the first 100 in full"
-            console.print(shown, markup=False)
+            console.print(_set_in(shown.strip()))
     for notice in report.notices:
-        console.print(printable(f"  note: {notice}"), markup=False)
-    console.print(f"\n  {_next(report)}", markup=False)
+        console.print(_set_in(printable(f"note: {notice}")))
+    console.print()
+    console.print(_set_in(_next(report)))
+
+
+def _set_in(sentence: str) -> Padding:
+    return Padding(Text(sentence), (0, 0, 0, 2), expand=False)
 
 
 def headline(report: VerifyReport) -> str:
@@ -85,25 +94,63 @@ def _figures(report: VerifyReport) -> Table:
     return table
 
 
-def _differences(report: VerifyReport) -> Table:
+_Row: TypeAlias = tuple[str, str, str, str, str]
+"""The kind of a difference and its key, where they are new; a path, the source's and the target's value."""
+GAP = 4
+"""Between two columns."""
+HEAD: _Row = ("difference", "key", "attribute", "source", "target")
+
+
+def _widths(rows: Sequence[_Row], width: int) -> list[int] | None:
+    """Return how wide columns beside one another are; None where a word of theirs would be broken."""
+    columns = list(zip(HEAD, *rows, strict=True))
+    widths = [max(map(len, " ".join(column).split())) for column in columns]
+    free = width - sum(words + GAP for words in widths)
+    if free < 0:
+        return None
+    for left, at in enumerate(range(len(columns)), start=-len(columns)):
+        more = min(free // -left, max(map(len, columns[at])) - widths[at])
+        widths[at] += more
+        free -= more
+    return widths
+
+
+def _below_another(rows: Sequence[_Row]) -> Table:
+    """Show differences on a narrow terminal: what would stand side by side, below one another."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for kind, key, *others in rows:
+        if kind:
+            table.add_row(f"  {kind}", Text(key))
+        for name, text in zip(HEAD[2:], others, strict=True):
+            if text:
+                table.add_row(f"    {name}", Text(text))
+    return table
+
+
+def _differences(rows: Sequence[_Row], width: int) -> Table:
+    """Show differences in columns, where these break no word; else below one another."""
+    widths = _widths(rows, width)
+    if widths is None:
+        return _below_another(rows)
     table = Table(box=None, padding=(0, 2))
-    table.add_column("difference", no_wrap=True, min_width=len("mismatched"))
-    table.add_column("key", overflow="fold")
-    table.add_column("attribute", overflow="fold", min_width=len("attribute"))
-    for side in ("source", "target"):
-        table.add_column(side, overflow="fold")
+    for name, own in zip(HEAD, widths, strict=True):
+        table.add_column(name, width=own)
+    for kind, *others in rows:
+        table.add_row(kind, *map(Text, others))
+    return table
+
+
+def _rows(report: VerifyReport) -> Iterator[_Row]:
     for each in report.outcome.differences[:SHOWN_MAX]:
-        first: tuple[str, Text] = (
-            each.kind,
-            Text(" ".join(_shown(report, value) for value in each.key.values())),
-        )
+        first: tuple[str, str] = (each.kind, " ".join(_shown(report, value) for value in each.key.values()))
         parts = _parts(report, each)
         for path, source, target in parts[:PARTS_SHOWN_MAX] or [("", "", "")]:
-            table.add_row(*first, Text(path), Text(source), Text(target))
-            first = ("", Text(""))
+            yield *first, path, source, target
+            first = ("", "")
         if len(parts) > PARTS_SHOWN_MAX:  # more would push the other items off the screen
-            table.add_row("", "", Text(f"… {number(len(parts) - PARTS_SHOWN_MAX)} more"))
-    return table
+            yield "", "", f"… {number(len(parts) - PARTS_SHOWN_MAX)} more", "", ""
 
 
 def _parts(report: VerifyReport, item: DifferingItem) -> list[tuple[str, str, str]]:
