@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, Timestamp
@@ -30,6 +31,9 @@ INSERTED_TOGETHER = 10_000
 SEGMENTS = 16
 SAMPLED = 1_000
 _BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
+_NAMES = [
+    f"{what}{of}" for what in ("order", "user", "city", "phone", "state") for of in ("Id", "At", "No", "X")
+]
 
 Make = Callable[[int], Mapping[str, Any]]
 
@@ -64,6 +68,15 @@ def order(n: int) -> Mapping[str, Any]:
         "visits": Int64(n),
         "updatedAt": _BEGAN + timedelta(seconds=n),
     }
+
+
+def of_its_own_shape(n: int) -> Mapping[str, Any]:
+    """Return a document whose names are data: fields that few others have, maps keyed by user."""
+    drawn = Random(n)
+    values = (n, f"text {n}", n / 4, n % 2 == 0, None, Int64(n), _BEGAN + timedelta(seconds=n))
+    fields = {name: drawn.choice(values) for name in drawn.sample(_NAMES, 10)}
+    seen = {f"user{drawn.randrange(10**6)}": {"times": n % 7, "last": _BEGAN} for _ in range(1 + n % 4)}
+    return {"_id": ObjectId(n.to_bytes(12, "big")), "n": n, **fields, "by": seen}
 
 
 def ids_of_eight_types(n: int) -> tuple[Any, ...]:
@@ -130,6 +143,9 @@ USER_RULES: list[dict[str, Any]] = [
 ]
 ORDER_RULES: list[dict[str, Any]] = [
     {"name": "Order", "key": {"PK": "ORDER#{_id}", "SK": "ORDER"}, "include": "all"}
+]
+MIXED_RULES: list[dict[str, Any]] = [
+    {"name": "Doc", "key": {"PK": "DOC#{_id}", "SK": "DOC"}, "include": "all"}
 ]
 TYPES_RULES: list[dict[str, Any]] = [
     {"name": "Doc", "key": {"PK": "D#{n}", "SK": "D"}, "attributes": {"n": "{n}"}}
@@ -210,10 +226,12 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="backfill-bench-mongo-") as place,
         mongod.mongod(Path(place) / "data") as url,
     ):
-        for name, make in (("users", user), ("orders", order), ("types", of_eight_types)):
+        makes = {"users": user, "orders": order, "mixed": of_its_own_shape, "types": of_eight_types}
+        for name, make in makes.items():
             asyncio.run(fill(url, name, make, documents))
         say("nested users", loaded(url, "users", USER_RULES, documents))
         say("flat orders", loaded(url, "orders", ORDER_RULES, documents))
+        say("of any shape", loaded(url, "mixed", MIXED_RULES, documents))
         say("the same, ingestr", loaded_by_ingestr(url, "orders", documents))
         say("eight _id types", asyncio.run(balance(url, "types")))
         say("a sample", asyncio.run(drawn(url, "orders")))
