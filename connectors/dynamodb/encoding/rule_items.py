@@ -268,9 +268,10 @@ def _flaws(
 
 
 def _depth_flaws(value: Values, attribute: Attribute) -> dict[int, str]:
+    too_deep: list[int] = []
     if isinstance(value.depth, int):
         too_deep = list(range(len(value.text))) if value.depth >= NESTING_LEVELS_MAX else []
-    else:
+    elif (value.depth.max() or 0) >= NESTING_LEVELS_MAX:  # type: ignore[operator]
         too_deep = (value.depth >= NESTING_LEVELS_MAX).fill_null(value=False).arg_true().to_list()
     way = "" if isinstance(attribute.kind, ListOf | StructOf) else AS_TEXT
     flaw = f"nesting_too_deep: over {NESTING_LEVELS_MAX} levels, the innermost value counted{way}"

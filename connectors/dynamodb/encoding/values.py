@@ -147,10 +147,12 @@ def _unless_strings(flaws: Mapping[int, str], options: ValueOptions) -> Mapping[
 
 
 def _documents(values: pl.Series, options: ValueOptions) -> Values:
-    field = values.struct.field
-    flawed = field("flaw").is_not_null().arg_true()
-    flaws = dict(zip(flawed.to_list(), field("flaw").gather(flawed).to_list(), strict=True))
-    return Values("", field("wire"), "", field("size"), field("depth"), _unless_strings(flaws, options))
+    wire, size, depth, flaw = values.struct.unnest()  # a field by itself would be a query each
+    flaws: dict[int, str] = {}
+    if flaw.null_count() < len(flaw):
+        flawed = flaw.is_not_null().arg_true()
+        flaws = dict(zip(flawed.to_list(), flaw.gather(flawed).to_list(), strict=True))
+    return Values("", wire, "", size, depth, _unless_strings(flaws, options))
 
 
 @dataclass(frozen=True, slots=True)
