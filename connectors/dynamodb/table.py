@@ -111,7 +111,9 @@ async def _describe(call: Calls, name: str) -> dict[str, Any] | None:
         if refused.code == "ResourceNotFoundException":
             return None
         raise
-    table: dict[str, Any] = answer["Table"]
+    table: dict[str, Any] | None = answer.get("Table")
+    if table is None:
+        raise CallRefused("DescribeTable", 200, {})
     return table
 
 

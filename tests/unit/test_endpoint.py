@@ -51,12 +51,65 @@ def test_more_than_an_address_is_refused_without_repeating_it(url: str) -> None:
     assert "hidden" not in str(caught.value)
 
 
-def test_a_proxy_that_would_be_gone_around_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://user:hidden@proxy:3128")
-    with pytest.raises(JobError, match=r"HTTPS_PROXY .* NO_PROXY") as caught:
-        parse_endpoint("https://dynamodb.us-east-1.amazonaws.com", "us-east-1")
+AWS = "https://dynamodb.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://user:hid%2Fden@proxy:3128", "proxy", 3128),
+        ("proxy:3128", "proxy", 3128),
+        ("http://proxy", "proxy", 80),
+        ("http://[::1]:3128", "::1", 3128),
+    ],
+)
+def test_the_environments_proxy_is_the_way(
+    monkeypatch: pytest.MonkeyPatch, url: str, host: str, port: int
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    proxy = parse_endpoint(AWS, "us-east-1").proxy
+    assert proxy is not None
+    assert (proxy.host, proxy.port) == (host, port)
+    assert "Basic" not in repr(proxy), "what holds a password isn't shown"
+    assert ("Basic dXNlcjpoaWQvZGVu\r\n" in proxy.headers) == ("user" in url)
+    assert parse_endpoint("https://localhost:8000", "us-east-1").proxy is None
+    assert parse_endpoint("http://dynamodb.internal", "us-east-1").proxy is None
+
+
+@pytest.mark.parametrize(
+    ("excepted", "goes_around"),
+    [
+        ("amazonaws.com", True),
+        (".amazonaws.com", True),
+        ("other.com, dynamodb.us-east-1.amazonaws.com", True),
+        ("dynamodb.us-east-1.amazonaws.com:443", True),
+        ("*", True),
+        ("dynamodb.us-east-1.amazonaws.com:8443", False),
+        ("azonaws.com", False),
+        ("", False),
+    ],
+)
+def test_what_no_proxy_names_is_gone_to_straight(
+    monkeypatch: pytest.MonkeyPatch, excepted: str, goes_around: bool
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", excepted)
+    assert (parse_endpoint(AWS, "us-east-1").proxy is None) == goes_around
+
+
+@pytest.mark.parametrize(
+    ("name", "proxy", "url"),
+    [
+        ("HTTPS_PROXY", "https://user:hidden@proxy:3128", AWS),
+        ("HTTPS_PROXY", "socks5://user:hidden@proxy:1080", AWS),
+        ("HTTPS_PROXY", "http://user:hidden@proxy:x", AWS),
+        ("HTTP_PROXY", "http://user:hidden@proxy:3128", "http://dynamodb.internal"),
+    ],
+)
+def test_a_proxy_that_cant_be_gone_through_is_refused_not_gone_around(
+    monkeypatch: pytest.MonkeyPatch, name: str, proxy: str, url: str
+) -> None:
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(JobError, match=name) as caught:
+        parse_endpoint(url, "us-east-1")
     assert "hidden" not in str(caught.value)
-    assert parse_endpoint("https://localhost:8000", "us-east-1").loopback
-    assert parse_endpoint("http://dynamodb.internal", "us-east-1").port == 80
-    monkeypatch.setenv("NO_PROXY", "amazonaws.com")
-    assert parse_endpoint("https://dynamodb.us-east-1.amazonaws.com", "us-east-1").tls

@@ -1,12 +1,13 @@
 """Where requests go: one address, taken apart once and checked.
 
-Invariant: an Endpoint that exists can be connected to as it stands: no path, no credentials, no proxy.
+Invariant: an Endpoint that exists can be connected to as it stands: no path, no credentials, and the proxy
+that the environment asks for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
+from connectors.dynamodb.http.proxy import Proxy, proxy_for
 from connectors.near import local
 from engine.errors import JobError
 
@@ -22,6 +23,7 @@ class Endpoint:
     port: int
     tls: bool
     region: str
+    proxy: Proxy | None = None
 
     @property
     def authority(self) -> str:
@@ -39,7 +41,7 @@ class Endpoint:
 def parse_endpoint(url: str, region: str, named: str = "target.endpoint_url") -> Endpoint:
     """Take apart an endpoint's URL, which the user gave in what is `named`.
 
-    Raises: JobError when it isn't `http(s)://host[:port]`, or when the environment asks for a proxy.
+    Raises: JobError when it isn't `http(s)://host[:port]`, or the environment asks for a proxy that can't be.
     """
     try:
         parts = urlsplit(url)
@@ -57,16 +59,6 @@ def parse_endpoint(url: str, region: str, named: str = "target.endpoint_url") ->
         tls=parts.scheme == "https",
         region=region,
     )
-    _refuse_proxy(endpoint, parts.scheme)
-    return endpoint
-
-
-def _refuse_proxy(endpoint: Endpoint, scheme: str) -> None:
-    """Refuse to go around a proxy that the user asked for: that might be forbidden."""
-    if endpoint.loopback or scheme not in getproxies_environment():
-        return
-    if not proxy_bypass(f"{endpoint.host}:{endpoint.port}"):
-        raise JobError(
-            f"{scheme.upper()}_PROXY is set, and writes to DynamoDB don't go through a proxy: "
-            f"add {endpoint.host} to NO_PROXY"
-        )
+    if endpoint.loopback:
+        return endpoint
+    return replace(endpoint, proxy=proxy_for(parts.scheme, endpoint.host, endpoint.port))

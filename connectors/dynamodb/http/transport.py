@@ -8,11 +8,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from connectors.dynamodb.http.connection import Answer, Connection, TransportError
 from connectors.dynamodb.http.endpoint import Endpoint
 from connectors.dynamodb.http.pool import ConnectionPool
+from connectors.dynamodb.http.proxy import tunnel
 from connectors.dynamodb.http.sigv4 import Signer
 from engine.errors import PermanentError
 from engine.tenure import Tenure
@@ -109,12 +110,16 @@ class Transport:
     async def _connect(self, on_lost: Callable[[Connection], None]) -> Connection:
         """Open a connection."""
         where = self._endpoint
+        proxy = where.proxy and f" by the proxy {where.proxy.host}:{where.proxy.port}"
+        whom = f"{where.authority}{proxy or ''}"
         try:
             async with asyncio.timeout(self._connect_timeout_s):
+                place: dict[str, Any] = {"host": where.host, "port": where.port}
+                if where.proxy is not None:
+                    place = {"sock": await tunnel(where.proxy, where.host, where.port)}
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: Connection(where.authority, on_lost, self._tenure),
-                    where.host,
-                    where.port,
+                    **place,
                     ssl=self._tls,
                     server_hostname=where.host if self._tls else None,
                 )
@@ -125,11 +130,10 @@ class Transport:
             ) from error
         except TimeoutError as error:
             raise TransportError(
-                f"no connection to {where.authority} within {self._connect_timeout_s:g} s", sent=False
+                f"no connection to {whom} within {self._connect_timeout_s:g} s", sent=False
             ) from error
         except OSError as error:
             raise TransportError(
-                f"can't connect to {where.authority}: {error.strerror or str(error) or type(error).__name__}",
-                sent=False,
+                f"can't connect to {whom}: {error.strerror or str(error) or type(error).__name__}", sent=False
             ) from error
         return connection
