@@ -111,7 +111,10 @@ class DynamoDBConnector:
         from connectors.dynamodb.planning.prices import load_prices
 
         section = section_of(job)
-        planned = PlannedTable(_table(info), exists, section.mode, section.max_wcu, load_prices(prices))
+        skips = section.expired == "skip"
+        planned = PlannedTable(
+            _table(info), exists, section.mode, section.max_wcu, load_prices(prices), skips_expired=skips
+        )
         return TableMeasurer(planned, job, sample)
 
     def unit_usd(self, info: TargetInfo) -> float:

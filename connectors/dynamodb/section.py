@@ -166,6 +166,8 @@ class DynamoDBSection(TargetSection):
     """`put` replaces, `insert` keeps what is there, `newer` writes where `version` is greater."""
     version: Text | None = None
     """The attribute that `mode: newer` compares."""
+    expired: Literal["load", "skip"] = "load"
+    """Items that the table's time to live has expired already: write them, or leave them out."""
     max_wcu: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """The most write units per second, over all workers; by default the load adapts to throttling."""
     give_up_after_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
@@ -217,10 +219,9 @@ class DynamoDBSection(TargetSection):
         return tuple(found)
 
     def in_mode(self, mode: str) -> "DynamoDBSection":
-        """Return this section in another mode; only `newer` has a version."""
-        if mode == self.mode:
-            return self
-        return self.model_copy(update={"mode": mode, "version": self.version if mode == "newer" else None})
+        """Return this section in another mode, with all items; only `newer` has a version."""
+        version = self.version if mode == "newer" else None
+        return self.model_copy(update={"mode": mode, "version": version, "expired": "load"})
 
     def patient(self) -> "DynamoDBSection":
         """Return this section with no end to refusals."""

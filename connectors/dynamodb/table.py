@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from connectors.dynamodb.connector import section_of
 from connectors.dynamodb.errors import Subject
 from connectors.dynamodb.expiry import TimeToLive, time_to_live
 from connectors.dynamodb.http.calls import CallRefused, Calls, told
@@ -93,6 +94,11 @@ def check_keys(info: TableInfo, job: Job) -> None:
                 f"items[{number}].key gives {' and '.join(rule.key) or 'nothing'}, but the key of table "
                 f"{info.name} is {' and '.join(wanted)}: name exactly these"
             )
+    if section_of(job).expired == "skip" and info.ttl is None:
+        raise JobError(
+            f"target.expired: skip leaves out what the time to live of {info.name} has expired, and as far as"
+            " DescribeTimeToLive tells it has none that is on: switch it on, allow that call, or drop the key"
+        )
     if info.status == NO_KEY:
         raise JobError(
             f"target.table: the KMS key that encrypts {info.name} can't be used: it is disabled, scheduled"

@@ -100,6 +100,7 @@ async def open_target(
         version=section.version,
         options=job.options,
         key_columns=schema.key,
+        skips=table.ttl if section.expired == "skip" else None,
     )
     settings = WriterSettings(
         mode=write_mode(section.mode),

@@ -71,7 +71,7 @@ def verdict(report: Report) -> str:
     if counts.items_deleted:
         fates.append(f"{number(counts.items_deleted)} deleted")
     if counts.items_skipped:
-        fates.append(f"{number(counts.items_skipped)} skipped (the target's own was kept)")
+        fates.append(f"{number(counts.items_skipped)} skipped (what the target has was left as it is)")
     if counts.items_coalesced:
         fates.append(f"{number(counts.items_coalesced)} coalesced (a later row had the same key)")
     fates.append(counted(counts.items_dead_lettered, "dead letter"))

@@ -50,4 +50,34 @@ def test_what_has_expired_may_be_missing_and_stays_so(table, way):
 
 def test_a_plan_knows_by_what_items_expire(table):
     assert table.command.here("plan", "--json").report["table"]["ttl"] == "v"
-    assert "items expire by v" in table.command.here("plan").stdout
+    assert "items expire by v" in (said := table.command.here("plan").stdout)
+    assert "10 items whose v lies in the past: DynamoDB deletes what was paid for" in said
+    table.command.job["target"]["expired"] = "skip"
+    plan = table.command.here("plan", "--json").report
+    assert (plan["expired"], plan["write_units"]["table"]) == (10, 10)
+
+
+def test_expired_rows_are_loaded_or_left_out_as_the_job_says(table):
+    assert table.run().client.scan(TableName=table.name)["Count"] == 20
+    for number in range(2, 21):
+        table.delete(number)
+    table.set(1, email={"S": "of another load"})
+    table.command.job["target"]["expired"] = "skip"
+    ended = table.command.here("run", "--fresh", "--json")
+    assert ended.code == 0, ended.stderr
+    report = ended.report
+    assert (report["items_written"], report["items_skipped"], report["items_emitted"]) == (10, 10, 20)
+    found = table.verify("--full", code=4)
+    assert (found["matched"], found["expired"], found["mismatched"]) == (10, 9, 1), (
+        "what is there must be equal"
+    )
+    assert table.verify("--full", "--repair")["repaired"] == 1
+
+
+def test_nothing_is_left_out_of_a_table_of_which_nothing_expires(table):
+    table.command.job["target"]["expired"] = "skip"
+    off = {"Enabled": False, "AttributeName": "v"}
+    table.client.update_time_to_live(TableName=table.name, TimeToLiveSpecification=off)
+    ended = table.command.here("run")
+    assert ended.code == 2
+    assert "target.expired: skip leaves out what the time to live" in ended.stderr

@@ -5,6 +5,9 @@ import pytest
 from connectors.dynamodb.connector import CONNECTOR
 from connectors.dynamodb.expiry import OLDEST_S, TimeToLive, time_to_live
 from connectors.dynamodb.table_info import from_text, table_info
+from engine.contracts.transform import DELETE, ROW
+from engine.kinds import Document, Members, Scalar
+from tests.support.items import encoded, rule_items
 from tests.unit.test_table import DESCRIBED
 
 NOW = 1_800_000_000
@@ -49,3 +52,56 @@ def test_another_process_gets_the_same_moment():
     assert from_text(info.as_text()) == info
     assert CONNECTOR.codec(info).expired({"expiresAt": {"N": str(NOW - 1)}})
     assert not CONNECTOR.codec(table_info(DESCRIBED)).expired({"expiresAt": {"N": str(NOW - 1)}})
+
+
+def sent(kind, values, name="expiresAt", **changes):
+    kinds = {"PK": Scalar.STRING, "SK": Scalar.STRING, name: kind}
+    rows = [{"PK": f"k{n}", "SK": "s", name: value, ROW: n, **changes.pop(n, {})} for n, value in values]
+    return encoded(rule_items(kinds, rows), skips=TTL)
+
+
+PAST, AHEAD = str(NOW - 5), str(NOW + 5)
+
+
+def document(wire):
+    return {"wire": wire, "size": 9, "depth": 0, "flaw": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "past", "others"),
+    [
+        (Scalar.INT, "expiresAt", PAST, [AHEAD, None, "0"]),
+        (Scalar.NUMBER, "expiresAt", f"{PAST}.5", [f"{AHEAD}.5", None]),
+        (Scalar.STRING, "other", "x", []),
+        (Scalar.STRING, "expiresAt", None, [PAST]),
+        (
+            Document(),
+            "expiresAt",
+            document(f'{{"N":"{PAST}"}}'),
+            [document(f'{{"S":"{PAST}"}}'), document(f'{{"M":{{"N":{{"N":"{PAST}"}}}}}}')],
+        ),
+        (
+            Members(),
+            "\0rest",
+            document(f',"a":{{"BOOL":true}},"expiresAt":{{"N":"{PAST}"}}'),
+            [document(f',"a":{{"M":{{"b":{{"N":"1"}},"expiresAt":{{"N":"{PAST}"}}}}}}'), document("")],
+        ),
+    ],
+)
+def test_expired_items_are_left_out_and_counted(kind, name, past, others):
+    found = sent(kind, list(enumerate([past, *others])), name)
+    left_out = past is not None and name != "other"
+    assert found.skipped_rows.tolist() == ([0] if left_out else [])
+    assert len(found) + found.skipped == found.emitted == len(others) + 1
+
+
+def test_a_delete_is_sent_and_what_has_expired_stands_for_its_key():
+    kinds = {"PK": Scalar.STRING, "SK": Scalar.STRING, "expiresAt": Scalar.INT}
+    rows = [
+        {"PK": "gone", "SK": "s", "expiresAt": PAST, DELETE: True},
+        {"PK": "k", "SK": "s", "expiresAt": AHEAD},
+        {"PK": "k", "SK": "s", "expiresAt": PAST},
+    ]
+    found = encoded(rule_items(kinds, rows), skips=TTL)
+    assert (len(found), found.deletes.tolist()) == (1, [True])
+    assert (found.skipped_rows.tolist(), found.coalesced_rows.tolist()) == ([2], [1])

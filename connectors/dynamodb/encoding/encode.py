@@ -20,6 +20,7 @@ from connectors.dynamodb.encoding.rule_items import (
     plan_rule,
 )
 from connectors.dynamodb.encoding.values import ValueOptions, large_text
+from connectors.dynamodb.expiry import TimeToLive
 from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.table_info import TableInfo
 from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch, source_key_of
@@ -43,17 +44,18 @@ class Encoder:
         version: str | None,
         options: Options,
         key_columns: Sequence[str],
+        skips: TimeToLive | None = None,
     ) -> None:
         """Take what all items have in common.
 
         Shape: `table` the name or ARN that requests name; `key_columns` the source columns that tell a dead
-        letter's row.
+        letter's row; `skips` by what items expire that are left out.
         """
         values = ValueOptions(
             keep_nulls=options.nulls == "keep", numbers_as_strings=options.numbers == "string"
         )
         key = tuple(attribute.name for attribute in info.keys)
-        self._layout = ItemForm(table, key, key_roles(info), mode, version, values)
+        self._layout = ItemForm(table, key, key_roles(info), mode, version, values, skips)
         self._fails = options.on_invalid == "fail"
         self._key_columns = tuple(key_columns)
         self._plans: dict[int, RulePlan] = {}
@@ -125,6 +127,7 @@ def _assembled(
     order = spread(partition_hashes) if left is None else left[spread(partition_hashes[left])]
     gone, survivors = (NO_ROWS, NO_ROWS) if left is None else left_out(hashes, keys, left)
     assert len(gone) == len(rules) - len(order), "a key is left out and none of its items stays"
+    order, expired_rows = _without_expired(order, parts, rows)
     array = large_text(text.gather(pl.Series(order)))
     _, offsets, data = array.buffers()
     return EncodedBatch(
@@ -140,10 +143,19 @@ def _assembled(
         emitted=emitted,
         dead_letters=letters,
         letter_rows=letter_rows,
-        skipped_rows=skipped_rows,
+        skipped_rows=np.concatenate((skipped_rows, expired_rows)),
         coalesced_rows=gone,
         survivor_rows=survivors,
     )
+
+
+def _without_expired(order: Indexes, parts: Sequence[RuleTexts], rows: Indexes) -> tuple[Indexes, Indexes]:
+    """Leave out what has expired of the items that stand for their keys; return the others, and its rows."""
+    if all(part.expired is None for part in parts):
+        return order, NO_ROWS
+    none = (np.zeros(len(part.rows), np.bool_) for part in parts)
+    expired = np.concatenate([e if (e := p.expired) is not None else next(none) for p in parts])
+    return order[~expired[order]], rows[order[expired[order]]]
 
 
 def _empty(

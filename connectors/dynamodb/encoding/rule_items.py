@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from connectors.dynamodb.encoding import wire
+from connectors.dynamodb.encoding.expired import left_to_expire
 from connectors.dynamodb.encoding.keys import KeyRole, check_key_kind, key_flaws
 from connectors.dynamodb.encoding.order import Hashes, key_hashes
 from connectors.dynamodb.encoding.sizes import Sized, item_sizes, write_units
@@ -23,6 +24,7 @@ from connectors.dynamodb.encoding.values import (
     wire_values,
 )
 from connectors.dynamodb.encoding.versions import check_version, version_flaws
+from connectors.dynamodb.expiry import TimeToLive
 from connectors.dynamodb.limits import (
     ATTRIBUTE_NAME_BYTES_MAX,
     ITEM_BYTES_MAX,
@@ -43,7 +45,7 @@ _ITEM_JSON_LENGTH_MAX = 4 * ITEM_BYTES_MAX
 
 @dataclass(frozen=True, slots=True)
 class ItemForm:
-    """What all items of this target share. Shape: `roles` by attribute name."""
+    """What all items of this target share. Shape: `roles` by attribute name; `skips`: by what they expire."""
 
     table: str
     key: tuple[str, ...]
@@ -51,6 +53,7 @@ class ItemForm:
     mode: WriteMode
     version: str | None
     options: ValueOptions
+    skips: TimeToLive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class RuleTexts:
     """The wire texts of one rule's good items with what goes with each, and what became of the others.
 
     Shape: `version` is what `newer` compares, as wire text; the empty text in other modes. `skipped` the
-    source rows of items that the mode leaves out.
+    source rows of items that the mode leaves out. `expired` true where the item is to be left out, but only
+    once it is known whether it stands for its key; None: nowhere.
     """
 
     text: pl.Series
@@ -87,6 +91,26 @@ class RuleTexts:
     rows: npt.NDArray[np.uint32]
     skipped: npt.NDArray[np.uint32]
     flawed: tuple["Flawed", ...]
+    expired: npt.NDArray[np.bool_] | None = None
+
+    def without_expired(self) -> "RuleTexts":
+        """Return the texts of the items that are left, as if no two had one key."""
+        if self.expired is None or not self.expired.any():
+            return self
+        left, mask = ~self.expired, pl.Series(~self.expired)
+        return RuleTexts(
+            self.text.filter(mask),
+            self.partition.filter(mask),
+            self.sort.filter(mask),
+            self.version.filter(mask),
+            self.key_hashes[left],
+            self.partition_hashes[left],
+            self.units[left],
+            self.deletes[left],
+            self.rows[left],
+            np.concatenate((self.skipped, self.rows[self.expired])),
+            self.flawed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +179,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
     partition = values[0].bare
     sort = values[1].bare if len(layout.key) > 1 else None
     version = _versions(layout, ordered, values)
+    expired = None if layout.skips is None else left_to_expire(layout.skips, ordered, values) & ~deletes
     if flaws:
         keep = np.ones(len(frame), np.bool_)
         keep[list(flaws)] = False
@@ -163,6 +188,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
         sort = None if sort is None else sort.filter(mask)
         version = version.filter(mask)
         sizes, deletes, rows = sizes[keep], deletes[keep], rows[keep]
+        expired = None if expired is None else expired[keep]
     hashes, partition_hashes = key_hashes(partition, sort)
     return RuleTexts(
         _texts(layout, described, texts, deletes),
@@ -176,6 +202,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
         rows,
         skipped,
         flawed,
+        expired,
     )
 
 

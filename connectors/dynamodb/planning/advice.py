@@ -19,6 +19,7 @@ WAYS_OUT = {
     "number_precision": "set options.numbers to string",
     "number_range": "set options.numbers to string",
     "number_not_finite": "set options.numbers to string",
+    "nesting_too_deep": "load the document as its text, with `as: json`",
     "set_invalid": "write it `as: L`, or leave empty ones out",
 }
 
@@ -30,7 +31,7 @@ def place(of: str) -> str:
 
 def advise(found: Forecast) -> list[str]:
     """Say what makes the load faster or cheaper."""
-    return [*_speed(found), *_money(found)]
+    return [*_speed(found), *_money(found), *_expired(found)]
 
 
 def warn(found: Forecast) -> list[str]:
@@ -82,6 +83,16 @@ def _speed(found: Forecast) -> list[str]:
             f" {duration(now.seconds)}."
         )
     return said
+
+
+def _expired(found: Forecast) -> list[str]:
+    ttl, count = found.planned.info.ttl, round(found.expired)
+    if ttl is None or not count:
+        return []
+    those = f"{counted(count, 'item')} whose {ttl.attribute} lies in the past"
+    if found.planned.skips_expired:
+        return [f"{those}: left out, for DynamoDB would delete them."]
+    return [f"{those}: DynamoDB deletes what was paid for; `target.expired: skip` leaves them out."]
 
 
 def _money(found: Forecast) -> list[str]:

@@ -72,6 +72,7 @@ class PlannedTable:
     mode: str
     max_wcu: float | None
     prices: Prices
+    skips_expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class Forecast:
     """What a load means for a table.
 
     Shape: the times at the present limits, warmed up, and under `max_wcu`; `warmed`: it is or will be so
-    anyway. `writes` in items, of the table and of each index.
+    anyway. `writes` in items, of the table and of each index; `expired` the items that the table's time to
+    live has expired.
     """
 
     planned: PlannedTable
@@ -91,6 +93,7 @@ class Forecast:
     capped: LoadTime | None
     warmed: bool
     hot: Sequence[HotKey]
+    expired: float = 0.0
 
     @property
     def load_s(self) -> float:
@@ -117,6 +120,7 @@ def forecast(
         capped=None if cap is None else time_capped(now, load, table, cap),
         warmed=warmed,
         hot=hot,
+        expired=totals[TABLE].expired * scale,
     )
 
 

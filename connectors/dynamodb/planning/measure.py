@@ -40,7 +40,13 @@ class TableMeasurer:
         self._planned = planned
         self._indexes = table.indexes
         self._layout = ItemForm(
-            section.table, table.key, key_roles(table), write_mode(section.mode), section.version, options
+            section.table,
+            table.key,
+            key_roles(table),
+            write_mode(section.mode),
+            section.version,
+            options,
+            table.ttl,
         )
         self._hot_keys = HotKeyCounter(sample)
         self.anew()
@@ -70,6 +76,8 @@ class TableMeasurer:
         # Items are known by their place, because several may come from one row.
         places = pl.int_range(len(items.frame), dtype=pl.UInt32, eager=True).alias(ROW)
         texts = encode_rule(plan, replace(items, frame=items.frame.with_columns(places)))
+        expired = 0 if texts.expired is None else int(texts.expired.sum())
+        texts = texts.without_expired() if self._planned.skips_expired else texts
         flaws = ((int(source_rows[each.row]), each.flaw.partition(": ")) for each in texts.flawed)
         found = Measured(
             rule=items.name,
@@ -83,6 +91,7 @@ class TableMeasurer:
             return found
         frame = items.frame[texts.rows] if len(texts.rows) < len(items.frame) else items.frame
         sizes, entries = self._entries(plan, frame, texts)
+        entries[TABLE] = replace(entries[TABLE], expired=expired)
         return replace(found, sizes=sizes, own=entries)
 
     def _entries(

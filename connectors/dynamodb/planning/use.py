@@ -24,13 +24,14 @@ class Entries:
 
     Shape: `sizes` in bytes, ABSENT where there is no entry; `units` are what it takes of the table's or the
     index's write units, 0 then; `partition` the text of its partition key, null then. `json_bytes`: the
-    items as DynamoDB JSON; the table's alone.
+    items as DynamoDB JSON, `expired` how many the table's time to live has expired; the table's alone.
     """
 
     sizes: Sizes
     units: npt.NDArray[np.int32]
     partition: pl.Series
     json_bytes: int = 0
+    expired: int = 0
 
     @classmethod
     def of_index(cls, sizes: Sizes, inside: npt.NDArray[np.bool_], partition: pl.Series) -> "Entries":
@@ -55,6 +56,7 @@ class Totals:
     units: int = 0
     size_bytes: int = 0
     json_bytes: int = 0
+    expired: int = 0
 
     def add(self, more: Entries) -> None:
         """Add the items of one rule in one batch."""
@@ -64,3 +66,4 @@ class Totals:
         self.units += int(more.units.sum())
         self.size_bytes += int(more.sizes[there].sum())
         self.json_bytes += more.json_bytes
+        self.expired += more.expired

@@ -61,6 +61,7 @@ def _members(found: Forecast) -> dict[str, Any]:
             "total": round(found.volume.total_units),
         },
         "index_entries": {name: round(each) for name, each in found.writes.items() if name != TABLE},
+        "expired": round(found.expired),
         "cost_usd": {name: round(value, 4) for name, value in asdict(found.cost).items()},
         "prices": {"as_of": prices.as_of, "region": prices.region, "note": prices.note},
         "time": {
