@@ -25,7 +25,7 @@ from connectors.mongodb.bson_values import (
 from connectors.mongodb.layout import FIELD, ID
 from connectors.mongodb.pin import Pin, listed, pinned
 from connectors.mongodb.positions import id_element
-from connectors.mongodb.session import awaited
+from connectors.mongodb.session import MAX_TIME_MS, awaited
 from engine.errors import JobError
 from engine.kinds import Kind, Scalar
 
@@ -80,7 +80,7 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Co
         )
         view = info["type"] == "view"
         return CollectionInfo(identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS, collection=not view)
-    documents = int(await db[collection].estimated_document_count())
+    documents = int(await db[collection].estimated_document_count(maxTimeMS=MAX_TIME_MS))
     size, each = await _sizes(db[collection])
     found = CollectionInfo(
         identity, pin, True, True, None, documents, each, size, bool(options.get("capped")),
@@ -109,7 +109,13 @@ async def proved_id(collection: Any, session: Any, pin: Pin) -> tuple[Kind, froz
     ends: list[bytes] = []
     for direction in (1, -1):
         cursor = collection.find_raw_batches(
-            pin.filter({}), {ID: 1}, session=session, sort=[(ID, direction)], hint=[(ID, 1)], limit=1
+            pin.filter({}),
+            {ID: 1},
+            session=session,
+            sort=[(ID, direction)],
+            hint=[(ID, 1)],
+            limit=1,
+            max_time_ms=MAX_TIME_MS,
         )
         async for data in cursor:
             element = id_element(data, 0) if data else None
@@ -148,7 +154,9 @@ async def _has_id_index(collection: Any) -> bool:
 async def _sizes(collection: Any) -> tuple[int | None, int]:
     """Return what all documents take, None where the role may not see it, and what one does on average."""
     try:
-        cursor = await awaited(collection.aggregate([{"$collStats": {"storageStats": {}}}]))
+        cursor = await awaited(
+            collection.aggregate([{"$collStats": {"storageStats": {}}}], maxTimeMS=MAX_TIME_MS)
+        )
         stats = [shard["storageStats"] async for shard in cursor]
     except OperationFailure:  # the role may not see it: a guess does
         return None, DOCUMENT_BYTES_GUESS
@@ -160,7 +168,7 @@ async def _sizes(collection: Any) -> tuple[int | None, int]:
 async def _unique_over_shards(client: Any, namespace: str) -> bool:
     """Say whether a collection isn't sharded, or by `_id` itself."""
     try:
-        found = await client.config.collections.find_one({"_id": namespace})
+        found = await client.config.collections.find_one({"_id": namespace}, max_time_ms=MAX_TIME_MS)
     except OperationFailure:  # the role may not look: nothing is proved
         return False
     return found is None or bool(found.get("dropped")) or list(found["key"]) == [ID]

@@ -26,7 +26,7 @@ from pymongo.uri_parser import parse_uri
 
 from connectors.mongodb import lookalikes
 from connectors.mongodb.errors import speaking
-from connectors.mongodb.session import CODEC, awaited, closed, connect, where
+from connectors.mongodb.session import CODEC, MAX_TIME_MS, awaited, closed, connect, where
 from engine.errors import JobError
 
 SAMPLE = 1_000
@@ -95,7 +95,10 @@ async def look_at(url: str, database: str | None, collection: str) -> Collection
             found = client[name].get_collection(collection, codec_options=CODEC)
             documents = await _documents(found)
             sampled = [
-                document async for document in await awaited(found.aggregate([{"$sample": {"size": SAMPLE}}]))
+                document
+                async for document in await awaited(
+                    found.aggregate([{"$sample": {"size": SAMPLE}}], maxTimeMS=MAX_TIME_MS)
+                )
             ]
             indexed = await _indexed(found)
     finally:
@@ -144,7 +147,7 @@ def _default_database(url: str) -> str:
 
 async def _documents(collection: Any) -> int:
     try:
-        return int(await collection.estimated_document_count())
+        return int(await collection.estimated_document_count(maxTimeMS=MAX_TIME_MS))
     except OperationFailure:
         return 0  # a view isn't counted without reading it
 

@@ -17,7 +17,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
 from connectors.mongodb.errors import MOVED, moved
-from connectors.mongodb.session import awaited
+from connectors.mongodb.session import MAX_TIME_MS, awaited
 from engine.errors import PermanentError
 
 VIEWS_DEEP_MAX = 20
@@ -71,7 +71,7 @@ async def pinned(db: Any, name: str, info: Mapping[str, Any]) -> Pin:
     if uuid is None or info.get("type", "collection") != "collection":
         return Pin(await meaning(db, name))
     try:
-        probe = {"find": name, "limit": 1, "collectionUUID": Binary(uuid, 4)}
+        probe = {"find": name, "limit": 1, "collectionUUID": Binary(uuid, 4), "maxTimeMS": MAX_TIME_MS}
         await db.command(probe, codec_options=_RAW)
     except OperationFailure as error:
         if error.code == MOVED:

@@ -16,18 +16,13 @@ from connectors.mongodb.layout import ID
 from connectors.mongodb.pin import ANY, Pin
 from connectors.mongodb.positions import position_value
 from connectors.mongodb.section import MongoDBSection
-from connectors.mongodb.session import CODEC
+from connectors.mongodb.session import CODEC, MAX_TIME_MS
 from connectors.mongodb.watermark import changed_since
 from engine.batch import Cursor
 from engine.errors import JobError
 
 IDS_MAX, IDS_BYTES_MAX = 1_000, 4_000_000
 """What one `$in` holds: a command has 16 MB. Source: MongoDB manual, "MongoDB Limits", BSON documents."""
-MAX_TIME_MS = 2**31 - 1
-"""Said with each reading, since 8.0 may have a limit for those that say none (defaultMaxTimeMS).
-
-Source: MongoDB manual, cursor.maxTimeMS(), its highest value.
-"""
 MAX_KEY_TEXT = '{"$maxKey":1}'
 _OPTIONS = json_util.JSONOptions(tz_aware=False)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from connectors.mongodb.bson_values import skipped
 from connectors.mongodb.chunks import starts_of
 from connectors.mongodb.layout import ID, FieldColumns
+from connectors.mongodb.session import MAX_TIME_MS
 from connectors.mongodb.walked import read_columns
 from engine.kinds import Members, Scalar
 from engine.rules.fields import Fields
@@ -26,7 +27,12 @@ async def unseen_fields(
     collection: Any, projection: Mapping[str, Any] | None, fields: Fields, layout: FieldColumns
 ) -> str | None:
     """Say which of the fields that rules name no document has, of those that come first."""
-    parts = [data async for data in collection.find_raw_batches({}, projection, limit=DOCUMENTS)]
+    parts = [
+        data
+        async for data in collection.find_raw_batches(
+            {}, projection, limit=DOCUMENTS, max_time_ms=MAX_TIME_MS
+        )
+    ]
     data = b"".join(bytes(part) for part in parts)
     starts = np.array(starts_of(data), np.int64)
     if not len(starts):

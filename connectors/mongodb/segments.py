@@ -11,8 +11,7 @@ from pymongo.errors import OperationFailure
 
 from connectors.mongodb.errors import tier_refuses
 from connectors.mongodb.positions import value_text
-from connectors.mongodb.query import MAX_TIME_MS
-from connectors.mongodb.session import CODEC, awaited
+from connectors.mongodb.session import CODEC, MAX_TIME_MS, awaited
 from engine.batch import Cursor, Segment
 
 SAMPLED_PER_SEGMENT, SAMPLED_MIN = 1_000, 10_000

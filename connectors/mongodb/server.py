@@ -13,6 +13,8 @@ from bson.timestamp import Timestamp
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
+from connectors.mongodb.session import MAX_TIME_MS
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -132,7 +134,7 @@ async def _lacks(client: Any, time: Timestamp, term: int | None) -> bool:
 async def _first(collection: Any, where: Any, projection: Any, **more: Any) -> Any:
     """Return the first document; None where there is none, or where the role mayn't look."""
     try:
-        return await collection.find_one(where, projection, **more)
+        return await collection.find_one(where, projection, max_time_ms=MAX_TIME_MS, **more)
     except OperationFailure:
         return None
 

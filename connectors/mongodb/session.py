@@ -22,6 +22,11 @@ _UNPROVED_HOW = (
     "take tlsInsecure and tlsAllowInvalid… out of source.url, and name the authority with tlsCAFile=FILE"
 )
 SELECTION_TIMEOUT_MS = 15_000
+MAX_TIME_MS = 2**31 - 1
+"""Said with each reading, since 8.0 may have a limit for those that say none (defaultMaxTimeMS).
+
+Source: MongoDB manual, cursor.maxTimeMS(), its highest value.
+"""
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 

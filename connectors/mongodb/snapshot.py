@@ -12,7 +12,7 @@ from bson.timestamp import Timestamp
 from pymongo.errors import PyMongoError
 
 from connectors.mongodb.errors import no_snapshots
-from connectors.mongodb.session import CODEC, awaited
+from connectors.mongodb.session import CODEC, MAX_TIME_MS, awaited
 from engine.contracts.source import ViewLost
 
 REFRESH_S = 300.0
@@ -115,7 +115,7 @@ async def take(client: Any, collection: Any) -> str | None:
     async with reading_at(client, None, snapshot=True) as session:
         try:
             plain = collection.with_options(codec_options=CODEC)
-            await plain.find_one({}, {"_id": 1}, session=session)
+            await plain.find_one({}, {"_id": 1}, session=session, max_time_ms=MAX_TIME_MS)
         except PyMongoError as error:
             if no_snapshots(error):
                 return None

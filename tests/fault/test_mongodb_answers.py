@@ -1,8 +1,14 @@
 """What a server answers besides documents: what passes is gone on from, a tier's limits are lived with."""
 
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from connectors.mongodb.introspect import look_at
 from engine.errors import JobError, PermanentError
+from tests.support.mongo_load import Loaded
 from tests.support.mongo_proxy import MongoProxy, failure
 from tests.support.mongo_source import WHOLE, fill, numbers, opened
 
@@ -75,6 +81,37 @@ async def test_a_tier_without_lasting_cursors_is_read(mongodb_url, database):
             assert all(command["maxTimeMS"] > 10**9 for command in finds if "batchSize" in command)
         finally:
             await source.close()
+
+
+async def test_every_reading_says_how_long_it_may_take(mongodb_url, database, dynoxide, table_name, tmp_path):
+    """MongoDB 8.0 cuts those that say nothing by its defaultMaxTimeMS."""
+    loaded = Loaded(mongodb_url, database, dynoxide, table_name, tmp_path, "account")
+    at = datetime(2024, 1, 15, tzinfo=UTC)
+    loaded.fill(lambda n: n, 60, account=lambda n: n % 20, at=lambda n: at)
+    seen = Counter()
+
+    def limited(command):
+        name = next(iter(command))
+        if name not in ("find", "aggregate", "count", "distinct") or command["$db"] in ("admin", "local"):
+            return None
+        seen[name, "maxTimeMS" in command] += 1
+        return None if "maxTimeMS" in command else failure(50, "operation exceeded time limit")
+
+    async with MongoProxy(mongodb_url, limited) as proxy:
+        loaded.command.job["source"] |= {"url": proxy.url, "watermark": "at", "filter": {"n": {"$gt": 0}}}
+        run = "run --workers 1"
+        for command in ("plan --full", run, run, "verify --full", "verify --sample 20", "redrive"):
+            ended = await asyncio.to_thread(loaded.command.run, *command.split())
+            assert ended.code in (0, 4 if command.startswith("plan") else 0), (command, ended.stderr)
+            loaded.collection.update_one({"_id": 7}, {"$set": {"at": at + timedelta(days=1)}})
+        loaded.command.job["source"].pop("filter")
+        ended = await asyncio.to_thread(loaded.command.run, "verify", "--sample", "20")
+        assert ended.code == 0, ended.stderr
+        url = proxy.url.replace("/?", f"/{database}?")
+        await look_at(url, None, "c")
+    loaded.mongo.close()
+    assert {name for name, said in seen if not said} == set()
+    assert {name for name, _ in seen} >= {"find", "aggregate", "count"}
 
 
 async def test_a_cursor_that_timed_out_is_opened_again_behind_the_last_id(mongodb_url, database):
