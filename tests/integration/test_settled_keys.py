@@ -89,9 +89,16 @@ def test_a_broken_word_ends_the_run_with_the_two_rows(load: Any, workers: str, o
     ended = run(command, "--workers", workers, code=1)
     assert f"the rows id=7 and id={other} make one item, A#7 LAST" in ended.stderr
     assert "--fresh" in ended.stderr
-    again = run(command, "--workers", workers, code=1)
-    assert "make one item" in again.stderr, "it isn't complete by being run again"
-    del command.job["source"]["unique"]
+    word = command.job["source"].pop("unique")
+    again = command.here("run", "--json")
+    assert again.code == 2
+    assert "has found that the rows" in again.stderr, "the word is taken back, what was written isn't"
+    command.job["source"]["unique"] = word
+    mended = f"UPDATE t SET account = {other} WHERE id = {other}"
+    asyncio.run(pg.execute(command.job["source"]["url"], mended))
+    again = command.here("run", "--json")
+    assert again.code == 2
+    assert "--fresh" in again.stderr, "mending the rows mends no item of theirs"
     fresh = run(command, "--workers", workers, "--fresh")
     assert fresh.report["outcome"] == "complete"
-    assert texts(command)["A#7|LAST"] == f"v{other}"
+    assert texts(command)["A#7|LAST"] == "v7"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from connectors.postgres.readers import VIEW_LOST
@@ -145,7 +146,12 @@ def test_without_what_was_settled_a_run_is_not_gone_on_with(load: Any) -> None:
     process = command.start("run", "--workers", "2")
     when(command, process, lambda: len(texts(command)) > KEYS // 4)
     kill_group(process)
-    (command.state / "load" / settled_keys.NAME).unlink()
+    kept = command.state / "load" / settled_keys.NAME
+    kept.write_bytes(kept.read_bytes().replace(pl.__version__.encode(), b"0.0.1", 1))
+    other = finish(command, 2)
+    assert other.code == 2, other.stderr
+    assert "another version of backfill or of Polars; go on with that one, or start over" in other.stderr
+    kept.unlink()
     ended = finish(command, 2)
     assert ended.code == 2, ended.stderr
     assert "--fresh" in ended.stderr

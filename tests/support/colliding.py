@@ -1,8 +1,9 @@
 """Tables whose rows make each other's keys, how they change, and what a target must then hold. Random, plain.
 
 Nothing of the engine has a part in what is expected: of the rows that make a key the last one counts, in the
-order of their ids; where a row is gone, so is the item. Outside stay, as they do for every catch-up run: rows
-that are deleted, keys that are changed, and what has been left out of a list.
+order of their ids, with mode `newer` in that of their versions, with `insert` the first; where a row is gone,
+so is the item. Outside stay, as they do for every catch-up run: rows that are deleted, keys that are changed,
+and what has been left out of a list.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -54,12 +56,18 @@ Row = dict[str, Any]
 
 @dataclass
 class Colliding:
-    """A table as the test knows it: rows by id. `kind`: the type of the column `email`, `""` in documents."""
+    """A table as the test knows it: rows by id. `kind`: the type of the column `email`, `""` in documents.
+
+    `past`: all that an item of a key could ever hold.
+    """
 
     random: Random
     shape: str
     kind: str
+    mode: str = "put"
     rows: dict[int, Row] = field(default_factory=dict)
+    past: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    versions: Iterator[int] = field(default_factory=count)
 
     @property
     def pools(self) -> int:
@@ -80,18 +88,16 @@ class Colliding:
             "region": self.random.choice(["n", "s"]),
             "code": self.random.choice(["n", "s", "n#s"]),
             "tags": self.random.sample(["a", "b", "c"], self.random.randrange(3)),
-            "v": self._value(),
-            "gone": self.random.random() < 0.2,
         }
+        self._renew(row, 0.2)
         return row
 
     def change(self) -> int:
         """Change a row in what stands in no key, or put an element to its list."""
         row = self.random.choice(list(self.rows))
         now = self.rows[row]
-        now["v"] = self._value()
-        now["gone"] = self.random.random() < 0.3
         now["tags"] = sorted({*now["tags"], self.random.choice("abc")})
+        self._renew(row, 0.3)
         return row
 
     def turn(self, most: int) -> list[int]:
@@ -99,14 +105,19 @@ class Colliding:
         count = self.random.randint(1, most)
         return [self.insert() if self.random.random() < 0.3 else self.change() for _ in range(count)]
 
-    def _value(self) -> str:
-        return f"v{self.random.randrange(10**6)}"
+    def _renew(self, row: int, gone: float) -> None:
+        now = self.rows[row]
+        now["v"] = f"v{self.random.randrange(10**6)}"
+        now["rev"] = next(self.versions)
+        now["gone"] = self.mode == "put" and self.random.random() < gone
+        for key in self._keys(now):
+            self.past.setdefault(key, set()).add((str(row), now["v"]))
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the item rules."""
         gone = "gone" if self.kind else "gone = 'true'"
         own = "id" if self.kind else "_id"
-        attributes = {"of": f"{{{own}}}", "v": "{v}"}
+        attributes = {"of": f"{{{own}}}", "v": "{v}", "rev": "{rev}"}
         email = {
             "name": "Email",
             "key": {"PK": "E#{email}", "SK": "E"},
@@ -129,7 +140,9 @@ class Colliding:
     def expected(self) -> dict[str, tuple[str, str]]:
         """Return the id and the value of each key's item."""
         found: dict[str, tuple[str, str]] = {}
-        for _, row in sorted(self.rows.items()):
+        by = "rev" if self.mode == "newer" else "id"
+        rows = sorted(self.rows.values(), key=lambda row: row[by], reverse=self.mode == "insert")
+        for row in rows:
             for key in self._keys(row):
                 if row["gone"]:
                     found.pop(key, None)
@@ -162,20 +175,21 @@ class Colliding:
         email = "NULL" if now["e"] is None else now["e"]
         return (
             f"{row}, {email}, {self.literal(now)}, '{now['region']}', '{now['code']}', '{{{tags}}}',"
-            f" '{now['v']}', {now['gone']}"
+            f" '{now['v']}', {now['gone']}, {now['rev']}"
         )
 
     def table(self) -> str:
         """Return the statement that makes the table."""
         return (
             "CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE t (id int PRIMARY KEY, e int,"
-            f" email {self.kind}, region text, code text, tags text[], v text, gone bool, at timestamptz)"
+            f" email {self.kind}, region text, code text, tags text[], v text, gone bool, rev int,"
+            " at timestamptz)"
         )
 
     def document(self, row: int, *, long_ago: bool = False) -> dict[str, Any]:
         """Return a row as a document."""
         now = self.rows[row]
-        made = {name: now[name] for name in ("region", "code", "tags", "v", "gone")}
+        made = {name: now[name] for name in ("region", "code", "tags", "v", "gone", "rev")}
         if now["e"] is not None:
             alike = DOCUMENT_VALUES[now["e"]]
             made |= {"e": now["e"], "email": alike[now["alike"] % len(alike)]}
@@ -230,6 +244,7 @@ def loaded_by(
     folder.mkdir(exist_ok=True)
     name = f"t-{uuid4().hex[:12]}"
     loads.create_table(endpoint, name)
+    target |= {"mode": table.mode, "version": "rev"} if table.mode == "newer" else {"mode": table.mode}
     job = loads.job("", endpoint, name, items=table.rules(), target=target) | {"source": source}
     return Command(folder, job)
 

@@ -16,6 +16,7 @@ from engine.commands.run import settled_keys
 from engine.commands.run.contest import NO_WINNERS, Winners
 from engine.commands.run.key_pass import key_pass
 from engine.commands.run.prepare import Prepared, segments_wanted
+from engine.commands.run.word import see_to_whole
 from engine.contracts.state import RunState
 from engine.errors import JobError
 from engine.job.model import Job
@@ -110,9 +111,8 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
     if reason is None:
         return Way("proved", await ends.source.segments(wanted))
     if _believed(ends):
-        voice.note(
-            f"{_sentence(reason)}, but the job says that keys are unique: that is checked as items go by"
-        )
+        against = "held against the changed rows" if decision.kind == "catch_up" else "checked as items go by"
+        voice.note(f"{_sentence(reason)}, but the job says that keys are unique: that is {against}")
         return Way("said", await ends.source.segments(wanted))
     why = unsettled(ends, catch_up=decision.kind == "catch_up")
     if why is None and worth_it(ends.job, rows, prepared.workers):
@@ -135,6 +135,7 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
 
 async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     """Choose for a run that was begun: what was read side by side can't be gone on with in order."""
+    see_to_whole(run)
     ends = prepared.ends
     earlier = settled_keys.load(folder_of(prepared), run.run_id)
     reason = ends.proof.reason
@@ -149,9 +150,9 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     begun = any(state.done or state.end is not None for state in run.segments)
     if earlier is None and begun:
         raise JobError(
-            f"{reason}, which it wasn't possible for when this run began or is known at another place"
-            f" ({folder_of(prepared) / settled_keys.NAME}); put back what was there, or start over with"
-            " --fresh"
+            f"{reason}, and this run was begun side by side, by a proof or a word that is gone, or by what is"
+            f" kept at another place than {folder_of(prepared) / settled_keys.NAME}; put back what was there,"
+            " or start over with --fresh"
         )
     why = unsettled(ends, catch_up=run.kind == "catch_up")
     if why is None:

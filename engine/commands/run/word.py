@@ -17,16 +17,29 @@ from engine.commands.run.key_notes import NO_ROOM, WRITTEN
 from engine.commands.run.key_pass import contested, key_pass, look_at, ranges
 from engine.commands.run.prepare import Prepared
 from engine.contracts.readback import Hashes
-from engine.errors import PermanentError
+from engine.contracts.state import RunState
+from engine.errors import JobError, PermanentError
 from engine.hashes import among
 from engine.run.voice import Voice
 
 NOTES = "keys.written"
 """The directory of notes beside the checkpoint."""
 
+_SAID = "though the job says that keys are unique"
+"""What every broken word is told with, and known by in a checkpoint."""
+
 
 class BrokenWord(PermanentError):
     """Two rows make one item though the job says that none do."""
+
+
+def see_to_whole(run: RunState) -> None:
+    """See that no earlier part of a run has found the word broken: mending the rows mends no item of theirs.
+
+    Raises: JobError.
+    """
+    if run.error is not None and _SAID in run.error:
+        raise JobError(f"this run can't be gone on with, since it has found that {run.error}")
 
 
 async def held_to(
@@ -48,7 +61,7 @@ async def held_to(
         suspects += [of_several_rows(together) async for together in ranges(store)]
         found = await contested(prepared, segments, np.concatenate(suspects), NO_WINNERS, voice)
     if isinstance(found, str):
-        raise BrokenWord(f"{found}, though the job says that keys are unique; start over without that word")
+        raise BrokenWord(f"{found}, {_SAID}; take `unique` out of the job, and start over with --fresh")
     if len(found):
         raise await _broken(prepared, segments, found, voice)
 
@@ -62,8 +75,8 @@ async def _broken(
     rows = " and ".join(", ".join(f"{name}={text}" for name, text in row.items()) for row in naming.rows[:2])
     return BrokenWord(
         f"the rows {rows} make one item, {' '.join(naming.key)}, and so do rows of {len(found) - 1:,} other"
-        " keys, though the job says that keys are unique: which of them is in the table is left to chance;"
-        " take `unique` out of the job, or mend the rows, and start over with --fresh"
+        f" keys, {_SAID}: which of them is in the table is left to chance; take `unique` out of the job, or"
+        " mend the rows, and start over with --fresh"
     )
 
 
