@@ -40,6 +40,7 @@ class CollectionInfo:
 
     Shape: `keyed` says that it can be read from an `_id`; `unique` that no `_id` can be there twice; `why` is
     a sentence for the user where it can't; `capped` that new documents push old ones out;
+    `forgets` that this or their age takes documents away;
     `collection` that it is no view; `whole` that its indexes are over all of it, which shards' aren't.
     Units: `document_bytes` on average, `size_bytes` of all documents, None
     when unknown.
@@ -56,6 +57,7 @@ class CollectionInfo:
     capped: bool = False
     collection: bool = True
     whole: bool = False
+    forgets: bool = False
 
 
 async def look_up(client: Any, database: str, collection: str, place: str) -> CollectionInfo:
@@ -71,6 +73,7 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Co
     identity = {"type": "mongodb", "server": server, "database": database, "collection": collection}
     pin = await pinned(db, collection, info)
     plain = info.get("type", "collection") == "collection"
+    ages = "expireAfterSeconds" in options
     if pin.meaning is not None:
         identity["uuid" if plain else "definition"] = pin.meaning
     if not plain:
@@ -79,12 +82,14 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Co
             " interrupted run starts it over."
         )
         view = info["type"] == "view"
-        return CollectionInfo(identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS, collection=not view)
+        return CollectionInfo(
+            identity, pin, False, False, why, 0, DOCUMENT_BYTES_GUESS, collection=not view, forgets=ages
+        )
     documents = int(await db[collection].estimated_document_count(maxTimeMS=MAX_TIME_MS))
     size, each = await _sizes(db[collection])
     found = CollectionInfo(
         identity, pin, True, True, None, documents, each, size, bool(options.get("capped")),
-        whole=hello.get("msg") != "isdbgrid",
+        whole=hello.get("msg") != "isdbgrid", forgets=ages or bool(options.get("capped")),
     )  # fmt: skip
     if "clusteredIndex" not in options and not await _has_id_index(db[collection]):
         why = (

@@ -60,7 +60,8 @@ def warnings(found: CollectionFacts) -> Sequence[str]:
         )
     if found.capped:
         said.append(
-            "The collection is capped: a document that newer ones push out before it is read is not loaded."
+            "The collection is capped: a document that newer ones push out before it is read is not loaded;"
+            " items of those that are pushed out later stay, and verify counts them as forgotten."
         )
     if found.read_preference != "primary" and found.age_s is None:
         said.append(

@@ -110,6 +110,7 @@ class MongoDBSource:
             inspect=self.inspect,
             lasting=self.lasting,
             keep_view=self.keep_view if self._view.at is not None else None,
+            forgets=self._opened.found is not None and self._opened.found.forgets,
         )
 
     def keep_view(self) -> None:
@@ -143,9 +144,8 @@ class MongoDBSource:
         try:
             async with speaking("source", self._place):
                 limit_ms = max(1, round(within_s * 1000))
-                return int(
-                    await self._collection.count_documents(self._reader.query.where, maxTimeMS=limit_ms)
-                )
+                chosen = self._reader.query.where
+                return int(await self._collection.count_documents(chosen, maxTimeMS=limit_ms))
         except TransientError as error:
             if isinstance(error.__cause__, ExecutionTimeout):
                 return None

@@ -136,7 +136,7 @@ class SourceAbilities:
     in place of going on with a newer one.
     `shared(sets, within_s)` says whether two rows of that view have equal texts in all columns of one of the
     sets; None when that takes longer, or can't be told; True may be said of texts that only the source takes
-    for equal.
+    for equal. `forgets`: rows leave it by themselves, so that an item without a row may be rightly there.
     """
 
     lookup: Lookup | None = None
@@ -149,6 +149,7 @@ class SourceAbilities:
     lasting: Callable[[float, str], Awaitable[Sequence[str]]] = minds_nothing
     keep_view: Callable[[], None] | None = None
     shared: Callable[[Sequence[frozenset[str]], float], Awaitable[bool | None]] | None = None
+    forgets: bool = False
 
 
 class RowReading(Protocol):

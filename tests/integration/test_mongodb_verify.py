@@ -1,5 +1,7 @@
 """verify over a collection finds what was damaged and nothing else; what it repairs stays repaired."""
 
+from datetime import UTC, datetime
+
 import pytest
 from bson import Decimal128, ObjectId
 
@@ -129,3 +131,33 @@ def test_documents_that_the_filter_leaves_out_make_their_items_extra(loaded):
 def test_a_document_that_changes_its_number_only_in_form_matches(loaded):
     loaded.collection.update_one({"n": 8}, {"$set": {"v": Decimal128("2.000")}})
     assert counts(loaded.report("verify", "--full")) == (ITEMS, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"capped": True, "size": 10_000_000, "max": 50},
+        {"timeseries": {"timeField": "at"}, "expireAfterSeconds": 10**8},
+    ],
+    ids=["capped", "time series"],
+)
+def test_what_a_collection_lets_go_of_by_itself_is_told_and_stays(
+    mongodb_url, database, dynoxide, table_name, tmp_path, options
+):
+    loaded = Loaded(mongodb_url, database, dynoxide, table_name, tmp_path, "n")
+    with loaded.mongo:
+        loaded.mongo[database].create_collection("c", **options)
+        now = datetime.now(UTC)
+        loaded.fill(lambda n: n, 50, tags=lambda n: [], at=lambda n: now)
+        loaded.run()
+        if "capped" in options:
+            loaded.collection.insert_many([{"_id": n, "n": n, "v": n / 4} for n in range(51, 61)])
+        else:
+            for n in range(1, 11):
+                loaded.put(f"D#{1000 + n}", "D", n={"N": "1"})
+        missing = 10 if "capped" in options else 0
+        found = loaded.report("verify", "--full", code=4 if missing else 0)
+        assert (found["forgotten"], found["extra"], found["missing"]) == (10, 0, missing)
+        found = loaded.report("verify", "--full", "--repair", "--delete-extra")
+        assert (found["forgotten"], found["deleted"], found["left"]) == (10, 0, 0)
+        assert len(loaded.items()) == 60

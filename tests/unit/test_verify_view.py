@@ -101,13 +101,13 @@ def test_only_the_first_differences_fill_the_screen():
 
 
 def test_what_the_mode_explains_is_named():
-    text = shown(
-        report(Outcome(matched=5, newer_in_target=2, kept=1, dead_lettered=3, expired=2), not_ours=4)
-    )
+    outcome = Outcome(matched=5, newer_in_target=2, kept=1, dead_lettered=3, expired=2, forgotten=1)
+    text = shown(report(outcome, not_ours=4))
     for words in (
         "mode newer: matched",
         "mode insert: matched",
         "deletes them by itself",
+        "leave this source",
         "its rules can't make",
     ):
         assert words in text

@@ -60,6 +60,8 @@ class Outcome:
     """Items that are rightly absent: they can't be written, and were kept as dead letters."""
     expired: int = 0
     """Items that are rightly absent: the target lets go of what has expired by itself."""
+    forgotten: int = 0
+    """Items that may be rightly there: no row gives them, and rows leave the source by themselves."""
     differences: list[DifferingItem] = field(default_factory=list)
 
     def count(self, verdict: Verdict, number: int = 1) -> None:
@@ -137,7 +139,7 @@ class VerifyReport:
             **_named(found, "checked matched mismatched missing extra consistency_percent"),
             "differences": [each.as_json() for each in found.differences],
             "extra_checked": self.extra_checked,
-            **_named(found, "newer_in_target kept dead_lettered expired former_keys"),
+            **_named(found, "newer_in_target kept dead_lettered expired forgotten former_keys"),
             "not_ours": self.not_ours,
             **_named(found, "looked_again repaired deleted left"),
             "rows_read": self.rows_read,

@@ -173,6 +173,7 @@ class _Round:
     async def _extras(self, entries: Sequence[RecheckEntry], asked: AbstractSet[int]) -> None:
         """Tell of items that no row gives; those are deleted of which the source, `asked`, has said so."""
         recheck, codec = self._recheck, self._recheck.codec
+        forgets = any(job.source.abilities.forgets for job in recheck.jobs)
         found = await read(codec, recheck.reader, [entry.key or {} for entry in entries])
         extra: list[Item] = []
         former: dict[int, Item] = {}
@@ -185,9 +186,12 @@ class _Round:
             unclaimed = replace(entry, row_range=None)
             if self._changed(unclaimed, ABSENT, content, entry.key):
                 continue
-            key = codec.key_of(actual)
+            key, formerly = codec.key_of(actual), recheck.former.patterns.hold_formerly(actual)
+            if forgets and not formerly:
+                recheck.outcome.forgotten += 1
+                continue
             recheck.outcome.differs(differing_item(codec, key, "extra", None, actual))
-            if recheck.former.patterns.hold_formerly(actual):
+            if formerly:
                 recheck.outcome.former_keys += 1
                 former[entry.key_hash] = key
             elif entry.key_hash in asked:

@@ -78,6 +78,7 @@ def _figures(report: VerifyReport) -> Table:
         ("extra", found.extra, extra),
         ("dead-lettered", found.dead_lettered, "can't be written, so rightly absent"),
         ("expired", found.expired, "the target deletes them by itself, so rightly absent"),
+        ("forgotten", found.forgotten, "no row gives them, but rows leave this source by themselves"),
         ("newer in target", found.newer_in_target, "mode newer: matched"),
         ("kept", found.kept, "mode insert: matched"),
         ("of earlier keys", found.former_keys, "among the extra: keys that only rules of earlier runs make"),
