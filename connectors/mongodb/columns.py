@@ -17,7 +17,7 @@ from connectors.mongodb.layout import Elements, FieldColumns, Node, scalar_id
 from connectors.mongodb.leaves import Depths, Part, Piece, Sizes, leaf
 from connectors.mongodb.shapes import PADDING, Leaf, List, Map, Octets, Places, Shape, groups
 from engine.contracts.documents import DocumentCodec, Notation
-from engine.documents.reading import DocumentReader
+from engine.documents.cutting import scalar_texts
 from engine.kinds import DOCUMENT_TYPE, ListOf, StructOf, arrow_type
 
 
@@ -63,7 +63,7 @@ class _Columns:
                 found[column] = rendered(_spread(kept, self._codec), self._rows)
         schema = layout.schema
         if scalar_id(schema) is not None:
-            found[0] = _scalar_texts(found[0], self._codec)
+            found[0] = _arrow_text(scalar_texts(pl.Series(found[0].field("wire")), self._codec))
         if layout.key is not None:
             found[layout.key] = exact_texts(self._data, self._starts.tolist())
         arrow = schema.arrow()
@@ -209,15 +209,6 @@ def _flaws(found: Sequence[Mapping[int, str]], kept: Callable[[str | None, str],
 
 def _name(name: bytes, codec: DocumentCodec) -> str:
     return Walk(codec).name(name)
-
-
-def _scalar_texts(documents: pa.StructArray, codec: DocumentCodec) -> pa.Array:
-    """Return the bare texts of scalars; what has an escape in it goes one by one."""
-    wires = pl.Series(documents.field("wire"))
-    texts = wires.str.extract(codec.notation.bare)
-    if texts.null_count():
-        texts = pl.Series(DocumentReader(codec).scalar_texts(wires.to_list()), dtype=pl.String)
-    return _arrow_text(texts)
 
 
 def _missing(kind: Any, rows: int) -> pa.Array:

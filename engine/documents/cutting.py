@@ -48,6 +48,24 @@ def elements(documents: pl.Series, codec: DocumentCodec) -> pl.Series:
     return pl.Series(fast if slow is None else replaced(fast.cast(slow.type), odd, slow))
 
 
+def scalar_texts(wires: pl.Series, codec: DocumentCodec) -> pl.Series:
+    """Return the canonical text of each scalar; null for lists, maps and NULL."""
+    column = wires.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
+    words = handed(codec.notation)
+    found = None if words is None else walked("texts", column, words)
+    read = DocumentReader(codec).scalar_texts
+    if found is None:
+        plain = wires.str.extract(codec.notation.bare)
+        odd = np.flatnonzero((plain.is_null() & wires.is_not_null()).to_numpy())
+        return plain.scatter(odd, read(wires.gather(odd).to_list())) if len(odd) else plain
+    *made, code = found
+    codes = codes_of(code)
+    fast = struct_of(made, pa.array(codes == ABSENT)).flatten()[0]
+    odd = np.flatnonzero(codes == ODD)
+    slow = pa.array(read(wires.gather(odd).to_list()), pa.string())
+    return pl.Series(wires.name, replaced(fast, odd, slow) if len(odd) else fast)
+
+
 def _part(wires: pa.Array, flaws: pa.Array, path: tuple[str, ...], codec: DocumentCodec) -> pa.StructArray:
     words = handed(codec.notation)
     names = tuple(orjson.dumps(name) for name in path)

@@ -20,7 +20,7 @@ from engine.kinds import DOCUMENT_TYPE
 
 PURE = "BACKFILL_PURE"
 """The environment variable that forces the Python way; any value but the empty one does."""
-FORM = 4
+FORM = 5
 """What is handed over between here and the extension; one that was built for another form isn't used."""
 ODD, ABSENT = 1, 2
 """What the extension says of a row: it is Python's, or there is nothing."""

@@ -6,12 +6,14 @@ and flaws need computing only for columns that have some.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from engine.contracts.documents import AS_TEXT, NUMBER_FLAW, DocumentCodec
+from engine.documents.cutting import scalar_texts
 from engine.documents.reading import DocumentReader
 from engine.errors import JobError
 from engine.kinds import (
@@ -121,12 +123,11 @@ def text(value: ValueExpr, name: str, codec: DocumentCodec) -> ValueExpr:
             return ValueExpr(value.expr, Scalar.STRING, value.flaw)
         case Document():
             fragment = wire(value, codec)
-            plain = fragment.expr.str.extract(codec.notation.bare)
-            others = pl.when(plain.is_null()).then(fragment.expr)
-            read = DocumentReader(codec).scalar_texts
-            texts = pl.coalesce(plain, by_python(others, read, pl.String()))
+            own = fragment.expr.map_batches(
+                partial(scalar_texts, codec=codec), return_dtype=pl.String(), is_elementwise=True
+            )
             return checked(
-                fragment, texts, Scalar.STRING, f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
+                fragment, own, Scalar.STRING, f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
             )
         case ListOf() | SetOf() | StructOf() | Members():
             raise JobError(

@@ -121,6 +121,8 @@ def as_python_cuts_them(rows, path):
     parts, elements = cut_by_python(rows, path)
     assert part.to_arrow(compat_level=pl.CompatLevel.oldest()).to_pylist() == parts
     assert cutting.elements(column, DOCUMENTS).to_list() == elements
+    wires = column.struct.field("wire")
+    assert cutting.scalar_texts(wires, DOCUMENTS).to_list() == DocumentReader(DOCUMENTS).scalar_texts(wires)
     return CUTS.alone - before
 
 

@@ -142,6 +142,7 @@ def main(path: str, seeds: int) -> None:
             wires = [text[begin:end] for begin, end in pairwise(ends)]
             wires = [mutated(wire, random) if random.random() < 0.6 else wire for wire in wires]
             codes = walk.part(*column(wires), NOTATION, random.choice(PATHS))[-1]
+            codes += walk.texts(*column(wires), NOTATION)[-1]
             codes += walk.elements(*column(wires), NOTATION)[-1]
             pieces += codes.count(0)
             cuts += len(codes)

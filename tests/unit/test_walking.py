@@ -237,6 +237,17 @@ def test_cuts_are_no_less_careful():
             call(b"[1]", offsets(0), None, 0, 1, words, *more)
         with pytest.raises(TypeError):
             call(b"[1]", offsets(0, 3), None, 0, 1, words[:-1], *more)
+    with pytest.raises(ValueError, match=r"offset|buffers"):
+        walking._WALK.texts(b"[1]", offsets(0, 4), None, 0, 1, words)
+    for wire, code in (
+        (b"", 1),
+        (b'{"S":', 1),
+        (b'{"S":"}', 1),
+        (b'{"N":"', 1),
+        (b'{"L":[', 2),
+        (b'{"S":"\\""}', 1),
+    ):
+        assert walking._WALK.texts(wire, offsets(0, len(wire)), None, 0, 1, words)[4] == bytes([code])
     for names in ("a", ("a",), None):
         with pytest.raises(TypeError):
             walking._WALK.part(b"[1]", offsets(0, 3), None, 0, 1, words, names)

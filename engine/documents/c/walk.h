@@ -124,6 +124,7 @@ uint64_t hash_of(const uint8_t *at, uint64_t length);
 PyObject *bson_starts(PyObject *module, PyObject *arguments);
 PyObject *bson_columns(PyObject *module, PyObject *arguments);
 PyObject *json_documents(PyObject *module, PyObject *arguments);
+PyObject *wire_texts(PyObject *module, PyObject *arguments);
 PyObject *wire_part(PyObject *module, PyObject *arguments);
 PyObject *wire_elements(PyObject *module, PyObject *arguments);
 

@@ -252,6 +252,41 @@ static Code part(void *state, Reading *in, Writing *out, Measure *measure) {
     return copy_whole(&path->cut) ? FINE : ODD;
 }
 
+/* A scalar's own text. Nothing is said of what has none, and what is spelled with a backslash is odd. */
+static Code text(void *state, Reading *in, Writing *out, Measure *measure) {
+    (void)measure;
+    const Notation *n = state;
+    const Affix *affixes[] = {&n->string, &n->number, &n->binary, &n->boolean};
+    if (starts(in, &n->map.before) || starts(in, &n->list.before) || starts(in, &n->null)) return ABSENT;
+    for (size_t i = 0; i < sizeof affixes / sizeof *affixes; i++) {
+        const Affix *affix = affixes[i];
+        if (!take(in, &affix->before)) continue;
+        const uint8_t *end = in->end - affix->after.length;
+        if (end < in->at || memcmp(end, affix->after.text, affix->after.length)) return ODD;
+        if (affix == &n->string) {
+            if (end - in->at < 2 || *in->at++ != '"' || *--end != '"') return ODD;
+        }
+        size_t length = (size_t)(end - in->at);
+        if (memchr(in->at, '\\', length) || !roomy(out, in)) return ODD;
+        memcpy(out->at, in->at, length);
+        out->at += length;
+        return FINE;
+    }
+    return ODD;
+}
+
+/* texts(data, offsets, validity or None, first, rows, notation) -> as documents() */
+PyObject *wire_texts(PyObject *module, PyObject *arguments) {
+    (void)module;
+    Column column;
+    Notation notation;
+    PyObject *given, *result = NULL;
+    if (!column_from(arguments, &column, &given, NULL)) return NULL;
+    if (notation_from(given, &notation)) result = column_walked(&column, text, &notation);
+    column_done(&column);
+    return result;
+}
+
 static int path_from(PyObject *given, Path *path) {
     if (!PyTuple_Check(given)) {
         PyErr_SetString(PyExc_TypeError, "a path is a tuple of names");
