@@ -97,7 +97,7 @@ def _judge(status: list[str], proxy: Proxy, where: str) -> None:
     if code.startswith("2"):
         return
     if code == "407":
-        raise PermanentError(f"{by} wants another user and password ({said}): http://USER:PASSWORD@HOST:PORT")
+        raise PermanentError(f"{by} wants another user and password ({said}): write them into its URL")
     if code.startswith("5") or code == "429":
         raise TransportError(f"the proxy {proxy.host}:{proxy.port} can't reach {where} ({said})", sent=False)
     raise PermanentError(f"{by} refuses {where} ({said}): have it allowed there, or add it to NO_PROXY")
