@@ -62,7 +62,8 @@ class WorkerProcess:
             async with asyncio.timeout(STOP_S):
                 await self.process.wait()
         except TimeoutError:
-            self.process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has ended in this moment
+                self.process.kill()
             await self.process.wait()
 
 
