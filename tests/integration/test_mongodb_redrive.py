@@ -104,7 +104,9 @@ def test_only_what_the_letters_name_is_written(loaded):
     mend(loaded, 1_000)
     loaded.collection.update_many({}, {"$set": {"v": 1_000}})
     path = loaded.command.state / "load" / "dead-letters.jsonl"
-    letters = [letter for letter in path.read_text().splitlines() if json.loads(letter)["rule"] == "Tag"]
+    letters = [
+        letter for letter in path.read_text().rstrip("\n").split("\n") if json.loads(letter)["rule"] == "Tag"
+    ]
     path.write_text("\n".join(letters) + "\n")
     assert loaded.report("redrive")["items_written"] == 2 * BAD, "both tags, and nothing of rule Doc"
     assert all(item["v"] != {"N": 1_000} for item in loaded.items().values() if "n" in item)

@@ -12,7 +12,7 @@ from tests.support.command import Command
 ID_TYPES: dict[str, Any] = {
     "int": lambda n: n,
     "number": lambda n: (n, n + 0.5, Decimal128(f"{n}.125"))[n % 3],
-    "text": lambda n: f"text/{n} ü",
+    "text": lambda n: f'te\0xt/{n}#ü\u2028{{}}"\\n',
     "ObjectId": lambda n: ObjectId(n.to_bytes(12, "big")),
     "UUID": lambda n: Binary(n.to_bytes(16, "big"), 4),
     "date": lambda n: DatetimeMS(n * 86_400_123),
