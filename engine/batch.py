@@ -57,7 +57,8 @@ class Batch:
 
     Shape: `rows` as the source's RowSchema says. `sequence` counts from 0 within one reading of the segment.
     `end` is None when the source has no key: such a segment starts over after an interruption. Without
-    `cuts` the batch is acked whole or not at all.
+    `cuts` the batch is acked whole or not at all. The first `old` rows are as they were before a change, and
+    make no items, but say which may have to go.
     """
 
     segment: int
@@ -65,6 +66,7 @@ class Batch:
     rows: pa.RecordBatch
     end: Cursor | None
     cuts: Cuts | None = field(default=None, repr=False, compare=False)
+    old: int = 0
 
     @property
     def nbytes(self) -> int:

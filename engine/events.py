@@ -59,7 +59,8 @@ class Tick:
 
     Units: `at_s` on a monotonic clock; `elapsed_s` since this process took up the run. `meter` counts since
     then, over all workers; `counts` are durable and span the run's interruptions. `watermark_lag_s` None
-    where the job has no watermark.
+    where the job has no watermark. `log_retained_bytes`: what the source keeps of its log for the job, None
+    where that isn't known.
     """
 
     at_s: float
@@ -69,6 +70,7 @@ class Tick:
     checkpoint_age_s: float
     elapsed_s: float
     watermark_lag_s: float | None = None
+    log_retained_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

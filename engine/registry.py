@@ -44,6 +44,18 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
 
 
 @dataclass(frozen=True, slots=True)
+class SourceLog:
+    """What can be asked and done about a job's place in its source's log, without opening the source.
+
+    `held_back` gives the bytes of log that the server keeps for it, None where it keeps none; `let_go` has it
+    keep none any more, and says what was done, a sentence each.
+    """
+
+    held_back: Callable[[Job], Awaitable[int | None]]
+    let_go: Callable[[Job], Awaitable[Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceConnector:
     """One kind of source.
 
@@ -56,6 +68,8 @@ class SourceConnector:
     open: Callable[[Job, str | None, SourceTicket | None, DocumentCodec], Awaitable[Source]]
     starter: SourceStarter | None = None
     """How `init` comes to it; None: no starter job is written for it."""
+    log: SourceLog | None = None
+    """None: no job goes by its log."""
 
 
 class TargetConnector(Protocol):

@@ -1,21 +1,19 @@
 """PostgreSQL as the table of sources has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from connectors.postgres.section import PostgresSection
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import Source, SourceTicket
 from engine.contracts.starter import SourceStarter, Starter
 from engine.job.model import Job
-from engine.registry import SourceConnector
+from engine.registry import SourceConnector, SourceLog
 
 
 async def _open(job: Job, since: str | None, ticket: SourceTicket | None, codec: DocumentCodec) -> Source:
     from connectors.postgres.source import open_source
 
-    section = job.source
-    assert isinstance(section, PostgresSection), "the table of sources goes by type"
-    return await open_source(section, since=since, ticket=ticket, codec=codec)
+    return await open_source(_section(job), since=since, ticket=ticket, codec=codec)
 
 
 async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
@@ -24,5 +22,22 @@ async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
     return await look(url, options)
 
 
+async def _held_back(job: Job) -> int | None:
+    from connectors.postgres.keep_log import held_back
+
+    return await held_back(_section(job))
+
+
+async def _let_go(job: Job) -> Sequence[str]:
+    from connectors.postgres.keep_log import let_go
+
+    return await let_go(_section(job))
+
+
+def _section(job: Job) -> PostgresSection:
+    assert isinstance(job.source, PostgresSection), "the table of sources goes by type"
+    return job.source
+
+
 STARTER = SourceStarter(("postgresql://", "postgres://"), "postgresql://user:password@host/database", _look)
-CONNECTOR = SourceConnector(PostgresSection, _open, STARTER)
+CONNECTOR = SourceConnector(PostgresSection, _open, STARTER, SourceLog(_held_back, _let_go))

@@ -13,6 +13,7 @@ from connectors.postgres import lookalikes, watch
 from connectors.postgres.address import where
 from connectors.postgres.errors import checking, speaking
 from connectors.postgres.layout import SelectList, check_keys, layout
+from connectors.postgres.publishing import log_position
 from connectors.postgres.reach import unseen
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
@@ -84,10 +85,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
             await lookalikes.check(connection)
             identity = await server_identity(connection, where(url))
             connections = await connections_max(connection, section.max_connections)
-            if section.watermark is not None:
-                watermark = await next_watermark(connection, since)
-            else:
-                watermark = NextWatermark(await start_of_catching_up(connection))
+            watermark = await _watermark(connection, section, since)
         found, plan, standing = await steady(connection, section, since, identity["server"])
         async with checking("source"):
             await watch.settle_numbers(connection, standing)
@@ -97,7 +95,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
             if since is not None and found.overlap is not None:
                 again = await connection.fetchval(found.overlap)
             why = await unseen(connection, orjson.loads(plan))
-            if why is not None:
+            if why is not None and section.catch_up is None:
                 watermark = NextWatermark(since, why if section.watermark is not None else None)
     except PermanentError as error:
         await abandon(connection)
@@ -125,6 +123,15 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
         found.overlap,
         found.indexed,
     )
+
+
+async def _watermark(connection: Any, section: PostgresSection, since: str | None) -> NextWatermark:
+    """Return from where the next catch-up run reads: a time, or a position of the log."""
+    if section.watermark is not None:
+        return await next_watermark(connection, since)
+    if section.catch_up is not None:
+        return NextWatermark(await log_position(connection, section.catch_up.slot, now=since is not None))
+    return NextWatermark(await start_of_catching_up(connection))
 
 
 async def steady(

@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connectors.url import misencoded
-from engine.job.section import Misfit, Names, Section, SomeNames, Text
+from engine.job.section import Misfit, Names, Section, SomeNames, Text, pattern
 from engine.job.sections import SourceSection
 from engine.job.unique import Unique
 from engine.job.watermark import AnyWatermark
 
 POSTGRES_URL = re.compile(r"postgres(ql)?://", re.IGNORECASE)
 """Source: PostgreSQL manual, "Connection Strings", Connection URIs."""
+
+SLOT = pattern(r"^[a-z0-9_]{1,63}$", "it may hold only lower-case letters, digits and _, 63 at most")
+"""Source: PostgreSQL documentation, "Replication Slots"."""
 
 _INTEGERS = re.compile(r"\b(smallint|bigint)\b")
 
@@ -45,10 +48,26 @@ class Embed(Section):
     """The child column that says when a child last changed; catch-up runs read its parents then."""
 
 
+class LogCatchUp(Section):
+    """Catch-up runs that read the server's log: deleted rows and changed keys, too."""
+
+    type: Literal["log"]
+    """What catch-up runs go by."""
+    slot: Annotated[str, Field(pattern=SLOT)]
+    """The replication slot that keeps the log for this job alone; made by its full run."""
+    publication: Text | None = None
+    """The publication of what is read; by default it has the slot's name, and is made by the full run."""
+
+    @property
+    def published(self) -> str:
+        """The publication's name."""
+        return self.publication or self.slot
+
+
 class PostgresSection(SourceSection):
     """A PostgreSQL table or query."""
 
-    FREE = SourceSection.FREE | {"max_connections"}
+    FREE = SourceSection.FREE | {"max_connections", "catch_up"}
 
     type: Literal["postgres"]
     """The kind of source."""
@@ -68,6 +87,8 @@ class PostgresSection(SourceSection):
     """Lists of children by the name of the column that they become."""
     watermark: AnyWatermark = None
     """The column that says when a row last changed, or a section; makes catch-up runs possible."""
+    catch_up: LogCatchUp | None = None
+    """Instead of a watermark: catch-up runs read the server's log."""
     unique: Unique = False
     """The user's word: item keys are one row's alone (true), or columns are unique. Checked in each run."""
     segments: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
@@ -97,7 +118,13 @@ class PostgresSection(SourceSection):
             for name, child in sorted(self.embed.items())
             if child.watermark is not None
         )
-        return (*super().watched, *children)
+        logged = () if self.catch_up is None else (f"source.catch_up.slot {self.catch_up.slot}",)
+        return (*super().watched, *children, *logged)
+
+    @property
+    def log(self) -> str | None:
+        """The slot that catch-up runs go by; None: they don't."""
+        return None if self.catch_up is None else self.catch_up.slot
 
     def same_positions(self, before: str, now: str) -> bool:
         """Say whether keys are alike but for the width of integers, which are printed and sorted alike."""
@@ -113,6 +140,10 @@ class PostgresSection(SourceSection):
             raise Misfit(
                 "it needs `key`: columns that are unique and not null, to go on from after a stop", "query"
             )
+        if self.catch_up is not None and self.watermark is not None:
+            raise Misfit("it excludes `watermark`; keep one of the two", "catch_up")
+        if self.catch_up is not None and self.query is not None:
+            raise Misfit("a query has no log; read a table, or go by `watermark`", "catch_up")
         for name, child in self.embed.items():
             if child.watermark is not None and self.watermark is None:
                 raise Misfit(

@@ -16,6 +16,7 @@ from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.errors import SnapshotTooOldError, speaking
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
+from connectors.postgres.feed import PostgresFeed
 from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.peers import unindexed, with_peers
 from connectors.postgres.readers import Readers
@@ -71,6 +72,11 @@ class PostgresSource:
         self._shape = self._view.shape
         self._notices = list(opened.notices)
         self._patience_s = patience_s
+        self._feed = (
+            PostgresFeed(section, self._view, self.ticket.schema, codec, patience_s)
+            if section.catch_up is not None and opened.keeper is not None
+            else None
+        )
         self._readers = Readers(section, opened.ticket.since, self._view, opened.keeper, self._notices)
 
     @property
@@ -87,6 +93,7 @@ class PostgresSource:
             lasting=self.lasting,
             keep_view=self.keep_view if self._view.snapshot is not None else None,
             shared=self.shared if self._view.snapshot is not None else None,
+            feed=self._feed,
         )
 
     async def shared(self, sets: Sequence[frozenset[str]], within_s: float) -> bool | None:

@@ -1,4 +1,4 @@
-"""The commands of a load: run, status."""
+"""The commands of a load: run, status, log drop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from engine.cli import options as given
 from engine.cli.jobs import load_jobs
 from engine.cli.options import Invocation, options
 from engine.cli.signals import held
-from engine.errors import BackfillError
+from engine.errors import BackfillError, JobError
 from engine.exits import exit_code
 from engine.show import console
 
@@ -150,3 +150,29 @@ def status(
     stand = asyncio.run(look_at_all())
     console.print_reports(stand, JobStatus.text, as_json=as_json, several=len(jobs) > 1)
     return exit_code(stand) or None  # that it was told is all that 0 would mean
+
+
+@click.group()
+def log() -> None:
+    """Look after the log that a source keeps for a job."""
+
+
+@log.command("drop")
+@options(given.job, given.overrides, given.only, given.telling)
+def log_drop(job_file: Path, overrides: tuple[str, ...], only: str | None) -> None:
+    """Have the source keep its log for a job no more: later catch-up runs need --fresh."""
+    jobs = load_jobs(job_file, overrides, only)
+    with held():
+        from engine.commands.whose import job_named
+        from engine.registry import SOURCES
+
+    async def drop() -> None:
+        for job in jobs:
+            with job_named(job, among=len(jobs)):
+                kept = SOURCES[job.source.type].log
+                if job.source.log is None or kept is None:
+                    raise JobError("source.catch_up: this job keeps no log; there is nothing to drop")
+                for text in await kept.let_go(job):
+                    console.say(f"{job.name}: {text}")
+
+    asyncio.run(drop())

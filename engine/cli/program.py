@@ -27,6 +27,7 @@ COMMANDS = (
     prepare.schema,
     load.run,
     load.status,
+    load.log,
     check.verify,
     check.redrive,
     instruments.demo,

@@ -125,16 +125,18 @@ class Ends:
         ordered: bool | None = None,
         letters_bytes: float = math.inf,
         tenure: Tenure | None = None,
+        transform: Transform | None = None,
     ) -> AsyncIterator[Stages]:
         """Put the stages of this process together, and take them apart again.
 
         `ordered` False: nothing waits for an equal key, as where single rows are tried again.
         `letters_bytes` bounds the dead letters that nobody has kept yet, where somebody tells what was.
-        `tenure` is the lease's, where one is held: nothing is sent behind its end.
+        `tenure` is the lease's, where one is held: nothing is sent behind its end. `transform`: other rules
+        than the job's own.
         Raises: JobError when the rules don't fit the source's columns or the target's keys.
         """
         job, meter, tenure, schema = self.job, Meter(), tenure or Tenure(), self.source.ticket.schema
-        transform, empty = self.transform(), self.no_rows()
+        transform, empty = transform or self.transform(), self.no_rows()
         target = await self.connector.open(job, self.target, schema, transform.rules, meter, notice, tenure)
         try:
             target.encode(empty, transform(empty))  # finds rules that no item could pass, before any read

@@ -24,9 +24,9 @@ def sharing(ends: Ends) -> Sharing | Untold | None:
 def needed(ends: Ends) -> Sharing | Untold | None:
     """Say by what a catch-up run finds the rows that make the keys of changed ones; None: it needs no others.
 
-    With mode insert what is there stays, so whoever makes it besides.
+    With mode insert what is there stays, so whoever makes it besides; by the log no job goes that needs them.
     """
-    return None if ends.job.target.mode == "insert" else sharing(ends)
+    return None if ends.job.source.log is not None or ends.job.target.mode == "insert" else sharing(ends)
 
 
 def refusal(ends: Ends, untold: Untold) -> str:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.amounts import bytes_text
 from engine.contracts.state import RunState
+from engine.errors import BackfillError
 from engine.exits import Exit
 from engine.job.model import Job
-from engine.registry import STATES
+from engine.registry import SOURCES, STATES
 from engine.report import build
 from engine.show import summary
 
@@ -25,6 +27,9 @@ class JobStatus:
     state: RunState | None
     alive: bool
     letters_open: int = 0
+    log: str | None = None
+    """What the source says of the log that it keeps for the job, in a sentence; None: none is kept."""
+    log_retained_bytes: int | None = None
 
     @property
     def exit_code(self) -> int:
@@ -36,10 +41,16 @@ class JobStatus:
     def text(self) -> str:
         """Say it to a person."""
         if self.state is None:
-            return f"{self.job}: never run with this state ({self.where})"
-        return summary.status(
-            self.job, self.state, alive=self.alive, directory=self.directory, letters_open=self.letters_open
-        )
+            text = f"{self.job}: never run with this state ({self.where})"
+        else:
+            text = summary.status(
+                self.job,
+                self.state,
+                alive=self.alive,
+                directory=self.directory,
+                letters_open=self.letters_open,
+            )
+        return text if self.log is None else f"{text}\n\n  {self.log}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as it would be now, with what only a checkpoint knows."""
@@ -52,6 +63,7 @@ class JobStatus:
             "alive": self.alive,
             "interruptions": self.state.interruptions,
             "eta_s": summary.eta_s(report) if self.alive else None,
+            **({} if self.log is None else {"log_retained_bytes": self.log_retained_bytes}),
         }
 
 
@@ -61,4 +73,21 @@ async def look(job: Job, state_dir: Path) -> JobStatus:
     state = await store.read(job, state_dir)
     alive = state is not None and await store.alive(job, state_dir)
     letters = await store.letters_open(job, state_dir) if state is not None else 0
-    return JobStatus(job.name, state_dir / job.name, store.where(job, state_dir), state, alive, letters)
+    told, held_back = await _log(job)
+    return JobStatus(
+        job.name, state_dir / job.name, store.where(job, state_dir), state, alive, letters, told, held_back
+    )
+
+
+async def _log(job: Job) -> tuple[str | None, int | None]:
+    """Ask the source what it keeps of its log for a job; that it can't be asked is an answer, too."""
+    log = SOURCES[job.source.type].log
+    if job.source.log is None or log is None:
+        return None, None
+    try:
+        held_back = await log.held_back(job)
+    except BackfillError as error:
+        return f"what the source keeps of its log for this job can't be told: {error}", None
+    if held_back is None:
+        return f"the source keeps nothing of its log for this job: there is no {job.source.log}", None
+    return f"the source keeps {bytes_text(held_back)} of its log for this job ({job.source.log})", held_back

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.batch import Batch, Cursor, Segment
+from engine.contracts.feed import ChangeFeed
 from engine.errors import PermanentError
 from engine.kinds import RowSchema
 from engine.plain import dumped, loaded
@@ -137,6 +138,7 @@ class SourceAbilities:
     `shared(sets, within_s)` says whether two rows of that view have equal texts in all columns of one of the
     sets; None when that takes longer, or can't be told; True may be said of texts that only the source takes
     for equal. `forgets`: rows leave it by themselves, so that an item without a row may be rightly there.
+    `feed` is there if the job catches up from the source's log.
     """
 
     lookup: Lookup | None = None
@@ -150,6 +152,7 @@ class SourceAbilities:
     keep_view: Callable[[], None] | None = None
     shared: Callable[[Sequence[frozenset[str]], float], Awaitable[bool | None]] | None = None
     forgets: bool = False
+    feed: ChangeFeed | None = None
 
 
 class RowReading(Protocol):

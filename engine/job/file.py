@@ -59,7 +59,7 @@ def load(
             jobs.append(Job.model_validate(entry, context=context))
         except ValidationError as error:
             found += [_placed(fault, prefix, data) for fault in faults(error, entry)]
-    found += [] if found else _same_names(jobs)
+    found += [] if found else [*_same_names(jobs), *_same_logs(jobs)]
     if found:
         # The validation's own error holds the values: it mustn't be anybody's cause.
         raise JobError(_told(found, file, set_paths, interpolation.used)) from None
@@ -127,6 +127,18 @@ def _same_names(jobs: Sequence[Job]) -> list[Fault]:
         )
         for position, name in enumerate(names)
         if name in names[:position]
+    ]
+
+
+def _same_logs(jobs: Sequence[Job]) -> list[Fault]:
+    logs = [None if job.source.log is None else (job.source.type, job.source.log) for job in jobs]
+    return [
+        Fault(
+            ("jobs", position, "source", "catch_up", "slot"),
+            "another job goes by it, and what one has read the other would miss; give each its own",
+        )
+        for position, log in enumerate(logs)
+        if log is not None and log in logs[:position]
     ]
 
 

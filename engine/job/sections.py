@@ -53,6 +53,11 @@ class SourceSection(Section):
         return () if self.watermark is None else (f"source.watermark {self.watermark.column}",)
 
     @property
+    def log(self) -> str | None:
+        """The name of the job's place in the source's log, which catch-up runs go by; None: they don't."""
+        return None
+
+    @property
     def named_fields(self) -> tuple[str, ...]:
         """Paths of fields that the section itself names, for a source whose documents have no schema."""
         return ()

@@ -73,10 +73,12 @@ class Coordinator:
         own_usage: Callable[[], Usage],
         look: Look | None = None,
         patience_s: float = 0.0,
+        log_retained: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._observers = observers
         self._max_wcu = rate_max
         self._own_usage = own_usage
+        self._log_retained = log_retained
         self._own_start = own_usage()
         self._watermark = run.watermark
         self._segments = Segments(run)
@@ -243,6 +245,7 @@ class Coordinator:
                 checkpoint_age_s=now - self._checkpointer.durable_at,
                 elapsed_s=now - self._began,
                 watermark_lag_s=lag_s(self._watermark, datetime.now(UTC)),
+                log_retained_bytes=self._log_retained(),
             )
         )
 

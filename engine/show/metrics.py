@@ -244,6 +244,11 @@ GAUGES: tuple[tuple[str, str, Callable[[JobFigures, float], Value]], ...] = (
         lambda figures, _: figures.tick.watermark_lag_s,
     ),
     (
+        "backfill_log_retained_bytes",
+        "How much of its log the source keeps for this job.",
+        lambda figures, _: figures.tick.log_retained_bytes,
+    ),
+    (
         "backfill_run_active",
         "1 while a run goes on, 0 once it is over.",
         lambda figures, _: float(not figures.ended),

@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 from engine.contracts.state import RunState
 from engine.errors import JobError
 
+LOG = "source.catch_up"
+"""How the name begins of what catch-up runs from a log go by."""
 FINISHED = ("complete", "complete_with_dead_letters")
 
 
@@ -52,6 +54,12 @@ def decide(latest: RunState | None, *, fresh: bool, watched: Sequence[str]) -> D
     if latest is None or fresh:
         return Start("full", None)
     before = _watched(latest, watched)
+    if watched and (by_log(before) or by_log(watched)) and set(before) != set(watched):
+        raise JobError(
+            f"catch-up runs of this job are to go by {_named(watched)}, and the run before goes by"
+            f" {_named(before)}: what changed in between nobody has kept; put that back, or load everything"
+            " again with --fresh"
+        )
     if latest.outcome not in FINISHED:
         if latest.kind == "catch_up" and set(before) != set(watched):
             raise JobError(
@@ -61,10 +69,17 @@ def decide(latest: RunState | None, *, fresh: bool, watched: Sequence[str]) -> D
         return GoOn(latest)
     if not watched:
         return NothingToDo(latest)
+    if by_log(watched):
+        return Start("catch_up", latest.watermark)
     if latest.kind == "full":
         base = latest.base or latest.watermark
         return Start("catch_up", base, base)
     return Start("catch_up", latest.watermark if set(watched) <= set(before) else latest.base, latest.base)
+
+
+def by_log(watched: Sequence[str]) -> bool:
+    """Say whether catch-up runs go by the source's log."""
+    return any(name.startswith(LOG) for name in watched)
 
 
 def _watched(run: RunState, now: Sequence[str]) -> Sequence[str]:

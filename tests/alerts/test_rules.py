@@ -22,6 +22,7 @@ WELL = {
     "backfill_hot_partition_keys": "0x{n}",
     "backfill_dead_letters_open": "0x{n}",
     "backfill_watermark_lag_seconds": "0+60x{n}",
+    "backfill_log_retained_bytes": "0+1000000x{n}",
     'backfill_requests_total|outcome="ok"': "0+600x{n}",
     'backfill_requests_total|outcome="partial"': "0x{n}",
     'backfill_requests_total|outcome="throttled"': "0x{n}",
@@ -122,6 +123,20 @@ SICK: dict[str, tuple[dict[str, str], int, set[str]]] = {
         },
         1500,
         set(),
+    ),
+    "the source keeps more of its log than it can": (
+        {"backfill_log_retained_bytes": "0+5000000000x{n}"},
+        60,
+        {"LogRetained"},
+    ),
+    "no run that goes by the log has gone to its end for a day": (
+        {
+            "backfill_last_success_timestamp_seconds": "0x{n}",
+            "backfill_watermark_lag_seconds": "stale",
+            "backfill_updated_timestamp_seconds": "0+300x{n}",
+        },
+        1600,
+        {"NoSuccess"},
     ),
     "the run takes longer than a day": (
         {"backfill_watermark_lag_seconds": "86000+60x{n}"},

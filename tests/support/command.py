@@ -79,7 +79,7 @@ class Command:
         """
         path = self.write_job()
         command, *others = arguments
-        state = [] if command == "table create" else ["--state", str(self.state)]
+        state = [] if command in ("table create", "log drop") else ["--state", str(self.state)]
         stdout, stderr = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             code = answer([*command.split(), str(path), *state, *others], Invocation())

@@ -24,7 +24,7 @@ def exposed() -> dict[str, set[str]]:
     """Every sample's name with its labels."""
     metrics = Metrics()
     metrics.on(run_started(last_success="2024-01-15T10:00:00Z"))
-    metrics.on(tick(meter=totals(), watermark_lag_s=1.0))
+    metrics.on(tick(meter=totals(), watermark_lag_s=1.0, log_retained_bytes=1))
     found: dict[str, set[str]] = {}
     for family in metrics.collect():
         for sample in family.samples:

@@ -43,6 +43,7 @@ CONTRACT = {
     "backfill_rows_expected": set(),
     "backfill_checkpoint_age_seconds": set(),
     "backfill_watermark_lag_seconds": set(),
+    "backfill_log_retained_bytes": set(),
     "backfill_target_up": set(),
     "backfill_last_success_timestamp_seconds": set(),
     "backfill_run_active": set(),
@@ -87,7 +88,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_names_and_labels_are_the_contracts(metrics: Metrics) -> None:
     metrics.on(run_started(last_success="2024-01-15T10:00:00Z"))
-    metrics.on(tick(meter=totals(), watermark_lag_s=3.0))
+    metrics.on(tick(meter=totals(), watermark_lag_s=3.0, log_retained_bytes=7))
     found: dict[str, set[str]] = {}
     for name, labels in scrape(metrics):
         found.setdefault(name, set()).update(dict(labels))
@@ -96,7 +97,15 @@ def test_names_and_labels_are_the_contracts(metrics: Metrics) -> None:
 
 def test_every_figure_lands_where_it_belongs(metrics: Metrics) -> None:
     metrics.on(run_started(unit_usd=0.5))
-    metrics.on(tick(100.0, meter=totals(), segments=SegmentTally(7, 4, 2, 1), watermark_lag_s=3.0))
+    metrics.on(
+        tick(
+            100.0,
+            meter=totals(),
+            segments=SegmentTally(7, 4, 2, 1),
+            watermark_lag_s=3.0,
+            log_retained_bytes=7,
+        )
+    )
     for name, expected in {
         "backfill_rows_read_total": 101,
         "backfill_items_written_total": 102,
@@ -109,6 +118,7 @@ def test_every_figure_lands_where_it_belongs(metrics: Metrics) -> None:
         "backfill_rows_expected": 1_000_000,
         "backfill_checkpoint_age_seconds": 0.4,
         "backfill_watermark_lag_seconds": 3.0,
+        "backfill_log_retained_bytes": 7.0,
         "backfill_request_duration_seconds_count": 3,
     }.items():
         assert value(metrics, name) == expected, name

@@ -92,3 +92,25 @@ def test_an_unfinished_catch_up_run_goes_by_what_it_began_with() -> None:
         decide(unfinished, fresh=False, watched=MORE)
     full = replace(FULL, outcome="failed")
     assert decide(full, fresh=False, watched=MORE) == GoOn(full), "a full run reads everything anyway"
+
+
+LOGGED = ("source.catch_up.slot nightly",)
+BY_LOG = replace(FULL, watched=LOGGED, watermark="0/10", base=None)
+
+
+def test_a_run_by_the_log_follows_on_where_the_one_before_has_ended() -> None:
+    assert decide(BY_LOG, fresh=False, watched=LOGGED) == Start("catch_up", "0/10")
+    later = replace(BY_LOG, kind="catch_up", watermark="0/20")
+    assert decide(later, fresh=False, watched=LOGGED) == Start("catch_up", "0/20")
+
+
+@pytest.mark.parametrize("outcome", ["complete", "failed"])
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(WATCHED, LOGGED), (LOGGED, WATCHED), ((), LOGGED), (LOGGED, ("source.catch_up.slot other",))],
+)
+def test_nobody_has_kept_what_lies_between_two_ways_to_catch_up(
+    before: tuple[str, ...], now: tuple[str, ...], outcome: str
+) -> None:
+    with pytest.raises(JobError, match="--fresh"):
+        decide(replace(FULL, watched=before, outcome=outcome), fresh=False, watched=now)

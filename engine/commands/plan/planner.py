@@ -23,6 +23,7 @@ from engine.commands.plan.key_ways import key_ways
 from engine.commands.plan.plain import PlainMeasurer
 from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts
 from engine.commands.plan.tally import Tally
+from engine.commands.run.following import foretold
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
 from engine.commands.run.ways import foreseen
 from engine.contracts.planning import Measured, Measurer
@@ -139,7 +140,7 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
     scale = rows / seen.tally.rows if seen.tally.rows else 0.0
     target = stages.measurer.plan(scale)
-    warnings = [*source.notices, *slow, *await catching_up(stages.opened)]
+    warnings = [*source.notices, *slow, *await catching_up(stages.opened), *await foretold(stages.opened)]
     if rows_are == "unknown":
         warnings.append(UNKNOWN_ROWS)
     if reason is not None:

@@ -15,6 +15,7 @@ from engine.clock import utc_now
 from engine.commands.ends import CURSORS, Ends, open_ends
 from engine.commands.peers import needed, refusal
 from engine.commands.run.catching_up import caught_up
+from engine.commands.run.following import followed, log_checked
 from engine.contracts.source import Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
@@ -94,9 +95,7 @@ async def prepare(
         await _held_to(before, source, goes_on=goes_on)
         for text in source.notices[told:]:
             voice.warn(text)
-    line = await stack.enter_async_context(
-        ends.stages(voice.warn, ordered=False, letters_bytes=LETTERS_WINDOW_BYTES, tenure=store.tenure)
-    )
+    line = await _line(stack, ends, store, decision, voice)
     prints |= attributes(line.transform.rules)
     if before is not None:
         # Once more: how attributes are shaped is known only now, and what the job itself says had to be told
@@ -106,12 +105,30 @@ async def prepare(
             voice.warn(f"{change}; items written before keep their shape until --fresh")
     former = await _former(store, decision, job, prints, voice)
     look = await stack.enter_async_context(ends.watch())
-    if since is not None and not isinstance(decision, NothingToDo):
+    if source.abilities.feed is None and since is not None and not isinstance(decision, NothingToDo):
         line = await caught_up(stack, ends, line, voice)
     elif job.source.watched and isinstance(untold := needed(ends), Untold):
         voice.warn(refusal(ends, untold))
     workers = options.workers or await _worth(ends, decision)
     return Prepared(options, workers, store, ends, line, look, prints, former)
+
+
+async def _line(
+    stack: AsyncExitStack, ends: Ends, store: CheckpointStore, decision: Decision, voice: Voice
+) -> Stages:
+    """Return the stages of a run, which may be one that reads the source's log."""
+    feed = ends.source.abilities.feed
+    follows = None if feed is None else await log_checked(ends, feed, decision)
+    line = await stack.enter_async_context(
+        ends.stages(
+            voice.warn,
+            ordered=False,
+            letters_bytes=LETTERS_WINDOW_BYTES,
+            tenure=store.tenure,
+            transform=follows,
+        )
+    )
+    return line if feed is None or follows is None else followed(line, feed, follows)
 
 
 async def _worth(ends: Ends, decision: Decision) -> int:
@@ -181,7 +198,8 @@ async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence
     """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
     if isinstance(decision, GoOn):
         return await prepared.store.resume()
-    rows = await prepared.ends.source.rows_expected()
+    by_log = decision.kind == "catch_up" and prepared.ends.source.abilities.feed is not None
+    rows = None if by_log else await prepared.ends.source.rows_expected()
     state = RunState(
         run_id=uuid.uuid4().hex[:12],
         kind=decision.kind,

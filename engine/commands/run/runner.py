@@ -15,11 +15,12 @@ from engine.clock import utc_now
 from engine.commands import ends
 from engine.commands.run import processes
 from engine.commands.run.crew import crew, working
+from engine.commands.run.following import confirm, confirming, log_watched, retained
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
 from engine.commands.whose import job_named
-from engine.contracts.state import RunState
+from engine.contracts.state import CheckpointStore, RunState
 from engine.errors import BackfillError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
@@ -37,7 +38,7 @@ from engine.run.stopping import stop_on_signals
 from engine.run.voice import Voice
 from engine.show import logs
 from engine.state import dead_letters
-from engine.state.resume import NothingToDo, decide
+from engine.state.resume import NothingToDo, Start, decide
 
 __all__ = ["RunOptions", "run"]
 
@@ -67,6 +68,8 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
         stack.push_async_callback(store.close)
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
+        if job.source.log is not None and isinstance(decision, Start) and decision.kind == "full":
+            await _keep_log(job, options, store, decision, voice)
         prepared = await prepare(stack, job, options, store, decision, voice)
         if isinstance(decision, NothingToDo):
             letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
@@ -77,6 +80,17 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
         report = _kept(await _carry(prepared, way, state, voice), options.state_dir, voice)
         voice.tell(RunEnded(report))
         return report
+
+
+async def _keep_log(
+    job: Job, options: RunOptions, store: CheckpointStore, decision: Start, voice: Voice
+) -> None:
+    """Have the log kept from before the run's snapshot on, once everything else has been checked."""
+    async with AsyncExitStack() as trial:
+        prepared = await prepare(trial, job, options, store, decision, Voice((), job.name))
+        feed = prepared.ends.source.abilities.feed
+        assert feed is not None, "the job goes by a log"
+        await feed.set_up(voice.note)
 
 
 def _kept(report: Report, state_dir: Path, voice: Voice) -> Report:
@@ -128,16 +142,20 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
     )
     voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
     coordinator = Coordinator(
-        prepared.store,
+        confirming(prepared.ends, prepared.store, state),
         state,
         [voice],
         rate_max=prepared.ends.job.target.rate_max,
         own_usage=processes.usage,
         look=prepared.look,
         patience_s=prepared.ends.job.target.give_up_after_s,
+        log_retained=lambda: retained(prepared.ends),
     )
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
-        async with working(prepared, size, errand(prepared, way, state)) as links:
+        async with (
+            log_watched(prepared.ends),
+            working(prepared, size, errand(prepared, way, state)) as links,
+        ):
             await coordinator.run(links)
     broken = None
     if coordinator.complete:
@@ -173,6 +191,8 @@ async def _conclude(
         voice.warn(f"the outcome could not be recorded: {fault}")
     state = await prepared.store.load()
     assert state is not None
+    if state.closed:
+        await confirm(prepared.ends, state, voice)
     return build(
         prepared.ends.job.name,
         replace(state, error=error),

@@ -1,0 +1,187 @@
+"""A catch-up run from the source's log: whether a job can have one, its stages, and what it confirms.
+
+Invariant: the log is let go only of what a durable checkpoint covers; where it can't be told which items a
+row made before it changed, nothing is written.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+
+from engine.amounts import bytes_text
+from engine.batch import Batch, Cursor, Effort, Mark, Segment
+from engine.commands.ends import Ends
+from engine.contracts.feed import ChangeFeed
+from engine.contracts.readback import Hashes
+from engine.contracts.state import MarkStore, RunState
+from engine.errors import BackfillError, JobError
+from engine.rules.old_keys import OldKeys, WithOldKeys, old_keys
+from engine.run.pipeline import Stages
+from engine.run.superseded import Superseded
+from engine.run.voice import Voice
+from engine.state.resume import Decision, GoOn, NothingToDo, Start
+from engine.tenure import Tenure
+
+ASK_S = 30.0
+"""How often the source is asked how much of its log it keeps."""
+
+
+async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithOldKeys | None:
+    """See that a job can be caught up from its log; return the rules of a run that is to read it.
+
+    Raises: JobError, and what asking the source raises.
+    """
+    kind: str
+    match decision:
+        case Start():
+            kind, position = decision.kind, decision.since
+        case GoOn(run) | NothingToDo(run):
+            kind, position = run.kind, reached(run)
+    old = _old_keys(ends)
+    await feed.check(old.needed, position)
+    return WithOldKeys(ends.transform(), old.made) if kind == "catch_up" else None
+
+
+async def foretold(ends: Ends) -> Sequence[str]:
+    """Say for a plan what a log means for a job, or why it can't go by it; nothing where it has none."""
+    feed = ends.source.abilities.feed
+    if feed is None:
+        return ()
+    try:
+        await feed.check(_old_keys(ends).needed, None)
+    except BackfillError as error:
+        return (f"It can't run as it is: {error}.",)
+    told = (
+        "Catch-up runs read the source's log, which the server keeps from the full run on until it was read."
+    )
+    if feed.held_back_bytes is None:
+        return (told,)
+    return (f"{told} It holds back {bytes_text(feed.held_back_bytes)} now.",)
+
+
+def reached(run: RunState) -> str | None:
+    """Return the position up to which all of the log is in the target, as far as a run has come."""
+    if run.kind == "full":
+        return run.watermark
+    end = run.segments[0].end
+    return run.since if end is None else end.key[0]
+
+
+def _old_keys(ends: Ends) -> OldKeys:
+    """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted."""
+    mode = ends.job.target.mode
+    if mode != "put":
+        why = "keeps what is there" if mode == "insert" else "can't tell which version a row that is gone had"
+        raise JobError(
+            f"source.catch_up: changes from the log need target.mode put; mode {mode} {why}: use put, or go"
+            " by source.watermark"
+        )
+    if not ends.connector.abilities.deletes:
+        raise JobError(
+            f"source.catch_up: a {ends.job.target.type} target can't delete, and the log tells of rows that"
+            " are gone; go by source.watermark"
+        )
+    if ends.proof.reason is not None and not ends.proof.said:
+        raise JobError(
+            f"source.catch_up: {ends.proof.reason}, so the item of a row that is gone may be another row's by"
+            f" now; {ends.proof.way_out}, or say source.unique: true if no two rows make one key, or go by"
+            " source.watermark"
+        )
+    return old_keys(ends.job, ends.source.ticket.schema, ends.connector.documents())
+
+
+def followed(line: Stages, feed: ChangeFeed, transform: WithOldKeys) -> Stages:
+    """Return the stages of a run that reads the log. `line`: opened for the rules of this transform."""
+
+    def keys_of(batch: Batch, rule: str) -> Hashes:
+        return line.target.encode(batch, transform.keys(batch, rule)).key_hashes
+
+    return replace(line, source=_Log(feed), settle=Superseded(keys_of).of)
+
+
+@asynccontextmanager
+async def log_watched(ends: Ends) -> AsyncGenerator[None, None]:
+    """Ask now and then how much of its log the source keeps, while a run goes on that doesn't read it."""
+    feed = ends.source.abilities.feed
+    if feed is None:
+        yield
+        return
+
+    async def ask() -> None:
+        while True:
+            await asyncio.sleep(ASK_S)
+            with suppress(BackfillError):  # only a figure
+                await feed.look()
+
+    asking = asyncio.create_task(ask())
+    try:
+        yield
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+def retained(ends: Ends) -> int | None:
+    """Return how much of its log the source keeps for a job, as far as it is known."""
+    feed = ends.source.abilities.feed
+    return None if feed is None else feed.held_back_bytes
+
+
+def whole(since: str, until: str) -> Segment:
+    """Return the log from a position to a position."""
+    return Segment(0, Cursor((since,)), Cursor((until,)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """A feed as a pipeline reads it; see contracts.RowReading."""
+
+    feed: ChangeFeed
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """The feed's."""
+        return self.feed.notices
+
+    def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+        """Read the log's changes."""
+        return self.feed.read(segment, after)
+
+
+def confirming(ends: Ends, store: MarkStore, run: RunState) -> MarkStore:
+    """Return the store for a run's marks, of which a feed hears that is read."""
+    feed = ends.source.abilities.feed
+    return store if feed is None or run.kind == "full" else Confirming(store, feed.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """A store whose feed hears of every mark that is durable; see contracts.MarkStore."""
+
+    store: MarkStore
+    kept: Callable[[Cursor], None]
+
+    @property
+    def tenure(self) -> Tenure:
+        """The store's."""
+        return self.store.tenure
+
+    async def advance(self, marks: Sequence[Mark], effort: Effort) -> None:
+        """Make marks durable, then say so."""
+        await self.store.advance(marks, effort)
+        for mark in marks:
+            if mark.end is not None:
+                self.kept(mark.end)
+
+
+async def confirm(ends: Ends, run: RunState, voice: Voice) -> None:
+    """Let the log go of what a finished catch-up run has read; if that fails, the next run does it."""
+    feed = ends.source.abilities.feed
+    if feed is None or run.kind != "catch_up":
+        return
+    assert run.watermark is not None, "a run by the log has its end"
+    try:
+        await feed.confirm(run.watermark)
+    except BackfillError as error:
+        voice.warn(f"{error}: the next run tells the server that its log was read")

@@ -1,0 +1,187 @@
+"""What PostgreSQL's log says, taken apart and gathered: messages, parts, snapshots. No server."""
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from connectors.postgres.gathering import Gathering, LogPart
+from connectors.postgres.logged import Logged, LoggedTable
+from connectors.postgres.pgoutput import Begin, Commit, RelationSent, RowSent, Truncated, Unchanged, decoded
+from connectors.postgres.snapshots import Snapshot
+from connectors.postgres.sql import KeyColumn
+from engine.batch import Cursor
+from engine.errors import PermanentError
+
+T, C = 100, 200
+
+
+def row(*values: str | Unchanged | None) -> bytes:
+    made = struct.pack(">h", len(values))
+    for value in values:
+        if value is None:
+            made += b"n"
+        elif isinstance(value, Unchanged):
+            made += b"u"
+        else:
+            made += b"t" + struct.pack(">i", len(value.encode())) + value.encode()
+    return made
+
+
+def began(commit: int, xid: int) -> bytes:
+    return b"B" + struct.pack(">qqI", commit, 0, xid)
+
+
+def ended(end: int) -> bytes:
+    return b"C" + struct.pack(">bqqq", 0, end - 8, end, 0)
+
+
+def relation(oid: int, identity: str, **columns: bool) -> bytes:
+    made = (
+        b"R" + struct.pack(">I", oid) + b"public\0t\0" + identity.encode() + struct.pack(">h", len(columns))
+    )
+    for name, is_key in columns.items():
+        made += bytes([is_key]) + name.encode() + b"\0" + struct.pack(">Ii", 25, -1)
+    return made
+
+
+def inserted(oid: int, *new: str | Unchanged | None) -> bytes:
+    return b"I" + struct.pack(">I", oid) + b"N" + row(*new)
+
+
+def updated(oid: int, *new: str | Unchanged | None, old: bytes | None = None, kind: bytes = b"O") -> bytes:
+    return b"U" + struct.pack(">I", oid) + (b"" if old is None else kind + old) + b"N" + row(*new)
+
+
+def deleted(oid: int, old: bytes, kind: bytes = b"K") -> bytes:
+    return b"D" + struct.pack(">I", oid) + kind + old
+
+
+def test_each_message_says_what_it_says() -> None:
+    assert decoded(began(7, 3)) == Begin(7, 3)
+    assert decoded(ended(99)) == Commit(99)
+    assert decoded(relation(T, "d", id=True, v=False)) == RelationSent(
+        T, "public.t", "d", ("id", "v"), frozenset({"id"})
+    )
+    assert decoded(inserted(T, "1", None, "ä")) == RowSent(T, True, None, ["1", None, "ä"])
+    assert decoded(updated(T, "2", Unchanged.TOAST, old=row("1", "x"))) == RowSent(
+        T, False, ["1", "x"], ["2", Unchanged.TOAST]
+    )
+    assert decoded(deleted(T, row("1", None))) == RowSent(T, False, ["1", None], None)
+    assert decoded(b"T" + struct.pack(">ib", 2, 0) + struct.pack(">2I", T, C)) == Truncated((T, C))
+    assert decoded(b"Y" + b"type") is None
+    assert decoded(b"O" + b"origin") is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"?",
+        inserted(T, "one")[:-1],
+        b"I" + struct.pack(">I", T) + b"X" + row("1"),
+        relation(T, "d", id=True) + b"\0",
+        b"B\0",
+        b"I" + struct.pack(">I", T) + b"N" + struct.pack(">h", 1) + b"b",
+    ],
+)
+def test_what_is_not_understood_is_an_error(data: bytes) -> None:
+    with pytest.raises(PermanentError, match="can't be understood"):
+        decoded(data)
+
+
+OWN = LoggedTable(T, "public", "t", "r", False, ("id", "v"), ("id",), "source.table")
+CHILD = LoggedTable(
+    C, "public", "c", "r", False, ("t_id",), ("t_id",), "source.embed.c.table",
+    (KeyColumn("id", "t.id", "integer", "int4", nullable=True),),
+)  # fmt: skip
+TABLES = Logged((OWN, CHILD), (("id", "int4"), ("v", "text")), frozenset({"c"}))
+FULL = relation(T, "f", id=True, v=True)
+
+
+def gathered(*messages: bytes, position: int = 0, rows_max: int = 1_000) -> list[LogPart]:
+    gathering = Gathering(TABLES, position, rows_max, 1_000_000)
+    parts = [part for part in map(gathering.take, messages) if part is not None]
+    return [*parts, gathering.rest()]
+
+
+def test_an_insert_has_no_row_before_it_and_others_have() -> None:
+    (part,) = gathered(
+        began(10, 5),
+        FULL,
+        inserted(T, "1", "a"),
+        updated(T, "3", Unchanged.TOAST, old=row("2", "b")),
+        deleted(T, row("4", "d"), b"O"),
+        ended(20),
+    )
+    assert list(part.old) == [("2", "b"), ("4", "d")]
+    assert list(part.keys) == [Cursor((n,)) for n in ("1", "3", "2", "4")]
+    assert (part.xids, part.position) == (frozenset({5}), 20)
+
+
+def test_an_update_that_leaves_the_identity_tells_of_the_old_row_by_the_new_one() -> None:
+    (part,) = gathered(began(10, 5), relation(T, "i", id=True, v=True), updated(T, "1", "a"), ended(20))
+    assert list(part.old) == [("1", "a")]
+
+
+def test_children_lead_to_both_parents() -> None:
+    (part,) = gathered(
+        began(10, 5), relation(C, "d", t_id=True), updated(C, "2", old=row("1"), kind=b"K"), inserted(C, None)
+    )
+    assert {number: set(leads) for number, leads in part.leads.items()} == {1: {("1",), ("2",)}}
+    assert not part.old
+
+
+def test_what_was_committed_before_the_position_is_passed_over() -> None:
+    (part,) = gathered(
+        began(10, 5), FULL, inserted(T, "1", "a"), ended(20), began(20, 6), inserted(T, "2", "b"), ended(30),
+        position=20,
+    )  # fmt: skip
+    assert list(part.keys) == [Cursor(("2",))]
+    assert part.position == 30
+
+
+def test_a_part_in_the_middle_of_a_transaction_stands_before_it() -> None:
+    first, second = gathered(
+        began(10, 5), FULL, inserted(T, "1", "a"), ended(20),
+        began(30, 6), *(inserted(T, str(n), "a") for n in range(2, 6)), ended(40),
+        rows_max=4,
+    )  # fmt: skip
+    assert (len(first.keys), first.position) == (4, 20)
+    assert (len(second.keys), second.position) == (1, 40)
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ((relation(T, "d", id=True, v=False),), "the log told no v"),
+        ((relation(T, "f", id=True, w=True),), "the log told no v"),
+        ((FULL, updated(T, "1", Unchanged.TOAST)), "REPLICA IDENTITY FULL"),
+        ((b"T" + struct.pack(">ib", 1, 0) + struct.pack(">I", T),), "public.t was truncated"),
+    ],
+)
+def test_what_the_log_cannot_tell_ends_the_reading(messages: tuple[bytes, ...], said: str) -> None:
+    with pytest.raises(PermanentError, match=said):
+        gathered(began(10, 5), *messages)
+
+
+def test_a_partitions_identity_is_looked_up_and_not_taken_from_its_root() -> None:
+    gathering = Gathering(replace(TABLES, tables=(replace(OWN, kind="p"),)), 0, 10, 10)
+    assert gathering.take(relation(T, "d", id=True, v=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "xid", "seen"),
+    [
+        ("10:20:10,14", 9, True),
+        ("10:20:10,14", 10, False),
+        ("10:20:10,14", 11, True),
+        ("10:20:10,14", 20, False),
+        ("10:20:10,14", 25, False),
+        (f"{(1 << 32) + 5}:{(1 << 32) + 5}:", (1 << 32) - 1, True),  # of the epoch before
+        (f"{(1 << 32) - 5}:{(1 << 32) - 5}:", 3, False),  # of the one that begins
+        (f"{(1 << 32) + 5}:{(1 << 32) + 9}:{(1 << 32) + 7}", 7, False),
+    ],
+)
+def test_a_snapshot_sees_what_has_ended_before_it(text: str, xid: int, seen: bool) -> None:
+    assert Snapshot.read(text).sees(xid) is seen
