@@ -1,7 +1,7 @@
 """A target whose connections are cut in the middle of requests and answers, and that goes away."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from random import Random
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from connectors.dynamodb.writing.writer import Writer
 from engine.errors import RetriesExhausted
 from engine.meter import Meter
 from tests.integration.test_target_dynamodb import Table
+from tests.support.connections import serving
 from tests.support.encoded import encoded, put
 
 pytestmark = pytest.mark.fault
@@ -29,14 +30,14 @@ class Saboteur:
         self._random = Random(5)
         self.cuts = cuts
         self.away = False
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> str:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        connections = await self._stack.enter_async_context(serving(self._serve))
+        return f"http://127.0.0.1:{connections.port}"
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await asyncio.sleep(0.05)
+        await self._stack.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.away:
@@ -45,12 +46,14 @@ class Saboteur:
         up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
         up = asyncio.create_task(self._pump(reader, up_writer, 40_000))
         down = asyncio.create_task(self._pump(up_reader, writer, 3_000))
-        await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
-        for task in (up, down):
-            task.cancel()
-        await asyncio.gather(up, down, return_exceptions=True)
-        writer.transport.abort()
-        up_writer.transport.abort()
+        try:
+            await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (up, down):
+                task.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
+            writer.transport.abort()
+            up_writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up_to: int) -> None:
         left = self._random.randrange(1, up_to)

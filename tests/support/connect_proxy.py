@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.support.connections import serving
+
 
 @dataclass(slots=True)
 class ConnectProxy:
@@ -47,25 +49,11 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
 async def connect_proxy(answer: bytes | None = None) -> AsyncGenerator[ConnectProxy, None]:
     """Serve while the block runs; stop everything at the end."""
     proxy = ConnectProxy(answer=answer)
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(OSError, asyncio.IncompleteReadError):
             await proxy.serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            await _closed(writer)
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.ensure_future(serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with serving(serve) as connections:
+        proxy.port = connections.port
         yield proxy
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,9 +1,11 @@
 """A TCP proxy that cuts connections on request."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
+
+from tests.support.connections import Connections, serving
 
 
 class CuttingProxy:
@@ -15,45 +17,33 @@ class CuttingProxy:
 
     def __init__(self, target: Path | int) -> None:
         self.target = target
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self._stack = AsyncExitStack()
+        self._connections: Connections | None = None
         self.cut_after: int | None = None
         self.cuts = 0
         self.cut_count = 0
         self.refusing = False
-        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._connections = await self._stack.enter_async_context(serving(self._serve))
+        self.port = self._connections.port
         return self
 
     async def cut_all(self) -> None:
         """Cut every connection that there is."""
-        tasks = list(self._tasks)
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        assert self._connections is not None, "it has been entered"
+        await self._connections.cut()
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self._writers.add(writer)
         try:
             if not self.refusing:
                 await self._join(reader, writer)
         finally:
             writer.transport.abort()
-            self._tasks.discard(task)
-            self._writers.discard(writer)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if isinstance(self.target, int):

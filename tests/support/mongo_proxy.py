@@ -7,11 +7,13 @@ import asyncio
 import itertools
 import struct
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Self
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
+
+from tests.support.connections import Connections, serving
 
 _OP_MSG = 2013
 _HEADER = struct.Struct("<iiii")
@@ -31,45 +33,34 @@ class MongoProxy:
         host, _, port = url.removeprefix("mongodb://").partition("/")[0].partition(":")
         self.target = (host, int(port))
         self._answer = answer
-        self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._server: asyncio.Server | None = None
+        self._stack = AsyncExitStack()
+        self._connections: Connections | None = None
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+        self._connections = await self._stack.enter_async_context(serving(self._serve))
+        self.url = f"mongodb://127.0.0.1:{self._connections.port}/?directConnection=true"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self.cut()
+        await self._stack.aclose()
 
     async def cut(self) -> None:
         """Cut every connection."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        assert self._connections is not None, "it has been entered"
+        await self._connections.cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                up_reader, up_writer = await asyncio.open_connection(*self.target)
-                try:
-                    while True:
-                        writer.write(await self._reply(await _message(reader), up_reader, up_writer))
-                        await writer.drain()
-                finally:
-                    up_writer.transport.abort()
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            up_reader, up_writer = await asyncio.open_connection(*self.target)
+            try:
+                while True:
+                    writer.write(await self._reply(await _message(reader), up_reader, up_writer))
+                    await writer.drain()
+            finally:
+                up_writer.transport.abort()
+                writer.transport.abort()
 
     async def _reply(
         self, message: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

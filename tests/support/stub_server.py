@@ -6,9 +6,11 @@ import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ssl import SSLContext
+
+from tests.support.connections import serving
 
 
 @dataclass
@@ -56,36 +58,20 @@ async def stub_server(*script: Step, tls: SSLContext | None = None) -> AsyncIter
     """Serve the script's steps, then plain answers; stop everything at the end."""
     stub = Stub()
     steps = iter(script)
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stub.connections += 1
         number = stub.connections
-        try:
+        with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
                 exchange = Exchange(head, number, reader, writer)
                 stub.exchanges.append(exchange)
                 await next(steps, answer())(exchange)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass
-        finally:
-            writer.close()
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    stub.port = server.sockets[0].getsockname()[1]
-    try:
+    async with serving(serve, tls) as connections:
+        stub.port = connections.port
         yield stub
-    finally:
-        server.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def http(
