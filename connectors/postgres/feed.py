@@ -67,6 +67,11 @@ class PostgresFeed:
         self._look_ups = LookUps(section, view, codec, patience_s, self.notices)
         self.held_back_bytes: int | None = None
 
+    @property
+    def leaves_out(self) -> str | None:
+        """The condition on rows, which the log doesn't know."""
+        return "source.where" if self._section.where else None
+
     async def check(self, needed: frozenset[str], position: str | None) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""
         connection = await connect(self._url)

@@ -15,6 +15,8 @@ from tests.support.pg import execute
 
 LOG = {"type": "log", "slot": "nightly"}
 
+SHARED = {"name": "V", "key": {"PK": "{v}", "SK": "V"}}
+
 
 @pytest.fixture(scope="module", params=["18", "15"])
 def server(request: pytest.FixtureRequest) -> Iterator[OwnPostgres]:
@@ -169,7 +171,10 @@ def test_keys_of_generated_columns_are_refused(command: Command) -> None:
         ({"source": {"query": "SELECT * FROM t", "key": ["id"]}}, "a query has no log"),
         ({"source": {"watermark": "v"}}, "excludes `watermark`"),
         ({"source": {"table": "seen", "key": ["id"]}}, "has no unique key"),
-        ({"items": [{"name": "V", "key": {"PK": "{v}", "SK": "V"}}]}, "may be another row's by now"),
+        ({"items": [SHARED]}, "may be another row's by now"),
+        # Of a row that gives no item the word says nothing, and the log tells of it all the same.
+        ({"items": [SHARED], "source": {"unique": True, "where": "id > 1"}}, "source.where leaves rows out"),
+        ({"items": [{**SHARED, "unique": True, "when": "id > 1"}]}, "items[0].when leaves rows out"),
     ],
 )
 def test_what_has_no_log_is_refused_before_anything_is_made(

@@ -38,7 +38,7 @@ async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithO
             kind, position = decision.kind, decision.since
         case GoOn(run) | NothingToDo(run):
             kind, position = run.kind, reached(run)
-    old = _old_keys(ends)
+    old = _old_keys(ends, feed)
     await feed.check(old.needed, position)
     return WithOldKeys(ends.transform(), old.made) if kind == "catch_up" else None
 
@@ -49,7 +49,7 @@ async def foretold(ends: Ends) -> Sequence[str]:
     if feed is None:
         return ()
     try:
-        await feed.check(_old_keys(ends).needed, None)
+        await feed.check(_old_keys(ends, feed).needed, None)
     except BackfillError as error:
         return (f"It can't run as it is: {error}.",)
     told = (
@@ -68,7 +68,7 @@ def reached(run: RunState) -> str | None:
     return run.since if end is None else end.key[0]
 
 
-def _old_keys(ends: Ends) -> OldKeys:
+def _old_keys(ends: Ends, feed: ChangeFeed) -> OldKeys:
     """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted."""
     mode = ends.job.target.mode
     if mode != "put":
@@ -87,6 +87,14 @@ def _old_keys(ends: Ends) -> OldKeys:
             f"source.catch_up: {ends.proof.reason}, so the item of a row that is gone may be another row's by"
             f" now; {ends.proof.way_out}, or say source.unique: true if no two rows make one key, or go by"
             " source.watermark"
+        )
+    conditions = [f"items[{number}].when" for number, rule in enumerate(ends.job.items) if rule.when]
+    if ends.proof.said and (left_out := feed.leaves_out or next(iter(conditions), None)):
+        # The word is about rows that give items; a proof is about all that the table holds.
+        raise JobError(
+            f"source.catch_up: {left_out} leaves rows out, of which the log tells all the same, and one of"
+            " them may have had the key that another row's item has: the word unique doesn't say; create a"
+            " unique index that proves it, or go by source.watermark"
         )
     return old_keys(ends.job, ends.source.ticket.schema, ends.connector.documents())
 
