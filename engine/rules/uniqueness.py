@@ -23,8 +23,8 @@ class RuleKeys:
     `shared`: the source columns whose texts can be read out of the key, so that equal keys have equal texts
     there (and equal values, where the source knows the column's type). `reason`: why two items of the rule
     might have one key; None: proved that they can't. `way_out`: what would prove it, `by`: what
-    does, as placeholders. `said`: the user's word
-    that they don't.
+    does, as placeholders. `said`: the user's word that they don't. `row_told`: proved that an item of another
+    row never has it, though one of the same row may.
     """
 
     rule: str
@@ -33,6 +33,7 @@ class RuleKeys:
     way_out: str = ""
     by: str = ""
     said: bool = False
+    row_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class KeyProof:
     def reason(self) -> str | None:
         """Why items might have equal keys, the first reason; None when they provably can't."""
         return next((rule.reason for rule in self.rules if rule.reason is not None), self.between)
+
+    @property
+    def rows_told(self) -> bool:
+        """Whether it is proved that two rows never make one key, whatever two elements of one row do."""
+        return self.between is None and all(rule.row_told for rule in self.rules)
 
     @property
     def way_out_between(self) -> str:
@@ -124,7 +130,7 @@ def _rule_keys(
     by = ""
     if reason is None:
         by = _placeholders(proving[0]) + (" and {index}" if each else "")
-    return RuleKeys(rule.name, shared - {INDEX}, reason, way_out, by, said)
+    return RuleKeys(rule.name, shared - {INDEX}, reason, way_out, by, said, row_told=bool(proving))
 
 
 def _placeholders(names: frozenset[str]) -> str:

@@ -155,6 +155,15 @@ def test_elements_of_a_list_need_their_index():
     assert "which element of lines" in reason({"PK": "{id}", "SK": "{each.sku}"}, for_each="lines")
 
 
+def test_a_row_may_be_told_though_its_element_is_not():
+    told, untold = {"PK": "{id}", "SK": "{each.sku}"}, {"PK": "{email}", "SK": "{each.sku}"}
+    assert proof(told, for_each="lines").rows_told
+    assert not proof(untold, for_each="lines").rows_told
+    assert not proof(told, told, for_each="lines").rows_told, (
+        "one row's key by one rule is another's by the other"
+    )
+
+
 def test_columns_named_each_and_index_are_columns_without_for_each():
     found = key_proof(job({"key": {"PK": "{index}"}}), schema({"index": S.INT}, [frozenset({"index"})]))
     assert found.reason is None
