@@ -1,6 +1,7 @@
 """Real servers for the tests: started once a session, a fresh database or table name for each test."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, settings
 import connectors  # noqa: F401 - fills the tables of what a job may name
 from bench import mongod, servers
 from engine.errors import BackfillError
+from engine.show import lines, logs
 from tests.support.own_postgres import OwnPostgres, own_postgres, system_binaries
 
 # How fast examples are drawn says something of the machine, nothing of the code.
@@ -46,6 +48,19 @@ def nothing_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that takes credentials over, as a worker does, keeps them to itself."""
     monkeypatch.setattr("connectors.dynamodb.http.credentials._handed", {})
     monkeypatch.setattr("engine.masking._live", set())
+
+
+@pytest.fixture(autouse=True)
+def commands_speak_as_they_are_asked() -> Iterator[None]:
+    """`-v`, `--quiet` and `--log-format` are a process's; here many commands run in one."""
+    levels = {name: logging.getLogger(name).level for name in logs.OWN}
+    yield
+    lines.setup()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, logs.StderrHandler)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

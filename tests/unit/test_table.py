@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.dynamodb.section import Create, Gsi
+from connectors.dynamodb.section import Create, DynamoDBSection, Gsi
 from connectors.dynamodb.table import check_keys
 from connectors.dynamodb.table_info import KeyAttribute, TableInfo, from_text, table_info
 from connectors.dynamodb.table_request import create_request, key_differences, missing_indexes, pending
@@ -60,7 +60,9 @@ def described(**changes: Any) -> TableInfo:
 
 
 def job_with_keys(**keys: dict[str, str]) -> Any:
-    return SimpleNamespace(items=[SimpleNamespace(name=name, key=key) for name, key in keys.items()])
+    target = DynamoDBSection(type="dynamodb", table="app-data", region="us-east-1")
+    items = [SimpleNamespace(name=name, key=key) for name, key in keys.items()]
+    return SimpleNamespace(target=target, items=items)
 
 
 def test_a_description_becomes_a_value() -> None:
