@@ -24,6 +24,8 @@ COMPLETE = "complete"
 COMPLETE_WITH_DEAD_LETTERS = "complete_with_dead_letters"
 FAILED = "failed"
 INTERRUPTED = "interrupted"
+FAILED_FOR_GOOD = "failed_for_good"
+"""A checkpoint's word: the run failed, and nothing that is mended lets it go on. Reports say FAILED."""
 
 EXIT_CODES: Mapping[str, Exit] = {
     COMPLETE: Exit.DONE,

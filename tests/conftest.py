@@ -20,7 +20,8 @@ import connectors  # noqa: F401 - fills the tables of what a job may name
 from bench import mongod, servers
 from engine.errors import BackfillError
 from engine.show import lines, logs
-from tests.support.own_postgres import OwnPostgres, own_postgres, system_binaries
+from tests.support.own_postgres import OwnPostgres, embedded_binaries, own_postgres, system_binaries
+from tests.support.pg import execute
 
 # How fast examples are drawn says something of the machine, nothing of the code.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -172,3 +173,32 @@ def simulator() -> Iterator[str]:
     """Endpoint URL of a simulator that never throttles."""
     with servers.simulator("--unlimited") as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="module", params=["18", "15"])
+def logical_postgres(request: pytest.FixtureRequest) -> Iterator[OwnPostgres]:
+    """A server whose log tells of rows; of both versions, the older one where the system has it."""
+    binaries, user = embedded_binaries(), "pgserver"
+    if request.param == "15":
+        found = system_binaries()
+        if found is None:
+            pytest.skip("no PostgreSQL of the system's own is here")
+        binaries, user = found, "postgres"
+    with own_postgres(binaries, user, "wal_level=logical") as server:
+        yield server
+
+
+@pytest.fixture
+def logged_database(logical_postgres: OwnPostgres, database: str) -> Iterator[str]:
+    """The URL of a fresh database on it, which goes with the slots that are made in it."""
+    asyncio.run(execute(logical_postgres.url(), f"CREATE DATABASE {database}"))
+    yield logical_postgres.url(database=database)
+    of_it = f"FROM pg_replication_slots WHERE database = '{database}'"
+    asyncio.run(
+        execute(
+            logical_postgres.url(),
+            f"SELECT pg_terminate_backend(active_pid) {of_it}",
+            f"SELECT pg_drop_replication_slot(slot_name) {of_it}",
+            f"DROP DATABASE {database} WITH (FORCE)",
+        )
+    )

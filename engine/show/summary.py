@@ -8,7 +8,15 @@ from pathlib import Path
 
 from engine.amounts import aligned, counted, duration, number, share
 from engine.contracts.state import RunState, SegmentState
-from engine.report import COMPLETE, COMPLETE_WITH_DEAD_LETTERS, FAILED, INTERRUPTED, Report, build
+from engine.report import (
+    COMPLETE,
+    COMPLETE_WITH_DEAD_LETTERS,
+    FAILED,
+    FAILED_FOR_GOOD,
+    INTERRUPTED,
+    Report,
+    build,
+)
 
 RUNNING = "running"
 """What `status` calls a run whose process is alive; beside the report's outcomes."""
@@ -162,7 +170,7 @@ def standing(state: RunState, *, alive: bool) -> str:
     """Return how a run stands now: its outcome, or running or interrupted."""
     if alive:
         return RUNNING
-    return state.outcome or INTERRUPTED
+    return FAILED if state.outcome == FAILED_FOR_GOOD else state.outcome or INTERRUPTED
 
 
 def status(

@@ -15,7 +15,7 @@ from connectors.dynamodb.writing.writer import Writer
 from engine.errors import RetriesExhausted
 from engine.meter import Meter
 from tests.integration.test_target_dynamodb import Table
-from tests.support.connections import serving
+from tests.support.connections import serving, until_one_ends
 from tests.support.encoded import encoded, put
 
 pytestmark = pytest.mark.fault
@@ -44,14 +44,9 @@ class Saboteur:
             writer.transport.abort()
             return
         up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
-        up = asyncio.create_task(self._pump(reader, up_writer, 40_000))
-        down = asyncio.create_task(self._pump(up_reader, writer, 3_000))
         try:
-            await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
+            await until_one_ends(self._pump(reader, up_writer, 40_000), self._pump(up_reader, writer, 3_000))
         finally:
-            for task in (up, down):
-                task.cancel()
-            await asyncio.gather(up, down, return_exceptions=True)
             writer.transport.abort()
             up_writer.transport.abort()
 

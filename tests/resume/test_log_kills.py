@@ -7,7 +7,6 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 
 from tests.support import loads
 from tests.support.command import Command, kill_group
-from tests.support.own_postgres import OwnPostgres, embedded_binaries, own_postgres, system_binaries
 from tests.support.pg import execute
 
 ORDERS, LINES = 400, 3
@@ -40,22 +38,9 @@ SCHEMA = (
 )
 
 
-@pytest.fixture(scope="module", params=["18", "15"])
-def server(request: pytest.FixtureRequest) -> Iterator[OwnPostgres]:
-    binaries, user = embedded_binaries(), "pgserver"
-    if request.param == "15":
-        found = system_binaries()
-        if found is None:
-            pytest.skip("no PostgreSQL of the system's own is here")
-        binaries, user = found, "postgres"
-    with own_postgres(binaries, user, "wal_level=logical") as made:
-        yield made
-
-
 @pytest.fixture
-def command(server: OwnPostgres, database: str, dynoxide: str, table_name: str, tmp_path: Path) -> Command:
-    asyncio.run(execute(server.url(), f"CREATE DATABASE {database}"))
-    asyncio.run(execute(server.url(database=database), *SCHEMA))
+def command(logged_database: str, database: str, dynoxide: str, table_name: str, tmp_path: Path) -> Command:
+    asyncio.run(execute(logged_database, *SCHEMA))
     loads.create_table(dynoxide, table_name)
     source = {
         "table": "orders",
@@ -64,7 +49,7 @@ def command(server: OwnPostgres, database: str, dynoxide: str, table_name: str, 
         "embed": {"lines": {"table": "lines", "on": {"order_id": "id"}, "columns": ["line", "product"]}},
         "catch_up": {"type": "log", "slot": f"s_{database}"},
     }
-    job = loads.job(server.url(database=database), dynoxide, table_name, source=source, items=RULES)
+    job = loads.job(logged_database, dynoxide, table_name, source=source, items=RULES)
     return Command(tmp_path, job)
 
 

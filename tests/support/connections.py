@@ -5,9 +5,10 @@ where a busy machine hasn't come to it yet: what is left open is told in whichev
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from ssl import SSLContext
+from typing import Any
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -37,6 +38,17 @@ class Connections:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
+
+
+async def until_one_ends(*pumps: Coroutine[Any, Any, None]) -> None:
+    """Run what carries bytes either way until one of them is done, then end the other."""
+    tasks = [asyncio.ensure_future(each) for each in pumps]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

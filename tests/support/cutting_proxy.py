@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from tests.support.connections import Connections, serving
+from tests.support.connections import Connections, serving, until_one_ends
 
 
 class CuttingProxy:
@@ -50,14 +50,12 @@ class CuttingProxy:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
         else:
             server_reader, server_writer = await asyncio.open_unix_connection(self.target)
-        up = asyncio.create_task(self._pump(reader, server_writer, limited=False))
-        down = asyncio.create_task(self._pump(server_reader, writer, limited=True))
         try:
-            await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
+            await until_one_ends(
+                self._pump(reader, server_writer, limited=False),
+                self._pump(server_reader, writer, limited=True),
+            )
         finally:
-            for task in (up, down):
-                task.cancel()
-            await asyncio.gather(up, down, return_exceptions=True)
             server_writer.transport.abort()
 
     async def _pump(

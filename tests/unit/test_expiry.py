@@ -105,3 +105,14 @@ def test_a_delete_is_sent_and_what_has_expired_stands_for_its_key():
     found = encoded(rule_items(kinds, rows), skips=TTL)
     assert (len(found), found.deletes.tolist()) == (1, [True])
     assert (found.skipped_rows.tolist(), found.coalesced_rows.tolist()) == ([2], [1])
+
+
+def test_a_rule_without_the_attribute_loses_nothing_beside_one_that_has_it():
+    alone = {"PK": Scalar.STRING, "SK": Scalar.STRING}
+    plain = rule_items(alone, [{"PK": f"a{n}", "SK": "s", ROW: n} for n in range(3)])
+    dated = rule_items(
+        {**alone, "expiresAt": Scalar.INT}, [{"PK": "b", "SK": "s", "expiresAt": PAST, ROW: 3}], rule=1
+    )
+    for rules in ((plain, dated), (dated, plain)):
+        found = encoded(*rules, skips=TTL)
+        assert (sorted(found.rows.tolist()), found.skipped_rows.tolist()) == ([0, 1, 2], [3])

@@ -151,10 +151,11 @@ def _assembled(
 
 def _without_expired(order: Indexes, parts: Sequence[RuleTexts], rows: Indexes) -> tuple[Indexes, Indexes]:
     """Leave out what has expired of the items that stand for their keys; return the others, and its rows."""
-    if all(part.expired is None for part in parts):
+    told = [part.expired for part in parts if part.expired is not None]
+    if not told:
         return order, NO_ROWS
-    none = (np.zeros(len(part.rows), np.bool_) for part in parts)
-    expired = np.concatenate([e if (e := p.expired) is not None else next(none) for p in parts])
+    assert len(told) == len(parts), "items are left out by all rules or by none"
+    expired = np.concatenate(told)
     return order[~expired[order]], rows[order[expired[order]]]
 
 

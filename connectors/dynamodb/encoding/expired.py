@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import polars as pl
 
-from connectors.dynamodb.encoding.values import Values, json_name
+from connectors.dynamodb.encoding.values import Values
 from connectors.dynamodb.expiry import OLDEST_S, TimeToLive
 from engine.contracts.transform import Attribute
 from engine.kinds import Members
 
+_VALUE = pl.Struct({"N": pl.String})
 _NUMBER = r'^\{"N":"([^"]*)"\}$'
 
 
@@ -25,14 +25,15 @@ def left_to_expire(
     expired = np.zeros(len(values[0].text), np.bool_)
     for attribute, found in zip(attributes, values, strict=True):
         if isinstance(attribute.kind, Members):
-            named = found.text.str.contains(f",{json_name(ttl.attribute)}:", literal=True)
-            for row in named.fill_null(value=False).arg_true().to_list():
-                expired[row] |= ttl.expired(orjson.loads(f"{{{found.text[row][1:]}}}"))
+            # The first sign of what a document spreads is the comma that joins it to what stands before it.
+            members = "{" + found.text.str.slice(1) + "}"
+            value = members.str.json_decode(pl.Struct({ttl.attribute: _VALUE})).struct.field(ttl.attribute)
+            texts = value.struct.field("N")
         elif attribute.name == ttl.attribute:
-            seconds = found.wire.str.extract(_NUMBER).cast(pl.Float64, strict=False)
-            expired |= (
-                seconds.is_between(ttl.now_s - OLDEST_S, ttl.now_s, closed="left")
-                .fill_null(value=False)
-                .to_numpy()
-            )
+            texts = found.wire.str.extract(_NUMBER)
+        else:
+            continue
+        seconds = texts.cast(pl.Float64, strict=False)
+        between = seconds.is_between(ttl.now_s - OLDEST_S, ttl.now_s, closed="left")
+        expired |= between.fill_null(value=False).to_numpy()
     return expired

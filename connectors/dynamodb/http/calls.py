@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from connectors.dynamodb.errors import Subject, refused, unreached
+from connectors.dynamodb.errors import ENDED, Subject, bare, refused, unreached
 from connectors.dynamodb.http.connection import TransportError
 from connectors.dynamodb.http.transport import Transport
 from engine.errors import PermanentError
@@ -23,27 +23,20 @@ BETWEEN = RetryPolicy(base_s=0.1, cap_s=20.0, give_up_after_s=0.0)
 
 PASSING = frozenset(
     {
-        "InternalServerError",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
+        *("InternalServerError", "LimitExceeded", "PriorRequestNotComplete", "ProvisionedThroughputExceeded"),
+        *(
+            "RequestLimitExceeded",
+            "RequestThrottled",
+            "RequestTimeout",
+            "SlowDown",
+            "Throttled",
+            "Throttling",
+        ),
+        *("TooManyRequests", "TransactionInProgress"),
     }
 )
 PASSING_STATUS = frozenset({500, 502, 503, 504})
 """Source: botocore.retries.standard, ThrottledRetryableChecker and TransientRetryableChecker."""
-
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
 
 
 class CallRefused(PermanentError):
@@ -58,7 +51,7 @@ class CallRefused(PermanentError):
         self.code = named or f"HTTP {status}"
         self.reason = str(body.get("message") or body.get("Message") or "")
         self.body = body
-        self.passing = status in PASSING_STATUS or self.code in PASSING
+        self.passing = status in PASSING_STATUS or bare(self.code) in PASSING
         super().__init__(": ".join(filter(None, (self.code, self.reason))))
 
 
@@ -90,7 +83,7 @@ class Calls:
             except TransportError:
                 pass
             except CallRefused as refused:
-                if refused.code in EXPIRED and not renewed and await self._renewer.refresh():
+                if bare(refused.code) in ENDED and not renewed and await self._renewer.refresh():
                     renewed = True
                 elif not refused.passing:
                     raise

@@ -27,6 +27,11 @@ ASK_S = 30.0
 """How often the source is asked how much of its log it keeps."""
 
 
+def log_of(ends: Ends, kind: str) -> ChangeFeed | None:
+    """Return the log that a run of this kind reads; None: it reads rows."""
+    return ends.source.abilities.feed if kind == "catch_up" else None
+
+
 async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithOldKeys | None:
     """See that a job can be caught up from its log; return the rules of a run that is to read it.
 
@@ -159,8 +164,8 @@ class _Log:
 
 def confirming(ends: Ends, store: MarkStore, run: RunState) -> MarkStore:
     """Return the store for a run's marks, of which a feed hears that is read."""
-    feed = ends.source.abilities.feed
-    return store if feed is None or run.kind == "full" else Confirming(store, feed.kept)
+    feed = log_of(ends, run.kind)
+    return store if feed is None else Confirming(store, feed.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +190,8 @@ class Confirming:
 
 async def confirm(ends: Ends, run: RunState, voice: Voice) -> None:
     """Let the log go of what a finished catch-up run has read; if that fails, the next run does it."""
-    feed = ends.source.abilities.feed
-    if feed is None or run.kind != "catch_up":
+    feed = log_of(ends, run.kind)
+    if feed is None:
         return
     assert run.watermark is not None, "a run by the log has its end"
     try:

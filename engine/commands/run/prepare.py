@@ -15,7 +15,7 @@ from engine.clock import utc_now
 from engine.commands.ends import CURSORS, Ends, open_ends
 from engine.commands.peers import needed, refusal
 from engine.commands.run.catching_up import caught_up
-from engine.commands.run.following import followed, log_checked
+from engine.commands.run.following import followed, log_checked, log_of
 from engine.contracts.source import Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
@@ -133,6 +133,9 @@ async def _line(
 
 async def _worth(ends: Ends, decision: Decision) -> int:
     """Choose how many processes work, and say why to whoever looks with `-v`."""
+    kind = decision.kind if isinstance(decision, Start) else decision.run.kind
+    if isinstance(decision, NothingToDo) or log_of(ends, kind) is not None:
+        return 1  # nothing is read side by side
     rows = await ends.source.rows_expected()
     if isinstance(decision, GoOn) and rows is not None:
         states = decision.run.segments
@@ -198,7 +201,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence
     """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
     if isinstance(decision, GoOn):
         return await prepared.store.resume()
-    by_log = decision.kind == "catch_up" and prepared.ends.source.abilities.feed is not None
+    by_log = log_of(prepared.ends, decision.kind) is not None
     rows = None if by_log else await prepared.ends.source.rows_expected()
     state = RunState(
         run_id=uuid.uuid4().hex[:12],

@@ -19,6 +19,7 @@ from engine.commands.run.following import confirm, confirming, log_watched, reta
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
+from engine.commands.run.word import BrokenWord
 from engine.commands.whose import job_named
 from engine.contracts.state import CheckpointStore, RunState
 from engine.errors import BackfillError, PermanentError
@@ -28,6 +29,7 @@ from engine.report import (
     COMPLETE,
     COMPLETE_WITH_DEAD_LETTERS,
     FAILED,
+    FAILED_FOR_GOOD,
     INTERRUPTED,
     Report,
     build,
@@ -186,7 +188,8 @@ async def _conclude(
     else:
         raise AssertionError(f"segments are left though nothing failed: {coordinator.counts}")
     try:
-        await prepared.store.finish(outcome, utc_now(), coordinator.effort(), error)
+        kept = FAILED_FOR_GOOD if isinstance(broken, BrokenWord) else outcome
+        await prepared.store.finish(kept, utc_now(), coordinator.effort(), error)
     except BackfillError as fault:
         voice.warn(f"the outcome could not be recorded: {fault}")
     state = await prepared.store.load()

@@ -14,7 +14,7 @@ from engine.batch import Segment
 from engine.commands.ends import Ends
 from engine.commands.run import settled_keys
 from engine.commands.run.contest import NO_WINNERS, Winners
-from engine.commands.run.following import whole
+from engine.commands.run.following import log_of, whole
 from engine.commands.run.key_pass import key_pass
 from engine.commands.run.prepare import Prepared, segments_wanted
 from engine.commands.run.word import see_to_whole
@@ -111,7 +111,7 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
     if isinstance(decision, GoOn):
         return await _gone_on_with(prepared, decision.run, voice)
     ends = prepared.ends
-    if decision.kind == "catch_up" and ends.source.abilities.feed is not None:
+    if log_of(ends, decision.kind) is not None:
         until = ends.source.watermark
         assert decision.since is not None, "a run by the log begins where the one before has ended"
         assert until is not None, "a log has an end"
@@ -150,7 +150,7 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     ends = prepared.ends
     earlier = settled_keys.load(folder_of(prepared), run.run_id)
     reason = ends.proof.reason
-    if run.kind == "catch_up" and ends.source.abilities.feed is not None:
+    if log_of(ends, run.kind) is not None:
         return Way("in order")
     if reason is None and not earlier:
         return Way("proved")

@@ -20,13 +20,13 @@ from engine.contracts.readback import Hashes
 from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.hashes import among
+from engine.report import FAILED_FOR_GOOD
 from engine.run.voice import Voice
 
 NOTES = "keys.written"
 """The directory of notes beside the checkpoint."""
 
 _SAID = "though the job says that keys are unique"
-"""What every broken word is told with, and known by in a checkpoint."""
 
 
 class BrokenWord(PermanentError):
@@ -38,7 +38,7 @@ def see_to_whole(run: RunState) -> None:
 
     Raises: JobError.
     """
-    if run.error is not None and _SAID in run.error:
+    if run.outcome == FAILED_FOR_GOOD:
         raise JobError(f"this run can't be gone on with, since it has found that {run.error}")
 
 
