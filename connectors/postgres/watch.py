@@ -80,9 +80,15 @@ DATABASE_COLLATION_SINCE = 15
 """The major version that knows which version the database's own collation has."""
 
 # Rows whose transaction began before the run are the rows that were there. A frozen row keeps its id, and one
-# that has gone round shows an age below zero: it is old.
-_OLD_ROW = "SELECT EXISTS (SELECT FROM ONLY {name} WHERE age(xmin) > $1::int4 OR age(xmin) < 0)"
-_HORIZON = "SELECT txid_snapshot_xmax(txid_current_snapshot())::int8"
+# that has gone round shows an age below zero: it is old. Both ages are counted from the same id: others that
+# are open have ids, too, which no snapshot's end tells of.
+_OLD_ROW = "SELECT EXISTS (SELECT FROM ONLY {name} WHERE age(xmin) > age('{horizon}'::xid) OR age(xmin) < 0)"
+_NEWEST = "SELECT txid_snapshot_xmax(txid_current_snapshot())::int8"
+FIRST_XID = 3
+"""The first id of an ordinary transaction, also where the numbers begin again.
+
+Source: PostgreSQL, src/include/access/transam.h, FirstNormalTransactionId.
+"""
 AGE_MAX = 2**31 - 1
 """Beyond it ages of transactions mean nothing.
 
@@ -189,11 +195,13 @@ async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: in
     Call in a transaction that has locked them.
     """
     async with by_catalogs(connection):
-        age = int(await connection.fetchval(_HORIZON)) - horizon
+        age = int(await connection.fetchval(_NEWEST)) - horizon
+    told_by = max(horizon % 2**32, FIRST_XID)
     for relation in suspects:
+        old_row = _OLD_ROW.format(name=relation.name, horizon=told_by)
         try:
             async with by_catalogs(connection):
-                if age < AGE_MAX and not await connection.fetchval(_OLD_ROW.format(name=relation.name), age):
+                if age < AGE_MAX and not await connection.fetchval(old_row):
                     return f"{relation.name} was truncated, or written anew by other rows"
         except asyncpg.InsufficientPrivilegeError:
             return (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from engine.errors import PermanentError
@@ -60,6 +61,27 @@ async def assert_judged_between_two_runs(url: str, name: str) -> None:
 @pytest.mark.parametrize("name", MOVES)
 async def test_between_a_kill_and_its_resume(postgres_url: str, name: str) -> None:
     await assert_judged_between_two_runs(postgres_url, name)
+
+
+@pytest.mark.parametrize("name", ["reloaded", "vacuum full"])
+async def test_while_others_have_transactions_open(postgres_url: str, name: str) -> None:
+    """Their ids lie beyond any snapshot's end, and make no row look older than it is."""
+    move = MOVES[name]
+    others = [await asyncpg.connect(postgres_url) for _ in range(5)]
+    try:
+        await execute(postgres_url, *map(thinned, move.make))
+        async with opened(postgres_url, table="t") as source:
+            standing = source.standing
+        assert standing is not None
+        await execute(postgres_url, *map(thinned, move.move))
+        for other in others:
+            await other.execute("BEGIN; SELECT txid_current()")
+        async with opened(postgres_url, table="t") as source:
+            misfit = await source.misfit(standing, goes_on=True)
+        assert (misfit is None) == (move.said is None), misfit
+    finally:
+        for other in others:
+            await other.close()
 
 
 async def misfit_of_a_catch_up(url: str, make: Sequence[str], move: Sequence[str], **section: Any) -> Any:
