@@ -47,11 +47,12 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
 class SourceLog:
     """What can be asked and done about a job's place in its source's log, without opening the source.
 
-    `held_back` gives the bytes of log that the server keeps for it, None where it keeps none; `let_go` has it
-    keep none any more, and says what was done, a sentence each.
+    `standing` says what the source keeps of its log, in a clause, and the bytes that it keeps for this job
+    alone, None where it keeps none; `let_go` has it keep none any more, and says what was done, a sentence
+    each.
     """
 
-    held_back: Callable[[Job], Awaitable[int | None]]
+    standing: Callable[[Job], Awaitable[tuple[str, int | None]]]
     let_go: Callable[[Job], Awaitable[Sequence[str]]]
 
 

@@ -22,10 +22,14 @@ async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
     return await look(url, options)
 
 
-async def _held_back(job: Job) -> int | None:
+async def _standing(job: Job) -> tuple[str, int | None]:
     from connectors.postgres.keep_log import held_back
+    from engine.amounts import bytes_text
 
-    return await held_back(_section(job))
+    kept = await held_back(_section(job))
+    if kept is None:
+        return f"the source keeps nothing of its log for this job: there is no {job.source.log}", None
+    return f"the source keeps {bytes_text(kept)} of its log for this job ({job.source.log})", kept
 
 
 async def _let_go(job: Job) -> Sequence[str]:
@@ -40,4 +44,4 @@ def _section(job: Job) -> PostgresSection:
 
 
 STARTER = SourceStarter(("postgresql://", "postgres://"), "postgresql://user:password@host/database", _look)
-CONNECTOR = SourceConnector(PostgresSection, _open, STARTER, SourceLog(_held_back, _let_go))
+CONNECTOR = SourceConnector(PostgresSection, _open, STARTER, SourceLog(_standing, _let_go))

@@ -24,6 +24,7 @@ from connectors.postgres.publishing import Served, Slot, check_log, check_slot, 
 from connectors.postgres.quoting import identifier, literal
 from connectors.postgres.section import LogCatchUp, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
+from engine.amounts import bytes_text
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError, PermanentError, TransientError
@@ -71,6 +72,16 @@ class PostgresFeed:
     def leaves_out(self) -> str | None:
         """The condition on rows, which the log doesn't know."""
         return "source.where" if self._section.where else None
+
+    @property
+    def foretold(self) -> str:
+        """Whom the server keeps its log for, and how much that is."""
+        told = (
+            "Catch-up runs read the source's log, which the server keeps from the full run on until it was"
+            " read."
+        )
+        held_back = self.held_back_bytes
+        return told if held_back is None else f"{told} It holds back {bytes_text(held_back)} now."
 
     async def check(self, needed: frozenset[str], position: str | None) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.amounts import bytes_text
 from engine.contracts.state import RunState
 from engine.errors import BackfillError
 from engine.exits import Exit
@@ -85,9 +84,6 @@ async def _log(job: Job) -> tuple[str | None, int | None]:
     if job.source.log is None or log is None:
         return None, None
     try:
-        held_back = await log.held_back(job)
+        return await log.standing(job)
     except BackfillError as error:
         return f"what the source keeps of its log for this job can't be told: {error}", None
-    if held_back is None:
-        return f"the source keeps nothing of its log for this job: there is no {job.source.log}", None
-    return f"the source keeps {bytes_text(held_back)} of its log for this job ({job.source.log})", held_back

@@ -56,5 +56,9 @@ class ChangeFeed(Protocol):
         """What the user should be told while the log is read, a sentence each; grows."""
 
     @property
+    def foretold(self) -> str:
+        """What a plan says of the log, as it was found by `check`, in whole sentences."""
+
+    @property
     def held_back_bytes(self) -> int | None:
         """How much of its log the server kept for this job when it was last asked; None: not yet known."""

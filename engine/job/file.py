@@ -131,7 +131,10 @@ def _same_names(jobs: Sequence[Job]) -> list[Fault]:
 
 
 def _same_logs(jobs: Sequence[Job]) -> list[Fault]:
-    logs = [None if job.source.log is None else (job.source.type, job.source.log) for job in jobs]
+    logs = [
+        None if job.source.log is None or job.source.LOG_SHARED else (job.source.type, job.source.log)
+        for job in jobs
+    ]
     return [
         Fault(
             ("jobs", position, "source", "catch_up", "slot"),

@@ -28,6 +28,8 @@ class SourceSection(Section):
     by. What else may be gained later belongs here too."""
     CLOCK_DIGITS: ClassVar[int] = 6
     """Decimals of a second that the source's times have at most."""
+    LOG_SHARED: ClassVar[bool] = False
+    """Whether several jobs may go by what `log` names."""
 
     if TYPE_CHECKING:  # fields, which keep the order that the subclass gives them
 
@@ -54,7 +56,7 @@ class SourceSection(Section):
 
     @property
     def log(self) -> str | None:
-        """The name of the job's place in the source's log, which catch-up runs go by; None: they don't."""
+        """The name of what catch-up runs go by in the source's log; None: they don't."""
         return None
 
     @property

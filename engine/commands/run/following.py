@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
-from engine.amounts import bytes_text
 from engine.batch import Batch, Cursor, Effort, Mark, Segment
 from engine.commands.ends import Ends
 from engine.contracts.feed import ChangeFeed
@@ -57,12 +56,7 @@ async def foretold(ends: Ends) -> Sequence[str]:
         await feed.check(_old_keys(ends, feed).needed, None)
     except BackfillError as error:
         return (f"It can't run as it is: {error}.",)
-    told = (
-        "Catch-up runs read the source's log, which the server keeps from the full run on until it was read."
-    )
-    if feed.held_back_bytes is None:
-        return (told,)
-    return (f"{told} It holds back {bytes_text(feed.held_back_bytes)} now.",)
+    return (feed.foretold,)
 
 
 def reached(run: RunState) -> str | None:
