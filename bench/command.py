@@ -61,22 +61,32 @@ def _prepared(job: "Job", kind: Kind) -> "Iterator[tuple[Job, Any]]":
     """Give the job aimed at its target, and the table's description."""
     import asyncio
 
-    from connectors.dynamodb import table as tables
-    from connectors.dynamodb.connector import section_of
     from engine.commands import ends
 
     if kind == "real":
         yield job, asyncio.run(ends.describe_target(job))
         return
-    with servers.simulator() as endpoint:
+    server = servers.simulator() if kind == "simulator" else servers.null_target()
+    with server as endpoint:
         aimed = _aimed(job, endpoint)
-        asyncio.run(tables.create(section_of(aimed), lambda _: None))
-        table = asyncio.run(ends.describe_target(aimed))
-        if kind == "simulator":
-            yield aimed, table
-            return
-    with servers.null_target() as endpoint:
-        yield _aimed(job, endpoint), table
+        asyncio.run(_create(aimed, anew=kind == "null"))
+        yield aimed, asyncio.run(ends.describe_target(aimed))
+
+
+async def _create(job: "Job", *, anew: bool) -> None:
+    """Create a job's table; `anew`: where any table seems to be there, with keys of its own, until one is."""
+    from connectors.dynamodb import table as tables
+    from connectors.dynamodb.connector import section_of
+    from connectors.dynamodb.http.session import open_session
+    from connectors.dynamodb.table_request import create_request
+
+    section = section_of(job)
+    assert section.create is not None, "the job was aimed at a table that is described"
+    if anew:
+        session = await open_session(section)
+        async with session.calls() as call:
+            await call("CreateTable", **create_request(section.table, section.create))
+    await tables.create(section, lambda _: None)
 
 
 def _aimed(job: "Job", endpoint: str) -> "Job":

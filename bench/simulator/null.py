@@ -1,12 +1,14 @@
 """The null mode: a DynamoDB that accepts everything, keeps nothing, and counts.
 
 A real HTTP server, so that a client's whole cost is there to be measured, and cheaper than any client.
-`GET /counts` tells how many requests, items and bytes came. Any table is there, with the keys PK and SK.
+`GET /counts` tells how many requests, items and bytes came. Any table is there, with the keys PK and SK
+or those that CreateTable asked for.
 """
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import orjson
@@ -31,17 +33,22 @@ _EMPTY_ANSWER: Final = _http(b"{}")
 class NullCounts:
     """What came in since the start."""
 
-    requests = 0
-    body_bytes = 0
-    items = 0
+    def __init__(self) -> None:
+        self.requests = 0
+        self.body_bytes = 0
+        self.items = 0
+        self.created: dict[str, dict[str, Any]] = {}
+        """What CreateTable asked for, by the table's name."""
 
     def as_json(self) -> bytes:
         """Return the answer to `GET /counts`."""
         return orjson.dumps({"requests": self.requests, "items": self.items, "bytes": self.body_bytes})
 
 
-def table_description(name: str) -> dict[str, Any]:
-    """Describe a table of any name whose keys are PK and SK."""
+def table_description(name: str, asked: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Describe a table of any name, whose keys are PK and SK if nobody asked for others."""
+    indexes = [{**index, "IndexStatus": "ACTIVE"} for index in asked.get("GlobalSecondaryIndexes", ())]
+    told = {name: asked[name] for name in ("KeySchema", "AttributeDefinitions") if name in asked}
     return {
         "TableName": name,
         "TableArn": f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}",
@@ -58,6 +65,8 @@ def table_description(name: str) -> dict[str, Any]:
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
         "ItemCount": 0,
         "TableSizeBytes": 0,
+        **told,
+        **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
     }
 
 
@@ -118,7 +127,13 @@ class NullProtocol(asyncio.Protocol):
                 counts.items += statements
                 return _http(b'{"Responses":[' + b",".join([b"{}"] * statements) + b"]}")
             case b"describetable":
-                return _http(orjson.dumps({"Table": table_description(orjson.loads(body)["TableName"])}))
+                name = orjson.loads(body)["TableName"]
+                return _http(orjson.dumps({"Table": table_description(name, counts.created.get(name, {}))}))
+            case b"createtable":
+                asked = orjson.loads(body)
+                counts.created[asked["TableName"]] = asked
+                described = table_description(asked["TableName"], asked)
+                return _http(orjson.dumps({"TableDescription": described}))
             case _:
                 return _EMPTY_ANSWER
 
