@@ -22,9 +22,10 @@ Texts: TypeAlias = Callable[[wire.Items], pl.Expr]
 class WriteMode:
     """How items are written.
 
-    Shape: `put` and `delete` make the texts of items, each an entry of a request of up to `items_max`;
-    without `delete` the mode skips them. `head` (of a table) and `closing` stand around the entries; without
-    `head` an entry is a request of its own, with the call that its kind wants.
+    Shape: `put` and `delete` make the texts of items, each an entry of a request of up to `items_max`, and
+    `gone` those of deletes for rows as they were (`Batch.old`); without `delete` the mode skips them. `head`
+    (of a table) and `closing` stand around the entries; without `head` an entry is a request of its own, with
+    the call that its kind wants.
     """
 
     operation: str
@@ -33,6 +34,7 @@ class WriteMode:
     closing: bytes
     put: Texts
     delete: Texts | None
+    gone: Texts | None
     read: answers.ReadBody
     """What an answer without a fault means."""
     keeps: Literal["first", "last", "highest"]
@@ -60,6 +62,7 @@ PUT = WriteMode(
     closing=b"]}",
     put=wire.put,
     delete=wire.delete,
+    gone=wire.delete,
     read=answers.read_batch,
     keeps="last",
     late="harms",
@@ -71,6 +74,7 @@ INSERT = WriteMode(
     closing=b"]",
     put=wire.insert,
     delete=None,
+    gone=None,
     read=answers.read_statements,
     keeps="first",
     late="is kept out",
@@ -83,6 +87,7 @@ NEWER = WriteMode(
     closing=b"",
     put=wire.newer_put,
     delete=wire.newer_delete,
+    gone=wire.newer_gone,
     read=answers.read_single,
     keeps="highest",
     late="harms deletes",  # they leave no version behind

@@ -1,11 +1,13 @@
 """The keys that rows made before they changed: the item rules for rows as they were. Pure.
 
 Invariant: a key that a row's items had is among those that are made of its old row. Conditions are left out,
-since more keys do no harm where a key is one row's alone: no item of another row has it.
+since more keys do no harm where a key is one row's alone: no item of another row has it. Where versions are
+compared, a delete has that of its old row.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +15,7 @@ from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
 from engine.errors import JobError
-from engine.job.items import ItemRule
+from engine.job.items import Filled, ItemRule, Sql
 from engine.job.model import Job
 from engine.job.template import placeholders
 from engine.kinds import RowSchema
@@ -22,9 +24,13 @@ from engine.rules.transform import compile_rules
 
 @dataclass(frozen=True, slots=True)
 class OldKeys:
-    """Rules that make keys alone. `needed`: the source columns that they are made of."""
+    """Rules that make keys, with versions where they are compared, and `keys` alone.
+
+    `needed`: the source columns that they are made of.
+    """
 
     made: Transform
+    keys: Transform
     needed: frozenset[str]
 
 
@@ -33,24 +39,54 @@ def old_keys(job: Job, schema: RowSchema, codec: DocumentCodec) -> OldKeys:
 
     Raises: JobError where a key can't be told of a row that is gone.
     """
-    needed = frozenset[str]()
+    needed, versions = frozenset[str](), list[dict[str, Any]]()
     for number, rule in enumerate(job.items):
-        named = _named(rule)
+        version, of_version = _version(rule, number, job.target.compared)
+        versions.append(version)
+        named = _named(rule) | of_version
         if job.hook is not None and (lost := sorted(named - job.hook_keeps)):
             raise JobError(
                 f"items[{number}].key: {', '.join(lost)} comes out of transform {job.hook}, which can't be"
-                " asked about rows that are gone; make keys of columns that the hook leaves alone, and say"
-                " which: transform: {hook: …, keeps: […]}"
+                " asked about rows that are gone; make keys and versions of columns that the hook leaves"
+                " alone, and say which: transform: {hook: …, keeps: […]}"
             )
         needed |= named
-    rules = tuple(
-        rule.model_copy(
-            update={"include": "none", "exclude": (), "attributes": {}, "when": None, "delete_when": None}
+    bare: dict[str, Any] = {
+        "include": "none",
+        "exclude": (),
+        "attributes": {},
+        "when": None,
+        "delete_when": None,
+    }
+
+    def compiled(more: Sequence[dict[str, Any]]) -> Transform:
+        rules = tuple(rule.model_copy(update=bare | of) for rule, of in zip(job.items, more, strict=True))
+        return compile_rules(job.model_copy(update={"items": rules, "transform": None}), schema, None, codec)
+
+    keys = compiled([{}] * len(job.items))
+    return OldKeys(compiled(versions) if any(versions) else keys, keys, needed)
+
+
+def _version(rule: ItemRule, number: int, compared: str | None) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return what of a rule makes the version that is compared, and the columns that it is made of."""
+    if compared is None or compared in rule.key:
+        return {}, frozenset()
+    made = dict(rule.attribute_rules()).get(compared)
+    if isinstance(made, Sql):
+        raise JobError(
+            f"source.catch_up: {compared} of items[{number}] is computed by SQL, and of a row that is gone"
+            " the log has columns alone; make the version of a column by a template, or use mode put"
         )
-        for rule in job.items
-    )
-    plain = job.model_copy(update={"items": rules, "transform": None})
-    return OldKeys(compile_rules(plain, schema, None, codec), needed)
+    if made is None:
+        return {"include": (compared,)}, frozenset({compared})
+    columns = frozenset[str]()
+    if isinstance(made, Filled):
+        columns = frozenset(
+            part.path[0]
+            for part in placeholders(made.template)
+            if rule.for_each is None or not (part.of_element or part.of_position)
+        )
+    return {"attributes": {compared: rule.attributes[compared]}}, columns
 
 
 def _named(rule: ItemRule) -> frozenset[str]:
@@ -74,6 +110,7 @@ class WithOldKeys:
 
     now: Transform
     old: Transform
+    keys_alone: Transform
 
     @property
     def rules(self) -> Sequence[RuleShape]:
@@ -97,10 +134,9 @@ class WithOldKeys:
 
     def keys(self, batch: Batch, rule: str) -> Sequence[RuleItems]:
         """Return what has the keys that a rule makes of all rows, whatever its items are worth otherwise."""
-        first = len(self.now.rules)
         return [
-            replace(items, rule=first + items.rule, frame=_deletes(items.frame))
-            for items in self.old(batch)
+            replace(items, frame=_deletes(items.frame))
+            for items in self.keys_alone(batch)
             if items.name == rule
         ]
 

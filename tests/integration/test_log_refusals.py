@@ -57,7 +57,7 @@ def test_keys_of_generated_columns_are_refused(command: Command) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"target": {"mode": "insert"}}, "target.mode put"),
+        ({"target": {"mode": "insert"}}, "target.mode put or newer"),
         ({"source": {"query": "SELECT * FROM t", "key": ["id"]}}, "a query has no log"),
         ({"source": {"watermark": "v"}}, "excludes `watermark`"),
         ({"source": {"table": "seen", "key": ["id"]}}, "has no unique key"),

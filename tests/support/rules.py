@@ -19,7 +19,10 @@ Columns = Mapping[str, tuple[Kind, Sequence[Any]]]
 
 
 def job(
-    *rules: Mapping[str, Any], transform: str | Mapping[str, Any] | None = None, unique: Any = False
+    *rules: Mapping[str, Any],
+    transform: str | Mapping[str, Any] | None = None,
+    unique: Any = False,
+    target: Mapping[str, Any] | None = None,
 ) -> Job:
     """Return a job with these rules. `unique`: the user's word, as `source.unique` has it."""
     return Job.model_validate(
@@ -31,7 +34,7 @@ def job(
                 "table": "t",
                 "unique": unique,
             },
-            "target": {"type": "dynamodb", "table": "items", "region": "us-east-1"},
+            "target": {"type": "dynamodb", "table": "items", "region": "us-east-1", **(target or {})},
             "transform": transform,
             "items": [{"name": f"Rule{number}", **rule} for number, rule in enumerate(rules)],
         }

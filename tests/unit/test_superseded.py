@@ -26,18 +26,21 @@ ITEM: dict[str, Any] = {
 
 
 def superseded(
-    *rows: tuple[str, str | None, str], old: int, rules: tuple[dict[str, Any], ...] = (ITEM,)
+    *rows: tuple[str, str | None, str | None],
+    old: int,
+    rules: tuple[dict[str, Any], ...] = (ITEM,),
+    target: dict[str, Any] | None = None,
 ) -> EncodedBatch:
     """Encode rows of which the first are old ones, and leave out what isn't to be deleted."""
-    of = schema(KINDS)
-    with_old = WithOldKeys(
-        compile_rules(job(*rules), of, None, DOCUMENTS), old_keys(job(*rules), of, DOCUMENTS).made
-    )
-    encode = encoder().encode
+    of, made_job, target = schema(KINDS), job(*rules, target=target), target or {}
+    old_rules = old_keys(made_job, of, DOCUMENTS)
+    now = compile_rules(made_job, of, None, DOCUMENTS)
+    with_old = WithOldKeys(now, old_rules.made, old_rules.keys)
+    encode, plain = encoder(**target).encode, encoder().encode
     made = batch({name: (KINDS[name], [row[at] for row in rows]) for at, name in enumerate(KINDS)})
 
     def keys_of(batch: Batch, rule: str) -> Hashes:
-        return encode(batch, with_old.keys(batch, rule)).key_hashes
+        return plain(batch, with_old.keys(batch, rule)).key_hashes
 
     whole = replace(made, old=old)
     return Superseded(keys_of).of(encode(whole, with_old(whole)))
@@ -93,6 +96,55 @@ def test_a_letter_of_one_rule_keeps_no_key_of_another() -> None:
 
 def test_a_batch_without_old_rows_is_left_alone() -> None:
     assert sent(superseded(("1", "a", "1"), old=0)) == {"+V#a ID#1"}
+
+
+VERSIONED = {**ITEM, "attributes": {"n": {"value": "{n}", "as": "N"}, "v": "{v}"}}
+NEWER = {"mode": "newer", "version": "n"}
+
+
+def requests(encoded: EncodedBatch) -> dict[str, tuple[str, str]]:
+    """Return by key what is compared, and with what."""
+    found = {}
+    for at in range(len(encoded)):
+        entry = json.loads(encoded.item(at))
+        key = entry.get("Item") or entry["Key"]
+        ((_, version),) = entry["ExpressionAttributeValues"][":v"].items()
+        sign = entry["ConditionExpression"].split()[-2]
+        found[f"{'+' if 'Item' in entry else '-'}{key['PK']['S']}"] = (sign, version)
+    return found
+
+
+def test_in_mode_newer_a_delete_takes_the_version_that_the_row_had() -> None:
+    found = superseded(("1", "a", "4"), ("1", "b", "5"), old=1, rules=(VERSIONED,), target=NEWER)
+    assert requests(found) == {"-V#a": ("<=", "4"), "+V#b": ("<", "5")}
+    soft = {**VERSIONED, "delete_when": "v = 'b'"}
+    found = superseded(("1", "a", "4"), ("1", "b", "5"), old=1, rules=(soft,), target=NEWER)
+    assert requests(found) == {"-V#a": ("<=", "4"), "-V#b": ("<", "5")}
+
+
+def test_in_mode_newer_no_delete_of_an_old_row_goes_before_what_a_row_makes_now() -> None:
+    """Whatever their versions are: equal, or even gone back."""
+    rows = (("1", "a", "4"), ("1", "a", "9"), ("2", "b", "2"), ("2", "b", "3"), ("1", "a", "4"))
+    found = superseded(*rows, old=4, rules=(VERSIONED,), target=NEWER)
+    assert requests(found) == {"+V#a": ("<", "4"), "-V#b": ("<=", "3")}
+    assert found.emitted == len(found)
+
+
+def test_in_mode_newer_an_item_without_a_version_keeps_its_key() -> None:
+    found = superseded(("1", "a", "4"), ("1", "a", None), old=1, rules=(VERSIONED,), target=NEWER)
+    assert not len(found)
+    assert found.dead_letters[0].detail.endswith(STAYS)
+
+
+def test_the_columns_of_a_version_are_needed_of_old_rows() -> None:
+    def needed(attributes: dict[str, Any], **rule: Any) -> frozenset[str]:
+        made = job({"key": {"PK": "ID#{id}", "SK": "I"}, "attributes": attributes, **rule}, target=NEWER)
+        return old_keys(made, schema(KINDS), DOCUMENTS).needed
+
+    assert needed({"n": {"value": "{v}", "as": "N"}}) == {"id", "v"}
+    assert needed({}, include="all") == {"id", "n"}
+    with pytest.raises(JobError, match="computed by SQL"):
+        needed({"n": {"sql": "v || '1'"}})
 
 
 def test_what_keys_are_made_of_is_needed_and_nothing_else() -> None:

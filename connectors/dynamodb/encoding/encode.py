@@ -66,7 +66,7 @@ class Encoder:
         Ordering: each partition key's items spread over the whole, so that neighbours differ.
         Raises: JobError (a rule can never fit the table), PermanentError (`on_invalid: fail` and a bad item).
         """
-        texts = [(rule, encode_rule(self._plan(rule), rule)) for rule in items]
+        texts = [(rule, encode_rule(self._plan(rule), rule, batch.old)) for rule in items]
         letters = tuple(
             self._letter(batch, rule.name, flawed) for rule, part in texts for flawed in part.flawed
         )
@@ -123,7 +123,7 @@ def _assembled(
             "version": pl.concat([part.version for part in parts]),
         }
     )
-    left = one_of_each(hashes, keys, mode.keeps)
+    left = one_of_each(hashes, keys, mode.keeps, batch.old)
     order = spread(partition_hashes) if left is None else left[spread(partition_hashes[left])]
     gone, survivors = (NO_ROWS, NO_ROWS) if left is None else left_out(hashes, keys, left)
     assert len(gone) == len(rules) - len(order), "a key is left out and none of its items stays"

@@ -3,7 +3,7 @@
 Invariant: of the items with one key exactly one is left, the one that would stand in the table had they been
 written one by one, so that nothing depends on where batches end: the last one in the order of source rows
 and their rules, or the first, or the first that has the highest version, as the mode keeps; no item is left
-out for a hash alone.
+out for a hash alone. What a row makes now stays before any delete for a row as it was.
 """
 
 from typing import Any, Literal
@@ -31,12 +31,12 @@ def key_hashes(partition: pl.Series, sort: pl.Series | None) -> tuple[Hashes, Ha
 
 
 def one_of_each(
-    hashes: Hashes, keys: pl.DataFrame, keeps: Literal["first", "last", "highest"]
+    hashes: Hashes, keys: pl.DataFrame, keeps: Literal["first", "last", "highest"], old: int = 0
 ) -> Indexes | None:
     """Return the items that are left when equal keys coalesce; None: all of them.
 
     Shape: `keys` has the key's texts as `partition` and `sort`, and `row` and `rule`, in any order; for
-    `highest` what is compared, as wire text, as `version`.
+    `highest` what is compared, as wire text, as `version`. `old`: rows below are rows as they were.
     """
     column = pl.Series("hash", hashes)
     if column.n_unique() == len(column):
@@ -44,7 +44,7 @@ def one_of_each(
     repeated = keys.with_row_index("item").filter(column.is_duplicated()).sort("row", "rule", "item")
     keep = ~column.is_duplicated().to_numpy()
     if keeps == "highest":
-        keep[_highest_of_each(repeated)] = True
+        keep[_highest_of_each(repeated, old)] = True
     else:
         left = repeated.unique(["partition", "sort"], keep=keeps)
         keep[left["item"].to_numpy()] = True
@@ -66,16 +66,16 @@ def left_out(hashes: Hashes, keys: pl.DataFrame, left: Indexes) -> tuple[Indexes
     return gone["row"].to_numpy(), gone["survivor"].to_numpy()
 
 
-def _highest_of_each(repeated: pl.DataFrame) -> list[int]:
+def _highest_of_each(repeated: pl.DataFrame, old: int) -> list[int]:
     """Return of each key the item that no later one would replace. One by one: each is a request anyway."""
-    held: dict[tuple[str, str], tuple[Any, int]] = {}
-    columns = repeated.select("partition", "sort", "version", "item")
-    for partition, sort, wire, item in columns.iter_rows():
-        version = orjson.loads(wire)
+    held: dict[tuple[str, str], tuple[Any, int, bool]] = {}
+    columns = repeated.select("partition", "sort", "version", "item", "row")
+    for partition, sort, wire, item, row in columns.iter_rows():
+        version, gone = orjson.loads(wire), row < old
         before = held.get((partition, sort))
-        if before is None or is_lower(before[0], version):
-            held[partition, sort] = version, item
-    return [item for _, item in held.values()]
+        if before is None or (before[2] and not gone) or is_lower(before[0], version):
+            held[partition, sort] = version, item, gone
+    return [item for _, item, _ in held.values()]
 
 
 def spread(partition_hashes: Hashes) -> Indexes:

@@ -148,8 +148,8 @@ def plan_rule(layout: ItemForm, rule: int, attributes: tuple[Attribute, ...]) ->
     return RulePlan(layout, attributes, (*key, *rest), long_statement)
 
 
-def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
-    """Turn the items of one rule into wire texts."""
+def encode_rule(plan: RulePlan, items: RuleItems, old: int = 0) -> RuleTexts:
+    """Turn the items of one rule into wire texts. `old`: so many rows of the batch are rows as they were."""
     layout, frame = plan.layout, items.frame
     skipped = NO_ROWS
     if layout.mode.delete is None and frame[DELETE].any():
@@ -191,7 +191,7 @@ def encode_rule(plan: RulePlan, items: RuleItems) -> RuleTexts:
         expired = None if expired is None else expired[keep]
     hashes, partition_hashes = key_hashes(partition, sort)
     return RuleTexts(
-        _texts(layout, described, texts, deletes),
+        _texts(layout, described, texts, deletes, rows < old),
         partition,
         pl.repeat("", len(partition), eager=True) if sort is None else sort,
         version,
@@ -241,11 +241,18 @@ def _described(layout: ItemForm, attributes: Sequence[Attribute], values: Sequen
 
 
 def _texts(
-    layout: ItemForm, described: wire.Items, texts: pl.DataFrame, deletes: npt.NDArray[np.bool_]
+    layout: ItemForm,
+    described: wire.Items,
+    texts: pl.DataFrame,
+    deletes: npt.NDArray[np.bool_],
+    gone: npt.NDArray[np.bool_],
 ) -> pl.Series:
-    text = layout.mode.put(described)
-    if layout.mode.delete is not None and deletes.any():
-        text = pl.when(pl.Series(deletes)).then(layout.mode.delete(described)).otherwise(text)
+    mode = layout.mode
+    text = mode.put(described)
+    if mode.delete is not None and deletes.any():
+        text = pl.when(pl.Series(deletes)).then(mode.delete(described)).otherwise(text)
+    if mode.gone is not None and gone.any():
+        text = pl.when(pl.Series(gone)).then(mode.gone(described)).otherwise(text)
     made = texts.select(text).to_series()
     assert made.null_count() == 0, "only a flawed item lacks what every item has"
     return made

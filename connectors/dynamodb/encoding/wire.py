@@ -110,15 +110,20 @@ def newer_delete(items: Items) -> pl.Expr:
     return _text([*_head(items), '"Key":{', *_map(items.key), "},", *_condition(items)])
 
 
+def newer_gone(items: Items) -> pl.Expr:
+    """Return the texts of DeleteItem bodies that delete this very version, too: the item's row had it."""
+    return _text([*_head(items), '"Key":{', *_map(items.key), "},", *_condition(items, "<=")])
+
+
 def _head(items: Items) -> list[Piece]:
     return [f'{{"TableName":{json_name(items.table)},']
 
 
-def _condition(items: Items) -> list[Piece]:
+def _condition(items: Items, sign: str = "<") -> list[Piece]:
     assert items.version is not None, "only a version can be compared"
     names = orjson.dumps({"#k": items.key[0].name, "#v": items.version.name}).decode()
     return [
-        '"ConditionExpression":"attribute_not_exists(#k) OR #v < :v",'
+        f'"ConditionExpression":"attribute_not_exists(#k) OR #v {sign} :v",'
         f'"ExpressionAttributeNames":{names},"ExpressionAttributeValues":{{":v":',
         *items.version.value(),
         "}" + CAPACITY_WANTED.decode() + "},",

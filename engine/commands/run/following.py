@@ -6,7 +6,7 @@ row made before it changed, nothing is written.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from engine.batch import Batch, Cursor, Effort, Mark, Segment
@@ -44,7 +44,7 @@ async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithO
             kind, position = run.kind, reached(run)
     old = _old_keys(ends, feed)
     await feed.check(old.needed, position)
-    return WithOldKeys(ends.transform(), old.made) if kind == "catch_up" else None
+    return WithOldKeys(ends.transform(), old.made, old.keys) if kind == "catch_up" else None
 
 
 async def foretold(ends: Ends) -> Sequence[str]:
@@ -69,12 +69,10 @@ def reached(run: RunState) -> str | None:
 
 def _old_keys(ends: Ends, feed: ChangeFeed) -> OldKeys:
     """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted."""
-    mode = ends.job.target.mode
-    if mode != "put":
-        why = "keeps what is there" if mode == "insert" else "can't tell which version a row that is gone had"
+    if ends.job.target.mode == "insert":
         raise JobError(
-            f"source.catch_up: changes from the log need target.mode put; mode {mode} {why}: use put, or go"
-            " by source.watermark"
+            "source.catch_up: changes from the log need target.mode put or newer; mode insert keeps what is"
+            " there: use another, or go by source.watermark"
         )
     if not ends.connector.abilities.deletes:
         raise JobError(
@@ -98,11 +96,15 @@ def _old_keys(ends: Ends, feed: ChangeFeed) -> OldKeys:
     return old_keys(ends.job, ends.source.ticket.schema, ends.connector.documents())
 
 
-def followed(line: Stages, feed: ChangeFeed, transform: WithOldKeys) -> Stages:
+async def followed(
+    stack: AsyncExitStack, ends: Ends, line: Stages, feed: ChangeFeed, transform: WithOldKeys
+) -> Stages:
     """Return the stages of a run that reads the log. `line`: opened for the rules of this transform."""
+    alone = await ends.plain_target(transform.keys_alone.rules)
+    stack.push_async_callback(alone.close)
 
     def keys_of(batch: Batch, rule: str) -> Hashes:
-        return line.target.encode(batch, transform.keys(batch, rule)).key_hashes
+        return alone.encode(batch, transform.keys(batch, rule)).key_hashes
 
     return replace(line, source=_Log(feed), settle=Superseded(keys_of).of)
 

@@ -128,7 +128,9 @@ async def _line(
             transform=follows,
         )
     )
-    return line if feed is None or follows is None else followed(line, feed, follows)
+    if feed is None or follows is None:
+        return line
+    return await followed(stack, ends, line, feed, follows)
 
 
 async def _worth(ends: Ends, decision: Decision) -> int:
