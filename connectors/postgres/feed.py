@@ -9,7 +9,6 @@ that the log is read from; the slot never moves beyond what a checkpoint covers.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +16,7 @@ from connectors.patience import with_source
 from connectors.postgres import opening
 from connectors.postgres.errors import speaking
 from connectors.postgres.gathering import Gathering, LogPart
-from connectors.postgres.keep_log import held_back, kept_from_now_on
+from connectors.postgres.keep_log import free_slot, held_back, kept_from_now_on
 from connectors.postgres.logged import Logged, logged
 from connectors.postgres.looking_up import LookUps
 from connectors.postgres.publishing import Served, Slot, check_log, check_slot, slot_of
@@ -37,8 +36,6 @@ PART_BYTES = 4_000_000
 PEEK_CHANGES = 100_000
 """After so many changes the next commit ends a peek. The server keeps what one gives in temporary files."""
 FETCH_ROWS = 1_000
-BUSY_S, POLL_S = 15.0, 0.1
-"""How long, and how often, a slot is waited for that somebody uses."""
 
 
 class PostgresFeed:
@@ -93,28 +90,12 @@ class PostgresFeed:
                 self._served = await check_log(
                     connection, self._catch_up, self._tables, begins=position is None
                 )
-                slot = await self._free_slot(connection)
+                slot = await free_slot(connection, self._catch_up)
             since = None if position is None else number_of(position)
             check_slot(self._catch_up, slot, self._served.database, since)
             self.held_back_bytes = None if slot is None else slot.held_back
         finally:
             await abandon(connection)
-
-    async def _free_slot(self, connection: Any) -> Slot | None:
-        """Return the slot; one that a killed run's peek still holds is free in a moment. Raises: JobError."""
-        slot = await slot_of(connection, self._catch_up.slot)
-        for _ in range(round(BUSY_S / POLL_S)):
-            if slot is None or slot.active_pid is None:
-                return slot
-            await asyncio.sleep(POLL_S)
-            slot = await slot_of(connection, self._catch_up.slot)
-        if slot is None:
-            return None
-        raise JobError(
-            f"source.catch_up.slot: replication slot {self._catch_up.slot} is in use by pid {slot.active_pid}"
-            f" ({slot.used_by or 'no application name'}): one job, one slot; end that, or name another slot"
-            " and load again with --fresh"
-        )
 
     async def set_up(self, say: Callable[[str], None]) -> None:
         """Make publication and slot, or move an old slot on to now; see contracts.ChangeFeed."""
@@ -191,25 +172,35 @@ class PostgresFeed:
             async with speaking("source.catch_up"):
                 await begin(connection, None)
                 cursor = await connection.cursor(sql)
+                rows = await cursor.fetch(FETCH_ROWS)
+                self._hold_to(await slot_of(connection, self._catch_up.slot))
             while True:
-                async with speaking("source.catch_up"):
-                    rows = await cursor.fetch(FETCH_ROWS)
                 for row in rows:
                     if (part := gathering.take(row[0])) is not None:
                         yield part
                 if len(rows) < FETCH_ROWS:
                     break
+                async with speaking("source.catch_up"):
+                    rows = await cursor.fetch(FETCH_ROWS)
             yield gathering.rest()
         except PermanentError as error:
-            raise await self._told(error) from error
+            raise await self._told(error, self._durable[0]) from error
         finally:
             await abandon(connection)
 
-    async def _told(self, error: PermanentError) -> PermanentError:
-        """Say what became of the slot, where that explains an error."""
+    def _hold_to(self, slot: Slot | None) -> None:
+        """See that a peek began no further on than all that is durable. Raises: PermanentError."""
+        assert self._served is not None, "it has been checked"
+        try:
+            check_slot(self._catch_up, slot, self._served.database, self._durable[0])
+        except JobError as fault:
+            raise PermanentError(str(fault)) from fault
+
+    async def _told(self, error: PermanentError, position: int) -> PermanentError:
+        """Say what became of the slot, where that explains an error. `position`: all before it is durable."""
         try:
             tables, served = self._tables, self._served
-            await self.check(frozenset(self._found.own.needed), text_of(self._durable[0]))
+            await self.check(frozenset(self._found.own.needed), text_of(position))
             self._tables, self._served = tables, served
         except JobError as fault:
             return PermanentError(str(fault))
@@ -233,6 +224,8 @@ class PostgresFeed:
                     await begin(connection, None)
                     slot = await slot_of(connection, self._catch_up.slot)
             self.held_back_bytes = None if slot is None else slot.held_back
+        except PermanentError as error:
+            raise await self._told(error, position) from error
         finally:
             await abandon(connection)
 

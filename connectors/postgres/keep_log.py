@@ -9,16 +9,18 @@ from typing import Any
 
 from connectors.postgres.errors import speaking
 from connectors.postgres.logged import Logged
-from connectors.postgres.publishing import Served, extend_sql, publish_sql, slot_of, slot_sql
+from connectors.postgres.publishing import Served, Slot, extend_sql, publish_sql, slot_of, slot_sql
 from connectors.postgres.quoting import identifier, literal
 from connectors.postgres.section import LogCatchUp, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import looking, settle
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.waits import waits_told
-from engine.errors import PermanentError
+from engine.errors import JobError, PermanentError
 
 POLL_S, TOLD_S = 0.2, 3.0
+BUSY_S, BUSY_POLL_S = 15.0, 0.1
+"""How long, and how often, a slot is waited for that somebody uses."""
 _WRITERS = """
 SELECT pg_current_snapshot()::text AS snapshot,
        (SELECT p.gid || ' of ' || to_char(p.prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
@@ -26,6 +28,26 @@ SELECT pg_current_snapshot()::text AS snapshot,
        (SELECT 'pid ' || a.pid || ' (' || coalesce(a.application_name, '') || ')'
         FROM pg_stat_activity AS a WHERE a.backend_xid IS NOT NULL ORDER BY a.xact_start LIMIT 1) AS oldest
 """
+
+
+async def free_slot(connection: Any, catch_up: LogCatchUp) -> Slot | None:
+    """Return the slot; one that a killed run's peek still holds is free in a moment. Raises: JobError.
+
+    Call inside a transaction.
+    """
+    slot = await slot_of(connection, catch_up.slot)
+    for _ in range(round(BUSY_S / BUSY_POLL_S)):
+        if slot is None or slot.active_pid is None:
+            return slot
+        await asyncio.sleep(BUSY_POLL_S)
+        slot = await slot_of(connection, catch_up.slot)
+    if slot is None:
+        return None
+    raise JobError(
+        f"source.catch_up.slot: replication slot {catch_up.slot} is in use by pid {slot.active_pid}"
+        f" ({slot.used_by or 'no application name'}): one job, one slot; end that, or name another slot and"
+        " load again with --fresh"
+    )
 
 
 async def kept_from_now_on(

@@ -18,6 +18,7 @@ from connectors.postgres.errors import SnapshotTooOldError, speaking
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
 from connectors.postgres.feed import PostgresFeed
 from connectors.postgres.lookup import by_key, refused, sampled
+from connectors.postgres.partitions import untold
 from connectors.postgres.peers import unindexed, with_peers
 from connectors.postgres.readers import Readers
 from connectors.postgres.section import PostgresSection
@@ -238,9 +239,14 @@ class PostgresSource:
         """Say why this isn't the source that an earlier run's standing tells of; see contracts.Continuity."""
         before = loaded(Standing, standing)
         found = await opening.misfit(self._keeper, before, self._view.standing, goes_on=goes_on)
-        if found is None and goes_on:
+        if found is not None:
+            return found.text
+        if goes_on:
             self._notices.append(GOES_ON)
-        return None if found is None else found.text
+        elif self._section.catch_up is not None:
+            async with speaking("source"):
+                return await untold(self._keeper, before, self._view.standing)
+        return None
 
     async def close(self) -> None:
         """Close every connection; whatever is being read ends with an error."""

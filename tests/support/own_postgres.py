@@ -34,6 +34,11 @@ class OwnPostgres:
         self.port = free_port()
 
     @property
+    def binaries(self) -> Path:
+        """Where its programs are."""
+        return self._binaries
+
+    @property
     def folder(self) -> Path:
         """All that it has on disk."""
         return self._folder

@@ -1,0 +1,177 @@
+"""What becomes of a slot, meanwhile or between two runs: nothing of the log is passed over in silence."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.postgres.looking_up import LookUps
+from tests.support import loads
+from tests.support.command import Command
+from tests.support.logged import LOG, TABLE, asked, change, items, logs, refused, run
+from tests.support.own_postgres import OwnPostgres
+from tests.support.pg import execute
+
+DROP = "SELECT pg_drop_replication_slot('nightly')"
+MAKE = "SELECT pg_create_logical_replication_slot('nightly', 'pgoutput')"
+ADVANCE = "SELECT pg_replication_slot_advance('nightly', pg_current_wal_lsn())"
+ENTERED_S = 30.0
+
+
+@pytest.fixture
+def command(logged_database: str, dynoxide: str, table_name: str, tmp_path: Path) -> Command:
+    loads.create_table(dynoxide, table_name)
+    asyncio.run(execute(logged_database, *TABLE))
+    return Command(tmp_path, loads.job(logged_database, dynoxide, table_name, source={"catch_up": LOG}))
+
+
+@pytest.fixture
+def meanwhile(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what has statements run once a catch-up run of several peeks has read the first of them."""
+
+    def schedule(*statements: str) -> None:
+        looked_up, left = LookUps.looked_up, list(statements)
+
+        async def wrapped(look_ups: LookUps, *arguments: Any) -> Any:
+            found = await looked_up(look_ups, *arguments)
+            if found is not None and left:
+                await execute(command.job["source"]["url"], *left)
+                left.clear()
+            return found
+
+        monkeypatch.setattr(LookUps, "looked_up", wrapped)
+        monkeypatch.setattr("connectors.postgres.feed.PEEK_CHANGES", 20)
+
+    return schedule
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        ((DROP,), "isn't there: it was dropped"),
+        ((ADVANCE,), "somebody else moved it on"),
+        ((DROP, MAKE), "somebody else moved it on"),
+    ],
+)
+def test_what_is_done_to_a_slot_while_it_is_read_ends_the_run(
+    command: Command, meanwhile: Callable[..., None], statements: tuple[str, ...], said: str
+) -> None:
+    run(command, "full")
+    change(command, *(f"UPDATE t SET v = 'second' WHERE id = {n}" for n in range(1, 91)))
+    meanwhile(*statements)
+    ended = command.here("run", "--json", "--workers", "1")
+    assert ended.code == 1, ended.stderr
+    assert said in ended.report["error"]
+    assert "--delete-extra" in ended.report["error"]
+    assert said in refused(command), "and the next one sees it, too"
+    run(command, "full", 0, "--fresh")
+    assert {item["v"]["S"] for place, item in items(command).items() if int(place[4:-4]) <= 90} == {"second"}
+
+
+def invalidated(command: Command, *fill: str) -> None:
+    """Have the server look whether slots are to be given up, until it has given this one up."""
+    deadline = time.monotonic() + ENTERED_S
+    while asyncio.run(asked(command, STATUS)) != "lost":
+        assert time.monotonic() < deadline
+        change(command, *fill, "SELECT pg_switch_wal()", "CHECKPOINT")
+
+
+STATUS = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'nightly'"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("max_slot_wal_keep_size = '1MB'", "is lost ("),
+        ("idle_replication_slot_timeout = '1s'", "idle_timeout"),
+    ],
+)
+def test_a_slot_that_the_server_gave_up_is_lost_and_made_again(
+    command: Command, logical_postgres: OwnPostgres, setting: str, said: str
+) -> None:
+    name = setting.split()[0]
+    if not asyncio.run(asked(command, f"SELECT count(*) FROM pg_settings WHERE name = '{name}'")):
+        pytest.skip("this server gives up no slot for that")
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'second' WHERE id = 1")
+    server = logical_postgres.url()
+    asyncio.run(execute(server, f"ALTER SYSTEM SET {setting}", "SELECT pg_reload_conf()"))
+    try:
+        fill = "CREATE TABLE IF NOT EXISTS filler AS SELECT repeat('x', 1000) FROM generate_series(1, 3000)"
+        invalidated(command, fill)
+    finally:
+        asyncio.run(execute(server, f"ALTER SYSTEM RESET {name}", "SELECT pg_reload_conf()"))
+    sentence = refused(command)
+    assert said in sentence
+    assert "--delete-extra" in sentence
+    assert command.here("status").code == 0
+    run(command, "full", 0, "--fresh")
+    change(command, "DELETE FROM t WHERE id = 2")
+    run(command, "catch_up")
+    assert items(command)["ROW#1|ROW"]["v"] == {"S": "second"}
+    assert "ROW#2|ROW" not in items(command)
+
+
+def test_a_slot_that_somebody_else_reads_is_named_with_its_pid(
+    command: Command, logical_postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.postgres.keep_log.BUSY_S", 0.3)
+    run(command, "full")
+    url = command.job["source"]["url"]
+    other = subprocess.Popen(
+        [logical_postgres.binaries / "pg_recvlogical", "-d", url, "--slot", "nightly", "--start",
+         "-f", "-", "-o", "proto_version=1", "-o", "publication_names=nightly"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        active = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'nightly'"
+        deadline = time.monotonic() + ENTERED_S
+        while (pid := asyncio.run(asked(command, active))) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        sentence = refused(command)
+        assert f"in use by pid {pid} (pg_recvlogical)" in sentence
+        assert "one job, one slot" in sentence
+    finally:
+        other.terminate()
+        other.wait()
+
+
+@pytest.mark.parametrize("rights", [(), ("GRANT CREATE ON DATABASE {database} TO {role}",), ("REPLICATION",)])
+def test_whoever_may_runs_what_a_role_without_rights_is_told(
+    command: Command, database: str, logical_postgres: OwnPostgres, rights: tuple[str, ...]
+) -> None:
+    """The sentence is SQL that makes the next run work, whichever right is there already."""
+    role, url = f"r_{database}", command.job["source"]["url"]
+    replicates = "REPLICATION" if "REPLICATION" in rights else ""
+    asyncio.run(
+        execute(
+            url,
+            f"CREATE ROLE {role} LOGIN {replicates} PASSWORD 'p'",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+            *(each.format(database=database, role=role) for each in rights if each != "REPLICATION"),
+        )
+    )
+    try:
+        command.job["source"]["url"] = f"postgresql://{role}:p@127.0.0.1:{logical_postgres.port}/{database}"
+        sentence = refused(command)
+        assert logs(command) == (0, 0)
+        _, _, todo = sentence.partition("have this run by whoever may: ")
+        asyncio.run(execute(url, todo.rstrip(";")))
+        run(command, "full")
+        asyncio.run(execute(url, "DELETE FROM t WHERE id = 1", "CREATE TABLE u (id int PRIMARY KEY)"))
+        run(command, "catch_up")
+        assert "ROW#1|ROW" not in items(command)
+        # A publication that is there, but lacks a table: only its owner adds one.
+        asyncio.run(execute(url, "ALTER PUBLICATION nightly SET TABLE u"))
+        _, _, todo = refused(command, 2, "--fresh").partition("have this run by whoever may: ")
+        asyncio.run(execute(url, todo.rstrip(";")))
+        run(command, "full", 0, "--fresh")
+    finally:
+        command.job["source"]["url"] = url
+        assert command.here("log drop").code == 0
+        asyncio.run(execute(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}"))

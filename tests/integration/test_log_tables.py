@@ -1,0 +1,162 @@
+"""What is done to the tables of a job that goes by PostgreSQL's log is followed, or noticed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import loads
+from tests.support.command import Command
+from tests.support.logged import LOG, TABLE, change, items, refused, run
+
+PARTITIONED = (
+    "CREATE TABLE t (id int PRIMARY KEY, v text, keep boolean NOT NULL DEFAULT true) PARTITION BY RANGE (id)",
+    "CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (50)",
+    "CREATE TABLE high PARTITION OF t FOR VALUES FROM (50) TO (1000)",
+    "INSERT INTO t SELECT n, 'first' FROM generate_series(1, 100) n",
+)
+OUTSIDE = "CREATE TABLE new (LIKE t INCLUDING ALL)"
+FILLED = "INSERT INTO new SELECT n, 'before' FROM generate_series(1000, 1010) n"
+ATTACHED = "ALTER TABLE t ATTACH PARTITION new FOR VALUES FROM (1000) TO (2000)"
+
+
+@pytest.fixture
+def command(logged_database: str, dynoxide: str, table_name: str, tmp_path: Path) -> Command:
+    loads.create_table(dynoxide, table_name)
+    return Command(tmp_path, loads.job(logged_database, dynoxide, table_name, source={"catch_up": LOG}))
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (("ALTER TABLE t DETACH PARTITION high",), "public.high was detached or dropped"),
+        (("DROP TABLE high",), "public.high was detached or dropped"),
+        (("TRUNCATE high",), "public.high was truncated"),
+        ((OUTSIDE, FILLED, ATTACHED), "public.new was attached with rows in it"),
+        (("; ".join(("BEGIN", OUTSIDE, FILLED, ATTACHED, "COMMIT")),), "public.new was attached with rows"),
+    ],
+)
+def test_rows_that_come_or_go_with_a_partition_are_noticed(
+    command: Command, statements: tuple[str, ...], said: str
+) -> None:
+    """The log has no word of them."""
+    change(command, *PARTITIONED)
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'second' WHERE id IN (10, 60)", *statements)
+    sentence = refused(command)
+    assert said in sentence
+    assert "--fresh" in sentence
+    run(command, "full", 0, "--fresh")
+
+
+def test_partitions_that_bring_no_rows_and_take_none_are_followed(command: Command) -> None:
+    change(command, *PARTITIONED, "CREATE TABLE empty PARTITION OF t FOR VALUES FROM (5000) TO (6000)")
+    run(command, "full")
+    change(
+        command,
+        OUTSIDE,
+        ATTACHED,
+        "INSERT INTO t VALUES (1500, 'attached')",
+        "CREATE TABLE newer PARTITION OF t FOR VALUES FROM (2000) TO (3000)",
+        "INSERT INTO t VALUES (2500, 'made')",
+        "BEGIN; CREATE TABLE newest PARTITION OF t FOR VALUES FROM (3000) TO (4000);"
+        " INSERT INTO t VALUES (3500, 'at once'); COMMIT",
+        "DROP TABLE empty",
+        "UPDATE t SET id = 1600 WHERE id = 60",
+        "VACUUM FULL high",
+        "DELETE FROM t WHERE id = 10",
+    )
+    run(command, "catch_up")
+    found = items(command)
+    assert {f"ROW#{n}|ROW" for n in (1500, 2500, 3500, 1600)} <= found.keys()
+    assert {"ROW#60|ROW", "ROW#10|ROW"}.isdisjoint(found)
+    run(command, "catch_up")
+
+
+def test_a_publication_that_tells_of_partitions_alone_is_refused_with_what_to_run(command: Command) -> None:
+    change(command, *PARTITIONED, "CREATE PUBLICATION nightly FOR TABLE t")
+    said = refused(command)
+    todo = 'ALTER PUBLICATION "nightly" SET (publish_via_partition_root = true)'
+    assert todo in said
+    change(command, todo)
+    run(command, "full")
+    change(command, "UPDATE t SET id = 99 + id WHERE id IN (40, 60)", "DELETE FROM t WHERE id = 1")
+    run(command, "catch_up")
+    assert {"ROW#40|ROW", "ROW#60|ROW", "ROW#1|ROW"}.isdisjoint(items(command))
+    assert {"ROW#139|ROW", "ROW#159|ROW"} <= items(command).keys()
+
+
+@pytest.mark.parametrize("identity", ["FULL", "USING INDEX covers"])
+def test_values_that_are_stored_apart_and_were_not_touched_are_known(command: Command, identity: str) -> None:
+    """The log leaves them out of the new row; keys are made of the old one's."""
+    change(
+        command,
+        "CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL, other text)",
+        "ALTER TABLE t ALTER v SET STORAGE EXTERNAL",
+        "CREATE UNIQUE INDEX covers ON t (v, id)",
+        f"ALTER TABLE t REPLICA IDENTITY {identity}",
+        "INSERT INTO t SELECT n, 'first' || repeat('x', 1000), repeat('y', 2500)"
+        " FROM generate_series(1, 5) n",
+    )
+    command.job["items"] = [{"name": "V", "key": {"PK": "ID#{id}", "SK": "{v}"}, "include": ["other"]}]
+    run(command, "full")
+    change(
+        command,
+        "UPDATE t SET other = 'shorter' WHERE id IN (1, 2)",
+        "UPDATE t SET v = 'second' || repeat('x', 1000) WHERE id = 2",
+        "UPDATE t SET id = 30 WHERE id = 3",
+        "DELETE FROM t WHERE id = 4",
+    )
+    run(command, "catch_up")
+    held = {place[:14]: item["other"]["S"] for place, item in items(command).items()}
+    long = "y" * 2500
+    assert held == {
+        "ID#1|firstxxxx": "shorter",
+        "ID#2|secondxxx": "shorter",
+        "ID#30|firstxxx": long,
+        "ID#5|firstxxxx": long,
+    }
+
+
+def test_columns_that_come_and_go_between_two_runs(command: Command) -> None:
+    change(command, *TABLE, "ALTER TABLE t REPLICA IDENTITY FULL")
+    command.job["items"] = [{"name": "V", "key": {"PK": "V#{v}", "SK": "ID#{id}"}, "include": "all"}]
+    run(command, "full")
+    change(
+        command,
+        "UPDATE t SET v = 'second' WHERE id = 1",
+        "ALTER TABLE t DROP keep",
+        "UPDATE t SET v = 'second' WHERE id = 2",
+        "ALTER TABLE t ADD extra int DEFAULT 7",
+        "UPDATE t SET v = 'second' WHERE id = 3",
+    )
+    run(command, "catch_up")
+    found = items(command)
+    assert {f"V#first|ID#{n}" for n in (1, 2, 3)}.isdisjoint(found)
+    assert [found[f"V#second|ID#{n}"]["extra"]["N"] for n in (1, 2, 3)] == [7, 7, 7]
+    change(command, "UPDATE t SET v = 'third' WHERE id = 1", "ALTER TABLE t DROP v")
+    assert "there is no column 'v'" in refused(command)
+
+
+def test_a_needed_column_that_was_missing_for_a_while_ends_the_run(command: Command) -> None:
+    """It is there again, but the log of the time between tells nothing of it."""
+    change(command, *TABLE, "ALTER TABLE t REPLICA IDENTITY FULL")
+    command.job["items"] = [{"name": "V", "key": {"PK": "V#{v}", "SK": "ID#{id}"}}]
+    run(command, "full")
+    change(
+        command,
+        "ALTER TABLE t RENAME v TO w",
+        "UPDATE t SET w = 'second' WHERE id = 1",
+        "ALTER TABLE t RENAME w TO v",
+    )
+    said = refused(command, 1)
+    assert "the log told no v" in said
+    assert "--delete-extra" in said
+
+
+def test_generated_columns_are_read_from_the_table_and_may_change(command: Command) -> None:
+    change(command, *TABLE, "ALTER TABLE t ADD loud text GENERATED ALWAYS AS (upper(v)) STORED")
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'second' WHERE id = 1", "DELETE FROM t WHERE id = 2")
+    run(command, "catch_up")
+    assert items(command)["ROW#1|ROW"]["loud"] == {"S": "SECOND"}
+    assert "ROW#2|ROW" not in items(command)
