@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
+
 from connectors.postgres.errors import speaking
 from connectors.postgres.logged import Logged
 from connectors.postgres.publishing import Served, Slot, extend_sql, publish_sql, slot_of, slot_sql
@@ -21,6 +23,8 @@ from engine.errors import JobError, PermanentError
 POLL_S, TOLD_S = 0.2, 3.0
 BUSY_S, BUSY_POLL_S = 15.0, 0.1
 """How long, and how often, a slot is waited for that somebody uses."""
+_SEE_WHO_IS_GONE = "SET LOCAL client_connection_check_interval = '1s'"
+"""Source: PostgreSQL documentation, "Error Handling and Logging", since 14."""
 _WRITERS = """
 SELECT pg_current_snapshot()::text AS snapshot,
        (SELECT p.gid || ' of ' || to_char(p.prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
@@ -84,10 +88,7 @@ async def _slot(
         slot = None
     if slot is None:
         version = connection.get_server_version().major
-        # Within a transaction for its settings alone: open writers are waited for longer than for a lock.
-        await connection.execute("BEGIN")
-        await settle(connection)
-        await connection.execute("SET LOCAL lock_timeout = 0")
+        await _begin_to_wait(connection)
         making = asyncio.create_task(connection.execute(slot_sql(catch_up, version)))
         try:
             async with waits_told(connection, url):
@@ -108,6 +109,23 @@ async def _slot(
         " pg_catalog.pg_current_wal_flush_lsn())"
     )
     say(f"replication slot {catch_up.slot} was there; what it kept is let go, since everything is loaded")
+
+
+async def _begin_to_wait(connection: Any) -> None:
+    """Begin a transaction for its settings alone: open writers are waited for longer than for a lock.
+
+    A server that can see, while it waits, that the client is gone (killed, for instance) ends the wait then;
+    else the slot would be in use as long as a writer stays open.
+    """
+    for see in (_SEE_WHO_IS_GONE, ""):
+        await connection.execute("BEGIN")
+        await settle(connection)
+        try:
+            await connection.execute(f"SET LOCAL lock_timeout = 0; {see}")
+        except asyncpg.InvalidParameterValueError:  # a platform that can't
+            await connection.execute("ROLLBACK")
+        else:
+            return
 
 
 async def _writers_waited_for(connection: Any, say: Callable[[str], None]) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ class Command:
         new.write_text(yaml.safe_dump(self.job, sort_keys=False), encoding="utf-8")
         return new.replace(path)
 
-    def start(self, *arguments: str, log: Path | None = None) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, log: Path | None = None, env: Mapping[str, str] = {}
+    ) -> "subprocess.Popen[str]":
         """Start `backfill COMMAND job.yaml …` in a session of its own, so that it can be killed whole.
 
         With a `log` stderr goes there, to be read while the command runs.
@@ -59,7 +62,7 @@ class Command:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                env={**os.environ, "PYTHONWARNINGS": "ignore", **env},
             )
 
     def run(self, *arguments: str, timeout_s: float = 240) -> Ended:

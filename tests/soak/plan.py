@@ -1,0 +1,79 @@
+"""What a seed of the soak stands for: everything that it does follows from its number. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Literal, TypeAlias
+
+Blow: TypeAlias = Literal["kill_all", "kill_runner", "sigterm", "sigint", "pause"]
+
+BLOWS: Final[tuple[Blow, ...]] = (
+    "kill_all",
+    "kill_all",
+    "kill_runner",
+    "kill_runner",
+    "sigterm",
+    "sigint",
+    "pause",
+)
+FAULTS: Final[tuple[Mapping[str, float], ...]] = (
+    {},
+    {"unprocessed": 0.1, "throttling": 0.05},
+    {"internal_500": 0.05, "internal_500_applied": 0.05, "reset_before": 0.03, "reset_after": 0.03},
+    {"unprocessed": 0.1, "close_after": 0.03, "slow": 0.05, "truncated": 0.03},
+)
+"""What befalls requests, as shares of all; nothing that is applied when its connection is long gone."""
+LINGER_S, LINGER_QUICK_S = 20.0, 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlan:
+    """One seed. Units: seconds; `rows` there are at the beginning; `catch_ups` are runs."""
+
+    seed: int
+    server: str
+    quick: bool
+    rows: int
+    writers: int
+    linger_s: float
+    partitioned: bool
+    identity_full: bool
+    faults: Mapping[str, float]
+    catch_ups: int
+    blow_share: float
+
+    @property
+    def again(self) -> str:
+        """The command that runs it again."""
+        return f"python -m tests.soak --on {self.server} --seed {self.seed}{' --quick' if self.quick else ''}"
+
+    @property
+    def said(self) -> str:
+        """What it is, in a few words."""
+        table = "partitioned" if self.partitioned else "one table"
+        told = "FULL" if self.identity_full else "an index"
+        shape = "" if self.server == "mongodb" else f", {table}, identity {told}"
+        faults = ", ".join(self.faults) or "none"
+        return f"{self.server:>7} {self.seed:>4}: {self.rows} rows{shape}, faults {faults}"
+
+    def random(self, of: str) -> Random:
+        """Return what one part of the seed draws from."""
+        return Random(f"{self.server} {self.seed} {of}")
+
+
+def log_plan_of(seed: int, server: str, *, quick: bool) -> LogPlan:
+    """Return the seed of this number on this server."""
+    random = Random(f"soak {server} {seed}")
+    return LogPlan(
+        seed,
+        server,
+        quick,
+        rows=300 if quick else random.choice((300, 1200, 2500)),
+        writers=2 if quick else 4,
+        linger_s=LINGER_QUICK_S if quick else LINGER_S,
+        partitioned=random.random() < 0.3,
+        identity_full=random.random() < 0.5,
+        faults=random.choice(FAULTS),
+        catch_ups=2 if quick else 10,
+        blow_share=0.6,
+    )
