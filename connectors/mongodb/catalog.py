@@ -106,10 +106,13 @@ async def look_up(client: Any, database: str, collection: str, place: str) -> Co
     return found
 
 
-async def proved_id(collection: Any, session: Any, pin: Pin) -> tuple[Kind, frozenset[int]]:
+async def proved_id(
+    collection: Any, session: Any, pin: Pin, before: frozenset[int]
+) -> tuple[Kind, frozenset[int]]:
     """Return the kind of all `_id`s and their BSON types, if the lowest and the highest prove it.
 
     Types follow one another in the order of `_id`s, so whatever lies between two of one type is of it too.
+    `before`: the types that were proved when there were documents, where there are none now.
     """
     ends: list[bytes] = []
     for direction in (1, -1):
@@ -127,6 +130,8 @@ async def proved_id(collection: Any, session: Any, pin: Pin) -> tuple[Kind, froz
             if element is not None:
                 ends.append(element)
     kinds = {element[4] for element in ends}
+    if not kinds and before:
+        return Scalar.NUMBER if before == _NUMBERS else Scalar.STRING, before
     if kinds and kinds <= _NUMBERS:
         return Scalar.NUMBER, _NUMBERS
     if len(kinds) == 1:

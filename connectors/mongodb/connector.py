@@ -1,22 +1,20 @@
 """MongoDB as the table of sources has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from connectors.mongodb.section import MongoDBSection
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import Source, SourceTicket
 from engine.contracts.starter import SourceStarter, Starter
 from engine.job.model import Job
-from engine.registry import SourceConnector
+from engine.registry import SourceConnector, SourceLog
 
 
 async def _open(job: Job, since: str | None, ticket: SourceTicket | None, codec: DocumentCodec) -> Source:
     from connectors.mongodb.source import open_source
     from engine.rules.fields import wanted_fields
 
-    section = job.source
-    assert isinstance(section, MongoDBSection), "the table of sources goes by type"
-    return await open_source(section, wanted_fields(job), since=since, ticket=ticket, codec=codec)
+    return await open_source(_section(job), wanted_fields(job), since=since, ticket=ticket, codec=codec)
 
 
 async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
@@ -25,5 +23,20 @@ async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
     return await look(url, options)
 
 
+async def _standing(job: Job) -> tuple[str, int | None]:
+    from connectors.mongodb.logged import standing
+
+    return await standing(_section(job)), None
+
+
+async def _let_go(job: Job) -> Sequence[str]:
+    return (f"MongoDB keeps its log for everybody: nothing is kept for {job.name} that could be let go",)
+
+
+def _section(job: Job) -> MongoDBSection:
+    assert isinstance(job.source, MongoDBSection), "the table of sources goes by type"
+    return job.source
+
+
 STARTER = SourceStarter(("mongodb://", "mongodb+srv://"), "mongodb://user:password@host/database", _look)
-CONNECTOR = SourceConnector(MongoDBSection, _open, STARTER)
+CONNECTOR = SourceConnector(MongoDBSection, _open, STARTER, SourceLog(_standing, _let_go))

@@ -9,7 +9,7 @@ Invariant: what is in doubt proves nothing. What is proved holds in the snapshot
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bson import ObjectId
 from pymongo.errors import OperationFailure
@@ -19,7 +19,7 @@ from engine.rules.fields import Fields
 
 LOOK_MS = 2_000
 """A lookup of an index's end takes a millisecond; a server that needs longer than this proves nothing."""
-_ALIKE = (str, ObjectId)
+ALIKE = (str, ObjectId)
 """Types with a place of their own in the order of values, of which two that differ print differently.
 Source: MongoDB manual, "Comparison/Sort Order"."""
 
@@ -49,14 +49,18 @@ async def unique_fields(collection: Any, fields: Fields) -> tuple[UniqueField, .
 
 async def distinct(
     collection: Any, session: Any, indexes: tuple[UniqueField, ...]
-) -> tuple[frozenset[str], ...]:
-    """Return the fields, each as a set, whose texts no two documents share in a session's snapshot."""
-    return tuple([frozenset({each.field}) for each in indexes if await _is_alike(collection, session, each)])
+) -> Mapping[str, type | None]:
+    """Return the fields whose texts no two documents share in a session's snapshot, with the type of all.
+
+    None: no document has the field.
+    """
+    found = {each.field: await _one_type(collection, session, each) for each in indexes}
+    return {name: kind for name, kind in found.items() if kind is not False}
 
 
-async def _is_alike(collection: Any, session: Any, index: UniqueField) -> bool:
-    """Whether the first and the last value of an index are of one type whose texts differ."""
-    types = set()
+async def _one_type(collection: Any, session: Any, index: UniqueField) -> type | Literal[False] | None:
+    """Return the one type, whose texts differ, of the first and the last value of an index; False: none."""
+    types: set[type | None] = set()
     for direction in (1, -1):
         try:
             found = await collection.with_options(codec_options=CODEC).find_one(
@@ -70,8 +74,8 @@ async def _is_alike(collection: Any, session: Any, index: UniqueField) -> bool:
             )
         except OperationFailure:  # an index that is hidden, or still being built, or not in the snapshot
             return False
-        types.add(type(_at(found, index.field.split("."))))
-    return len(types) == 1 and types <= {*_ALIKE}
+        types.add(None if found is None else type(_at(found, index.field.split("."))))
+    return types.pop() if len(types) == 1 and types <= {None, *ALIKE} else False
 
 
 def _at(document: Any, path: list[str]) -> Any:

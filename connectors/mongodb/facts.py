@@ -9,8 +9,11 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
+from connectors.mongodb.catalog import CollectionInfo
+from connectors.mongodb.logged import log_window, usable
+from connectors.mongodb.pin import listed
 from connectors.mongodb.section import MongoDBSection
-from connectors.mongodb.watermark import server_time
+from connectors.mongodb.watermark import server_time, within_overlap
 
 MANY_DOCUMENTS = 100_000
 """From so many on it takes seconds to look at all of them."""
@@ -72,6 +75,34 @@ def warnings(found: CollectionFacts) -> Sequence[str]:
         said.append(
             f"The snapshot is {found.age_s:,.0f} s old: the members that answer lag behind, and later changes"
             " are not in it; wait until they have caught up, or use source.watermark and run once more."
+        )
+    return said
+
+
+async def told(
+    client: Any, section: MongoDBSection, found: CollectionInfo, at: str | None, kind: str
+) -> Sequence[str]:
+    """Return what a plan says of a collection. `kind`: of server, see Server."""
+    collection = client[section.database][section.collection]
+    said = [*warnings(await facts(client, section, found.documents, at, capped=found.capped))]
+    if section.watermark is not None:
+        lately = await within_overlap(collection, section.watermark, await server_time(client))
+        said.append(section.watermark.rereads(lately, planned=True))
+    if section.catch_up is None and found.keyed and not found.capped:
+        info = await listed(client[section.database], section.collection) or {}
+        said.append(usable(kind, info.get("options", {})))
+    return said
+
+
+async def lasts(client: Any, section: MongoDBSection, load_s: float, load: str) -> Sequence[str]:
+    """Return what a load that takes so long has to expect; `load` is that in words."""
+    kept_s = await snapshot_kept_s(client)
+    said = [outlasts(kept_s, load)] if load_s > kept_s else []
+    window = None if section.catch_up is None else await log_window(client)
+    if window is not None and window.full and load_s > window.span_s:
+        said.append(
+            f"The load takes about {load}, and {window.told}: the catch-up run after it would have lost its"
+            " place; have the server keep more (replSetResizeOplog) before it begins."
         )
     return said
 

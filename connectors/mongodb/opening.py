@@ -3,7 +3,9 @@
 Invariant: the watermark is taken before the snapshot; nothing but a bounded sample of documents is read.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from connectors.mongodb import lookalikes
@@ -12,12 +14,13 @@ from connectors.mongodb.distinct import distinct, unique_fields
 from connectors.mongodb.errors import speaking
 from connectors.mongodb.layout import FIELD, id_column, layout_of, schema_of
 from connectors.mongodb.pin import Pin
+from connectors.mongodb.place_in_log import PlaceInLog
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.sample import unseen_fields
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.server import Server, observe
 from connectors.mongodb.session import open_to_others, where
-from connectors.mongodb.snapshot import NONE, reading_at, take
+from connectors.mongodb.snapshot import NONE, reading_at, take, timestamp_of
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts.source import SourceTicket
 from engine.documents.plain import PLAIN
@@ -51,13 +54,18 @@ class MongoDBView:
 
 @dataclass(frozen=True, slots=True)
 class OpenedCollection:
-    """What opening found out; all but the ticket and the client is None or empty in a worker."""
+    """What opening found out; all but the ticket and the client is None or empty in a worker.
+
+    `alike`: the fields that prove keys to differ, with the type of all their values, None where no document
+    has the field.
+    """
 
     client: Any
     ticket: SourceTicket
     found: CollectionInfo | None
     watermark: str | None
     notices: tuple[str, ...]
+    alike: Mapping[str, type | None] = field(default_factory=dict)
 
 
 async def look(client: Any, section: MongoDBSection, fields: Fields, since: str | None) -> OpenedCollection:
@@ -76,20 +84,24 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
         server = await observe(client)
         indexes = await unique_fields(collection, fields) if found.whole else ()
         at = await take(client, collection)
-        watermark = await next_watermark(client, now, at)
         again = None
         if since is not None and section.watermark is not None:
             again = await within_overlap(collection, section.watermark, moment_of(since))
         kind: Kind = FIELD
         types = frozenset[int]()
-        unique: tuple[frozenset[str], ...] = ()
+        alike: Mapping[str, type | None] = {}
+        before = _before(section, since)
         async with reading_at(client, at) as session:
             if found.unique:
-                kind, types = await proved_id(collection, session, found.pin)
+                types = frozenset() if before is None else before.types
+                kind, types = await proved_id(collection, session, found.pin, types)
             if at is not None:  # what is unique at one time only may be met twice by cursors without one
-                unique = await distinct(collection, session, indexes)
+                alike = await distinct(collection, session, indexes)
+                if before is None:  # of what is gone no log tells
+                    alike = {name: kind for name, kind in alike.items() if kind is not None}
+        watermark = await _watermark(client, section, now, at, types)
         schema = schema_of(fields, id_column(kind, types), keyed=found.keyed, unique=found.unique)
-        schema = replace(schema, unique=unique)
+        schema = replace(schema, unique=tuple(frozenset({name}) for name in alike))
         unseen = None
         if not fields.hooked:  # a hook makes columns of its own
             layout = layout_of(fields, schema, PLAIN)  # only what is there counts, not how it is written
@@ -102,7 +114,22 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
     notices += [] if unseen is None else [unseen]
     notices += filter(None, [open_to_others(section.url.get_secret_value())])
     view = dumped(MongoDBView(at, types, found.document_bytes, found.pin, server))
-    return OpenedCollection(client, SourceTicket(schema, since, view), found, watermark, tuple(notices))
+    ticket = SourceTicket(schema, since, view)
+    return OpenedCollection(client, ticket, found, watermark, tuple(notices), alike)
+
+
+def _before(section: MongoDBSection, since: str | None) -> PlaceInLog | None:
+    """Return the place to which the log was read: what was there then and is gone, it tells."""
+    return None if section.catch_up is None or since is None else PlaceInLog.read(since)
+
+
+async def _watermark(
+    client: Any, section: MongoDBSection, now: datetime, at: str | None, types: frozenset[int]
+) -> str | None:
+    """Return from where the next catch-up run has to read: from the log, what isn't in this snapshot."""
+    if section.catch_up is None:
+        return await next_watermark(client, now, at)
+    return None if at is None else PlaceInLog(timestamp_of(at), types).text
 
 
 async def _check_query(client: Any, section: MongoDBSection, since: str | None) -> None:

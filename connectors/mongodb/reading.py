@@ -6,12 +6,15 @@ raised before the reading ends.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from bson import Timestamp
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from connectors.mongodb.chunks import Chunk, chunks
 from connectors.mongodb.errors import (
@@ -28,6 +31,7 @@ from connectors.mongodb.positions import position_element
 from connectors.mongodb.query import Query, projection_of, query_of
 from connectors.mongodb.raw import raw_batches
 from connectors.mongodb.section import MongoDBSection
+from connectors.mongodb.session import awaited
 from connectors.mongodb.snapshot import Sessions
 from engine.batch import Cursor, Segment
 from engine.errors import PermanentError, TransientError
@@ -61,6 +65,7 @@ class CollectionReader:
             max(1, min(section.batch_rows, CHUNK_BYTES // view.document_bytes)),
             view.pin,
         )
+        self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
         self._schema = opened.ticket.schema
         self._layout = columns
@@ -98,6 +103,23 @@ class CollectionReader:
             async with aclosing(self._read(cursor, None)) as parts:
                 async for part in parts:
                     yield part
+        await self.hold.check()
+
+    async def not_older(self, ids: Sequence[Any], time: Timestamp) -> AsyncGenerator[Part, None]:
+        """Read the documents that have these `_id`s as most members have them, of a time or later."""
+        collection = self._collection.with_options(read_concern=ReadConcern("majority"))
+        await self.hold.check()
+        async with speaking("source", self._place):
+            session = await awaited(self._client.start_session(causal_consistency=True))
+            try:
+                session.advance_operation_time(time)
+                cursor = self.query.among(collection, session, ids)
+                async with aclosing(self._read(cursor, None)) as parts:
+                    async for part in parts:
+                        yield part
+            finally:
+                with suppress(PyMongoError):
+                    await session.end_session()
         await self.hold.check()
 
     async def mend(self, error: TransientError, patience: Patience) -> None:

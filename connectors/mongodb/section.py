@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connectors.url import misencoded
-from engine.job.section import Misfit, Text
+from engine.job.section import Misfit, Section, Text
 from engine.job.sections import SourceSection
 from engine.job.unique import Unique
 from engine.job.watermark import AnyWatermark
@@ -26,11 +26,19 @@ def _mongodb_url(url: SecretStr) -> SecretStr:
     return url
 
 
+class StreamCatchUp(Section):
+    """Catch-up runs that read the server's log: deleted documents and changed keys, too."""
+
+    type: Literal["log"]
+    """What catch-up runs go by."""
+
+
 class MongoDBSection(SourceSection):
     """A MongoDB collection or view."""
 
-    FREE = SourceSection.FREE | {"driver"}
+    FREE = SourceSection.FREE | {"driver", "catch_up"}
     CLOCK_DIGITS = 3
+    LOG_SHARED = True
 
     type: Literal["mongodb"]
     """The kind of source."""
@@ -46,6 +54,8 @@ class MongoDBSection(SourceSection):
     """A MongoDB projection: what the server sends of each document; `_id` is always sent."""
     watermark: AnyWatermark = None
     """The field that says when a document last changed, or a section; makes catch-up runs possible."""
+    catch_up: StreamCatchUp | None = None
+    """Instead of a watermark: catch-up runs read the server's log, by a change stream."""
     driver: Literal["pymongo", "motor"] = "pymongo"
     """The driver: PyMongo's own asyncio API, or Motor (`pip install 'backfill[motor]'`)."""
     unique: Unique = False
@@ -61,6 +71,16 @@ class MongoDBSection(SourceSection):
         return self.collection
 
     @property
+    def watched(self) -> tuple[str, ...]:
+        """What catch-up runs go by."""
+        return super().watched if self.catch_up is None else ("source.catch_up log",)
+
+    @property
+    def log(self) -> str | None:
+        """What catch-up runs go by in the log; None: they don't."""
+        return None if self.catch_up is None else "change stream"
+
+    @property
     def named_fields(self) -> tuple[str, ...]:
         """Paths of the fields that the projection shows."""
         return tuple(name for name, shown in self.projection.items() if shown in (1, True))
@@ -69,6 +89,8 @@ class MongoDBSection(SourceSection):
     def _check(self) -> "MongoDBSection":
         if "_id" in self.projection and not self.projection["_id"]:
             raise Misfit("`_id` is the position of a document, so it is always sent", "projection", "_id")
+        if self.catch_up is not None and self.watermark is not None:
+            raise Misfit("it excludes `watermark`; keep one of the two", "catch_up")
         if self.watermark is not None and self.watermark.column.startswith("$"):
             raise Misfit("it must be the name of a field, without a dollar sign", "watermark")
         return self

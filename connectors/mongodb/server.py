@@ -100,17 +100,17 @@ def _process(hello: Mapping[str, Any]) -> str | None:
 
 
 async def _set_id(client: Any) -> str | None:
-    found = await _first(client.local["system.replset"], {}, {"settings.replicaSetId": 1})
+    found = await first(client.local["system.replset"], {}, {"settings.replicaSetId": 1})
     return None if found is None else str(found.get("settings", {}).get("replicaSetId"))
 
 
 async def _cluster_id(client: Any) -> str | None:
-    found = await _first(client.config.version, {}, {"clusterId": 1})
+    found = await first(client.config.version, {}, {"clusterId": 1})
     return None if found is None else str(found.get("clusterId"))
 
 
 async def _last_start(client: Any) -> str | None:
-    found = await _first(client.local.startup_log, {}, {"_id": 1}, sort=[("$natural", -1)])
+    found = await first(client.local.startup_log, {}, {"_id": 1}, sort=[("$natural", -1)])
     return None if found is None else str(found["_id"])
 
 
@@ -118,20 +118,20 @@ _DEPLOYMENTS = {"set": _set_id, "sharded": _cluster_id, "standalone": _last_star
 
 
 async def _has_started(client: Any, start: str) -> bool:
-    return await _first(client.local.startup_log, {"_id": start}, {"_id": 1}) is not None
+    return await first(client.local.startup_log, {"_id": start}, {"_id": 1}) is not None
 
 
 async def _lacks(client: Any, time: Timestamp, term: int | None) -> bool:
     """Say whether the log, as far as it goes back, hasn't got a write that most members had."""
     log = client.local.get_collection("oplog.rs", read_preference=ReadPreference.PRIMARY)
-    oldest = await _first(log, {}, {"ts": 1}, sort=[("$natural", 1)])
+    oldest = await first(log, {}, {"ts": 1}, sort=[("$natural", 1)])
     if oldest is None or oldest["ts"] > time:
         return False
-    found = await _first(log, {"ts": {"$gte": time}}, {"ts": 1, "t": 1}, sort=[("$natural", 1)])
+    found = await first(log, {"ts": {"$gte": time}}, {"ts": 1, "t": 1}, sort=[("$natural", 1)])
     return found is None or found["ts"] != time or (term is not None and found.get("t", term) != term)
 
 
-async def _first(collection: Any, where: Any, projection: Any, **more: Any) -> Any:
+async def first(collection: Any, where: Any, projection: Any, **more: Any) -> Any:
     """Return the first document; None where there is none, or where the role mayn't look."""
     try:
         return await collection.find_one(where, projection, max_time_ms=MAX_TIME_MS, **more)

@@ -133,10 +133,15 @@ def time_of(session: Any) -> str | None:
 
 def set_time(session: Any, at: str) -> None:
     """Let a session read at a time that another one has chosen."""
-    seconds, _, increment = at.partition(".")
     inner = _inner(session)
     assert hasattr(inner, "_snapshot_time"), "the driver keeps a snapshot's time in another place now"
-    inner._snapshot_time = Timestamp(int(seconds), int(increment))
+    inner._snapshot_time = timestamp_of(at)
+
+
+def timestamp_of(at: str) -> Timestamp:
+    """Return the time that `time_of` gave."""
+    seconds, _, increment = at.partition(".")
+    return Timestamp(int(seconds), int(increment))
 
 
 def _inner(session: Any) -> Any:

@@ -21,7 +21,8 @@ from connectors.mongodb.errors import (
     PassingError,
     speaking,
 )
-from connectors.mongodb.facts import facts, outlasts, snapshot_kept_s, warnings
+from connectors.mongodb.facts import lasts, told
+from connectors.mongodb.feed import MongoDBFeed
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import layout_of
 from connectors.mongodb.opening import MongoDBView, OpenedCollection, look
@@ -31,7 +32,6 @@ from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import closed, connect, where
 from connectors.mongodb.snapshot import GOES_ON
-from connectors.mongodb.watermark import server_time, within_overlap
 from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
@@ -98,6 +98,11 @@ class MongoDBSource:
         self._peers = PeerQuery(section, fields, opened.ticket, self._view.types, codec, self._note)
         self._reader = CollectionReader(section, columns, opened, self._place, self._note)
         self._patience_s = patience_s
+        self._feed = (
+            MongoDBFeed(section, opened, columns, self._reader, self._place, patience_s)
+            if section.catch_up is not None and opened.found is not None
+            else None
+        )
 
     @property
     def abilities(self) -> SourceAbilities:
@@ -111,6 +116,7 @@ class MongoDBSource:
             lasting=self.lasting,
             keep_view=self.keep_view if self._view.at is not None else None,
             forgets=self._opened.found is not None and self._opened.found.forgets,
+            feed=self._feed,
         )
 
     def keep_view(self) -> None:
@@ -153,25 +159,17 @@ class MongoDBSource:
 
     async def inspect(self) -> tuple[int | None, Sequence[str]]:
         """Return the documents' size in bytes, None when unknown, and what may surprise."""
-        found = self._found
         async with speaking("source", self._place):
-            known = await facts(
-                self._client, self._section, found.documents, self._view.at, capped=found.capped
+            return self._found.size_bytes, await told(
+                self._client, self._section, self._found, self._view.at, self._view.server.kind
             )
-            said = warnings(known)
-            watermark = self._section.watermark
-            if watermark is not None:
-                lately = await within_overlap(self._collection, watermark, await server_time(self._client))
-                said = (*said, watermark.rereads(lately, planned=True))
-        return found.size_bytes, said
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
         """Say what a load that takes so long has to expect; `load` is that in words."""
         if self._view.at is None:
             return ()
         async with speaking("source", self._place):
-            kept_s = await snapshot_kept_s(self._client)
-        return (outlasts(kept_s, load),) if load_s > kept_s else ()
+            return await lasts(self._client, self._section, load_s, load)
 
     async def segments(self, wanted: int) -> Sequence[Segment]:
         """Cut the collection into about `wanted` segments."""

@@ -1,0 +1,241 @@
+"""MongoDB's log as a ChangeFeed: a change stream says which documents changed, a look-up what they are now.
+
+Invariant: a batch's documents are looked up as most members have them, at the time of its last change or
+later, on the server and in the collection that the run began with.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import PyMongoError
+
+from connectors.mongodb.changes import Changes, GatheredChanges
+from connectors.mongodb.errors import NoTimeoutRefusedError, PassingError, speaking
+from connectors.mongodb.layout import ID, FieldColumns
+from connectors.mongodb.logged import (
+    LogWindow,
+    begins_at,
+    foretold,
+    history_lost,
+    images_of,
+    log_window,
+    reading_log,
+    see_to_collection,
+    see_to_server,
+)
+from connectors.mongodb.opening import MongoDBView, OpenedCollection
+from connectors.mongodb.place_in_log import PlaceInLog, moment_text
+from connectors.mongodb.positions import position_text, position_value
+from connectors.mongodb.query import in_commands
+from connectors.mongodb.reading import CollectionReader
+from connectors.mongodb.section import MongoDBSection
+from connectors.mongodb.session import awaited
+from connectors.mongodb.walked import read_columns
+from connectors.patience import with_source
+from engine.batch import Batch, Cursor, Segment
+from engine.errors import JobError, PermanentError, TransientError
+from engine.plain import loaded
+from engine.retry import patiently
+
+PART_ROWS = 1_000
+"""Changes that are looked up together."""
+PART_BYTES = 4_000_000
+"""What documents as they were take of memory."""
+PART_S = 0.5
+"""How long changes are gathered that come one by one."""
+WAIT_MS = 100
+"""How long the server waits for a change before it says that there is none."""
+IDLE_S = 10
+"""How far, by the server's clock, a place moves on in a log without a change of ours before it is kept."""
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+
+
+class MongoDBFeed:
+    """The log of one job; see contracts.ChangeFeed. `place` names the hosts."""
+
+    def __init__(
+        self,
+        section: MongoDBSection,
+        opened: OpenedCollection,
+        columns: FieldColumns,
+        reader: CollectionReader,
+        place: str,
+        patience_s: float,
+    ) -> None:
+        self._section = section
+        self._opened = opened
+        self._view = loaded(MongoDBView, opened.ticket.details)
+        self._no_rows = pa.RecordBatch.from_pylist([], opened.ticket.schema.arrow())
+        self._db = opened.client[section.database]
+        self._columns = columns
+        self._reader = reader
+        self._place = place
+        self._patience_s = patience_s
+        self._needed = frozenset[str]()
+        self._window: LogWindow | None = None
+        self.notices: list[str] = []
+        self.held_back_bytes: int | None = None
+        """Nothing of the log is kept for one job."""
+
+    @property
+    def leaves_out(self) -> str | None:
+        """The query, which the log doesn't know."""
+        return "source.filter" if self._section.filter else None
+
+    @property
+    def foretold(self) -> str:
+        """How far the log reaches back."""
+        return foretold(self._window)
+
+    async def check(self, needed: frozenset[str], position: str | None) -> None:
+        """See that the log gives all that the job needs; see contracts.ChangeFeed."""
+
+        async def look() -> None:
+            await self._check(needed, position)
+
+        await patiently(look, with_source(self._patience_s), PassingError)
+
+    async def _check(self, needed: frozenset[str], position: str | None) -> None:
+        found = self._opened.found
+        assert found is not None, "the process that opened the source has looked"
+        see_to_server(self._view.server.kind)
+        async with speaking("source.catch_up", self._place):
+            await see_to_collection(self._db, self._section, found, needed)
+            self._window = await log_window(self._opened.client)
+        self._needed = needed
+        now = PlaceInLog(begins_at(self._view.at), frozenset())
+        since = None if position is None else PlaceInLog.read(position)
+        if since is not None and self._window is not None and since.time < self._window.oldest:
+            raise PermanentError(history_lost(f"{self._window.told}, {self._section.collection} was read"
+                                              f" up to {moment_text(since.time)}"))  # fmt: skip
+        async with self._stream(now):
+            pass  # the role may, and the server knows all options
+
+    async def set_up(self, say: Callable[[str], None]) -> None:
+        """Do nothing: the server keeps its log for everybody."""
+        del say
+
+    def kept(self, end: Cursor) -> None:
+        """Do nothing: the server keeps its log for everybody."""
+        del end
+
+    async def confirm(self, position: str) -> None:
+        """Do nothing: the server keeps its log for everybody."""
+        del position
+
+    async def look(self) -> None:
+        """Do nothing: nothing of the log is kept for one job."""
+
+    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+        """Read the log's changes; lost cursors and connections are mended inside."""
+        assert segment.after is not None, "a part of a log has a beginning"
+        assert segment.until is not None, "and an end"
+        done = replace(PlaceInLog.read((after or segment.after).key[0]), types=self._view.types)
+        until = PlaceInLog.read(segment.until.key[0])
+        patience = with_source(self._patience_s)
+        sequence = 0
+        while True:
+            try:
+                await self._reader.hold.check()
+                async with aclosing(self._parts(done, until)) as parts:
+                    async for part in parts:
+                        rows, old = await self._looked_up(part)
+                        done, sequence = part.place, sequence + 1
+                        patience.rewarded()
+                        yield Batch(segment.number, sequence - 1, rows, Cursor((done.text,)), old=old)
+                await self._reader.hold.check()
+            except JobError as error:
+                raise PermanentError(str(error)) from error
+            except NoTimeoutRefusedError as error:
+                await self._reader.mend(error, patience)
+            except TransientError as error:
+                await patience.wait(error)
+            else:
+                return
+
+    async def _parts(self, done: PlaceInLog, until: PlaceInLog) -> AsyncGenerator[Changes, None]:
+        """Read the stream from behind a place to another, in one cursor."""
+        gathered = GatheredChanges(
+            self._section.collection, done, self._opened.alike, self._images, PART_ROWS, PART_BYTES
+        )
+        now = asyncio.get_running_loop().time
+        began, told, silent = now(), done.time.time, False
+        # Of a log that is merged from several, what is of the very time may still come.
+        one_log = self._view.server.kind != "sharded"
+        async with self._stream(done) as stream:
+            while True:
+                async with reading_log(self._section, self._place):
+                    event = await stream.try_next()
+                if event is not None and event["clusterTime"] > until.time:
+                    break
+                if event is not None:
+                    silent, began = False, began if len(gathered) else now()
+                    part = gathered.take(event)
+                    if part is None and len(gathered) and now() - began > PART_S:
+                        part = gathered.rest()
+                    if part is not None:
+                        yield part
+                    continue
+                here = done.behind(stream.resume_token)
+                if here.time > until.time or (silent and one_log and here.time == until.time):
+                    break
+                silent = True
+                if len(gathered) or here.time.time - told >= IDLE_S:
+                    told = here.time.time
+                    yield gathered.rest(here)
+        yield gathered.rest(until)
+
+    @property
+    def _images(self) -> bool:
+        """Whether keys need documents as they were."""
+        return not self._needed <= {ID}
+
+    @asynccontextmanager
+    async def _stream(self, done: PlaceInLog) -> AsyncIterator[Any]:
+        """Open a stream behind a place. No more of an event is sent than is needed, so none is too large."""
+        shown = dict.fromkeys(("operationType", "documentKey", "clusterTime"), 1)
+        shown |= dict.fromkeys(images_of(self._needed) if self._images else (), 1)
+        options: Mapping[str, Any] = (
+            {"start_at_operation_time": done.time}
+            if done.token is None
+            else {"resume_after": RawBSONDocument(done.token)}
+        )
+        async with reading_log(self._section, self._place):
+            stream = await awaited(
+                self._db[self._section.collection]
+                .with_options(codec_options=_RAW)
+                .watch(
+                    [{"$project": shown}],
+                    full_document_before_change="required" if self._images else None,
+                    max_await_time_ms=WAIT_MS,
+                    batch_size=PART_ROWS,
+                    **options,
+                )
+            )
+        try:
+            yield stream
+        finally:
+            with suppress(PyMongoError):
+                await stream.close()
+
+    async def _looked_up(self, part: Changes) -> tuple[pa.RecordBatch, int]:
+        """Return documents as they were and behind them as they are, and how many the former are."""
+        found = [self._no_rows]
+        if part.old:
+            found.append(await asyncio.to_thread(self._digest, part))
+        for ids in in_commands([position_value(position_text(element))] for element in part.ids):
+            async with aclosing(self._reader.not_older(ids, part.time)) as parts:
+                found += [rows async for rows, _, _ in parts]
+        return pa.concat_batches(found), len(part.old)
+
+    def _digest(self, part: Changes) -> pa.RecordBatch:
+        starts = np.array([0, *accumulate(map(len, part.old[:-1]))], np.int64)
+        return read_columns(self._columns, b"".join(part.old), starts)
