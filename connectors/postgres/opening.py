@@ -15,7 +15,7 @@ from connectors.postgres.errors import checking, speaking
 from connectors.postgres.layout import SelectList, check_keys, layout
 from connectors.postgres.publishing import log_position
 from connectors.postgres.reach import unseen
-from connectors.postgres.section import PostgresSection
+from connectors.postgres.section import LOG_CONNECTIONS, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import looking
 from connectors.postgres.snapshot import (
@@ -29,7 +29,7 @@ from connectors.postgres.sql import Shape
 from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, judge
 from connectors.postgres.waits import waits_told
 from engine.contracts.source import SourceTicket
-from engine.errors import PermanentError, TransientError
+from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
 from engine.plain import dumped
 from engine.state.fingerprint import relation
@@ -85,6 +85,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
             await lookalikes.check(connection)
             identity = await server_identity(connection, where(url))
             connections = await connections_max(connection, section.max_connections)
+            _check_connections(section, connections)
             watermark = await _watermark(connection, section, since)
         found, plan, standing = await steady(connection, section, since, identity["server"])
         async with checking("source"):
@@ -112,9 +113,10 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
     if snapshot is None:
         notices = (*notices, "The server can't export its snapshot, so every segment is read in its own.")
     view = dumped(PostgresView(found.shape, snapshot, found.name, standing, connections))
+    spoken_for = 1 if section.catch_up is None else 2  # the view's, and one that looks at the slot
     schema = found.schema if snapshot is not None else told_apart_by_position(found.schema)
     return OpenedTable(
-        SourceTicket(schema, since, view, None if connections is None else max(1, connections - 1)),
+        SourceTicket(schema, since, view, None if connections is None else max(1, connections - spoken_for)),
         {"type": "postgres", **identity, "relation": relation(found.name), "key": _positions(found.shape)},
         watermark.value,
         notices,
@@ -193,6 +195,14 @@ async def connections_max(connection: Any, said: int | None) -> int | None:
         limit = await connection.fetchval(_LIMIT)
     known = [most for most in (said, limit) if most is not None]
     return min(known, default=None)
+
+
+def _check_connections(section: PostgresSection, most: int | None) -> None:
+    if section.catch_up is not None and most is not None and most < LOG_CONNECTIONS:
+        raise JobError(
+            f"source.catch_up: the role or the database may have {most} connections at a time, and a run by"
+            f" the log needs {LOG_CONNECTIONS}; raise the CONNECTION LIMIT, or go by source.watermark"
+        )
 
 
 def _plan_rows(plan: str) -> int:

@@ -48,6 +48,10 @@ class Embed(Section):
     """The child column that says when a child last changed; catch-up runs read its parents then."""
 
 
+LOG_CONNECTIONS = 4
+"""What a run by the log has at a time: the view's, a peek's, the look-ups', one that looks at the slot."""
+
+
 class LogCatchUp(Section):
     """Catch-up runs that read the server's log: deleted rows and changed keys, too."""
 
@@ -142,6 +146,8 @@ class PostgresSection(SourceSection):
             )
         if self.catch_up is not None and self.watermark is not None:
             raise Misfit("it excludes `watermark`; keep one of the two", "catch_up")
+        if self.catch_up is not None and (self.max_connections or LOG_CONNECTIONS) < LOG_CONNECTIONS:
+            raise Misfit(f"a run by the log needs {LOG_CONNECTIONS} of them", "max_connections")
         if self.catch_up is not None and self.query is not None:
             raise Misfit("a query has no log; read a table, or go by `watermark`", "catch_up")
         for name, child in self.embed.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from connectors.postgres.looking_up import LookUps
@@ -174,4 +175,34 @@ def test_whoever_may_runs_what_a_role_without_rights_is_told(
     finally:
         command.job["source"]["url"] = url
         assert command.here("log drop").code == 0
+        asyncio.run(execute(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}"))
+
+
+def test_no_run_by_the_log_has_more_connections_than_it_says(
+    command: Command, database: str, logical_postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, most, connect = list[Any](), 0, asyncpg.connect
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal most
+        opened.append(await connect(*arguments, **options))
+        most = max(most, sum(not each.is_closed() for each in opened))
+        return opened[-1]
+
+    monkeypatch.setattr("connectors.postgres.session.asyncpg.connect", counted)
+    monkeypatch.setattr("engine.commands.run.following.ASK_S", 0.1)
+    monkeypatch.setattr("connectors.postgres.feed.PEEK_CHANGES", 20)
+    command.job["source"] |= {"max_connections": 4, "segments": 8, "batch_rows": 10}
+    run(command, "full")
+    change(command, *(f"UPDATE t SET v = 'second' WHERE id = {n}" for n in range(1, 91)))
+    run(command, "catch_up")
+    assert most in (3, 4)
+    monkeypatch.setattr("connectors.postgres.session.asyncpg.connect", connect)
+    role, url = f"r_{database}", command.job["source"]["url"]
+    made = f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 3 PASSWORD 'p'"
+    asyncio.run(execute(url, made, f"GRANT SELECT ON t TO {role}"))
+    try:
+        command.job["source"]["url"] = f"postgresql://{role}:p@127.0.0.1:{logical_postgres.port}/{database}"
+        assert "may have 3 connections at a time" in refused(command)
+    finally:
         asyncio.run(execute(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}"))

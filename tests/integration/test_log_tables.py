@@ -72,6 +72,16 @@ def test_partitions_that_bring_no_rows_and_take_none_are_followed(command: Comma
     run(command, "catch_up")
 
 
+def test_a_partition_whose_rows_were_deleted_before_may_go(command: Command) -> None:
+    change(command, *PARTITIONED)
+    run(command, "full")
+    change(command, "DELETE FROM t WHERE id >= 50", "VACUUM high")
+    run(command, "catch_up")
+    change(command, "ALTER TABLE t DETACH PARTITION high", "DELETE FROM t WHERE id = 1")
+    run(command, "catch_up")
+    assert items(command).keys() == {f"ROW#{n}|ROW" for n in range(2, 50)}
+
+
 def test_a_publication_that_tells_of_partitions_alone_is_refused_with_what_to_run(command: Command) -> None:
     change(command, *PARTITIONED, "CREATE PUBLICATION nightly FOR TABLE t")
     said = refused(command)

@@ -54,6 +54,25 @@ class OwnPostgres:
                 shutil.chown(path, self._user)
         return made
 
+    @contextmanager
+    def standby(self) -> "Iterator[OwnPostgres]":
+        """Give a standby that follows this server until it is promoted; it has none of its slots."""
+        with tempfile.TemporaryDirectory(prefix="bf-own-", ignore_cleanup_errors=True) as folder:
+            Path(folder).chmod(0o755)
+            made = OwnPostgres(self._binaries, Path(folder), self._user, self._settings)
+            if self._user is not None:
+                shutil.chown(folder, self._user)
+            subprocess.run(
+                [self._binaries / "pg_basebackup", "-D", made._data, "-d", self.url(), "-R", "-X", "stream",
+                 "-c", "fast", "--no-sync"],
+                check=True, capture_output=True, timeout=120, cwd="/", **self._as_user(),
+            )  # fmt: skip
+            made.start()
+            try:
+                yield made
+            finally:
+                made.stop(signal.SIGQUIT)
+
     def url(self, password: str = PASSWORD, database: str = "postgres") -> str:
         return f"postgresql://postgres:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
