@@ -86,11 +86,6 @@ class MongoDBFeed:
         """Nothing of the log is kept for one job."""
 
     @property
-    def leaves_out(self) -> str | None:
-        """The query, which the log doesn't know."""
-        return "source.filter" if self._section.filter else None
-
-    @property
     def foretold(self) -> str:
         """How far the log reaches back."""
         return foretold(self._window)

@@ -66,11 +66,6 @@ class PostgresFeed:
         self.held_back_bytes: int | None = None
 
     @property
-    def leaves_out(self) -> str | None:
-        """The condition on rows, which the log doesn't know."""
-        return "source.where" if self._section.where else None
-
-    @property
     def foretold(self) -> str:
         """Whom the server keeps its log for, and how much that is."""
         told = (

@@ -48,10 +48,6 @@ class ChangeFeed(Protocol):
         """Ask the server how much of its log it keeps for this job. Raises: as `check`."""
 
     @property
-    def leaves_out(self) -> str | None:
-        """The job's key by which the source leaves out rows of which the log tells; None: it has none."""
-
-    @property
     def notices(self) -> Sequence[str]:
         """What the user should be told while the log is read, a sentence each; grows."""
 

@@ -15,19 +15,25 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import mongod
 from tests.soak.course import Living, LogOutcome, run_log_seed
+from tests.soak.mongodb_orders import MongoOrders
 from tests.soak.plan import LogPlan, log_plan_of
 from tests.soak.postgres_orders import PostgresOrders
 from tests.support.own_postgres import embedded_binaries, own_postgres, system_binaries
 from tests.support.pg import execute
 
-SERVERS = ("18", "15")
+SERVERS = ("18", "15", "mongodb")
 Source = Callable[[LogPlan], Living]
 
 
 @contextmanager
 def sources(server: str, folder: Path) -> Iterator[Source]:
     """Run a server, and give what makes a seed's source on it."""
+    if server == "mongodb":
+        with mongod.mongod(folder / "mongodb") as url:
+            yield lambda plan: MongoOrders(plan, url)
+        return
     binaries, user = (embedded_binaries(), "pgserver") if server == "18" else (system_binaries(), "postgres")
     assert binaries is not None, "no PostgreSQL of the system's own is here"
     with own_postgres(binaries, user, "wal_level=logical", "max_replication_slots=30") as postgres:

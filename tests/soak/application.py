@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 REST_S = 60.0
 """Generous: within it every open transaction has ended."""
-TURN_S = 0.01
+TURN_S = 0.03
 
 Hurry = Callable[[], bool]
 """Whether to come to an end: whoever keeps a transaction open then ends it."""

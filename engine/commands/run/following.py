@@ -42,7 +42,7 @@ async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithO
             kind, position = decision.kind, decision.since
         case GoOn(run) | NothingToDo(run):
             kind, position = run.kind, reached(run)
-    old = _old_keys(ends, feed)
+    old = _old_keys(ends)
     await feed.check(old.needed, position)
     return WithOldKeys(ends.transform(), old.made, old.keys) if kind == "catch_up" else None
 
@@ -53,7 +53,7 @@ async def foretold(ends: Ends) -> Sequence[str]:
     if feed is None:
         return ()
     try:
-        await feed.check(_old_keys(ends, feed).needed, None)
+        await feed.check(_old_keys(ends).needed, None)
     except BackfillError as error:
         return (f"It can't run as it is: {error}.",)
     return (feed.foretold,)
@@ -67,7 +67,7 @@ def reached(run: RunState) -> str | None:
     return run.since if end is None else end.key[0]
 
 
-def _old_keys(ends: Ends, feed: ChangeFeed) -> OldKeys:
+def _old_keys(ends: Ends) -> OldKeys:
     """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted."""
     if ends.job.target.mode == "insert":
         raise JobError(
@@ -79,19 +79,13 @@ def _old_keys(ends: Ends, feed: ChangeFeed) -> OldKeys:
             f"source.catch_up: a {ends.job.target.type} target can't delete, and the log tells of rows that"
             " are gone; go by source.watermark"
         )
-    if ends.proof.reason is not None and not ends.proof.said:
+    if ends.proof.reason is not None and not (ends.proof.rows_told and ends.proof.said):
+        # A word is about rows that give items, as they are committed: the log tells also of those that are
+        # left out by `where` and `when`, and of what a row had for a moment within a transaction.
+        say = ", or say source.unique: true if no element is twice in a row" if ends.proof.rows_told else ""
         raise JobError(
             f"source.catch_up: {ends.proof.reason}, so the item of a row that is gone may be another row's by"
-            f" now; {ends.proof.way_out}, or say source.unique: true if no two rows make one key, or go by"
-            " source.watermark"
-        )
-    conditions = [f"items[{number}].when" for number, rule in enumerate(ends.job.items) if rule.when]
-    if not ends.proof.rows_told and (left_out := feed.leaves_out or next(iter(conditions), None)):
-        # The word is about rows that give items; a proof is about all that the table holds.
-        raise JobError(
-            f"source.catch_up: {left_out} leaves rows out, of which the log tells all the same, and one of"
-            " them may have had the key that another row's item has: the word unique doesn't say; create a"
-            " unique index that proves it, or go by source.watermark"
+            f" now; {ends.proof.way_out}{say}, or go by source.watermark"
         )
     return old_keys(ends.job, ends.source.ticket.schema, ends.connector.documents())
 
