@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres import catalog
+from connectors.postgres.errors import speaking
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.settings import by_catalogs
 
@@ -18,6 +19,16 @@ SELECT CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_table_size(relid))
                                        FROM pg_partition_tree(c.oid) WHERE isleaf)
             WHEN c.relkind IN ('r', 'm') THEN pg_table_size(c.oid) END::int8
 FROM pg_class AS c WHERE c.oid = $1::int8::oid
+"""
+
+LOG_COUNTED_SINCE = 14
+"""The major version that counts what it writes. Source: PostgreSQL 14, release notes, pg_stat_wal."""
+LOG_COUNTED_MIN_S = 60.0
+"""What was counted for a shorter time tells nothing of a day."""
+_LOG_RATE = """
+SELECT extract(epoch FROM clock_timestamp() - w.stats_reset)::float8 AS seconds, w.wal_bytes::float8 AS bytes,
+       to_char(w.stats_reset AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
+FROM pg_stat_wal AS w
 """
 
 
@@ -52,6 +63,20 @@ async def facts(connection: Any, section: PostgresSection) -> TableFacts:
     async with by_catalogs(connection):
         size = await connection.fetchval(_SIZE, relation.oid)
     return TableFacts(size, tuple(warnings))
+
+
+async def log_rate(connection: Any) -> tuple[float, str] | None:
+    """Return how many bytes of log a second the server wrote on average, and since when; None: untold.
+
+    Call inside a transaction.
+    """
+    if connection.get_server_version().major < LOG_COUNTED_SINCE:
+        return None
+    async with speaking("source"), by_catalogs(connection):
+        row = await connection.fetchrow(_LOG_RATE)
+    if row is None or row["since"] is None or row["seconds"] < LOG_COUNTED_MIN_S:
+        return None
+    return row["bytes"] / row["seconds"], row["since"]
 
 
 def outlasts(load: str) -> str:

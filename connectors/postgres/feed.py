@@ -225,6 +225,18 @@ class PostgresFeed:
             await abandon(connection)
 
 
+def feed_of_table(
+    section: PostgresSection,
+    view: opening.PostgresView,
+    schema: RowSchema,
+    codec: DocumentCodec,
+    patience_s: float,
+) -> PostgresFeed:
+    """Return the feed that a job which reads a table would have by its log."""
+    changes = {"catch_up": LogCatchUp(type="log", slot="backfill"), "watermark": None}
+    return PostgresFeed(section.model_copy(update=changes), view, schema, codec, patience_s)
+
+
 def _place(end: Cursor) -> tuple[int, int]:
     """Return a cursor's position and its part's number: parts of one transaction share the former."""
     return number_of(end.key[0]), int(end.key[1]) if len(end.key) > 1 else 0

@@ -7,6 +7,7 @@ positions are what the server printed.
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from connectors.patience import PATIENCE_S, with_source
@@ -15,8 +16,8 @@ from connectors.postgres import segments as cutting
 from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.errors import SnapshotTooOldError, speaking
-from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, outlasts
-from connectors.postgres.feed import PostgresFeed
+from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, log_rate, outlasts
+from connectors.postgres.feed import PostgresFeed, feed_of_table
 from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.partitions import untold
 from connectors.postgres.peers import unindexed, with_peers
@@ -78,6 +79,7 @@ class PostgresSource:
             if section.catch_up is not None and opened.keeper is not None
             else None
         )
+        self._could_be = partial(feed_of_table, section, self._view, self.ticket.schema, codec, patience_s)
         self._readers = Readers(section, opened.ticket.since, self._view, opened.keeper, self._notices)
 
     @property
@@ -95,6 +97,8 @@ class PostgresSource:
             keep_view=self.keep_view if self._view.snapshot is not None else None,
             shared=self.shared if self._view.snapshot is not None else None,
             feed=self._feed,
+            log=self._could_be if self._section.table is not None and self._feed is None else None,
+            log_rate=lambda: log_rate(self._keeper),
         )
 
     async def shared(self, sets: Sequence[frozenset[str]], within_s: float) -> bool | None:

@@ -138,7 +138,9 @@ class SourceAbilities:
     `shared(sets, within_s)` says whether two rows of that view have equal texts in all columns of one of the
     sets; None when that takes longer, or can't be told; True may be said of texts that only the source takes
     for equal. `forgets`: rows leave it by themselves, so that an item without a row may be rightly there.
-    `feed` is there if the job catches up from the source's log.
+    `feed` is there if the job catches up from the source's log; `log()` gives, for a plan, the one that a job
+    would have that doesn't yet; `log_rate()` how many bytes of log a second the source wrote, and since when
+    that was counted.
     """
 
     lookup: Lookup | None = None
@@ -153,6 +155,8 @@ class SourceAbilities:
     shared: Callable[[Sequence[frozenset[str]], float], Awaitable[bool | None]] | None = None
     forgets: bool = False
     feed: ChangeFeed | None = None
+    log: Callable[[], ChangeFeed] | None = None
+    log_rate: Callable[[], Awaitable[tuple[float, str] | None]] | None = None
 
 
 class RowReading(Protocol):

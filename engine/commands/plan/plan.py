@@ -52,6 +52,8 @@ class Plan:
     keys: Sequence[KeyWay]
     warnings: Sequence[str]
     advice: Sequence[str] = ()
+    catch_up: str | None = None
+    """By what the job catches up, and what the other way lacks."""
 
     def scaled(self, count: int) -> int:
         """Return what a count among the rows that were looked at comes to in the whole source."""
@@ -91,6 +93,7 @@ class Plan:
             "keys": [asdict(way) for way in self.keys],
             "collisions": {"scope": self.coverage, **asdict(self.collisions)},
             "dead_letters": {"expected": self.scaled(tally.flawed), "by_reason": self._reasons()},
+            **({} if self.catch_up is None else {"catch_up": self.catch_up}),
             "warnings": list(self.warnings),
             "advice": list(self.advice),
         }

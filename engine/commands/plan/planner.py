@@ -18,6 +18,7 @@ from engine.commands.hash_store import passing_store
 from engine.commands.peers import catching_up
 from engine.commands.plan import sampling
 from engine.commands.plan.advice import advise
+from engine.commands.plan.catch_up import ways
 from engine.commands.plan.collisions import NO_ROOM, Collisions, KeyCounter, key_hashes, suspected
 from engine.commands.plan.key_ways import key_ways
 from engine.commands.plan.plain import PlainMeasurer
@@ -159,6 +160,7 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         collisions=seen.collisions,
         coverage=coverage,
         keys=key_ways(stages.opened.proof, way, rows, round(seen.tally.writes * scale)),
+        catch_up=await ways(stages.opened, target.load_s),
         warnings=[*warnings, *target.warnings],
     )
 

@@ -120,6 +120,8 @@ def _overview(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "collisions", KNOWN[plan.coverage]
     about = "" if plan.whole else "about "
     yield "dead letters", f"{about}{number(plan.scaled(tally.flawed))}" if tally.flawed else "none found"
+    if plan.catch_up is not None:
+        yield "catch-up", plan.catch_up
 
 
 def _tables(plan: Plan) -> Iterator[PlanTable]:

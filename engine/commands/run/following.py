@@ -52,11 +52,17 @@ async def foretold(ends: Ends) -> Sequence[str]:
     feed = ends.source.abilities.feed
     if feed is None:
         return ()
+    why = await lacking(ends, feed)
+    return (feed.foretold,) if why is None else (f"It can't run as it is: {why}.",)
+
+
+async def lacking(ends: Ends, feed: ChangeFeed) -> str | None:
+    """Say why a job can't go by a log, or what is missing for it; None: it can."""
     try:
         await feed.check(_old_keys(ends).needed, None)
     except BackfillError as error:
-        return (f"It can't run as it is: {error}.",)
-    return (feed.foretold,)
+        return str(error)
+    return None
 
 
 def reached(run: RunState) -> str | None:
