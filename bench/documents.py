@@ -232,7 +232,7 @@ def main() -> None:
         say("nested users", loaded(url, "users", USER_RULES, documents))
         say("flat orders", loaded(url, "orders", ORDER_RULES, documents))
         say("of any shape", loaded(url, "mixed", MIXED_RULES, documents))
-        say("the same, ingestr", loaded_by_ingestr(url, "orders", documents))
+        say("orders, ingestr", loaded_by_ingestr(url, "orders", documents))
         say("eight _id types", asyncio.run(balance(url, "types")))
         say("a sample", asyncio.run(drawn(url, "orders")))
 

@@ -184,3 +184,28 @@ def test_a_log_of_others_changes_is_covered_by_the_checkpoint_too(
     assert not any(within)
     assert {items(command)[f"ROW#{n}|ROW"]["v"]["S"] for n in (1, 2)} == {"second"}
     assert run(command, "catch_up")["rows_read"] == 0
+
+
+def test_letters_of_rows_that_were_written_or_deleted_since_are_settled(command: Command) -> None:
+    """Redrive reads each row as it is now, and the log takes away what was of those that are gone."""
+    command.job["items"][0]["attributes"] = {"n": {"value": "{v}", "as": "N"}}
+    change(command, "UPDATE t SET v = '1'")
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'no number' WHERE id <= 4")
+    run(command, "catch_up", code=3)
+    assert len(command.dead_letters()) == 4
+    change(
+        command,
+        "UPDATE t SET v = '2' WHERE id = 1",
+        "DELETE FROM t WHERE id = 2",
+        "UPDATE t SET id = 300, v = '3' WHERE id = 3",
+    )
+    run(command, "catch_up", code=3)  # letters are still open
+    ended = command.here("redrive", "--json")
+    assert ended.code == 3, ended.stderr
+    told = {name: ended.report[name] for name in ("tried", "settled", "left", "gone", "items_written")}
+    assert told == {"tried": 4, "settled": 3, "left": 1, "gone": 0, "items_written": 1}
+    assert [letter["source_key"] for letter in command.dead_letters()] == [{"id": "4"}]
+    found = items(command)
+    assert {"ROW#2|ROW", "ROW#3|ROW"}.isdisjoint(found)
+    assert [found[f"ROW#{n}|ROW"]["v"]["S"] for n in (1, 300, 4)] == ["2", "3", "1"]

@@ -1,7 +1,8 @@
 """One redrive: each dead letter's row is read again and written under the job as it is now.
 
-Invariant: a letter leaves the file only after its item was written, or its row gives none any more; until the
-new file is in place the old one is, so a redrive that is stopped loses none.
+Invariant: a letter leaves the file only after its item was written, or its row gives none any more, or is
+gone where runs by the log take its items away; until the new file is in place the old one is, so a redrive
+that is stopped loses none.
 """
 
 import tempfile
@@ -258,7 +259,10 @@ class _Portion:
                 yield from self._as_they_are(letters)
                 continue
             if row not in self._met:
-                yield from self._without_origin(letters)
+                if self._ends.source.abilities.feed is None:
+                    yield from self._without_origin(letters)
+                else:  # the log tells that it is gone, so what was written of it goes, too
+                    report.settled += len(letters)
                 continue
             failed = self._failed.get((row, rule), [])
             report.settled += max(0, len(letters) - len(failed))

@@ -15,7 +15,7 @@ class RedriveReport:
     job: str
     tried: int = 0
     settled: int = 0
-    """Their items are written, or their rows make none any more."""
+    """Their items are written, or their rows make none any more, or are gone and the log tells of that."""
     left: int = 0
     gone: int = 0
     """Of those: the row isn't in the source any more, or the rule not in the job."""
