@@ -19,7 +19,7 @@ def requests(server: str, sizes: compare.Sizes, tell: Callable[[str], None]) -> 
     from engine.job.model import Job
 
     context = {"directory": Path.cwd()}
-    table = table_info({**table_description(orders.TABLE), "CreationDateTime": None})
+    table = table_info(table_description(orders.TABLE))
     found: dict[str, Any] = {}
     with compare.table_of(server, sizes.engine_rows // 4) as source:
         for name, target in (("plain", servers.null_target), ("tls", tls_null_target)):

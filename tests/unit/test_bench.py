@@ -1,13 +1,16 @@
 """What benchmarks say: a goal without a figure isn't met, and a sentence that names the right bottleneck."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bench import goals, report, scenarios, throttling
+from bench import compare, goals, report, scenarios, servers, stages, throttling, write_stage
 from bench.scenarios import SCENARIOS, Second
+from bench.simulator.null import table_description
 from bench.stages import Figures
+from connectors.dynamodb.table_info import table_info
 
 
 def results(**changes: Any) -> dict[str, Any]:
@@ -159,3 +162,23 @@ def test_the_sentence_names_what_holds_the_job_up(whole: dict[str, Any], says: s
 
 def test_the_heaviest_stage_is_named() -> None:
     assert "3000.0 µs an item, goes into encoding" in report.bottleneck(path(), cores=2)
+
+
+def test_the_write_stage_writes_to_the_table_of_the_null_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table that was created at another time would be another one, and nothing would be written."""
+    tables = []
+
+    def measure(stage: str, job: object, table: object, rows: int) -> Figures:
+        tables.append(table)
+        return Figures("write", 1, 1, 1, 0, 1.0, 1.0, 1, 1, 1)
+
+    monkeypatch.setattr(stages, "measure", measure)
+    monkeypatch.setattr(compare, "table_of", lambda *_: nullcontext("postgres://localhost/orders"))
+    for module, name in ((servers, "null_target"), (write_stage, "tls_null_target")):
+        monkeypatch.setattr(module, name, lambda: nullcontext("http://127.0.0.1:1"))
+
+    write_stage.requests("", replace(compare.QUICK, rounds=1), lambda _: None)
+
+    assert tables == [table_info(table_description("orders"))] * 2

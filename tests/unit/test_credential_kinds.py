@@ -1,5 +1,6 @@
 """Every kind of AWS credentials is found, and renewed before it ends."""
 
+import hashlib
 import json
 import sys
 import threading
@@ -10,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from botocore.credentials import SSOProvider
 
 from connectors.dynamodb.http import session as session_module
 from connectors.dynamodb.http.session import open_session
@@ -18,6 +20,7 @@ from tests.unit.test_session import nothing_configured
 
 __all__ = ["nothing_configured"]
 
+START = "https://example.awsapps.com/start"
 ROLE = "arn:aws:iam::123456789012:role/loader"
 STS = """<R xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result><Credentials><AccessKeyId>{key}</AccessKeyId>
 <SecretAccessKey>hidden</SecretAccessKey><SessionToken>token</SessionToken><Expiration>{until}</Expiration></Credentials>
@@ -40,6 +43,11 @@ def service() -> Iterator[str]:
                     body = "token"
                 case "/latest/meta-data/iam/security-credentials/":
                     body = "role"
+                case path if path.startswith("/federation/credentials?"):
+                    assert self.headers["x-amz-sso_bearer_token"] == "signed in"
+                    ends = int(datetime.now(UTC).timestamp() + 60) * 1000
+                    role = {"accessKeyId": key, "secretAccessKey": "hidden", "sessionToken": "token"}
+                    body = json.dumps({"roleCredentials": {**role, "expiration": ends}})
                 case "/":
                     action = asked.partition("Action=")[2].partition("&")[0]
                     body = STS.format(action=action, key=key, until=until)
@@ -89,16 +97,24 @@ def configure(kind: str, service: str, folder: Path) -> dict[str, str]:
                 "said['SessionToken'] = said.pop('Token')\nprint(json.dumps({'Version': 1, **said}))\n"
             )
             config += f"credential_process = {sys.executable} {program}\n"
+        case "sso":
+            config += f"sso_start_url = {START}\nsso_region = us-east-1\n"
+            config += "sso_account_id = 123456789012\nsso_role_name = loader\n"
+            token = {"startUrl": START, "accessToken": "signed in", "expiresAt": "2099-01-01T00:00:00Z"}
+            # As `aws sso login` leaves it behind.
+            named = hashlib.sha1(START.encode(), usedforsecurity=False).hexdigest()
+            (folder / f"{named}.json").write_text(json.dumps(token))
     (folder / "config").write_text(config)
-    return {**environment, "AWS_ENDPOINT_URL_STS": service}
+    return {**environment, "AWS_ENDPOINT_URL_STS": service, "AWS_ENDPOINT_URL_SSO": service}
 
 
-@pytest.mark.parametrize("kind", ["container", "instance", "web identity", "role", "program"])
+@pytest.mark.parametrize("kind", ["container", "instance", "web identity", "role", "program", "sso"])
 async def test_they_are_found_and_renewed(
     kind: str, service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in configure(kind, service, tmp_path).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(SSOProvider, "_SSO_TOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(session_module, "CHECK_EVERY_S", 0.0)
     session = await open_session(DynamoDBSection(type="dynamodb", table="app-data", region="us-east-1"))
     first = (await session.signer()).keys
