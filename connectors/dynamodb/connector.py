@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connectors.dynamodb.limits import REQUEST_LIFE_S
 from connectors.dynamodb.section import DynamoDBSection
 from engine.contracts.planning import Measurer
 from engine.contracts.readback import ItemCodec, TargetReader
@@ -39,7 +40,9 @@ class DynamoDBConnector:
     """registry.TargetConnector for DynamoDB tables."""
 
     section = DynamoDBSection
-    abilities = TargetAbilities(reads_back=True, deletes=True, creates=True, acks="item")
+    abilities = TargetAbilities(
+        reads_back=True, deletes=True, creates=True, acks="item", late_s=REQUEST_LIFE_S
+    )
 
     @property
     def starter(self) -> TargetStarter:

@@ -30,5 +30,10 @@ WRITE_UNIT_BYTES = 1_024
 PARTITION_WCU_PER_S = 1_000
 """What one partition takes. Source: Developer Guide, "Best practices for partition keys"."""
 
+REQUEST_LIFE_S = 5.0
+"""A server is taken to work no longer than that on a request that its client has given up. An assumption:
+DynamoDB names no such time, and answers in milliseconds. Where keys repeat in every batch, each failed
+request costs this much, and what a worker was reading that died waits so long for another one."""
+
 CAPACITY_WANTED = b',"ReturnConsumedCapacity":"INDEXES"'
 """How a request asks what it cost, index by index. Source: API reference, BatchWriteItem."""

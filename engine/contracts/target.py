@@ -18,13 +18,15 @@ class TargetAbilities:
 
     `reads_back`: items can be read again, so that verify and redrive can compare. `deletes`: an item can be
     deleted. `creates`: it makes itself as the job describes it. `acks`: when a write is durable, item by item
-    or only when the object that holds it is closed.
+    or only when the object that holds it is closed. `late_s`: how long a request may still be applied when
+    its sender is gone.
     """
 
     reads_back: bool = False
     deletes: bool = False
     creates: bool = False
     acks: Literal["item", "object"] = "item"
+    late_s: float = 0.0
 
 
 class TargetInfo(Protocol):

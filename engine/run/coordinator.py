@@ -1,44 +1,32 @@
-"""Talks with the workers: hands out segments, takes in marks and figures, shares the cap, stops, ticks.
+"""Talks with the workers: takes in those that join, marks and figures; buries those that die; stops, ticks.
 
-Invariant: the first fault stops every worker; whatever one did beyond its last durable mark is done again
-after an interruption.
+Invariant: the first fault stops every worker; whatever one did beyond its last durable mark is done again, by
+another worker once nothing of the first can be under way, or after an interruption.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from engine.batch import Counts, Effort
 from engine.contracts.state import MarkStore, RunState
 from engine.contracts.target import Look
-from engine.errors import PermanentError, TargetUnfit
+from engine.errors import BackfillError, TargetUnfit
 from engine.events import Event, Notice, Observer, Tick
-from engine.meter import MeterTotals
+from engine.run.burials import Burials
 from engine.run.checkpointer import Checkpointer
 from engine.run.echoes import Echoes
+from engine.run.handing_out import ConnectedWorker, HandingOut
 from engine.run.lease_watch import LeaseWatch
-from engine.run.link import (
-    Advanced,
-    Assign,
-    Drain,
-    Finished,
-    Limit,
-    NoMore,
-    Noted,
-    RunnerEnd,
-    Ticked,
-    ToWorker,
-    Until,
-    Want,
-)
+from engine.run.link import Advanced, Drain, Finished, Noted, Ticked, Until, Want
 from engine.run.pipeline import SETTLE_S
 from engine.run.segments import Segments
+from engine.run.spending import Spending, totals_of
 from engine.run.target_watch import TargetWatch
 from engine.run.worker import Usage
+from engine.run.workforce import Workforce
 from engine.tenure import NEVER
 
 log = logging.getLogger(__name__)
@@ -48,16 +36,6 @@ TICK_S = 0.5
 DRAIN_S = SETTLE_S + 0.5
 """How long workers may take after a stop; one that takes longer is abandoned, what its marks don't cover is
 done again later. With the last checkpoint a stop takes less than five seconds, whatever hangs."""
-
-
-@dataclass(slots=True)
-class ConnectedWorker:
-    """A worker as the coordinator sees it."""
-
-    link: RunnerEnd
-    totals: MeterTotals = field(default_factory=MeterTotals)
-    usage: Usage = field(default_factory=lambda: Usage(0.0, 0))
-    finished: bool = False
 
 
 class Coordinator:
@@ -76,19 +54,18 @@ class Coordinator:
         log_retained: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._observers = observers
-        self._max_wcu = rate_max
-        self._own_usage = own_usage
         self._log_retained = log_retained
-        self._own_start = own_usage()
+        self._spending = Spending(own_usage)
         self._watermark = run.watermark
         self._segments = Segments(run)
-        self._workers: list[ConnectedWorker] = []
-        self._began = time.monotonic()
+        self._handing_out = HandingOut(self._segments, rate_max)
+        self._joined = asyncio.Event()
+        self._burials = Burials(self._segments, self._handing_out, self._fail)
         self._fault: Finished | None = None
         self._stop_asked = asyncio.Event()
         self._echoes = Echoes()
         self._target_watch = TargetWatch(look, patience_s)
-        self._lease_watch = LeaseWatch(store.tenure, self._send_all, self.tell)
+        self._lease_watch = LeaseWatch(store.tenure, self._handing_out.send_all, self.tell)
         self._checkpointer = Checkpointer(
             store, self._segments, self._target_watch, self.effort, self._fail, self._stop_asked
         )
@@ -108,20 +85,18 @@ class Coordinator:
         """What is durable."""
         return self._segments.counts
 
-    async def run(self, links: Sequence[RunnerEnd]) -> None:
+    async def run(self, workforce: Workforce) -> None:
         """Hand out segments until all are done, a fault or a stop ends it; then checkpoint once more."""
-        self._workers = [ConnectedWorker(link) for link in links]
-        self._share_cap()
         checkpoints = asyncio.create_task(self._checkpointer.keep_on())
-        ticks = asyncio.create_task(self._ticks())
-        conversations = [asyncio.create_task(self._converse(worker)) for worker in self._workers]
+        beside = [asyncio.create_task(self._ticks()), asyncio.create_task(self._take_in(workforce))]
         try:
-            await self._until_over(conversations)
+            await self._until_over(beside)
         finally:
             self._checkpointer.end()
-            for task in (ticks, *conversations):
+            beside += [*self._talks(), *self._burials.going_on]
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(checkpoints, ticks, *conversations, return_exceptions=True)
+            await asyncio.gather(checkpoints, *beside, return_exceptions=True)
         await self._checkpointer.keep(force=True)
         if self._segments.done and (why := await self._target_watch.confirm(self._stop_asked)) is not None:
             self._fail(Finished(why))
@@ -130,108 +105,104 @@ class Coordinator:
     def stop(self) -> None:
         """Have the workers finish what is in flight and read no further."""
         if not self._stop_asked.is_set():
-            self._send_all(Drain())
+            self._handing_out.send_all(Drain())
             self._stop_asked.set()
+            self._handing_out.stop()
 
-    async def _until_over(self, conversations: "Sequence[asyncio.Task[None]]") -> None:
-        """Wait for every worker to finish; after a stop, no longer than DRAIN_S."""
+    async def _take_in(self, workforce: Workforce) -> None:
+        """Talk with whoever joins, until the run is over."""
+        while True:
+            try:
+                link = await workforce.joining()
+            except BackfillError as fault:
+                self._fail(Finished(fault))
+                return
+            worker = self._handing_out.join(link)
+            log.debug("worker %d joins", worker.number)
+            worker.talk = asyncio.create_task(self._converse(worker, workforce))
+            self._joined.set()
+
+    def _talks(self, *, spoken: bool = False) -> "set[asyncio.Task[None]]":
+        """Return the conversations that go on; `spoken`: of those workers that have said something."""
+        workers = [worker for worker in self._handing_out.workers if worker.spoken or not spoken]
+        return {worker.talk for worker in workers if worker.talk is not None and not worker.talk.done()}
+
+    async def _until_over(self, beside: "Sequence[asyncio.Task[None]]") -> None:
+        """Wait until all is read and every worker has finished; after a stop, no longer than DRAIN_S.
+
+        A worker that was still starting when nothing was left isn't waited for.
+        """
         stop = asyncio.create_task(self._stop_asked.wait())
-        left: set[asyncio.Task[Any]] = set(conversations)
-        while left and not stop.done():
-            _, waiting = await asyncio.wait({*left, stop}, return_when=asyncio.FIRST_COMPLETED)
-            left = waiting - {stop}
+        while not stop.done() and (
+            self._handing_out.unread or self._talks(spoken=True) or self._burials.going_on
+        ):
+            self._joined.clear()
+            joined = asyncio.create_task(self._joined.wait())
+            over = {stop, joined, *beside, *self._talks(), *self._burials.going_on}
+            done, _ = await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+            joined.cancel()
+            for task in done - {joined}:
+                task.result()
+            beside = [task for task in beside if not task.done()]
         stop.cancel()
-        if left:
-            await asyncio.wait(left, timeout=DRAIN_S)
-        for talk in conversations:
-            if talk.done():
-                talk.result()
+        if left := self._talks(spoken=True):
+            done, _ = await asyncio.wait(left, timeout=DRAIN_S)
+            for task in done:
+                task.result()
 
-    async def _converse(self, worker: ConnectedWorker) -> None:
+    async def _converse(self, worker: ConnectedWorker, workforce: Workforce) -> None:
         while not worker.finished:
-            match await worker.link.receive():
+            message = await worker.link.receive()
+            worker.spoken = True
+            match message:
                 case Want():
-                    self._assign(worker)
+                    self._handing_out.want(worker)
                 case Advanced(mark):
-                    if mark.done:
-                        log.debug("segment %d is read and acked", mark.segment)
+                    self._segments.gathered(mark)
                     self._checkpointer.gather(worker.link, mark)
+                    if mark.done:
+                        self._handing_out.read_out(worker, mark.segment)
                 case Ticked(totals, cpu_s, peak_rss_bytes):
                     worker.totals, worker.usage = totals, Usage(cpu_s, peak_rss_bytes)
                 case Noted(text):
-                    if self._echoes.new(self._workers.index(worker), text, time.monotonic()):
+                    if self._echoes.new(worker.number, text, time.monotonic()):
                         self.tell(Notice(text, "warning"))
                 case Finished() as finished:
                     worker.finished = True
-                    log.debug("worker %d has finished", self._workers.index(worker))
+                    log.debug("worker %d has finished", worker.number)
+                    self._handing_out.leave(worker)
                     if finished.error is not None:
                         self._fail(finished)
+                    self._handing_out.take_back(worker)  # nothing of it is in flight
                 case None:
                     worker.finished = True
-                    self._worker_died()
-        self._share_cap()
+                    self._lost(worker, workforce)
 
-    def _assign(self, worker: ConnectedWorker) -> None:
-        state = None if self._stop_asked.is_set() else self._segments.next()
-        if state is not None:
-            where = "its start" if state.end is None else "behind its last mark"
-            number, to = state.segment.number, self._workers.index(worker)
-            log.debug("segment %d to worker %d, from %s", number, to, where)
-        worker.link.send(NoMore() if state is None else Assign(state.segment, state.end))
-
-    def _share_cap(self) -> None:
-        active = [worker for worker in self._workers if not worker.finished]
-        if self._max_wcu is not None:
-            for worker in active:
-                worker.link.send(Limit(self._max_wcu / len(active)))
-
-    def _worker_died(self) -> None:
-        """Fail, unless all are to stop anyway: the signal may have met a worker that was only starting."""
+    def _lost(self, worker: ConnectedWorker, workforce: Workforce) -> None:
+        """See to a worker that died, unless all stop anyway: the signal may have met it at its start."""
         if self._stop_asked.is_set():
             text = "a worker process ended while stopping; what it had in flight is done again"
             self.tell(Notice(text, "warning"))
-            return
-        why = "a worker process died; nothing acked is lost: run the same command to go on"
-        self._fail(Finished(PermanentError(why)))
-
-    def _send_all(self, message: ToWorker) -> None:
-        for worker in self._workers:
-            worker.link.send(message)
+        else:
+            self._burials.begin(worker, workforce)
 
     def _fail(self, finished: Finished) -> None:
         if self._fault is None:
             self._fault = finished
         self.stop()
         if isinstance(finished.error, TargetUnfit):  # not even what is in flight would be worth anything
-            for worker in self._workers:
-                if not worker.finished:
-                    worker.link.send(Until(-NEVER, str(finished.error)))
+            self._handing_out.send_all(Until(-NEVER, str(finished.error)))
 
     def effort(self) -> Effort:
         """Add up what the run has cost since this process took it up, over its workers."""
-        now = self._own_usage()
-        totals = self._totals()
-        usages = [worker.usage for worker in self._workers]
-        return Effort(
-            requests=sum(totals.requests.values()),
-            items_unprocessed=totals.items_unprocessed,
-            requests_throttled=sum(totals.throttled.values()),
-            retries=totals.retries,
-            elapsed_s=time.monotonic() - self._began,
-            cpu_s=now.cpu_s - self._own_start.cpu_s + sum(used.cpu_s for used in usages),
-            peak_rss_bytes=now.peak_rss_bytes + sum(used.peak_rss_bytes for used in usages),
-            consumed_wcu=totals.consumed,
-            latency=totals.latency,
-        )
-
-    def _totals(self) -> MeterTotals:
-        return sum((worker.totals for worker in self._workers), MeterTotals())
+        return self._spending.effort(self._handing_out.workers)
 
     async def _ticks(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             if (lost := self._lease_watch.look()) is not None:
                 self._fail(Finished(lost))
+            self._handing_out.serve()  # a segment may wait for its last marks to be durable
             self._tick()
 
     def _tick(self) -> None:
@@ -239,11 +210,11 @@ class Coordinator:
         self.tell(
             Tick(
                 at_s=now,
-                meter=self._totals(),
+                meter=totals_of(self._handing_out.workers),
                 counts=self._segments.counts,
                 segments=self._segments.tally,
                 checkpoint_age_s=now - self._checkpointer.durable_at,
-                elapsed_s=now - self._began,
+                elapsed_s=self._spending.elapsed_s,
                 watermark_lag_s=lag_s(self._watermark, datetime.now(UTC)),
                 log_retained_bytes=self._log_retained(),
             )

@@ -151,6 +151,8 @@ class SocketEnd(Generic[Received, Sent]):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self.heard = False
+        """Whether the other end has ever said anything."""
 
     @classmethod
     async def open(cls, sock: socket.socket) -> Self:
@@ -168,6 +170,7 @@ class SocketEnd(Generic[Received, Sent]):
         """Return the next message, or None when the other end is gone."""
         try:
             (length,) = _FRAME.unpack(await self._reader.readexactly(_FRAME.size))
+            self.heard = True
             return cast("Received", pickle.loads(await self._reader.readexactly(length)))  # noqa: S301 - from our own child
         except (asyncio.IncompleteReadError, ConnectionError):
             return None

@@ -6,9 +6,8 @@ Invariant: a process more is never chosen where the rows, the target, the source
 from dataclasses import dataclass
 
 ROWS_EACH = 500_000
-"""Rows for each process. Two beside the runner cost as much more CPU as some 300,000 rows, and more than
-twice the memory; with both servers on the same two cores they lose by the clock up to 500,000 rows and gain a
-tenth at a million at best (docs/benchmarks/log.md)."""
+"""Rows for each process, the runner's own among them: one that joins costs as much CPU as some 150,000 rows
+before its first, and as much memory again (docs/benchmarks/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connectors.dynamodb.writing.unknown_requests import REQUEST_LIFE_S
+from connectors.dynamodb.limits import REQUEST_LIFE_S
 from tests.campaign import checks
 from tests.campaign.faults import KINDS
 from tests.campaign.history import faults_seen, written

@@ -133,9 +133,11 @@ def test_ctrl_c_in_a_terminal_meets_workers_that_only_start(
     fill = "INSERT INTO t SELECT n FROM generate_series(1, 2000) n"
     asyncio.run(execute(postgres_url, "CREATE TABLE t (id int PRIMARY KEY)", fill))
     loads.create_table(dynoxide, table_name)
-    job = loads.job(postgres_url, dynoxide, table_name, source={"segments": 2})
+    job = loads.job(
+        postgres_url, dynoxide, table_name, source={"segments": 4, "batch_rows": 50}, target={"max_wcu": 50}
+    )
     command = Command(tmp_path, job)
-    process = command.start("run", "--workers", "2")
+    process = command.start("run", "--workers", "3")
     assert process.stderr is not None
     told = [next(line for line in process.stderr if "segments" in line)]
     until(process, lambda: len(catching_nothing(process.pid)) == 2)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.commands.run.crew import REPLACED_MAX
 from tests.support import loads, wire_scan
-from tests.support.paced_load import ROWS, TABLE, Load, OwnTarget, load_of
+from tests.support.paced_load import GOES_ON_WCU, ROWS, TABLE, Load, OwnTarget, load_of
 from tests.support.pg import execute
 
 pytestmark = pytest.mark.fault
@@ -55,11 +56,22 @@ def test_ctrl_c_twice_ends_at_once(
     load.assert_whole(load.resume(), resumed=True)
 
 
-def test_a_worker_that_is_killed_ends_the_run_resumable(load: Load) -> None:
+def test_a_worker_that_is_killed_is_replaced_and_all_is_written(load: Load) -> None:
+    load.command.job["target"]["max_wcu"] = GOES_ON_WCU
     process = load.begin("--workers", "2")
-    workers = children(process.pid)
-    assert len(workers) == 2
-    os.kill(workers[0], signal.SIGKILL)
+    kill_one(load, process)
+    load.wait_said(process, "another one takes its place (1 of 3)")
+    ended = load.end(process)
+    load.assert_whole(ended, resumed=False)
+    assert any("killed by SIGKILL" in notice for notice in ended.report["notices"])
+
+
+def test_a_worker_that_is_killed_again_and_again_ends_the_run_resumable(load: Load) -> None:
+    process = load.begin("--workers", "2")
+    for number in range(1, REPLACED_MAX + 1):
+        kill_one(load, process)
+        load.wait_said(process, f"({number} of {REPLACED_MAX})")
+    kill_one(load, process)
     ended = load.end(process)
     assert ended.code == 1, ended.stderr
     assert "a worker process died" in ended.stderr.splitlines()[-1]
@@ -67,9 +79,17 @@ def test_a_worker_that_is_killed_ends_the_run_resumable(load: Load) -> None:
     load.assert_whole(load.resume(), resumed=True)
 
 
+def kill_one(load: Load, process: "subprocess.Popen[str]") -> None:
+    """Kill the worker that is a process of its own, once there is one."""
+    load.wait(process, lambda: bool(children(process.pid)))
+    (worker,) = children(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    load.wait(process, lambda: worker not in children(process.pid))
+
+
 def children(pid: int) -> list[int]:
     """Return the processes that a process has started."""
     found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
     return [int(line) for line in found.stdout.split()]

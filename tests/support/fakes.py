@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,11 +11,41 @@ import pyarrow as pa
 
 from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Segment, WriteReport
 from engine.contracts.source import SourceAbilities, SourceTicket
+from engine.errors import PermanentError
 from engine.kinds import Column, RowSchema, Scalar
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate
 from engine.run.letters import LetterWindow
+from engine.run.link import RunnerEnd
 from engine.run.pipeline import BatchWindow, Stages
+
+
+class Links:
+    """A workforce of workers that are there, and of those that `join` later.
+
+    Of one that dies nothing is under way once `buried_after` lets go; without it its death ends the run.
+    """
+
+    def __init__(
+        self, links: Sequence[RunnerEnd], buried_after: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
+        self._joining: asyncio.Queue[RunnerEnd] = asyncio.Queue()
+        self._buried_after = buried_after
+        for link in links:
+            self.join(link)
+
+    def join(self, link: RunnerEnd) -> None:
+        self._joining.put_nowait(link)
+
+    async def joining(self) -> RunnerEnd:
+        return await self._joining.get()
+
+    async def buried(self, link: RunnerEnd) -> str:
+        if self._buried_after is None:
+            raise PermanentError("a worker process died")
+        await self._buried_after()
+        return "killed"
+
 
 SCHEMA = RowSchema((Column("id", Scalar.INT),), ("id",), (frozenset({"id"}),))
 

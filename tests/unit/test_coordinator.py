@@ -14,7 +14,7 @@ from engine.run.coordinator import Coordinator, lag_s
 from engine.run.link import Want, queue_link
 from engine.run.worker import Usage, work
 from engine.tenure import Tenure
-from tests.support.fakes import FakeSource, FakeTarget, line
+from tests.support.fakes import FakeSource, FakeTarget, Links, line
 
 
 class RememberingStore:
@@ -94,7 +94,7 @@ async def carry(
         tasks.append(asyncio.create_task(work(lines[-1], theirs, 2, lambda: Usage(2.0, 50))))
     if stop_after_marks is not None:
         coordinator.stop()
-    await asyncio.wait_for(coordinator.run(links), 20)
+    await asyncio.wait_for(coordinator.run(Links(links)), 20)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -179,7 +179,7 @@ async def test_the_cap_is_shared_and_whoever_is_left_gets_it_all() -> None:
     slow.during = lambda _: asyncio.ensure_future(once_alone())
     workers = [(FakeSource(BATCHES), fast), (FakeSource(BATCHES), slow)]
     await carry(run_state(range(6)), workers, RememberingStore(), rate_max=1000.0)
-    assert fast.limits == [500.0]
+    assert fast.limits in ([1000.0, 500.0], [500.0]), "alone until the other one wants something"
     assert slow.limits == [500.0, 1000.0]
 
 
@@ -234,7 +234,9 @@ async def run_cut(*, stopped: bool) -> tuple[Coordinator, Ear]:
         rate_max=None,
         own_usage=lambda: Usage(0.0, 0),  # type: ignore[arg-type]
     )
-    await asyncio.wait_for(coordinator.run([CutLink(coordinator.stop if stopped else lambda: None)]), 20)  # type: ignore[list-item]
+    await asyncio.wait_for(
+        coordinator.run(Links([CutLink(coordinator.stop if stopped else lambda: None)])), 20
+    )  # type: ignore[list-item]
     return coordinator, ear
 
 
@@ -324,7 +326,7 @@ async def test_no_worker_goes_on_with_a_target_that_another_one_has_found_unfit(
         asyncio.create_task(work(each, end, 1, lambda: Usage(0.0, 0)))
         for each, end in zip(lines, theirs, strict=True)
     ]
-    running = asyncio.create_task(coordinator.run(ours))
+    running = asyncio.create_task(coordinator.run(Links(ours)))
     while lines[1].tenure.lost is None:
         await asyncio.sleep(0.01)
     assert lines[1].tenure.lost == "table t refuses everything"

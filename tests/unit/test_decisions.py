@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+from connectors.dynamodb.limits import REQUEST_LIFE_S
 from connectors.dynamodb.writing.decisions import (
     BatchHeldBack,
     CircuitClosed,
@@ -13,7 +14,6 @@ from connectors.dynamodb.writing.decisions import (
     RejectionsJudged,
     RequestRefused,
 )
-from connectors.dynamodb.writing.unknown_requests import REQUEST_LIFE_S
 from engine.throttle.chance import Verdict
 from engine.throttle.decisions import ConcurrencyChanged, RateChanged, TrialBegun, TrialEnded
 from tests.support.chance_target import ChanceTarget

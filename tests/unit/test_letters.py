@@ -13,7 +13,7 @@ from engine.run.letters import LetterWindow, weight
 from engine.run.link import Kept, queue_link
 from engine.run.worker import Usage, work
 from engine.tenure import Tenure
-from tests.support.fakes import FakeSource, FakeTarget, batch, encode, line
+from tests.support.fakes import FakeSource, FakeTarget, Links, batch, encode, line
 from tests.unit.test_coordinator import Ear, run_state
 
 LETTER = DeadLetter("Row", "key_empty", "PK is empty", {"id": "1"}, None)
@@ -66,7 +66,7 @@ async def loading(
     ours.send = lambda message: (said.append(message), send(message))[1]  # type: ignore[method-assign]
     made = line(source, target, letters_bytes=letters_bytes, window=window)
     worker = asyncio.create_task(work(made, theirs, 2, lambda: Usage(0.0, 0)))
-    run = asyncio.create_task(coordinator.run([ours]))
+    run = asyncio.create_task(coordinator.run(Links([ours])))
     try:
         yield coordinator, run, made.letters, said
     finally:

@@ -26,6 +26,8 @@ def test_the_peak_of_memory_is_not_the_parents() -> None:
 class Ending:
     """A process that ends in the moment in which it is given up, and the link to it."""
 
+    heard = True
+
     def __init__(self) -> None:
         self.ended = asyncio.Event()
 

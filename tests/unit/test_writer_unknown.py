@@ -7,10 +7,11 @@ from collections import defaultdict
 import pytest
 
 from connectors.dynamodb.http.connection import Answer
+from connectors.dynamodb.limits import REQUEST_LIFE_S
 from connectors.dynamodb.modes import INSERT, NEWER, PUT
 from connectors.dynamodb.writing.open_batch import OpenBatch
 from connectors.dynamodb.writing.requests import ItemSpan, Request
-from connectors.dynamodb.writing.unknown_requests import REQUEST_LIFE_S, UnknownRequests, may_be_overwritten
+from connectors.dynamodb.writing.unknown_requests import UnknownRequests, may_be_overwritten
 from engine.batch import Fates
 from engine.errors import PermanentError
 from tests.support.encoded import delete, encoded, put, text

@@ -12,16 +12,12 @@ Invariant: a key is held for REQUEST_LIFE_S after its last such request, and no 
 
 import asyncio
 
+from connectors.dynamodb.limits import REQUEST_LIFE_S
 from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.writing.decisions import BatchHeldBack, KeysHeld
 from connectors.dynamodb.writing.requests import Request
 from engine.batch import EncodedBatch
 from engine.throttle.decisions import Tell, ignore
-
-REQUEST_LIFE_S = 5.0
-"""A server is taken to work no longer than that on a request that its client has given up. An assumption:
-DynamoDB names no such time, and answers in milliseconds. Where keys repeat in every batch, each failed
-request costs this much."""
 
 
 def may_be_overwritten(mode: WriteMode, encoded: EncodedBatch) -> bool:

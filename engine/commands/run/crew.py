@@ -1,19 +1,26 @@
 """The workers of a run, or of a pass over keys: how many there are, where they run, how they start and end.
 
-Invariant: one worker is this process; several are processes of their own, and none outlives its crew.
+Invariant: the first worker is this process, which works at once; the others are processes of their own, which
+join when they have started, and none outlives its crew. What one that died was reading is given to others
+only once it is reaped and nothing that it sent can be applied.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from signal import Signals
 
 from engine.commands.run import processes
 from engine.commands.run.prepare import Prepared
+from engine.errors import PermanentError
 from engine.job import handed
 from engine.run.link import RunnerEnd, queue_link
 from engine.run.pipeline import Stages
 from engine.run.worker import Usage, work
+
+REPLACED_MAX = 3
+"""So many processes of a run are replaced when they die: more don't die by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +43,115 @@ def crew(workers: int, cursors: int, cursors_max: int | None) -> Crew:
 class Errand:
     """What a crew is to do besides carrying segments.
 
-    `line` what one worker in this process passes batches through, and `at_end` what it does behind the last;
-    `told` names the same for a process by its number: see Boot's `notes` and `settled`.
+    `line` what the worker in this process passes batches through, and `at_end` what it does behind the last;
+    `told` names the same for a process by its number: see Boot's `notes` and `settled`. `replaces`: whether
+    the work goes on with another one when a process dies; not where what it has noted is gone with it.
     """
 
     line: Stages
     at_end: Callable[[], None] | None
     told: Callable[[processes.Boot, int], processes.Boot]
+    replaces: bool = True
+
+
+class WorkingCrew:
+    """The workers of one run; see Workforce. `warn` tells the user."""
+
+    def __init__(self, prepared: Prepared, size: Crew, errand: Errand, warn: Callable[[str], None]) -> None:
+        self._prepared = prepared
+        self._size = size
+        self._errand = errand
+        self._warn = warn
+        self._vacant: asyncio.Queue[int] = asyncio.Queue()
+        for number in range(size.workers):
+            self._vacant.put_nowait(number)
+        self._own: asyncio.Task[None] | None = None
+        self._processes: dict[RunnerEnd, processes.WorkerProcess] = {}
+        self.replaced = 0
+        """How many processes have died, and were replaced."""
+
+    async def joining(self) -> RunnerEnd:
+        """Return the next worker: this process first, then one more process each time.
+
+        Raises: PermanentError.
+        """
+        number = await self._vacant.get()
+        return await self._start(number) if number else self._begin()
+
+    def _begin(self) -> RunnerEnd:
+        """Begin to work in this process."""
+        ours, theirs = queue_link()
+        line, told = self._errand.line, len(self._prepared.ends.source.notices)
+        self._own = asyncio.create_task(
+            work(line, theirs, self._size.cursors, _counted_by_runner, told, self._errand.at_end)
+        )
+        return ours
+
+    async def _start(self, number: int) -> RunnerEnd:
+        prepared = self._prepared
+        boot = processes.Boot(
+            handed.write(prepared.ends.job),
+            prepared.ends.source.ticket.as_json(),
+            prepared.ends.target.as_text(),
+            cursors=self._size.cursors,
+            credentials=await prepared.ends.connector.hand_over(),
+            lease_end_s=prepared.store.tenure.end_s,
+        )
+        try:
+            started = await processes.spawn(self._errand.told(boot, number), prepared.store.lease_fd)
+        except OSError as error:
+            raise PermanentError(
+                f"a worker process can't be started ({error.strerror}): make room, or take fewer --workers"
+            ) from error
+        self._processes[started.link] = started
+        return started.link
+
+    async def buried(self, link: RunnerEnd) -> str:
+        """Reap a process, have another one take its place, and wait while its requests may be applied.
+
+        Raises: PermanentError when too many have died, or none can be replaced.
+        """
+        worker = self._processes.pop(link)
+        await worker.end()
+        how = _ending(worker.process.returncode)
+        before = f", as did {self.replaced} before it" if self.replaced else ""
+        if not self._errand.replaces or self.replaced == REPLACED_MAX:
+            raise PermanentError(
+                f"a worker process died ({how}){before}; nothing acked is lost: run the same command to go on"
+            )
+        self._vacant.put_nowait(self._size.workers + self.replaced)
+        self.replaced += 1
+        self._warn(
+            f"a worker process died ({how}){before}; another one takes its place ({self.replaced} of"
+            f" {REPLACED_MAX}), and what it was reading is read on from its last mark"
+        )
+        await asyncio.sleep(self._prepared.ends.connector.abilities.late_s)
+        return how
+
+    async def end(self) -> None:
+        """See that no worker is left."""
+        if self._own is not None:
+            self._own.cancel()
+            await asyncio.gather(self._own, return_exceptions=True)
+        await asyncio.gather(*(worker.end() for worker in self._processes.values()))
 
 
 @asynccontextmanager
 async def working(
-    prepared: Prepared, size: Crew, errand: Errand
-) -> AsyncGenerator[Sequence[RunnerEnd], None]:
-    """Run the workers: one in this process, several in processes of their own."""
-    if size.workers == 1:
-        ours, theirs = queue_link()
-        told = len(prepared.ends.source.notices)
-        task = asyncio.create_task(
-            work(errand.line, theirs, size.cursors, _counted_by_runner, told, errand.at_end)
-        )
-        try:
-            yield [ours]
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        return
-    boot = processes.Boot(
-        handed.write(prepared.ends.job),
-        prepared.ends.source.ticket.as_json(),
-        prepared.ends.target.as_text(),
-        cursors=size.cursors,
-        credentials=await prepared.ends.connector.hand_over(),
-        lease_end_s=prepared.store.tenure.end_s,
-    )
-    workers: list[processes.WorkerProcess] = []
+    prepared: Prepared, size: Crew, errand: Errand, warn: Callable[[str], None]
+) -> AsyncGenerator[WorkingCrew, None]:
+    """Have a crew work, and see that none of it is left."""
+    made = WorkingCrew(prepared, size, errand, warn)
     try:
-        for number in range(size.workers):
-            started = await processes.spawn(errand.told(boot, number), prepared.store.lease_fd)
-            workers.append(started)
-        yield [worker.link for worker in workers]
+        yield made
     finally:
-        await asyncio.gather(*(worker.end() for worker in workers))
+        await made.end()
+
+
+def _ending(code: int | None) -> str:
+    """Say how a process has ended."""
+    assert code is not None, "it is reaped"
+    return f"exit code {code}" if code >= 0 else f"killed by {Signals(-code).name}"
 
 
 def _counted_by_runner() -> Usage:

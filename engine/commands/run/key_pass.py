@@ -159,7 +159,9 @@ class _KeyReading:
             return replace(order, directory=f"{order.directory}/{number}")
 
         line, notes = noting(prepared.ends, prepared.line, own(0))
-        errand = Errand(line, notes.flush, lambda boot, number: replace(boot, notes=dumped(own(number))))
+        errand = Errand(
+            line, notes.flush, lambda boot, number: replace(boot, notes=dumped(own(number))), replaces=False
+        )
         again = "" if suspects is None else " that are made twice"
         counts, _ = await self.read(size, errand, f"looking at keys{again}")
         store = HashStore(Path(order.directory), HASH if suspects is None else CONTENDER, advice=NO_ROOM)
@@ -182,8 +184,8 @@ class _KeyReading:
             own_usage=processes.usage,
         )
         shown.begun()
-        async with working(prepared, size, errand) as links:
-            await coordinator.run(links)
+        async with working(prepared, size, errand, self.voice.warn) as crew:
+            await coordinator.run(crew)
         if coordinator.fault is not None:
             assert coordinator.fault.error is not None, "a fault has an error"
             raise coordinator.fault.error

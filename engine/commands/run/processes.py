@@ -56,10 +56,13 @@ class WorkerProcess:
     link: SocketEnd[ToRunner, Boot | ToWorker]
 
     async def end(self) -> None:
-        """See that the process is gone. It has said Finished, or it is not worth waiting for."""
+        """See that the process is gone. It has said Finished, or it is not worth waiting for.
+
+        One that was only starting holds nothing, and wouldn't hear.
+        """
         await self.link.close()
         try:
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(STOP_S if self.link.heard else 0.0):
                 await self.process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):  # it has ended in this moment

@@ -156,12 +156,13 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
         async with (
             log_watched(prepared.ends),
-            working(prepared, size, errand(prepared, way, state)) as links,
+            working(prepared, size, errand(prepared, way, state), voice.warn) as working_crew,
         ):
-            await coordinator.run(links)
+            await coordinator.run(working_crew)
     broken = None
     if coordinator.complete:
-        broken = await broken_word(prepared, way, state, size.workers, voice)
+        noted_by = None if working_crew.replaced else size.workers
+        broken = await broken_word(prepared, way, state, noted_by, voice)
     return await _conclude(prepared, coordinator, broken, interrupted.is_set(), voice)
 
 

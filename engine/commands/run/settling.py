@@ -63,14 +63,18 @@ def errand(prepared: Prepared, way: Way, state: RunState) -> Errand:
 
 
 async def broken_word(
-    prepared: Prepared, way: Way, state: RunState, workers: int, voice: Voice
+    prepared: Prepared, way: Way, state: RunState, workers: int | None, voice: Voice
 ) -> BackfillError | None:
-    """Say of a run that has read everything why it isn't complete: the user's word didn't hold."""
+    """Say of a run that has read everything why it isn't complete: the user's word didn't hold.
+
+    `workers`: how many have noted what they wrote; None: one died, and its notes with it.
+    """
     if not way.said:
         return None
     notes = notes_of(prepared, way, state)
+    segments = [each.segment for each in state.segments]
     try:
-        await held_to(prepared, [each.segment for each in state.segments], notes, workers, voice)
+        await held_to(prepared, segments, notes if workers else None, workers or 0, voice)
     except BackfillError as error:
         return error
     finally:

@@ -47,11 +47,14 @@ async def held_to(
 ) -> None:
     """See that no two rows make one key. `notes`: where each of the workers noted what it wrote.
 
-    Without notes, as after an interruption, all keys are looked at again.
+    Without notes, as after an interruption or where a worker died, all keys are looked at again.
     Raises: BrokenWord, and what reading raises.
     """
     if notes is None:
-        voice.say("this run was interrupted, so whether keys are unique is seen by looking at all of them")
+        voice.say(
+            "this run was interrupted, or lost a worker, so whether keys are unique is seen by looking at all"
+            " of them"
+        )
         found = await key_pass(prepared, segments, NO_WINNERS, voice)
     else:
         store = HashStore(notes, WRITTEN, advice=NO_ROOM)
