@@ -119,9 +119,11 @@ def _nothing_to_do(job: Job, done: RunState, letters_open: int, voice: Voice) ->
 async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) -> Report:
     """Work until the run is complete, interrupted or failed, and record which."""
     open_segments = sum(not segment.done for segment in state.segments)
+    workers = 1 if way.in_order else max(1, min(prepared.workers, open_segments))
     size = crew(
-        1 if way.in_order else max(1, min(prepared.workers, open_segments)),
-        1 if way.in_order else ends.CURSORS,
+        workers,
+        # The first is there before the others: with few segments it leaves one for each of them.
+        1 if way.in_order else max(1, min(ends.CURSORS, open_segments // workers)),
         prepared.ends.source.ticket.cursors_max,
     )
     closed = await prepared.store.last_complete()

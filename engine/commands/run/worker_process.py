@@ -3,6 +3,7 @@
 Invariant: it ends when the runner does, whatever it is doing.
 """
 
+import logging
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -25,6 +26,8 @@ from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
 from engine.run.worker import describe, work
 from engine.show import lines, logs
 from engine.tenure import Tenure
+
+log = logging.getLogger(__name__)
 
 ORPHANED = 70
 """Exit code of a worker whose runner is gone (EX_SOFTWARE of sysexits.h); nobody is left to read it."""
@@ -75,6 +78,7 @@ async def serve(descriptor: int) -> None:
             elif boot.words is not None:
                 line, notes = checking(ends, line, Path(boot.words))
                 at_end = notes.flush
+            log.debug("this process joins, for %d segments side by side", boot.cursors)
             await work(line, link, boot.cursors, usage, at_end=at_end)
     except Exception as fault:  # told to the runner, who tells the user
         link.send(describe(fault))
