@@ -19,12 +19,12 @@ from connectors.postgres.errors import SnapshotTooOldError, speaking
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, log_rate, outlasts
 from connectors.postgres.feed import PostgresFeed, feed_of_table
 from connectors.postgres.lookup import by_key, refused, sampled
-from connectors.postgres.partitions import untold
 from connectors.postgres.peers import unindexed, with_peers
 from connectors.postgres.readers import Readers
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.sql import Shape, copy_sql
 from connectors.postgres.standing import Standing
+from connectors.postgres.untold import untold
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import Sharing, SourceAbilities, SourceTicket
@@ -249,7 +249,8 @@ class PostgresSource:
             self._notices.append(GOES_ON)
         elif self._section.catch_up is not None:
             async with speaking("source"):
-                return await untold(self._keeper, before, self._view.standing)
+                published = self._section.catch_up.published
+                return await untold(self._keeper, published, before, self._view.standing)
         return None
 
     async def close(self) -> None:

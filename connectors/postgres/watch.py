@@ -195,13 +195,12 @@ async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: in
     Call in a transaction that has locked them.
     """
     async with by_catalogs(connection):
-        age = int(await connection.fetchval(_NEWEST)) - horizon
-    told_by = max(horizon % 2**32, FIRST_XID)
+        counted = await counts(connection, horizon)
     for relation in suspects:
-        old_row = _OLD_ROW.format(name=relation.name, horizon=told_by)
+        old_row = _OLD_ROW.format(name=relation.name, horizon=told_by(horizon))
         try:
             async with by_catalogs(connection):
-                if age < AGE_MAX and not await connection.fetchval(old_row):
+                if counted and not await connection.fetchval(old_row):
                     return f"{relation.name} was truncated, or written anew by other rows"
         except asyncpg.InsufficientPrivilegeError:
             return (
@@ -209,6 +208,16 @@ async def emptied(connection: Any, suspects: Sequence[RelationFact], horizon: in
                 f" GRANT SELECT ON {relation.name} to it"
             )
     return None
+
+
+async def counts(connection: Any, horizon: int) -> bool:
+    """Say whether ages still tell what is older than a horizon. Call within `by_catalogs`."""
+    return int(await connection.fetchval(_NEWEST)) - horizon < AGE_MAX
+
+
+def told_by(horizon: int) -> int:
+    """Return a horizon as an id without its epoch, of an ordinary transaction."""
+    return max(horizon % 2**32, FIRST_XID)
 
 
 async def holders(connection: Any) -> str:

@@ -73,6 +73,29 @@ def test_what_is_done_to_a_slot_while_it_is_read_ends_the_run(
     assert {item["v"]["S"] for place, item in items(command).items() if int(place[4:-4]) <= 90} == {"second"}
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("ALTER PUBLICATION nightly DROP TABLE t", "ALTER PUBLICATION nightly ADD TABLE t"),
+        (
+            "ALTER PUBLICATION nightly SET (publish = 'insert')",
+            "ALTER PUBLICATION nightly SET (publish = 'insert, update, delete, truncate')",
+        ),
+    ],
+)
+def test_what_was_not_published_for_a_while_is_noticed(command: Command, statements: tuple[str, str]) -> None:
+    """Everything is as it was again, and nothing in the log says that something was left out."""
+    run(command, "full")
+    first, last = statements
+    change(command, first, "DELETE FROM t WHERE id = 1", last)
+    said = refused(command)
+    assert "publication nightly was altered" in said
+    assert "--fresh" in said
+    run(command, "full", 0, "--fresh")
+    change(command, "CREATE TABLE u (id int)", "ALTER PUBLICATION nightly ADD TABLE u", "DROP TABLE u")
+    run(command, "catch_up")
+
+
 def invalidated(command: Command, *fill: str) -> None:
     """Have the server look whether slots are to be given up, until it has given this one up."""
     deadline = time.monotonic() + ENTERED_S

@@ -1,7 +1,8 @@
-"""What becomes of partitions without a word in the log, though rows come or go with them.
+"""What has changed between two runs without a word in the log: with partitions, or behind the publication.
 
-Invariant: a run by the log follows on another only where every row that came or went between them stands in
-the log: none was in a partition when that was attached, detached, dropped or emptied.
+Invariant: a run by the log follows on another only where every row that came, changed or went between them
+stands in the log: none was in a partition when that was attached, detached, dropped or emptied, and what is
+published is published since.
 """
 
 from typing import Any
@@ -21,11 +22,38 @@ SELECT EXISTS (SELECT FROM ONLY {name} AS r, pg_inherits AS h WHERE h.inhrelid =
 """
 
 
-async def untold(connection: Any, before: Standing, now: Standing) -> str | None:
-    """Say of which partition's rows the log doesn't tell that they came or went between two standings.
+# What was taken out of a publication and put back has a row of its own again. Other tables don't matter.
+_ALTERED = """
+SELECT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r
+    ON r.prpubid = p.oid AND r.prrelid = ANY ($2::int8[]::oid[])
+    WHERE p.pubname = $1 AND (age(p.xmin) BETWEEN 0 AND age('{horizon}'::xid)
+                              OR age(r.xmin) BETWEEN 0 AND age('{horizon}'::xid)))
+"""
+
+
+async def untold(connection: Any, published: str, before: Standing, now: Standing) -> str | None:
+    """Say of what the log doesn't tell between two standings of a job with this publication.
 
     Call in a transaction that has locked what `now` tells of.
     """
+    if await _altered(connection, published, before):
+        return (
+            f"publication {published} was altered, so the log may have left out what changed in the meantime"
+        )
+    return await _of_partitions(connection, before, now)
+
+
+async def _altered(connection: Any, published: str, before: Standing) -> bool:
+    relations = [relation.oid for relation in before.relations]
+    async with by_catalogs(connection):
+        if not await watch.counts(connection, before.horizon):
+            return False
+        sql = _ALTERED.format(horizon=watch.told_by(before.horizon))
+        return bool(await connection.fetchval(sql, published, relations))
+
+
+async def _of_partitions(connection: Any, before: Standing, now: Standing) -> str | None:
+    """Say of which partition's rows the log doesn't tell that they came or went."""
     known = {relation.oid: relation for relation in now.relations}
     held = [relation for relation in before.relations if relation.child and relation.filled]
     for relation in held:
