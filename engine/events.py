@@ -3,10 +3,11 @@
 Invariant: an event is complete in itself and holds no secret; an observer never talks back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from engine.batch import Counts
+from engine.contracts.feed import LogFigures
 from engine.meter import MeterTotals
 from engine.report import Report
 
@@ -59,8 +60,7 @@ class Tick:
 
     Units: `at_s` on a monotonic clock; `elapsed_s` since this process took up the run. `meter` counts since
     then, over all workers; `counts` are durable and span the run's interruptions. `watermark_lag_s` None
-    where the job has no watermark. `log_retained_bytes`: what the source keeps of its log for the job, None
-    where that isn't known.
+    where the job has no watermark. `log`: how the source's log stands, by which the job goes.
     """
 
     at_s: float
@@ -70,7 +70,7 @@ class Tick:
     checkpoint_age_s: float
     elapsed_s: float
     watermark_lag_s: float | None = None
-    log_retained_bytes: int | None = None
+    log: LogFigures = field(default_factory=LogFigures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.batch import Counts, Effort
+from engine.contracts.feed import LogFigures
 from engine.contracts.state import RunState
 from engine.durable import replaced
 from engine.errors import PermanentError
@@ -77,6 +78,10 @@ class Report:
     dead_letters_by_reason: Mapping[str, int] = field(default_factory=dict)
     dead_letters_open: int = 0
     """All that are kept and not settled, those of earlier runs too."""
+    catch_up_lag_s: float | None = None
+    """How long ago all that had been committed to the source's log by then was in the target."""
+    log_retained_bytes: int | None = None
+    """What the source keeps of its log for the job."""
 
     @property
     def counts(self) -> Counts:
@@ -107,10 +112,12 @@ def build(
     outcome: str,
     notices: Sequence[str] = (),
     letters_open: int | None = None,
+    log: LogFigures | None = None,
 ) -> Report:
     """Make the report of a run from its checkpoint. `outcome`: the word for how it stands now.
 
-    `letters_open`: the dead letters that are kept; None: those that the run itself counts.
+    `letters_open`: the dead letters that are kept; None: those that the run itself counts. `log`: how the
+    source's log stands now, where the job goes by one.
     """
     counts, effort = state.counts, state.effort
     return Report(
@@ -140,6 +147,8 @@ def build(
         notices=tuple(mask(notice, os.environ) for notice in notices),
         dead_letters_by_reason=dict(state.dead_letters_by_reason),
         dead_letters_open=counts.items_dead_lettered if letters_open is None else letters_open,
+        catch_up_lag_s=None if log is None or log.lag_s is None else round(log.lag_s, 3),
+        log_retained_bytes=None if log is None else log.held_back_bytes,
     )
 
 

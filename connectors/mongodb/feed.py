@@ -41,6 +41,7 @@ from connectors.mongodb.session import awaited
 from connectors.mongodb.walked import read_columns
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
+from engine.contracts.feed import LogFigures
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import patiently
@@ -82,8 +83,11 @@ class MongoDBFeed:
         self._needed = frozenset[str]()
         self._window: LogWindow | None = None
         self.notices: list[str] = []
-        self.held_back_bytes: int | None = None
+
+    @property
+    def figures(self) -> LogFigures:
         """Nothing of the log is kept for one job."""
+        return LogFigures()
 
     @property
     def foretold(self) -> str:

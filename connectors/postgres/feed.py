@@ -1,45 +1,42 @@
 """PostgreSQL's log as a ChangeFeed: a slot is peeked into, and moved on once what was read is durable.
 
-Invariant: a batch's rows are read in a snapshot that sees every transaction of the batch, from the server
-that the log is read from; the slot never moves beyond what a checkpoint covers.
+Invariant: nothing is read of a log that doesn't tell all that the job needs; the slot never moves beyond what
+a checkpoint covers.
 """
 
-# ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
-
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 import pyarrow as pa
 
 from connectors.patience import with_source
 from connectors.postgres import opening
 from connectors.postgres.errors import speaking
-from connectors.postgres.gathering import Gathering, LogPart
+from connectors.postgres.feeding import LogProgress, LogReading
 from connectors.postgres.keep_log import free_slot, held_back, kept_from_now_on
 from connectors.postgres.logged import Logged, logged
 from connectors.postgres.looking_up import LookUps
-from connectors.postgres.publishing import Served, Slot, check_log, check_slot, slot_of
-from connectors.postgres.quoting import identifier, literal
+from connectors.postgres.publishing import Served, check_log
 from connectors.postgres.section import LogCatchUp, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
+from connectors.postgres.slot_reading import SlotReader, number_of
+from connectors.postgres.slots import Slot, check_slot, slot_of
 from engine.amounts import bytes_text
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
+from engine.contracts.feed import LogFigures, LogPlace
 from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
 
-PART_ROWS = 1_000
-"""Changes that are looked up together: what their rows take is held in memory."""
-PART_BYTES = 4_000_000
-"""What is needed of rows as they were, as text of one statement."""
-PEEK_CHANGES = 100_000
-"""After so many changes the next commit ends a peek. The server keeps what one gives in temporary files."""
-FETCH_ROWS = 1_000
+CHECK_S = 30.0
+"""How often it is seen, while the log is followed, that it still tells all: that a table was dropped from the
+publication, or another one put in its place, raises nothing."""
 
 
 class PostgresFeed:
-    """The log of one job; see contracts.ChangeFeed."""
+    """The log of one job; see contracts.ChangeFeed. `let_view_go` closes what keeps the source's snapshot."""
 
     def __init__(
         self,
@@ -48,6 +45,7 @@ class PostgresFeed:
         schema: RowSchema,
         codec: DocumentCodec,
         patience_s: float,
+        let_view_go: Callable[[], Awaitable[None]],
     ) -> None:
         assert section.catch_up is not None, "only a job that goes by the log has a feed"
         self._section = section
@@ -56,14 +54,13 @@ class PostgresFeed:
         self._shape = view.shape
         self._no_rows = pa.RecordBatch.from_pylist([], schema.arrow())
         self._patience_s = patience_s
+        self._let_view_go = let_view_go
         self._tables: Logged | None = None
         self._served: Served | None = None
-        self._durable = (0, 0)
-        """Position and number of the last part that is durable."""
-        self._heard = asyncio.Event()
+        self._progress = LogProgress()
         self.notices: list[str] = []
+        self._slot = SlotReader(self._url, self._catch_up)
         self._look_ups = LookUps(section, view, codec, patience_s, self.notices)
-        self.held_back_bytes: int | None = None
 
     @property
     def foretold(self) -> str:
@@ -72,157 +69,137 @@ class PostgresFeed:
             "Catch-up runs read the source's log, which the server keeps from the full run on until it was"
             " read."
         )
-        held_back = self.held_back_bytes
+        held_back = self.figures.held_back_bytes
         return told if held_back is None else f"{told} It holds back {bytes_text(held_back)} now."
+
+    @property
+    def figures(self) -> LogFigures:
+        """How far behind the target is, and what the server keeps."""
+        return self._progress.figures
 
     async def check(self, needed: frozenset[str], position: str | None) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""
         connection = await connect(self._url)
         try:
-            async with speaking("source.catch_up"):
-                await begin(connection, None)
-                self._tables = await logged(connection, self._section, self._shape, needed)
-                self._served = await check_log(
-                    connection, self._catch_up, self._tables, begins=position is None
-                )
-                slot = await free_slot(connection, self._catch_up)
-            since = None if position is None else number_of(position)
-            check_slot(self._catch_up, slot, self._served.database, since)
-            self.held_back_bytes = None if slot is None else slot.held_back
+            await self._check(connection, needed, position, waits=True)
         finally:
             await abandon(connection)
 
+    async def _check(
+        self, connection: Any, needed: frozenset[str], position: str | None, *, waits: bool
+    ) -> None:
+        async with speaking("source.catch_up"):
+            await begin(connection, None)
+            self._tables = await logged(connection, self._section, self._shape, needed)
+            self._served = await check_log(connection, self._catch_up, self._tables, begins=position is None)
+            slot = await (
+                free_slot(connection, self._catch_up) if waits else slot_of(connection, self._catch_up.slot)
+            )
+            await connection.execute("ROLLBACK")
+        self._in_place(slot, None if position is None else number_of(position))
+        self._progress.holds(slot)
+
+    def _in_place(self, slot: Slot | None, since: int | None) -> None:
+        """See that a slot has all of the log behind a position. Raises: JobError."""
+        assert self._served is not None, "it has been checked"
+        check_slot(self._catch_up, slot, self._served.database, since)
+
     async def set_up(self, say: Callable[[str], None]) -> None:
         """Make publication and slot, or move an old slot on to now; see contracts.ChangeFeed."""
-        assert self._tables is not None, "it has been checked"
         assert self._served is not None, "it has been checked"
-        await kept_from_now_on(self._url, self._catch_up, self._tables, self._served, say)
+        await kept_from_now_on(self._url, self._catch_up, self._found, self._served, say)
 
     def kept(self, end: Cursor) -> None:
-        """Hear that all up to a part's end is durable."""
-        self._durable = max(self._durable, _place(end))
-        self._heard.set()
+        """Hear that all up to a batch's end is durable."""
+        self._progress.kept(end)
 
     async def look(self) -> None:
         """Ask how much of its log the server keeps for this job."""
-        self.held_back_bytes = await held_back(self._section)
+        self._progress.held_back_bytes = await held_back(self._section)
 
     async def confirm(self, position: str) -> None:
         """Move the slot on."""
-        await self._move_on(number_of(position))
+        try:
+            self._progress.seen(await self._slot.now(number_of(position)))
+        except PermanentError as error:
+            raise await self._told(error, position) from error
+        finally:
+            await self._slot.let_go()
 
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read the log's changes; lost connections are mended inside."""
         assert segment.after is not None, "a part of a log has a beginning"
-        assert segment.until is not None, "and an end"
-        done, part = _place(after or segment.after)
-        self._durable = (done, part)
-        until, sequence = number_of(segment.until.key[0]), 0
+        until = None if segment.until is None else number_of(LogPlace.of(segment.until).position)
+        self._progress.kept(after or segment.after)
+        begins = self._progress.durable
+        reading = LogReading(
+            self._slot,
+            self._look_ups,
+            self._progress,
+            self._no_rows,
+            self._in_place,
+            segment.number,
+            number_of(begins.position),
+            begins.number,
+        )
         patience = with_source(self._patience_s)
+        clock = asyncio.get_running_loop().time
+        checked_s, away = clock(), False
+        await self._let_view_go()
         try:
             while True:
                 try:
-                    await self._move_on(self._durable[0])
-                    gathering = Gathering(self._found, done, PART_ROWS, PART_BYTES)
-                    async with aclosing(self._peek(gathering, until)) as parts:
-                        async for each in parts:
-                            rows = await self._look_ups.looked_up(each, self._found)
-                            if rows is None:
-                                continue
-                            done, part = each.position, part + 1
-                            patience.rewarded()
-                            end = Cursor((text_of(done), str(part)))
-                            yield Batch(segment.number, sequence, rows[0], end, old=rows[1])
-                            sequence += 1
-                    if gathering.messages < PEEK_CHANGES:
+                    if until is None and clock() - checked_s >= CHECK_S:
+                        await self._check_again()
+                        checked_s = clock()
+                    async with aclosing(reading.batches(self._found, until)) as batches:
+                        async for batch in batches:
+                            yield batch
+                    patience.rewarded()
+                    away = False
+                    if reading.drained and until is not None:
                         return
-                    if gathering.position > done:  # of others' changes: a checkpoint has to cover them, too
-                        done, part = gathering.position, part + 1
-                        end = Cursor((text_of(done), str(part)))
-                        yield Batch(segment.number, sequence, self._no_rows, end)
-                        sequence += 1
-                    while self._durable[1] < part:
-                        self._heard.clear()
-                        await self._heard.wait()
+                    await reading.pause()
                 except TransientError as error:
+                    if not away:
+                        self.notices.append(f"{error}; tried again for up to {self._patience_s:.0f} s")
+                    away = True
                     await patience.wait(error)
+                except (JobError, PermanentError) as error:
+                    raise await self._told(error, self._progress.durable.position) from error
         finally:
+            await self._slot.let_go()
             await self._look_ups.let_go()
+
+    @property
+    def _needed(self) -> frozenset[str]:
+        return frozenset(self._found.own.needed)
 
     @property
     def _found(self) -> Logged:
         assert self._tables is not None, "it has been checked"
         return self._tables
 
-    async def _peek(self, gathering: Gathering, until: int) -> AsyncGenerator[LogPart, None]:
-        """Read the log from where the slot stands to a position, or as much of it as a peek takes."""
-        slot = literal(self._catch_up.slot)
-        names = literal(identifier(self._catch_up.published))
-        sql = (
-            "SELECT data FROM pg_catalog.pg_logical_slot_peek_binary_changes("
-            f"{slot}, '{text_of(until)}', {PEEK_CHANGES}, 'proto_version', '1', 'publication_names', {names})"
-        )
-        connection = await connect(self._url)
-        try:
-            async with speaking("source.catch_up"):
-                await begin(connection, None)
-                cursor = await connection.cursor(sql)
-                rows = await cursor.fetch(FETCH_ROWS)
-                self._hold_to(await slot_of(connection, self._catch_up.slot))
-            while True:
-                for row in rows:
-                    if (part := gathering.take(row[0])) is not None:
-                        yield part
-                if len(rows) < FETCH_ROWS:
-                    break
-                async with speaking("source.catch_up"):
-                    rows = await cursor.fetch(FETCH_ROWS)
-            yield gathering.rest()
-        except PermanentError as error:
-            raise await self._told(error, self._durable[0]) from error
-        finally:
-            await abandon(connection)
+    async def _check_again(self) -> None:
+        """See that the log tells all, and of what the run began with.
 
-    def _hold_to(self, slot: Slot | None) -> None:
-        """See that a peek began no further on than all that is durable. Raises: PermanentError."""
-        assert self._served is not None, "it has been checked"
-        try:
-            check_slot(self._catch_up, slot, self._served.database, self._durable[0])
-        except JobError as fault:
-            raise PermanentError(str(fault)) from fault
+        Raises: as `check`.
+        """
+        await self._look_ups.still_there()
+        async with self._slot.connected() as connection:
+            await self._check(connection, self._needed, self._progress.durable.position, waits=False)
 
-    async def _told(self, error: PermanentError, position: int) -> PermanentError:
+    async def _told(self, error: JobError | PermanentError, position: str) -> PermanentError:
         """Say what became of the slot, where that explains an error. `position`: all before it is durable."""
+        if isinstance(error, JobError):
+            return PermanentError(str(error))
         try:
-            tables, served = self._tables, self._served
-            await self.check(frozenset(self._found.own.needed), text_of(position))
-            self._tables, self._served = tables, served
+            await self.check(self._needed, position)
         except JobError as fault:
             return PermanentError(str(fault))
         except TransientError:
             pass
         return error
-
-    async def _move_on(self, position: int) -> None:
-        """Move the slot to a position, if it stands before it, and note what it holds back."""
-        connection = await connect(self._url)
-        try:
-            async with speaking("source.catch_up"):
-                await begin(connection, None)
-                slot = await slot_of(connection, self._catch_up.slot)
-                await connection.execute("ROLLBACK")
-                if slot is not None and slot.position is not None and slot.position < position:
-                    await connection.execute(
-                        f"SELECT pg_catalog.pg_replication_slot_advance({literal(self._catch_up.slot)},"
-                        f" '{text_of(position)}')"
-                    )
-                    await begin(connection, None)
-                    slot = await slot_of(connection, self._catch_up.slot)
-            self.held_back_bytes = None if slot is None else slot.held_back
-        except PermanentError as error:
-            raise await self._told(error, position) from error
-        finally:
-            await abandon(connection)
 
 
 def feed_of_table(
@@ -231,23 +208,8 @@ def feed_of_table(
     schema: RowSchema,
     codec: DocumentCodec,
     patience_s: float,
+    let_view_go: Callable[[], Awaitable[None]],
 ) -> PostgresFeed:
     """Return the feed that a job which reads a table would have by its log."""
     changes = {"catch_up": LogCatchUp(type="log", slot="backfill"), "watermark": None}
-    return PostgresFeed(section.model_copy(update=changes), view, schema, codec, patience_s)
-
-
-def _place(end: Cursor) -> tuple[int, int]:
-    """Return a cursor's position and its part's number: parts of one transaction share the former."""
-    return number_of(end.key[0]), int(end.key[1]) if len(end.key) > 1 else 0
-
-
-def number_of(position: str) -> int:
-    """Return a position as a number of bytes. Source: PostgreSQL documentation, "pg_lsn Type"."""
-    high, low = position.split("/")
-    return (int(high, 16) << 32) + int(low, 16)
-
-
-def text_of(position: int) -> str:
-    """Return a position as the server prints it."""
-    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+    return PostgresFeed(section.model_copy(update=changes), view, schema, codec, patience_s, let_view_go)

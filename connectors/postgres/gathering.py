@@ -29,10 +29,11 @@ class LogPart:
 
     Shape: `old` in the order of the table's `needed`; `leads` by the place of the children's table among the
     job's. `xids` of their transactions, without epochs. `position`: all before it is in this part or in an
-    earlier one.
+    earlier one, and so is what was committed before `at_s`. Units: seconds since 1970; 0 is not known.
     """
 
     position: int
+    at_s: float
     old: Sequence[Texts]
     keys: Sequence[Cursor]
     leads: Mapping[int, Sequence[Texts]]
@@ -62,7 +63,7 @@ class Gathering:
     position: int
     rows_max: int
     bytes_max: int
-    messages: int = 0
+    at_s: float = 0.0
     _forms: dict[int, list[_Form]] = field(default_factory=dict)
     _old: dict[Texts, None] = field(default_factory=dict)
     _keys: dict[Texts, None] = field(default_factory=dict)
@@ -74,14 +75,13 @@ class Gathering:
 
     def take(self, data: bytes) -> LogPart | None:
         """Take the next message; return a part once there is enough for one. Raises: PermanentError."""
-        self.messages += 1
         match message := decoded(data):
             case RowSent():
                 self._change(message)
             case Begin(commit, xid):
                 self._xid, self._passed = xid, commit < self.position
-            case Commit(end):
-                self.position = max(self.position, end)
+            case Commit(end, at_s):
+                self.reach(end, at_s)
             case RelationSent():
                 self._relate(message)
             case Truncated():
@@ -90,10 +90,15 @@ class Gathering:
         leads = sum(map(len, self._leads.values()))
         return self.rest() if full or leads >= self.rows_max else None
 
+    def reach(self, position: int, at_s: float) -> None:
+        """Take in that all before a position was taken, and so was what had been committed by then."""
+        self.position, self.at_s = max(self.position, position), max(self.at_s, at_s)
+
     def rest(self) -> LogPart:
         """Return what is left as a part, which may be empty."""
         part = LogPart(
             self.position,
+            self.at_s,
             tuple(self._old),
             tuple(Cursor(tuple(_known(text) for text in texts)) for texts in self._keys),
             {oid: tuple(leads) for oid, leads in self._leads.items()},

@@ -11,18 +11,19 @@ import asyncpg
 
 from connectors.postgres.errors import speaking
 from connectors.postgres.logged import Logged
-from connectors.postgres.publishing import Served, Slot, extend_sql, publish_sql, slot_of, slot_sql
+from connectors.postgres.publishing import Served, extend_sql, publish_sql
 from connectors.postgres.quoting import identifier, literal
 from connectors.postgres.section import LogCatchUp, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import looking, settle
+from connectors.postgres.slots import BUSY_S, Slot, slot_of, slot_sql
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.waits import waits_told
 from engine.errors import JobError, PermanentError
 
 POLL_S, TOLD_S = 0.2, 3.0
-BUSY_S, BUSY_POLL_S = 15.0, 0.1
-"""How long, and how often, a slot is waited for that somebody uses."""
+BUSY_POLL_S = 0.1
+"""How often it is seen whether a slot is free."""
 _SEE_WHO_IS_GONE = "SET LOCAL client_connection_check_interval = '1s'"
 """Source: PostgreSQL documentation, "Error Handling and Logging", since 14."""
 _WRITERS = """

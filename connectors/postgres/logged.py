@@ -109,7 +109,11 @@ async def logged(connection: Any, section: PostgresSection, shape: Shape, needed
 async def _relation(connection: Any, name: str, key: str) -> Relation:
     async with checking(key):
         found = await catalog.relation(connection, name)
-    assert found is not None, "the source has been laid out"
+    if found is None:
+        raise JobError(
+            f"{key}: {name} isn't what it was a moment ago: it was dropped, renamed or made anew; put it"
+            " back, or load everything again with --fresh"
+        )
     return found
 
 

@@ -17,10 +17,12 @@ from connectors.postgres.errors import speaking
 from connectors.postgres.gathering import LogPart
 from connectors.postgres.logged import Logged, old_rows_sql, parents_sql
 from connectors.postgres.lookup import by_key
+from connectors.postgres.publishing import AFRESH
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.standing import Behind
+from connectors.postgres.untold import untold
 from engine.batch import Cursor
 from engine.contracts.documents import DocumentCodec
 from engine.errors import PermanentError, TransientError
@@ -41,13 +43,17 @@ class LookUps:
         patience_s: float,
         notices: list[str],
     ) -> None:
+        assert section.catch_up is not None, "only a job that goes by the log looks changed rows up"
         self._section = section
+        self._published = section.catch_up.published
         self._url = section.url.get_secret_value()
         self._view = view
         self._codec = codec
         self._patience_s = patience_s
         self._notices = notices
         self._looker: Any | None = None
+        self._held_to = view.standing
+        """The log has told of every row that came, changed or went up to then."""
 
     async def looked_up(self, part: LogPart, found: Logged) -> tuple[pa.RecordBatch, int] | None:
         """Return rows as they were and behind them rows as they are, and how many the former are."""
@@ -138,6 +144,17 @@ class LookUps:
                 " with; put it back and run again to go on, or start over with --fresh"
             )
         return True
+
+    async def still_there(self) -> None:
+        """See that the source is what the run began with, also where nothing is looked up.
+
+        Raises: PermanentError, TransientError.
+        """
+        async with self._seeing(frozenset()) as connection, speaking("source"):
+            now = await watch.look(connection, self._view.shape, self._held_to.server)
+            if (why := await untold(connection, self._published, self._held_to, now)) is not None:
+                raise PermanentError(f"source: {why}; {AFRESH}")
+            self._held_to = now
 
     async def let_go(self) -> None:
         """Close the connection; the next look-up opens another."""

@@ -13,11 +13,11 @@ from connectors.postgres import lookalikes, watch
 from connectors.postgres.address import where
 from connectors.postgres.errors import checking, speaking
 from connectors.postgres.layout import SelectList, check_keys, layout
-from connectors.postgres.publishing import log_position
 from connectors.postgres.reach import unseen
 from connectors.postgres.section import LOG_CONNECTIONS, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import looking
+from connectors.postgres.slots import log_position
 from connectors.postgres.snapshot import (
     NextWatermark,
     export,

@@ -19,6 +19,9 @@ class Unchanged(Enum):
     TOAST = "unchanged"
 
 
+EPOCH_S = 946_684_800
+"""2000-01-01, from which PostgreSQL counts, in seconds since 1970."""
+
 Value: TypeAlias = str | Unchanged | None
 """A column's text as the server prints it, or null."""
 
@@ -33,9 +36,10 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A transaction has ended; the next begins behind `end`."""
+    """A transaction has ended; the next begins behind `end`. Units: `at_s` since 1970, by the server."""
 
     end: int
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,8 @@ def _decoded(data: bytes) -> Message:
             commit, _, xid = struct.unpack(">qqI", data[1:])
             return Begin(commit, xid)
         case b"C":
-            _, _, end, _ = struct.unpack(">bqqq", data[1:])
-            return Commit(end)
+            _, _, end, at_us = struct.unpack(">bqqq", data[1:])
+            return Commit(end, EPOCH_S + at_us / 1e6)
         case b"R":
             return _relation(data)
         case b"T":

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres.logged import Logged, LoggedTable
-from connectors.postgres.quoting import identifier, literal
+from connectors.postgres.quoting import identifier
 from connectors.postgres.section import LogCatchUp
-from connectors.postgres.settings import by_catalogs, looking
+from connectors.postgres.settings import by_catalogs
 from engine.errors import JobError
 
 SERVER_VERSION_MIN = 14
 """The oldest that is maintained; before 13 there are neither 64-bit snapshots nor partitions' roots."""
 _FILTERS_SINCE, _GENERATED_SINCE = 15, 18
-PLUGIN = "pgoutput"
 PUBLISH = "publish = 'insert, update, delete, truncate'"
 AFRESH = (
     "what changed meanwhile may be missing, so load everything again with --fresh, or settle it with"
@@ -70,82 +69,6 @@ _PUBLISHED = """
 SELECT schemaname::text AS schema, tablename::text AS name, {columns} AS columns, {filter} AS filter
 FROM pg_publication_tables WHERE pubname = $1
 """
-_SLOT = """
-SELECT s.plugin::text AS plugin, s.database::text AS database, s.temporary, s.active_pid, s.wal_status,
-       s.confirmed_flush_lsn::text AS confirmed, (s.confirmed_flush_lsn - '0/0')::int8 AS position,
-       to_jsonb(s) ->> 'invalidation_reason' AS reason, to_jsonb(s) ->> 'conflicting' AS conflicting,
-       CASE WHEN NOT pg_is_in_recovery()
-            THEN pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::int8 END AS held_back,
-       (SELECT a.application_name FROM pg_stat_activity AS a WHERE a.pid = s.active_pid) AS used_by
-FROM pg_replication_slots AS s WHERE s.slot_name = $1
-"""
-
-_NOW = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END::text"
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A replication slot as the server tells of it. Units: `position` and `held_back` in bytes of WAL."""
-
-    plugin: str | None
-    database: str | None
-    temporary: bool
-    active_pid: int | None
-    wal_status: str | None
-    confirmed: str | None
-    position: int | None
-    reason: str | None
-    conflicting: str | None
-    held_back: int | None
-    used_by: str | None
-
-    @property
-    def lost(self) -> bool:
-        """Whether the log that it stands for is gone."""
-        return self.wal_status == "lost" or self.reason is not None or self.conflicting == "true"
-
-
-async def slot_of(connection: Any, name: str) -> Slot | None:
-    """Return a slot, or None. Call inside a transaction."""
-    async with by_catalogs(connection):
-        row = await connection.fetchrow(_SLOT, name)
-    return None if row is None else Slot(*row)
-
-
-async def log_position(connection: Any, slot: str, *, now: bool) -> str | None:
-    """Return where a slot stands, or how far the server's log has got now. Call outside a transaction."""
-    async with looking(connection):
-        if not now:
-            found = await slot_of(connection, slot)
-            return None if found is None else found.confirmed
-        position = await connection.fetchval(_NOW)
-    return None if position is None else str(position)
-
-
-def check_slot(catch_up: LogCatchUp, found: Slot | None, database: str, since: int | None) -> None:
-    """See that a slot has all of the log behind a position; None: that it can be used. Raises: JobError."""
-    at = f"source.catch_up.slot: replication slot {catch_up.slot}"
-    if found is None:
-        if since is None:
-            return
-        raise JobError(
-            f"{at} isn't there: it was dropped, or a standby that never had it was promoted; {AFRESH}"
-        )
-    if found.plugin != PLUGIN or found.database != database or found.temporary:
-        raise JobError(
-            f"{at} is another's ({found.plugin or 'physical'}, database {found.database}); name one that"
-            " isn't there yet"
-        )
-    if since is None:
-        return
-    if found.lost:
-        why = found.reason or found.wal_status
-        raise JobError(f"{at} is lost ({why}): the server threw away log that wasn't read yet; {AFRESH}")
-    if found.position is not None and found.position > since:
-        raise JobError(
-            f"{at} stands at {found.confirmed}, beyond what this job has read: somebody else moved it on;"
-            f" {AFRESH}, and give each job a slot of its own"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +101,7 @@ async def check_log(connection: Any, catch_up: LogCatchUp, found: Logged, *, beg
         )
         relations = {t.oid: await connection.fetch(_RELATIONS, t.oid) for t in found.tables}
         indexes = {t.oid: await connection.fetch(_INDEXES, t.oid) for t in found.tables}
-    _check_server(server, version, catch_up)
+    _check_server(server, version, catch_up, begins=begins)
     refuses_full = version >= _GENERATED_SINCE and (published is None or published["generated"] == "n")
     for table in found.tables:
         _check_relations(table, relations[table.oid], indexes[table.oid], refuses_full=refuses_full)
@@ -197,7 +120,7 @@ async def check_log(connection: Any, catch_up: LogCatchUp, found: Logged, *, beg
     return Served(server["database"], published is not None, tuple(dict.fromkeys(missing)))
 
 
-def _check_server(server: Any, version: int, catch_up: LogCatchUp) -> None:
+def _check_server(server: Any, version: int, catch_up: LogCatchUp, *, begins: bool) -> None:
     if version < SERVER_VERSION_MIN:
         raise JobError(
             f"source.catch_up: PostgreSQL {version} is too old to go by its log, {SERVER_VERSION_MIN} or"
@@ -213,7 +136,7 @@ def _check_server(server: Any, version: int, catch_up: LogCatchUp) -> None:
             f"source.catch_up: the server writes its log at wal_level {server['wal_level']}; have ALTER"
             " SYSTEM SET wal_level = logical run, and the server restarted, or go by source.watermark"
         )
-    if server["prepared"] is not None:
+    if begins and server["prepared"] is not None:
         raise JobError(
             f"source.catch_up: slot {catch_up.slot} would wait for the prepared transaction"
             f" {server['prepared']}; COMMIT PREPARED or ROLLBACK PREPARED it, then run again"
@@ -248,13 +171,6 @@ def publish_sql(catch_up: LogCatchUp, found: Logged) -> str:
 def extend_sql(catch_up: LogCatchUp, missing: Sequence[str]) -> str:
     """Return the statement that publishes tables besides."""
     return f"ALTER PUBLICATION {identifier(catch_up.published)} ADD TABLE {', '.join(missing)}"
-
-
-def slot_sql(catch_up: LogCatchUp, version: int) -> str:
-    """Return the query that makes the slot; from 17 on it may fail over to a standby."""
-    failover = ", failover => true" if version >= 17 else ""
-    name = literal(catch_up.slot)
-    return f"SELECT pg_catalog.pg_create_logical_replication_slot({name}, '{PLUGIN}'{failover})"
 
 
 def _check_publication(published: Any, found: Logged, catch_up: LogCatchUp) -> None:

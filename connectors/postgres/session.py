@@ -25,6 +25,8 @@ from engine.errors import JobError
 from engine.masking import register, register_url
 
 SERVER_VERSION_MIN = 12
+NAME = "backfill"
+"""How sessions are called."""
 KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
 """Silence after which the server is asked, pause between questions, questions before it counts as gone.
 
@@ -65,7 +67,12 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
         _keep_alive(self._transport.get_extra_info("socket"))
 
 
-async def connect(url: str) -> Any:
+def reading_slot(slot: str) -> str:
+    """Return how a session that reads a slot is called, so that others see that it is in use."""
+    return f"{NAME} {slot}"
+
+
+async def connect(url: str, name: str = NAME) -> Any:
     """Open one connection.
 
     Raises: JobError (the URL, the user or the database is wrong), TransientError (nobody answers).
@@ -85,7 +92,7 @@ async def connect(url: str) -> Any:
             statement_cache_size=0,
             timeout=CONNECT_TIMEOUT_S,
             connection_class=_Connection,
-            server_settings={"application_name": "backfill"},
+            server_settings={"application_name": name},
         )
     except (*DRIVER_ERRORS, ValueError) as error:
         # Where the driver may quote the URL, its error is nobody's cause.

@@ -75,11 +75,13 @@ class PostgresSource:
         self._notices = list(opened.notices)
         self._patience_s = patience_s
         self._feed = (
-            PostgresFeed(section, self._view, self.ticket.schema, codec, patience_s)
+            PostgresFeed(section, self._view, self.ticket.schema, codec, patience_s, self.close)
             if section.catch_up is not None and opened.keeper is not None
             else None
         )
-        self._could_be = partial(feed_of_table, section, self._view, self.ticket.schema, codec, patience_s)
+        self._could_be = partial(
+            feed_of_table, section, self._view, self.ticket.schema, codec, patience_s, self.close
+        )
         self._readers = Readers(section, opened.ticket.since, self._view, opened.keeper, self._notices)
 
     @property

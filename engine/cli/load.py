@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     help="Keep the metrics there for node_exporter's textfile collector.",
 )
 @click.option("--fresh", is_flag=True, help="Start a new full run, whatever the checkpoint says.")
+@click.option("--follow", is_flag=True, help="Go on with what changes, by the source's log, until stopped.")
 @options(given.as_json, given.telling)
 @click.pass_obj
 def run(
@@ -53,11 +54,12 @@ def run(
     linger_s: float | None,
     textfile: Path | None,
     fresh: bool,
+    follow: bool,
     as_json: bool,
 ) -> int:
     """Load a job's source into its target, or go on with what was begun.
 
-    A job with a watermark whose full run has finished catches up with what has changed since.
+    A job with a watermark or a log whose full run has finished catches up with what has changed since.
     """
     jobs = load_jobs(job_file, overrides, only)
     with held():
@@ -70,7 +72,7 @@ def run(
         if shown:
             from engine.show.metrics_shown import metrics_shown
 
-    display, ended = progress.observer(), _Ended()
+    display, ended = progress.observer(), _Ended(follow=follow)
     with ExitStack() as stack:
         stack.callback(display.close)
         observers: list[Observer] = [display, ended]
@@ -80,7 +82,7 @@ def run(
             uvloop.run(
                 runner.run(
                     jobs,
-                    runner.RunOptions(state_dir=state_dir, workers=workers, fresh=fresh),
+                    runner.RunOptions(state_dir=state_dir, workers=workers, fresh=fresh, follow=follow),
                     observers,
                 )
             )
@@ -103,9 +105,10 @@ def run(
 
 
 class _Ended:
-    """An observer that keeps the reports."""
+    """An observer that keeps the reports; of a job that is followed the last one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, follow: bool) -> None:
+        self._follow = follow
         self.reports: list[Report] = []
 
     def on(self, event: "Event") -> None:
@@ -113,7 +116,7 @@ class _Ended:
         from engine.events import RunEnded  # heavy
 
         if isinstance(event, RunEnded):
-            self.reports.append(event.report)
+            self.reports = [*(() if self._follow else self.reports), event.report]
 
 
 def _told(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path) -> str:

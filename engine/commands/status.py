@@ -3,10 +3,12 @@
 Invariant: reads only; an absent state is an answer, not an error.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from engine.contracts.feed import LogFigures, LogPlace
 from engine.contracts.state import RunState
 from engine.errors import BackfillError
 from engine.exits import Exit
@@ -14,6 +16,7 @@ from engine.job.model import Job
 from engine.registry import SOURCES, STATES
 from engine.report import build
 from engine.show import summary
+from engine.state.resume import by_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class JobStatus:
     letters_open: int = 0
     log: str | None = None
     """What the source says of the log that it keeps for the job, in a sentence; None: none is kept."""
-    log_retained_bytes: int | None = None
+    log_figures: LogFigures = field(default_factory=LogFigures)
 
     @property
     def exit_code(self) -> int:
@@ -48,6 +51,7 @@ class JobStatus:
                 alive=self.alive,
                 directory=self.directory,
                 letters_open=self.letters_open,
+                log=self.log_figures,
             )
         return text if self.log is None else f"{text}\n\n  {self.log}"
 
@@ -56,13 +60,14 @@ class JobStatus:
         if self.state is None:
             return {"job": self.job, "outcome": None, "alive": False}
         standing = summary.standing(self.state, alive=self.alive)
-        report = build(self.job, self.state, outcome=standing, letters_open=self.letters_open)
+        report = build(
+            self.job, self.state, outcome=standing, letters_open=self.letters_open, log=self.log_figures
+        )
         return {
             **report.as_json(),
             "alive": self.alive,
             "interruptions": self.state.interruptions,
             "eta_s": summary.eta_s(report) if self.alive else None,
-            **({} if self.log is None else {"log_retained_bytes": self.log_retained_bytes}),
         }
 
 
@@ -73,9 +78,17 @@ async def look(job: Job, state_dir: Path) -> JobStatus:
     alive = state is not None and await store.alive(job, state_dir)
     letters = await store.letters_open(job, state_dir) if state is not None else 0
     told, held_back = await _log(job)
+    log = LogFigures(None if state is None else _lag_s(state), held_back)
     return JobStatus(
-        job.name, state_dir / job.name, store.where(job, state_dir), state, alive, letters, told, held_back
+        job.name, state_dir / job.name, store.where(job, state_dir), state, alive, letters, told, log
     )
+
+
+def _lag_s(state: RunState) -> float | None:
+    """Return how long ago all that was committed to a log by then was in the target, by the checkpoint."""
+    end = state.segments[0].end if state.kind == "catch_up" and state.segments else None
+    at = None if end is None or not by_log(state.watched) else LogPlace.of(end).at
+    return None if at is None else max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())
 
 
 async def _log(job: Job) -> tuple[str | None, int | None]:

@@ -8,9 +8,45 @@ that was confirmed is given again, so what was given twice must change nothing.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from engine.batch import Batch, Cursor, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """How far a feed has come: what stands in the `end` of each of its batches.
+
+    `number` tells apart what shares a position, and grows. `at`: all that was committed before lies before
+    this place, by the source's clock; ISO 8601 in UTC, None where that isn't known.
+    """
+
+    position: str
+    number: int = 0
+    at: str | None = None
+
+    @classmethod
+    def of(cls, end: Cursor) -> "LogPlace":
+        """Read it from a cursor, which a segment's bounds are, too: a position alone."""
+        position, number, at = (*end.key, *("0", "")[len(end.key) - 1 :])
+        return cls(position, int(number), at or None)
+
+    def cursor(self) -> Cursor:
+        """Write it as a cursor."""
+        return Cursor((self.position, str(self.number), self.at or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class LogFigures:
+    """How a feed stands. None: not known.
+
+    `lag_s`: how long ago the latest moment was before which all that was committed is durable in the target.
+    `held_back_bytes`: how much of its log the server kept for this job when it was last asked.
+    """
+
+    lag_s: float | None = None
+    held_back_bytes: int | None = None
 
 
 class ChangeFeed(Protocol):
@@ -32,8 +68,13 @@ class ChangeFeed(Protocol):
         """
 
     def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
-        """Read the changes of a segment, from a position to a position, or from behind a batch's `end`.
+        """Read the changes of a segment, from a position on, or from behind a batch's `end` (a LogPlace).
 
+        Up to the segment's `until`; where that is None, it follows the log until it is closed: what is
+        committed is handed over within about a second, a source that is away is waited for, and what `check`
+        has seen is looked at again now and then. A batch may have no rows: up to its end there is nothing
+        for this job. The last one ends at `until` or behind it.
+        Neither a snapshot nor a transaction of the source is kept open between two batches.
         Ordering: as committed. More than a part of it is read only once the part before it was `kept`.
         Raises: PermanentError, RetriesExhausted.
         """
@@ -56,5 +97,5 @@ class ChangeFeed(Protocol):
         """What a plan says of the log, as it was found by `check`, in whole sentences."""
 
     @property
-    def held_back_bytes(self) -> int | None:
-        """How much of its log the server kept for this job when it was last asked; None: not yet known."""
+    def figures(self) -> LogFigures:
+        """How it stands now."""

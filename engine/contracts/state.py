@@ -102,8 +102,13 @@ class CheckpointStore(MarkStore, Protocol):
         because it is read again from its start.
         """
 
-    async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
-        """Record how this process's part of the run ended; only `complete…` outcomes close the run."""
+    async def finish(
+        self, outcome: str, finished_at: str, effort: Effort, error: str | None, watermark: str | None = None
+    ) -> None:
+        """Record how this process's part of the run ended; only `complete…` outcomes close the run.
+
+        `watermark`: up to where it has read, where that shows only at its end.
+        """
 
     async def collect_dead_letters(self) -> Path:
         """Make the file of dead letters complete, as far as a closed run counts them, and return it."""

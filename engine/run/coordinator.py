@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from engine.batch import Counts, Effort
+from engine.contracts.feed import LogFigures
 from engine.contracts.state import MarkStore, RunState
 from engine.contracts.target import Look
 from engine.errors import BackfillError, TargetUnfit
@@ -51,10 +52,10 @@ class Coordinator:
         own_usage: Callable[[], Usage],
         look: Look | None = None,
         patience_s: float = 0.0,
-        log_retained: Callable[[], int | None] = lambda: None,
+        log_figures: Callable[[], LogFigures] = LogFigures,
     ) -> None:
         self._observers = observers
-        self._log_retained = log_retained
+        self._log_figures = log_figures
         self._spending = Spending(own_usage)
         self._watermark = run.watermark
         self._segments = Segments(run)
@@ -216,7 +217,7 @@ class Coordinator:
                 checkpoint_age_s=now - self._checkpointer.durable_at,
                 elapsed_s=self._spending.elapsed_s,
                 watermark_lag_s=lag_s(self._watermark, datetime.now(UTC)),
-                log_retained_bytes=self._log_retained(),
+                log=self._log_figures(),
             )
         )
 

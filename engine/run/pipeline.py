@@ -32,6 +32,9 @@ MARK_S = 0.5
 SETTLE_S = 2.5
 """How long rows that are begun may take to be settled after a stop: acks beyond them would be lost."""
 
+FINISH_S = 1.5
+"""How much of that an endless source's rows have to be written whole: then the stop is its end."""
+
 
 class BatchWindow:
     """Bounds the bytes of rows that are between being read and being acknowledged.
@@ -81,7 +84,7 @@ class Stages:
 
     `gate` is set where batches with equal keys must follow one another, `settle` where items are left out for
     those of other rows; `letters` is bounded where somebody gives back what was kept; `tenure` is what the
-    target sends under.
+    target sends under. `endless`: the source goes on until a stop, which is its end.
     """
 
     source: RowReading
@@ -94,6 +97,7 @@ class Stages:
     letters: LetterWindow = field(default_factory=LetterWindow)
     tenure: Tenure = field(default_factory=Tenure)
     settle: Callable[[EncodedBatch], EncodedBatch] | None = None
+    endless: bool = False
 
 
 async def run_segment(
@@ -105,7 +109,8 @@ async def run_segment(
 ) -> None:
     """Carry a segment from behind `after` to its end, or to where `stopping` finds it.
 
-    Every mark goes to `emit`, in source order; the last one says `done` only where the source has ended.
+    Every mark goes to `emit`, in source order; the last one says `done` only where the source has ended, an
+    endless one by the stop, and all that was read is acked.
     Raises: what the source and the target raise; nothing of this segment is in flight afterwards.
     """
     reading = _Reading(stages, segment, Ledger(segment.number, after), emit)
@@ -166,7 +171,7 @@ class _Reading:
                 task.add_done_callback(self._tasks.discard)
             self._read_out = True
             stages.target.flush()
-        if batch is _NoBatch.ENDED:
+        if batch is _NoBatch.ENDED or stages.endless:
             self._mark(self._ledger.ended())
 
     async def keep_marking(self) -> None:
@@ -178,8 +183,10 @@ class _Reading:
     async def end_soon_after(self, stopping: asyncio.Event) -> None:
         """After a stop have the target begin nothing new; what isn't settled then is done again later."""
         await stopping.wait()
+        finish_s = FINISH_S if self._stages.endless else 0.0
+        await asyncio.sleep(finish_s)
         self._stages.target.drain()
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(SETTLE_S - finish_s)
         self._mark_progress()
         for task in self._tasks:
             task.cancel()

@@ -156,6 +156,11 @@ def _checkpoint_age_s(figures: JobFigures, now_s: float) -> Value:
     return None if figures.ended else figures.tick.checkpoint_age_s + max(0.0, now_s - figures.tick.at_s)
 
 
+def _catch_up_lag_s(figures: JobFigures, now_s: float) -> Value:
+    lag_s = figures.tick.log.lag_s
+    return None if figures.ended or lag_s is None else lag_s + max(0.0, now_s - figures.tick.at_s)
+
+
 def _target_up(figures: JobFigures, now_s: float) -> Value:
     return None if figures.ended else float(figures.target_up(now_s))
 
@@ -246,7 +251,12 @@ GAUGES: tuple[tuple[str, str, Callable[[JobFigures, float], Value]], ...] = (
     (
         "backfill_log_retained_bytes",
         "How much of its log the source keeps for this job.",
-        lambda figures, _: figures.tick.log_retained_bytes,
+        lambda figures, _: figures.tick.log.held_back_bytes,
+    ),
+    (
+        "backfill_catch_up_lag_seconds",
+        "How long ago what has been read of the log, and is durable in the target, was all there was.",
+        _catch_up_lag_s,
     ),
     (
         "backfill_run_active",

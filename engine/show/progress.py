@@ -8,7 +8,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from engine.amounts import counted, duration, number, share
@@ -17,7 +17,7 @@ from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStart
 from engine.masking import printable
 from engine.meter import TABLE, quantile
 from engine.show import lines
-from engine.show.summary import KINDS, PASSED
+from engine.show.summary import KINDS, PASSED, behind
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -115,7 +115,7 @@ def plain_line(started: RunStarted, tick: Tick, pace: Speeds) -> str:
         f"{_rows(tick, started.rows_expected)} rows",
         f"{number(pace.items_per_s)} items/s",
         *(f"{name} {text}" for name, text in _cells(tick, pace).items()),
-        "ETA " + ("?" if pace.eta_s is None else duration(pace.eta_s)),
+        _to_do(tick, pace),
     ]
     return ", ".join(parts)
 
@@ -135,6 +135,7 @@ def figures(started: RunStarted, tick: Tick, pace: Speeds) -> Mapping[str, Any]:
         "segments_total": tick.segments.total,
         "dead_letters": tick.counts.items_dead_lettered,
         "eta_s": None if pace.eta_s is None else round(pace.eta_s, 1),
+        **dict(zip(("catch_up_lag_s", "log_retained_bytes"), astuple(tick.log), strict=True)),
     }
 
 
@@ -154,6 +155,13 @@ def _rows(tick: Tick, rows_expected: int | None) -> str:
     if rows > rows_expected:  # an estimate that was too low says nothing of what is left
         return f"{number(rows)} (~{number(rows_expected)} expected)"
     return f"{number(rows)} of ~{number(rows_expected)} ({share(rows, rows_expected)})"
+
+
+def _to_do(tick: Tick, pace: Speeds) -> str:
+    """Say when it will be over; of a log that is read, how far behind it is."""
+    if tick.log.lag_s is not None:
+        return f"behind {behind(tick.log)}"
+    return "ETA " + ("?" if pace.eta_s is None else duration(pace.eta_s))
 
 
 def _cells(tick: Tick, pace: Speeds) -> Mapping[str, str]:
@@ -323,8 +331,8 @@ def _picture(started: RunStarted, tick: Tick, pace: Speeds) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    eta = "?" if pace.eta_s is None else duration(pace.eta_s)
-    head = f"{_rows(tick, started.rows_expected)} rows, {number(pace.items_per_s)} items/s, ETA {eta}"
+    rows = _rows(tick, started.rows_expected)
+    head = f"{rows} rows, {number(pace.items_per_s)} items/s, {_to_do(tick, pace)}"
     bar: dict[str, Any] = {"completed": tick.counts.rows_read}
     bar |= {"total": started.rows_expected} if started.rows_expected else {"pulse": True, "total": None}
     line = Table.grid(expand=True)  # a bar by itself doesn't end its line

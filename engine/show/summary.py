@@ -6,7 +6,8 @@ Invariant: plain text that fits a screen, ASCII but for names that come from out
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from engine.amounts import aligned, counted, duration, number, share
+from engine.amounts import aligned, bytes_text, counted, duration, number, share
+from engine.contracts.feed import LogFigures
 from engine.contracts.state import RunState, SegmentState
 from engine.report import (
     COMPLETE,
@@ -23,6 +24,9 @@ RUNNING = "running"
 
 SEGMENTS_SHOWN_MAX = 54
 """More segments than this are drawn several to a mark, so that `status` fits a screen."""
+
+SHORT_S = 10.0
+"""Below, tenths of a second tell something."""
 
 KINDS: Mapping[str, str] = {"full": "full run", "catch_up": "catch-up run"}
 PASSED: Mapping[str, str] = {
@@ -138,8 +142,18 @@ def figures(report: Report) -> Iterator[tuple[str, str]]:
     since, until = report.watermark["from"], report.watermark["to"]
     if until is not None:
         yield "watermark", f"{f'from {since} ' if since else ''}to {until}"
+    if report.catch_up_lag_s is not None:
+        yield "behind", behind(LogFigures(report.catch_up_lag_s, report.log_retained_bytes))
     for reason, count in sorted(report.dead_letters_by_reason.items()):
         yield "dead letters", f"{reason}: {number(count)}"
+
+
+def behind(log: LogFigures) -> str:
+    """Say how far the target is behind the source's log, and what the source keeps of it."""
+    assert log.lag_s is not None, "it is known"
+    lag = f"{log.lag_s:.1f} s" if log.lag_s < SHORT_S else duration(log.lag_s)
+    kept = log.held_back_bytes
+    return lag if kept is None else f"{lag}, with {bytes_text(kept)} of log kept"
 
 
 def _next(report: Report, directory: Path) -> list[str]:
@@ -174,10 +188,16 @@ def standing(state: RunState, *, alive: bool) -> str:
 
 
 def status(
-    job: str, state: RunState, *, alive: bool, directory: Path, letters_open: int | None = None
+    job: str,
+    state: RunState,
+    *,
+    alive: bool,
+    directory: Path,
+    letters_open: int | None = None,
+    log: LogFigures | None = None,
 ) -> str:
     """Say how the last or current run of a job stands, from its checkpoint."""
-    report = build(job, state, outcome=standing(state, alive=alive), letters_open=letters_open)
+    report = build(job, state, outcome=standing(state, alive=alive), letters_open=letters_open, log=log)
     times = report.started_at + (f", finished {report.finished_at}" if report.finished_at else "")
     lines = [
         f"{job}: {KINDS[report.kind]} {report.run_id}, {PASSED[report.outcome]}",

@@ -140,10 +140,12 @@ class SqliteStore:
         self._acked_at = self._now()
 
     @_in_thread
-    def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
+    def finish(
+        self, outcome: str, finished_at: str, effort: Effort, error: str | None, watermark: str | None = None
+    ) -> None:
         """Record how this process's part of the run ended."""
         run = records.spent(self._held.current, effort)
-        run = records.ended(run, self._held.segments, outcome, finished_at, error)
+        run = records.ended(run, self._held.segments, outcome, finished_at, error, watermark)
         with self._failure_told():
             self._commit(run, {}, run.letters_end)
         self._held.writing = False

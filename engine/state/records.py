@@ -149,11 +149,18 @@ def ended(
     outcome: str,
     finished_at: str,
     error: str | None,
+    watermark: str | None = None,
 ) -> RunRecord:
     """Return the run with how it ended; a run that lost something can't end `complete…`."""
     assert not record.run.closed, f"run {record.run.run_id} is closed already"
     run = replace(whole(record, segments.values()), segments=())
-    closing = replace(run, outcome=outcome, finished_at=finished_at, error=error)
+    closing = replace(
+        run,
+        outcome=outcome,
+        finished_at=finished_at,
+        error=error,
+        watermark=run.watermark if watermark is None else watermark,
+    )
     if closing.closed:
         undone = [number for number, segment in segments.items() if not segment.done]
         assert not undone, f"run {run.run_id} can't be {outcome}: segments {undone[:10]} aren't done"

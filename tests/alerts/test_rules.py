@@ -138,6 +138,31 @@ SICK: dict[str, tuple[dict[str, str], int, set[str]]] = {
         1600,
         {"NoSuccess"},
     ),
+    "a log that is followed is quiet": (
+        {"backfill_rows_acked_total": "1000x{n}", "backfill_catch_up_lag_seconds": "1x{n}"},
+        60,
+        set(),
+    ),
+    "a log is followed for more than a day": (
+        {
+            "backfill_last_success_timestamp_seconds": "0x{n}",
+            "backfill_watermark_lag_seconds": "stale",
+            "backfill_catch_up_lag_seconds": "1x{n}",
+            "backfill_updated_timestamp_seconds": "0+300x{n}",
+        },
+        1600,
+        set(),
+    ),
+    "a log that is followed falls behind": (
+        {"backfill_catch_up_lag_seconds": "0+30x{n}"},
+        60,
+        {"CatchUpLags"},
+    ),
+    "a night's changes are caught up with": (
+        {"backfill_catch_up_lag_seconds": "86400-1000x{n}"},
+        60,
+        set(),
+    ),
     "the run takes longer than a day": (
         {"backfill_watermark_lag_seconds": "86000+60x{n}"},
         60,

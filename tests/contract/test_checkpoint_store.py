@@ -155,6 +155,16 @@ async def test_a_resumed_run_counts_its_interruptions_and_is_open_again(place):
     await store.close()
 
 
+async def test_where_a_run_has_come_may_show_at_its_end(place):
+    store = await place.open()
+    await store.begin(a_run(watermark=None))
+    await store.advance([a_mark(0, "20", 4, done=True), a_mark(1, None, done=True)], Effort())
+    await store.finish("complete", LATER, Effort(), None, "w9")
+    assert (await store.load()).watermark == "w9"
+    assert (await store.last_complete()).watermark == "w9"
+    await store.close()
+
+
 async def test_the_last_complete_run_is_remembered_beside_an_unfinished_one(place):
     store = await place.open()
     await closed_run(store, a_run("run-1", watermark="w1"))

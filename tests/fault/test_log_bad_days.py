@@ -54,7 +54,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]],
             return found
 
         monkeypatch.setattr(LookUps, "looked_up", wrapped)
-        monkeypatch.setattr("connectors.postgres.feed.PEEK_CHANGES", 20)
+        monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
 
     return schedule
 

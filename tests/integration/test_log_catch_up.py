@@ -1,13 +1,16 @@
 """Catch-up runs from PostgreSQL's log: the table ends as the source says, and nothing is left."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from connectors.postgres.feed import PostgresFeed, number_of
-from engine.batch import Cursor
+from connectors.dynamodb.target import TableTarget
+from connectors.postgres.feed import PostgresFeed
+from connectors.postgres.slot_reading import LogNow, SlotReader, number_of
+from engine.batch import Cursor, EncodedBatch, Fates, WriteReport
 from tests.support import loads
 from tests.support.command import Command
 from tests.support.logged import LOG, TABLE, asked, change, items, refused, run
@@ -95,8 +98,8 @@ def test_a_transaction_of_many_parts_and_a_log_of_many_peeks(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is gathered and peeked at a time is bounded; the next peek waits for what is durable."""
-    monkeypatch.setattr("connectors.postgres.feed.PART_ROWS", 7)
-    monkeypatch.setattr("connectors.postgres.feed.PEEK_CHANGES", 50)
+    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 7)
+    monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 50)
     run(command, "full")
     change(
         command,
@@ -152,8 +155,8 @@ def test_a_log_of_others_changes_is_covered_by_the_checkpoint_too(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Peeks that give nothing of ours come to an end, and the slot is never ahead of the checkpoint."""
-    monkeypatch.setattr("connectors.postgres.feed.PEEK_CHANGES", 50)
-    monkeypatch.setattr("connectors.postgres.feed.PART_ROWS", 1)
+    monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 50)
+    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 1)
     change(
         command, "CREATE TABLE other (id int PRIMARY KEY)", "CREATE PUBLICATION nightly FOR TABLE other, t"
     )
@@ -165,23 +168,23 @@ def test_a_log_of_others_changes_is_covered_by_the_checkpoint_too(
         "UPDATE t SET v = 'second' WHERE id = 2",
     )
     durable, ahead = [0], []
-    kept, move_on = PostgresFeed.kept, PostgresFeed._move_on
+    kept, now = PostgresFeed.kept, SlotReader.now
 
     def noted(feed: PostgresFeed, end: Cursor) -> None:
         durable.append(number_of(end.key[0]))
         kept(feed, end)
 
-    async def moved(feed: PostgresFeed, position: int) -> None:
+    async def moved(slot: SlotReader, position: int) -> LogNow:
         ahead.append(position > max(durable))
-        await move_on(feed, position)
+        return await now(slot, position)
 
     monkeypatch.setattr(PostgresFeed, "kept", noted)
-    monkeypatch.setattr(PostgresFeed, "_move_on", moved)
+    monkeypatch.setattr(SlotReader, "now", moved)
     run(command, "catch_up")
-    first, *within, _after_its_end = ahead
+    first, *behind = ahead
     assert first, "from where the run before has ended"
-    assert within
-    assert not any(within)
+    assert len(behind) > 2
+    assert not any(behind)
     assert {items(command)[f"ROW#{n}|ROW"]["v"]["S"] for n in (1, 2)} == {"second"}
     assert run(command, "catch_up")["rows_read"] == 0
 
@@ -209,3 +212,31 @@ def test_letters_of_rows_that_were_written_or_deleted_since_are_settled(command:
     found = items(command)
     assert {"ROW#2|ROW", "ROW#3|ROW"}.isdisjoint(found)
     assert [found[f"ROW#{n}|ROW"]["v"]["S"] for n in (1, 300, 4)] == ["2", "3", "1"]
+
+
+def test_a_put_and_a_delete_of_one_key_are_never_in_flight_together(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change is a batch of its own, and each batch takes longer than the next one is away."""
+    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 1)
+    run(command, "full")
+    flips = [f"UPDATE t SET id = {to} WHERE id = {of}" for _ in range(10) for of, to in ((1, 500), (500, 1))]
+    change(command, *flips)
+    write, in_flight, met = TableTarget.write, Counter[int](), []
+
+    async def watched(target: TableTarget, encoded: EncodedBatch) -> WriteReport | Fates:
+        keys = encoded.key_hashes.tolist()
+        in_flight.update(keys)
+        met.append(max(in_flight.values(), default=0))
+        await asyncio.sleep(0.01)
+        try:
+            return await write(target, encoded)
+        finally:
+            in_flight.subtract(keys)
+
+    monkeypatch.setattr(TableTarget, "write", watched)
+    run(command, "catch_up")
+    assert len(met) >= len(flips)
+    assert max(met) == 1
+    assert "ROW#1|ROW" in items(command)
+    assert "ROW#500|ROW" not in items(command)

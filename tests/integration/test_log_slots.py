@@ -45,7 +45,7 @@ def meanwhile(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[...
             return found
 
         monkeypatch.setattr(LookUps, "looked_up", wrapped)
-        monkeypatch.setattr("connectors.postgres.feed.PEEK_CHANGES", 20)
+        monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
 
     return schedule
 
@@ -214,7 +214,7 @@ def test_no_run_by_the_log_has_more_connections_than_it_says(
 
     monkeypatch.setattr("connectors.postgres.session.asyncpg.connect", counted)
     monkeypatch.setattr("engine.commands.run.following.ASK_S", 0.1)
-    monkeypatch.setattr("connectors.postgres.feed.PEEK_CHANGES", 20)
+    monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
     command.job["source"] |= {"max_connections": 4, "segments": 8, "batch_rows": 10}
     run(command, "full")
     change(command, *(f"UPDATE t SET v = 'second' WHERE id = {n}" for n in range(1, 91)))

@@ -1,13 +1,17 @@
 """What a run by the log leaves on the server when it is killed; whole seeds of it: tests/soak."""
 
 import asyncio
+import json
+import random
+import signal
+import time
 from pathlib import Path
 
 import asyncpg
 
 from tests.support import loads
 from tests.support.command import Command, kill_group
-from tests.support.logged import TABLE, items
+from tests.support.logged import TABLE, as_source, change, items, seen, until, values
 from tests.support.pg import execute
 
 
@@ -45,3 +49,53 @@ def test_a_slot_that_was_being_made_when_the_run_was_killed_is_in_nobodys_way(
     asyncio.run(killed_while_it_waits())
     assert command.here("run", "--workers", "1").code == 0
     assert items(command)["ROW#1|ROW"]["v"] == {"S": "second"}
+
+
+def test_a_follower_that_is_killed_again_and_again_ends_as_the_source_says(
+    logged_database: str, database: str, dynoxide: str, table_name: str, tmp_path: Path
+) -> None:
+    """The first kill may meet the full run, or the moment between that and what follows."""
+    loads.create_table(dynoxide, table_name)
+    asyncio.run(execute(logged_database, *TABLE))
+    log = {"type": "log", "slot": f"s_{database}"}
+    command = Command(tmp_path, loads.job(logged_database, dynoxide, table_name, source={"catch_up": log}))
+    random_ = random.Random(1)
+
+    def changed() -> None:
+        one, other = random_.randint(1, 99), random_.randint(1, 99)
+        change(
+            command,
+            f"UPDATE t SET v = '{random_.random()}' WHERE id = {one}",
+            f"UPDATE t SET id = id + 100 WHERE id = {one}"
+            f" AND NOT EXISTS (SELECT FROM t WHERE id = {one} + 100)",
+            f"UPDATE t SET id = {other} WHERE id = {other} + 100"
+            f" AND NOT EXISTS (SELECT FROM t WHERE id = {other})",
+            f"DELETE FROM t WHERE id = {other}",
+            f"INSERT INTO t VALUES ({one}, '{random_.random()}') ON CONFLICT DO NOTHING",
+        )
+
+    for number in range(4):
+        process = command.start("run", "--follow", "--workers", "1")
+        if number:
+            seen(command, f"round {number}")
+        deadline = time.monotonic() + random_.uniform(0.5, 2.5)
+        while process.poll() is None and time.monotonic() < deadline:
+            changed()
+        assert process.poll() is None, process.communicate()
+        kill_group(process)
+    process = command.start("run", "--json", "--follow", "--workers", "1")
+    try:
+        for _ in range(20):
+            changed()
+        seen(command, "the last")
+        until(lambda: values(command) == as_source(command), "the target isn't as the source is")
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            kill_group(process)
+    assert process.returncode == 0, stderr
+    report = json.loads(stdout)
+    assert (report["kind"], report["outcome"], report["resumed"]) == ("catch_up", "complete", True)
+    loads.assert_balanced(report)
+    assert values(command) == as_source(command)

@@ -1,14 +1,22 @@
 """A job that goes by PostgreSQL's log: what is done to its table, and what its runs say."""
 
 import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 
 from tests.support import loads
-from tests.support.command import Command
+from tests.support.command import Command, Ended
 from tests.support.pg import execute
 
+WAIT_S = 120.0
+"""How long anything may take on a machine that is busy with other things."""
 LOG = {"type": "log", "slot": "nightly"}
 TABLE = (
     "CREATE TABLE t (id int PRIMARY KEY, v text, keep boolean NOT NULL DEFAULT true)",
@@ -45,6 +53,17 @@ def items(command: Command) -> dict[str, Any]:
     return loads.items(target["endpoint_url"], target["table"])
 
 
+def as_source(command: Command) -> dict[str, str]:
+    """Return what each item has to say, by the source."""
+    rows = asyncio.run(asked(command, "SELECT coalesce(json_object_agg(id, v), '{}')::text FROM t"))
+    return {f"ROW#{key}|ROW": value for key, value in json.loads(rows).items()}
+
+
+def values(command: Command) -> dict[str, str]:
+    """Return what each item says."""
+    return {place: item["v"]["S"] for place, item in items(command).items()}
+
+
 def refused(command: Command, code: int = 2, *options: str) -> str:
     """Run, see that nothing was done, and return why."""
     before = items(command)
@@ -59,3 +78,51 @@ def logs(command: Command) -> tuple[int, int]:
     slots = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
     publications = "SELECT count(*) FROM pg_publication"
     return asyncio.run(asked(command, slots)), asyncio.run(asked(command, publications))
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    """Wait for something. Raises: AssertionError when it takes too long."""
+    deadline = time.monotonic() + WAIT_S
+    while not happened():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def seen(command: Command, value: str) -> None:
+    """Change row 100, and wait until the target has it: then it has all that was committed before, too."""
+    change(command, f"UPDATE t SET v = '{value}' WHERE id = 100")
+    until(lambda: items(command).get("ROW#100|ROW", {}).get("v") == {"S": value}, f"{value} isn't there")
+
+
+def followed(command: Command, scene: Callable[[threading.Event], None], *options: str) -> Ended:
+    """Follow the log in this process while a scene plays beside it; at its end the follower is told to stop.
+
+    The scene sees the follower at work before it ends, and is told when that is over.
+    """
+    over, failed = threading.Event(), []
+
+    def play() -> None:
+        try:
+            scene(over)
+        except BaseException as error:
+            failed.append(error)
+        while not over.is_set():
+            if signal.getsignal(signal.SIGTERM) is not early:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            time.sleep(0.1)
+
+    def early(*_: object) -> None:
+        """Take a signal that comes before the follower, or behind it."""
+
+    before, playing = signal.signal(signal.SIGTERM, early), threading.Thread(target=play)
+    playing.start()
+    try:
+        ended = command.here("run", "--json", "--follow", "--workers", "1", *options)
+    finally:
+        over.set()
+        playing.join()
+        signal.signal(signal.SIGTERM, before)
+    if failed:
+        raise failed[0]
+    return ended

@@ -11,6 +11,7 @@ import yaml
 from engine import __version__
 from engine.cli.load import run
 from engine.cli.options import Invocation
+from engine.contracts.feed import LogFigures
 from engine.report import EXIT_CODES
 from engine.show.health import PROBES, healthy
 from engine.show.metrics import Metrics, parse_address
@@ -24,7 +25,7 @@ def exposed() -> dict[str, set[str]]:
     """Every sample's name with its labels."""
     metrics = Metrics()
     metrics.on(run_started(last_success="2024-01-15T10:00:00Z"))
-    metrics.on(tick(meter=totals(), watermark_lag_s=1.0, log_retained_bytes=1))
+    metrics.on(tick(meter=totals(), watermark_lag_s=1.0, log=LogFigures(2.0, 1)))
     found: dict[str, set[str]] = {}
     for family in metrics.collect():
         for sample in family.samples:

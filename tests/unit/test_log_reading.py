@@ -2,15 +2,28 @@
 
 import struct
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from connectors.postgres.feeding import LogProgress
 from connectors.postgres.gathering import Gathering, LogPart
 from connectors.postgres.logged import Logged, LoggedTable
-from connectors.postgres.pgoutput import Begin, Commit, RelationSent, RowSent, Truncated, Unchanged, decoded
+from connectors.postgres.pgoutput import (
+    EPOCH_S,
+    Begin,
+    Commit,
+    RelationSent,
+    RowSent,
+    Truncated,
+    Unchanged,
+    decoded,
+)
+from connectors.postgres.slot_reading import LogNow, Peeked
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.sql import KeyColumn
 from engine.batch import Cursor
+from engine.contracts.feed import LogFigures, LogPlace
 from engine.errors import PermanentError
 
 T, C = 100, 200
@@ -59,7 +72,7 @@ def deleted(oid: int, old: bytes, kind: bytes = b"K") -> bytes:
 
 def test_each_message_says_what_it_says() -> None:
     assert decoded(began(7, 3)) == Begin(7, 3)
-    assert decoded(ended(99)) == Commit(99)
+    assert decoded(ended(99)) == Commit(99, EPOCH_S)
     assert decoded(relation(T, "d", id=True, v=False)) == RelationSent(
         T, "public.t", "d", ("id", "v"), frozenset({"id"})
     )
@@ -185,3 +198,35 @@ def test_a_partitions_identity_is_looked_up_and_not_taken_from_its_root() -> Non
 )
 def test_a_snapshot_sees_what_has_ended_before_it(text: str, xid: int, seen: bool) -> None:
     assert Snapshot.read(text).sees(xid) is seen
+
+
+def test_a_place_in_a_log_is_read_back_from_its_cursor_and_from_a_segments_bound() -> None:
+    place = LogPlace("0/1A", 3, "2026-01-02T03:04:05.678Z")
+    assert LogPlace.of(place.cursor()) == place
+    assert LogPlace.of(Cursor(("0/1A",))) == LogPlace("0/1A")
+    assert LogPlace.of(LogPlace("0/1A", 2).cursor()) == LogPlace("0/1A", 2)
+
+
+def test_what_a_peek_gave_comes_back_from_memory_and_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.postgres.slot_reading.SPOOL_BYTES", 100)
+    peeked = Peeked()
+    chunks = [[b"a", b"", b"b" * 200], [b"c"]]
+    for chunk in chunks:
+        peeked.take(chunk)
+    assert (list(peeked.chunks()), peeked.count) == (chunks, 4)
+    peeked.close()
+
+
+def test_the_lag_is_told_by_the_servers_clock_and_only_of_what_is_durable() -> None:
+    progress = LogProgress()
+    assert progress.figures == LogFigures()
+    progress.kept(LogPlace("0/1A", 3, "2026-01-02T03:04:05Z").cursor())
+    assert progress.figures.lag_s is None, "the server hasn't been asked for its time yet"
+    progress.seen(LogNow(30, datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC).timestamp(), None))
+    lag_s = progress.figures.lag_s
+    assert lag_s is not None
+    assert 10.0 <= lag_s < 3600.0
+    progress.kept(LogPlace("0/1B", 4).cursor())
+    later_s = progress.figures.lag_s
+    assert later_s is not None
+    assert later_s >= lag_s

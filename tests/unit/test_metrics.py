@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.batch import Counts
+from engine.contracts.feed import LogFigures
 from engine.errors import JobError
 from engine.events import RunEnded, SegmentsPlanned, SegmentTally
 from engine.meter import LATENCY_BOUNDS_S, MeterTotals
@@ -44,6 +45,7 @@ CONTRACT = {
     "backfill_checkpoint_age_seconds": set(),
     "backfill_watermark_lag_seconds": set(),
     "backfill_log_retained_bytes": set(),
+    "backfill_catch_up_lag_seconds": set(),
     "backfill_target_up": set(),
     "backfill_last_success_timestamp_seconds": set(),
     "backfill_run_active": set(),
@@ -88,7 +90,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def test_names_and_labels_are_the_contracts(metrics: Metrics) -> None:
     metrics.on(run_started(last_success="2024-01-15T10:00:00Z"))
-    metrics.on(tick(meter=totals(), watermark_lag_s=3.0, log_retained_bytes=7))
+    metrics.on(tick(meter=totals(), watermark_lag_s=3.0, log=LogFigures(2.0, 7)))
     found: dict[str, set[str]] = {}
     for name, labels in scrape(metrics):
         found.setdefault(name, set()).update(dict(labels))
@@ -103,7 +105,7 @@ def test_every_figure_lands_where_it_belongs(metrics: Metrics) -> None:
             meter=totals(),
             segments=SegmentTally(7, 4, 2, 1),
             watermark_lag_s=3.0,
-            log_retained_bytes=7,
+            log=LogFigures(2.0, 7),
         )
     )
     for name, expected in {
@@ -119,6 +121,7 @@ def test_every_figure_lands_where_it_belongs(metrics: Metrics) -> None:
         "backfill_checkpoint_age_seconds": 0.4,
         "backfill_watermark_lag_seconds": 3.0,
         "backfill_log_retained_bytes": 7.0,
+        "backfill_catch_up_lag_seconds": 2.0,
         "backfill_request_duration_seconds_count": 3,
     }.items():
         assert value(metrics, name) == expected, name

@@ -98,6 +98,28 @@ async def test_a_stop_finishes_what_is_in_flight_and_reads_no_further() -> None:
     made.threads.shutdown()
 
 
+@pytest.mark.parametrize("settles", [True, False])
+async def test_an_endless_source_ends_with_the_stop_if_all_that_was_read_is_settled(
+    settles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "FINISH_S", 0.02)
+    monkeypatch.setattr(pipeline, "SETTLE_S", 0.04)
+    stopping = asyncio.Event()
+
+    def stop_at_second(_segment: int, position: int) -> None:
+        if position == 1:
+            stopping.set()
+
+    marks: list[Mark] = []
+    never = asyncio.get_running_loop().create_future()
+    target = FakeTarget(during=lambda encoded: never if encoded.batch.sequence == 1 and not settles else None)
+    made = line(FakeSource({0: [[1], [2], [3], [4]]}, before=stop_at_second), target)
+    await run_segment(replace(made, endless=True), SEGMENT, None, stopping, marks.append)
+    assert marks[-1].done is settles
+    assert marks[-1].end == Cursor(("2" if settles else "1",))
+    made.threads.shutdown()
+
+
 async def test_a_stop_does_not_wait_for_a_source_that_has_nothing_to_give() -> None:
     stopping, asked = asyncio.Event(), asyncio.Event()
 

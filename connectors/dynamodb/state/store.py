@@ -206,10 +206,14 @@ class DynamoDBStore:
         await self._commit_run(records.spent(run, effort))
         self._failed = False
 
-    async def finish(self, outcome: str, finished_at: str, effort: Effort, error: str | None) -> None:
+    async def finish(
+        self, outcome: str, finished_at: str, effort: Effort, error: str | None, watermark: str | None = None
+    ) -> None:
         """Record how this process's part of the run ended."""
         run = records.spent(self._held.current, effort)
-        await self._commit_run(records.ended(run, self._held.segments, outcome, finished_at, error))
+        await self._commit_run(
+            records.ended(run, self._held.segments, outcome, finished_at, error, watermark)
+        )
         self._held.writing = False
 
     async def collect_dead_letters(self) -> Path:

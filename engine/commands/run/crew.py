@@ -81,7 +81,8 @@ class WorkingCrew:
     def _begin(self) -> RunnerEnd:
         """Begin to work in this process."""
         ours, theirs = queue_link()
-        line, told = self._errand.line, len(self._prepared.ends.source.notices)
+        line = self._errand.line
+        told = len(line.source.notices)
         self._own = asyncio.create_task(
             work(line, theirs, self._size.cursors, _counted_by_runner, told, self._errand.at_end)
         )

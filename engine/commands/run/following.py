@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from engine.batch import Batch, Cursor, Effort, Mark, Segment
 from engine.commands.ends import Ends
-from engine.contracts.feed import ChangeFeed
+from engine.contracts.feed import ChangeFeed, LogFigures, LogPlace
 from engine.contracts.readback import Hashes
 from engine.contracts.state import MarkStore, RunState
 from engine.errors import BackfillError, JobError
@@ -70,7 +70,7 @@ def reached(run: RunState) -> str | None:
     if run.kind == "full":
         return run.watermark
     end = run.segments[0].end
-    return run.since if end is None else end.key[0]
+    return run.since if end is None else LogPlace.of(end).position
 
 
 def _old_keys(ends: Ends) -> OldKeys:
@@ -97,7 +97,13 @@ def _old_keys(ends: Ends) -> OldKeys:
 
 
 async def followed(
-    stack: AsyncExitStack, ends: Ends, line: Stages, feed: ChangeFeed, transform: WithOldKeys
+    stack: AsyncExitStack,
+    ends: Ends,
+    line: Stages,
+    feed: ChangeFeed,
+    transform: WithOldKeys,
+    *,
+    endless: bool,
 ) -> Stages:
     """Return the stages of a run that reads the log. `line`: opened for the rules of this transform."""
     alone = await ends.plain_target(transform.keys_alone.rules)
@@ -106,7 +112,7 @@ async def followed(
     def keys_of(batch: Batch, rule: str) -> Hashes:
         return alone.encode(batch, transform.keys(batch, rule)).key_hashes
 
-    return replace(line, source=_Log(feed), settle=Superseded(keys_of).of)
+    return replace(line, source=_Log(feed), settle=Superseded(keys_of).of, endless=endless)
 
 
 @asynccontextmanager
@@ -131,15 +137,26 @@ async def log_watched(ends: Ends) -> AsyncGenerator[None, None]:
         await asyncio.gather(asking, return_exceptions=True)
 
 
-def retained(ends: Ends) -> int | None:
-    """Return how much of its log the source keeps for a job, as far as it is known."""
+def log_figures(ends: Ends) -> LogFigures:
+    """Return how the log stands by which a job goes, as far as it is known."""
     feed = ends.source.abilities.feed
-    return None if feed is None else feed.held_back_bytes
+    return LogFigures() if feed is None else feed.figures
 
 
-def whole(since: str, until: str) -> Segment:
-    """Return the log from a position to a position."""
-    return Segment(0, Cursor((since,)), Cursor((until,)), None)
+def whole(ends: Ends, since: str, *, endless: bool) -> Segment:
+    """Return the log from a position on: to where it has got by now, or without an end."""
+    until = ends.source.watermark
+    assert until is not None, "a log has an end"
+    return Segment(0, Cursor((since,)), None if endless else Cursor((until,)), None)
+
+
+def gone_on(ends: Ends, run: RunState, *, endless: bool) -> RunState:
+    """Return an unfinished run as this process reads on: how far is its own matter, whoever began it."""
+    if log_of(ends, run.kind) is None:
+        return run
+    assert run.since is not None, "a run by the log begins where the one before has ended"
+    state = run.segments[0]
+    return replace(run, segments=(replace(state, segment=whole(ends, run.since, endless=endless)),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from engine.clock import utc_now
 from engine.commands.ends import CURSORS, Ends, open_ends
 from engine.commands.peers import needed, refusal
 from engine.commands.run.catching_up import caught_up
-from engine.commands.run.following import followed, log_checked, log_of
+from engine.commands.run.following import followed, gone_on, log_checked, log_of
 from engine.contracts.source import Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
@@ -40,11 +40,15 @@ SEGMENTS_PER_CURSOR = 8
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line says about a run. `workers`: the most processes; None: as many as it is worth."""
+    """What the command line says about a run. `workers`: the most processes; None: as many as it is worth.
+
+    `follow`: a catch-up run goes on until it is stopped.
+    """
 
     state_dir: Path
     workers: int | None
     fresh: bool = False
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ async def prepare(
         await _held_to(before, source, goes_on=goes_on)
         for text in source.notices[told:]:
             voice.warn(text)
-    line = await _line(stack, ends, store, decision, voice)
+    line = await _line(stack, ends, store, decision, voice, endless=options.follow)
     prints |= attributes(line.transform.rules)
     if before is not None:
         # Once more: how attributes are shaped is known only now, and what the job itself says had to be told
@@ -114,7 +118,13 @@ async def prepare(
 
 
 async def _line(
-    stack: AsyncExitStack, ends: Ends, store: CheckpointStore, decision: Decision, voice: Voice
+    stack: AsyncExitStack,
+    ends: Ends,
+    store: CheckpointStore,
+    decision: Decision,
+    voice: Voice,
+    *,
+    endless: bool,
 ) -> Stages:
     """Return the stages of a run, which may be one that reads the source's log."""
     feed = ends.source.abilities.feed
@@ -130,7 +140,7 @@ async def _line(
     )
     if feed is None or follows is None:
         return line
-    return await followed(stack, ends, line, feed, follows)
+    return await followed(stack, ends, line, feed, follows, endless=endless)
 
 
 async def _worth(ends: Ends, decision: Decision) -> int:
@@ -202,8 +212,8 @@ async def _former(
 async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence[Segment]) -> RunState:
     """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
     if isinstance(decision, GoOn):
-        return await prepared.store.resume()
-    by_log = log_of(prepared.ends, decision.kind) is not None
+        return gone_on(prepared.ends, await prepared.store.resume(), endless=prepared.line.endless)
+    by_log, watched = log_of(prepared.ends, decision.kind) is not None, prepared.ends.job.source.watched
     rows = None if by_log else await prepared.ends.source.rows_expected()
     state = RunState(
         run_id=uuid.uuid4().hex[:12],
@@ -213,7 +223,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence
         outcome=None,
         fingerprint=prepared.prints,
         since=decision.since,
-        watermark=prepared.ends.source.watermark if prepared.ends.job.source.watched else None,
+        watermark=prepared.ends.source.watermark if watched and not prepared.line.endless else None,
         interruptions=0,
         rows_expected=rows,
         segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
@@ -222,7 +232,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence
         effort=Effort(),
         error=None,
         base=prepared.ends.source.watermark if decision.kind == "full" else decision.base,
-        watched=prepared.ends.job.source.watched,
+        watched=watched,
         rules=dumped(prepared.ends.job.items, prepared.ends.job.variables),
         former=prepared.former,
     )

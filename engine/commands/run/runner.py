@@ -8,21 +8,21 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.clock import utc_now
 from engine.commands import ends
 from engine.commands.run import processes
 from engine.commands.run.crew import crew, working
-from engine.commands.run.following import confirm, confirming, log_watched, retained
+from engine.commands.run.following import confirm, confirming, log_figures, log_of, log_watched, reached
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
 from engine.commands.run.word import BrokenWord
 from engine.commands.whose import job_named
 from engine.contracts.state import CheckpointStore, RunState
-from engine.errors import BackfillError, PermanentError
+from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
 from engine.report import (
@@ -52,6 +52,8 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
 
     Raises: JobError and PermanentError before a job has begun; afterwards its report tells.
     """
+    if options.follow:
+        _check_follow(jobs)
     reports: list[Report] = []
     for job in jobs:
         with job_named(job, among=len(jobs)):
@@ -62,12 +64,45 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     return reports
 
 
+def _check_follow(jobs: Sequence[Job]) -> None:
+    """See that there is one log to follow. Raises: JobError."""
+    if len(jobs) > 1:
+        names = ", ".join(job.name for job in jobs)
+        raise JobError(f"--follow goes on with one job: name it with --only, of {names}; one command each")
+    for job in jobs:
+        if job.source.log is None:
+            raise JobError(
+                "--follow needs a job that goes by its source's log: say source.catch_up: {type: log}"
+            )
+
+
 async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
-    voice = Voice(observers, job.name)
+    """Run a job once, or where it is to be followed, once more behind whatever isn't that yet."""
     logs.of_job(job.name)
+    store = await ends.open_store(job, options.state_dir)
+    try:
+        while True:
+            passed = await _pass(job, options, observers, store)
+            if not (options.follow and passed.goes_on):
+                return passed.report
+            options = replace(options, fresh=False)
+    finally:
+        await store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A run, or this process's part of it. `goes_on`: it is complete by itself, not by being stopped."""
+
+    report: Report
+    goes_on: bool = False
+
+
+async def _pass(
+    job: Job, options: RunOptions, observers: Sequence[Observer], store: CheckpointStore
+) -> _Passed:
+    voice = Voice(observers, job.name)
     async with AsyncExitStack() as stack:
-        store = await ends.open_store(job, options.state_dir)
-        stack.push_async_callback(store.close)
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
         if job.source.log is not None and isinstance(decision, Start) and decision.kind == "full":
@@ -75,13 +110,14 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
         prepared = await prepare(stack, job, options, store, decision, voice)
         if isinstance(decision, NothingToDo):
             letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
-            return _nothing_to_do(job, decision.run, letters, voice)
+            return _Passed(_nothing_to_do(job, decision.run, letters, voice))
         way = await choose(prepared, decision, voice)
         state = await take_up(prepared, decision, way.segments)
         prepared = await put_to_work(prepared, way, state, voice)
-        report = _kept(await _carry(prepared, way, state, voice), options.state_dir, voice)
+        report, stopped = await _carry(prepared, way, state, voice)
+        report = _kept(report, options.state_dir, voice)
         voice.tell(RunEnded(report))
-        return report
+        return _Passed(report, report.closed and not stopped)
 
 
 async def _keep_log(
@@ -116,8 +152,8 @@ def _nothing_to_do(job: Job, done: RunState, letters_open: int, voice: Voice) ->
     return report
 
 
-async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) -> Report:
-    """Work until the run is complete, interrupted or failed, and record which."""
+async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) -> tuple[Report, bool]:
+    """Work until the run is complete, interrupted or failed, and record which; say whether it was stopped."""
     open_segments = sum(not segment.done for segment in state.segments)
     workers = 1 if way.in_order else max(1, min(prepared.workers, open_segments))
     size = crew(
@@ -153,7 +189,7 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
         own_usage=processes.usage,
         look=prepared.look,
         patience_s=prepared.ends.job.target.give_up_after_s,
-        log_retained=lambda: retained(prepared.ends),
+        log_figures=lambda: log_figures(prepared.ends),
     )
     with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
         async with (
@@ -165,7 +201,8 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
     if coordinator.complete:
         noted_by = None if working_crew.replaced else size.workers
         broken = await broken_word(prepared, way, state, noted_by, voice)
-    return await _conclude(prepared, coordinator, broken, interrupted.is_set(), voice)
+    stopped = interrupted.is_set()
+    return await _conclude(prepared, coordinator, broken, stopped, voice), stopped
 
 
 async def _conclude(
@@ -179,7 +216,7 @@ async def _conclude(
     error = None
     if broken is not None:
         outcome, error = FAILED, str(broken)
-    elif coordinator.complete:
+    elif coordinator.complete and not (prepared.line.endless and coordinator.fault):
         letters = coordinator.counts.items_dead_lettered
         outcome = COMPLETE_WITH_DEAD_LETTERS if letters else COMPLETE
     elif coordinator.fault is not None:
@@ -192,7 +229,7 @@ async def _conclude(
         raise AssertionError(f"segments are left though nothing failed: {coordinator.counts}")
     try:
         kept = FAILED_FOR_GOOD if isinstance(broken, BrokenWord) else outcome
-        await prepared.store.finish(kept, utc_now(), coordinator.effort(), error)
+        await prepared.store.finish(kept, utc_now(), coordinator.effort(), error, await _read_up_to(prepared))
     except BackfillError as fault:
         voice.warn(f"the outcome could not be recorded: {fault}")
     state = await prepared.store.load()
@@ -205,4 +242,12 @@ async def _conclude(
         outcome=outcome,
         notices=voice.notices,
         letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
+        log=log_figures(prepared.ends),
     )
+
+
+async def _read_up_to(prepared: Prepared) -> str | None:
+    """Return where a run by the log has come, which is where the next one begins; None: no other run asks."""
+    run = await prepared.store.load()
+    assert run is not None, "it has begun"
+    return None if log_of(prepared.ends, run.kind) is None else reached(run)

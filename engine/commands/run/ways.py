@@ -112,10 +112,8 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
         return await _gone_on_with(prepared, decision.run, voice)
     ends = prepared.ends
     if log_of(ends, decision.kind) is not None:
-        until = ends.source.watermark
         assert decision.since is not None, "a run by the log begins where the one before has ended"
-        assert until is not None, "a log has an end"
-        return Way("in order", [whole(decision.since, until)])
+        return Way("in order", [whole(ends, decision.since, endless=prepared.line.endless)])
     rows = await ends.source.rows_expected()
     wanted = segments_wanted(prepared, rows)
     reason = ends.proof.reason

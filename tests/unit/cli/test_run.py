@@ -63,9 +63,23 @@ def test_json_is_one_object_and_alone_on_stdout(
 def test_options_reach_the_run(
     backfill: Callable[..., Answer], runner: Any, job_file: Path, tmp_path: Path
 ) -> None:
-    options = ("--state", tmp_path / "s", "--workers", 3, "--fresh", "--set", "target.max_wcu=500")
+    options = (
+        "--state",
+        tmp_path / "s",
+        "--workers",
+        3,
+        "--fresh",
+        "--follow",
+        "--set",
+        "target.max_wcu=500",
+    )
     assert backfill("run", job_file, *options, "--metrics-port", "127.0.0.1:0")[0] == 0
-    assert vars(runner.options) == {"state_dir": tmp_path / "s", "workers": 3, "fresh": True}
+    assert vars(runner.options) == {
+        "state_dir": tmp_path / "s",
+        "workers": 3,
+        "fresh": True,
+        "follow": True,
+    }
     assert runner.jobs[0].target.max_wcu == 500
 
 
@@ -74,7 +88,12 @@ def test_how_many_work_is_left_to_the_run_unless_it_is_said(
     backfill: Callable[..., Answer], runner: Any, job_file: Path, options: tuple[str, ...]
 ) -> None:
     backfill("run", job_file, *options)
-    assert vars(runner.options) == {"state_dir": Path(".backfill"), "workers": None, "fresh": False}
+    assert vars(runner.options) == {
+        "state_dir": Path(".backfill"),
+        "workers": None,
+        "fresh": False,
+        "follow": False,
+    }
 
 
 def test_metrics_are_served_while_the_run_lasts(

@@ -1,0 +1,159 @@
+"""From peeks into a slot to batches: what one reading of a log has handed over, and what of it is durable.
+
+Invariant: a batch's rows are read in a snapshot that sees every transaction of the batch; nothing is handed
+over of a log that somebody else has moved on beyond what was read.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from connectors.postgres import slot_reading
+from connectors.postgres.gathering import Gathering, LogPart
+from connectors.postgres.logged import Logged
+from connectors.postgres.looking_up import LookUps
+from connectors.postgres.slot_reading import LogNow, SlotReader, number_of, text_of
+from connectors.postgres.slots import Slot
+from engine.batch import Batch, Cursor
+from engine.clock import utc_at
+from engine.contracts.feed import LogFigures, LogPlace
+
+PART_ROWS = 1_000
+"""Changes that are looked up together: what their rows take is held in memory."""
+PART_BYTES = 4_000_000
+"""What is needed of rows as they were, as text of one statement."""
+POLL_S = 0.25
+"""How long a log that was read to its end is left alone; no less than that took, since each peek decodes from
+where the oldest transaction that is open began (docs/decisions.md)."""
+QUIET_S = 10.0
+"""How often a log that has nothing for us brings a batch without rows, behind which the slot moves on."""
+
+
+class LogProgress:
+    """What of a log is durable in the target, and how the server's log stands."""
+
+    def __init__(self) -> None:
+        self.durable = LogPlace("0/0")
+        self._heard = asyncio.Event()
+        self._covered_s = 0.0
+        """All that was committed before is durable. Units: seconds since 1970, by the server."""
+        self._ahead_s: float | None = None
+        """How far the server's clock is ahead of the monotonic one here."""
+        self.held_back_bytes: int | None = None
+
+    @property
+    def figures(self) -> LogFigures:
+        """How far behind the target is, and what the server keeps."""
+        lag_s = None
+        if self._ahead_s is not None and self._covered_s:
+            lag_s = max(0.0, time.monotonic() + self._ahead_s - self._covered_s)
+        return LogFigures(lag_s, self.held_back_bytes)
+
+    def kept(self, end: Cursor) -> None:
+        """Hear that all up to a batch's end is durable."""
+        self.durable = LogPlace.of(end)
+        if self.durable.at is not None:
+            self.covered(datetime.fromisoformat(self.durable.at).timestamp())
+        self._heard.set()
+
+    def covered(self, at_s: float) -> None:
+        """Hear that all that was committed before is durable."""
+        self._covered_s = max(self._covered_s, at_s)
+
+    def seen(self, now: LogNow) -> None:
+        """Take in how the log stands."""
+        self.holds(now.slot)
+        self._ahead_s = now.clock_s - time.monotonic()
+
+    def holds(self, slot: Slot | None) -> None:
+        """Take in what the slot holds back."""
+        self.held_back_bytes = None if slot is None else slot.held_back
+
+    async def up_to(self, number: int) -> None:
+        """Wait until the batch of that number is durable."""
+        while self.durable.number < number:
+            self._heard.clear()
+            await self._heard.wait()
+
+
+@dataclass(slots=True)
+class LogReading:
+    """One reading of a segment of the log. `in_place` raises where a slot is beyond a position.
+
+    `position`: all before it was handed over, in batches up to `number`. Units: `at_s` since 1970, as in
+    LogPart; `moved_s` by the loop's clock.
+    """
+
+    slot: SlotReader
+    look_ups: LookUps
+    progress: LogProgress
+    no_rows: pa.RecordBatch
+    in_place: Callable[[Slot | None, int], None]
+    segment: int
+    position: int
+    number: int
+    at_s: float = 0.0
+    sequence: int = 0
+    moved_s: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    peek_s: float = 0.0
+    drained: bool = False
+
+    async def batches(self, tables: Logged, until: int | None) -> AsyncGenerator[Batch, None]:
+        """Peek once: up to a position, or to where the log ends now; at most what a peek takes.
+
+        Raises: PermanentError, TransientError.
+        """
+        clock = asyncio.get_running_loop().time
+        now = await self.slot.now(number_of(self.progress.durable.position))
+        self.progress.seen(now)
+        limit = now.position if until is None else until
+        gathering = Gathering(tables, self.position, PART_ROWS, PART_BYTES)
+        began_s = clock()
+        async with self.slot.peeked(limit) as peeked:
+            self.peek_s = clock() - began_s
+            self.in_place(peeked.slot, number_of(self.progress.durable.position))
+            self.drained = peeked.count < slot_reading.PEEK_CHANGES
+            for chunk in peeked.chunks():
+                await asyncio.sleep(0)  # a chunk that is passed over waits for nothing else
+                for message in chunk:
+                    if (part := gathering.take(message)) is not None:
+                        async with aclosing(self._looked_up(part, tables)) as batches:
+                            async for batch in batches:
+                                yield batch
+        if self.drained:
+            gathering.reach(limit, now.clock_s)
+        rest = gathering.rest()
+        async with aclosing(self._looked_up(rest, tables)) as batches:
+            async for batch in batches:
+                yield batch
+        quiet = self.drained and until is None
+        if rest.position > self.position and not (quiet and clock() - self.moved_s < QUIET_S):
+            yield self._batch(rest, self.no_rows, 0)
+        elif quiet and self.progress.durable.number >= self.number:
+            self.progress.covered(rest.at_s)
+
+    async def _looked_up(self, part: LogPart, tables: Logged) -> AsyncGenerator[Batch, None]:
+        found = await self.look_ups.looked_up(part, tables)
+        if found is not None:
+            yield self._batch(part, *found)
+
+    def _batch(self, part: LogPart, rows: pa.RecordBatch, old: int) -> Batch:
+        """Return the next batch, which covers a part."""
+        self.position, self.number = part.position, self.number + 1
+        self.at_s = max(self.at_s, part.at_s)
+        self.moved_s = asyncio.get_running_loop().time()
+        self.sequence += 1
+        end = LogPlace(text_of(part.position), self.number, utc_at(self.at_s) if self.at_s else None)
+        return Batch(self.segment, self.sequence - 1, rows, end.cursor(), old=old)
+
+    async def pause(self) -> None:
+        """Wait before the next peek: for what was read to be durable, or for changes."""
+        if self.drained:
+            await asyncio.sleep(max(POLL_S, self.peek_s))
+        else:
+            await self.progress.up_to(self.number)
