@@ -5,6 +5,7 @@ later, on the server and in the collection that the run began with.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
+from connectors.log_progress import LogProgress
 from connectors.mongodb.changes import Changes, GatheredChanges
 from connectors.mongodb.errors import NoTimeoutRefusedError, PassingError, speaking
 from connectors.mongodb.layout import ID, FieldColumns
@@ -41,7 +43,7 @@ from connectors.mongodb.session import awaited
 from connectors.mongodb.walked import read_columns
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
-from engine.contracts.feed import LogFigures
+from engine.contracts.feed import LogFigures, LogPlace
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import patiently
@@ -54,6 +56,8 @@ PART_S = 0.5
 """How long changes are gathered that come one by one."""
 WAIT_MS = 100
 """How long the server waits for a change before it says that there is none."""
+CHECK_S = 30.0
+"""How often it is seen while the log is read that the server and the collection are still the run's."""
 IDLE_S = 10
 """How far, by the server's clock, a place moves on in a log without a change of ours before it is kept."""
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
@@ -83,11 +87,14 @@ class MongoDBFeed:
         self._needed = frozenset[str]()
         self._window: LogWindow | None = None
         self.notices: list[str] = []
+        self._progress = LogProgress()
+        self._number = 0
+        """Of the last batch that was handed over."""
 
     @property
     def figures(self) -> LogFigures:
-        """Nothing of the log is kept for one job."""
-        return LogFigures()
+        """How far behind the target is; nothing of the log is kept for one job."""
+        return self._progress.figures
 
     @property
     def foretold(self) -> str:
@@ -123,8 +130,8 @@ class MongoDBFeed:
         del say
 
     def kept(self, end: Cursor) -> None:
-        """Do nothing: the server keeps its log for everybody."""
-        del end
+        """Hear what is durable; the server keeps its log for everybody."""
+        self._progress.kept(end)
 
     async def confirm(self, position: str) -> None:
         """Do nothing: the server keeps its log for everybody."""
@@ -136,32 +143,42 @@ class MongoDBFeed:
     async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read the log's changes; lost cursors and connections are mended inside."""
         assert segment.after is not None, "a part of a log has a beginning"
-        assert segment.until is not None, "and an end"
-        done = replace(PlaceInLog.read((after or segment.after).key[0]), types=self._view.types)
-        until = PlaceInLog.read(segment.until.key[0])
-        patience = with_source(self._patience_s)
-        sequence = 0
+        self.kept(after or segment.after)
+        begins = self._progress.durable
+        done, self._number = replace(PlaceInLog.read(begins.position), types=self._view.types), begins.number
+        until = None if segment.until is None else PlaceInLog.read(segment.until.key[0])
+        patience, away = with_source(self._patience_s), False
+        sequence, now = 0, asyncio.get_running_loop().time
+        checked_s = now()
         while True:
             try:
                 await self._reader.hold.check()
                 async with aclosing(self._parts(done, until)) as parts:
                     async for part in parts:
+                        if now() - checked_s >= CHECK_S:
+                            await self._reader.hold.check()
+                            checked_s = now()
                         rows, old = await self._looked_up(part)
-                        done, sequence = part.place, sequence + 1
+                        done, sequence, self._number = part.place, sequence + 1, self._number + 1
                         patience.rewarded()
-                        yield Batch(segment.number, sequence - 1, rows, Cursor((done.text,)), old=old)
+                        away = False
+                        end = LogPlace(done.text, self._number, moment_text(done.time))
+                        yield Batch(segment.number, sequence - 1, rows, end.cursor(), old=old)
                 await self._reader.hold.check()
             except JobError as error:
                 raise PermanentError(str(error)) from error
             except NoTimeoutRefusedError as error:
                 await self._reader.mend(error, patience)
             except TransientError as error:
+                if not away:
+                    self.notices.append(f"{error}; tried again for up to {self._patience_s:.0f} s")
+                away = True
                 await patience.wait(error)
             else:
                 return
 
-    async def _parts(self, done: PlaceInLog, until: PlaceInLog) -> AsyncGenerator[Changes, None]:
-        """Read the stream from behind a place to another, in one cursor."""
+    async def _parts(self, done: PlaceInLog, until: PlaceInLog | None) -> AsyncGenerator[Changes, None]:
+        """Read the stream from behind a place to another, or without an end, in one cursor."""
         gathered = GatheredChanges(
             self._section.collection, done, self._opened.alike, self._images, PART_ROWS, PART_BYTES
         )
@@ -171,9 +188,11 @@ class MongoDBFeed:
         one_log = self._view.server.kind != "sharded"
         async with self._stream(done) as stream:
             while True:
+                asked_s = time.time()
+                self._progress.clock_is(asked_s)
                 async with reading_log(self._section, self._place):
                     event = await stream.try_next()
-                if event is not None and event["clusterTime"] > until.time:
+                if event is not None and until is not None and event["clusterTime"] > until.time:
                     break
                 if event is not None:
                     silent, began = False, began if len(gathered) else now()
@@ -184,9 +203,13 @@ class MongoDBFeed:
                         yield part
                     continue
                 here = done.behind(stream.resume_token)
-                if here.time > until.time or (silent and one_log and here.time == until.time):
+                if until is not None and (
+                    here.time > until.time or (silent and one_log and here.time == until.time)
+                ):
                     break
                 silent = True
+                if not len(gathered) and self._progress.durable.number >= self._number:
+                    self._progress.covered(asked_s)
                 if len(gathered) or here.time.time - told >= IDLE_S:
                     told = here.time.time
                     yield gathered.rest(here)

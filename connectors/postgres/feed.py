@@ -11,10 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from connectors.log_progress import LogProgress
 from connectors.patience import with_source
 from connectors.postgres import opening
 from connectors.postgres.errors import speaking
-from connectors.postgres.feeding import LogProgress, LogReading
+from connectors.postgres.feeding import LogReading
 from connectors.postgres.keep_log import free_slot, held_back, kept_from_now_on
 from connectors.postgres.logged import Logged, logged
 from connectors.postgres.looking_up import LookUps
@@ -97,7 +98,7 @@ class PostgresFeed:
             )
             await connection.execute("ROLLBACK")
         self._in_place(slot, None if position is None else number_of(position))
-        self._progress.holds(slot)
+        self._progress.held_back_bytes = None if slot is None else slot.held_back
 
     def _in_place(self, slot: Slot | None, since: int | None) -> None:
         """See that a slot has all of the log behind a position. Raises: JobError."""
@@ -120,7 +121,7 @@ class PostgresFeed:
     async def confirm(self, position: str) -> None:
         """Move the slot on."""
         try:
-            self._progress.seen(await self._slot.now(number_of(position)))
+            self._progress.held_back_bytes = (await self._slot.now(number_of(position))).held_back
         except PermanentError as error:
             raise await self._told(error, position) from error
         finally:

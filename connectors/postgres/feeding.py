@@ -5,23 +5,22 @@ over of a log that somebody else has moved on beyond what was read.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import pyarrow as pa
 
+from connectors.log_progress import LogProgress
 from connectors.postgres import slot_reading
 from connectors.postgres.gathering import Gathering, LogPart
 from connectors.postgres.logged import Logged
 from connectors.postgres.looking_up import LookUps
-from connectors.postgres.slot_reading import LogNow, SlotReader, number_of, text_of
+from connectors.postgres.slot_reading import SlotReader, number_of, text_of
 from connectors.postgres.slots import Slot
-from engine.batch import Batch, Cursor
+from engine.batch import Batch
 from engine.clock import utc_at
-from engine.contracts.feed import LogFigures, LogPlace
+from engine.contracts.feed import LogPlace
 
 PART_ROWS = 1_000
 """Changes that are looked up together: what their rows take is held in memory."""
@@ -32,53 +31,6 @@ POLL_S = 0.25
 where the oldest transaction that is open began (docs/decisions.md)."""
 QUIET_S = 10.0
 """How often a log that has nothing for us brings a batch without rows, behind which the slot moves on."""
-
-
-class LogProgress:
-    """What of a log is durable in the target, and how the server's log stands."""
-
-    def __init__(self) -> None:
-        self.durable = LogPlace("0/0")
-        self._heard = asyncio.Event()
-        self._covered_s = 0.0
-        """All that was committed before is durable. Units: seconds since 1970, by the server."""
-        self._ahead_s: float | None = None
-        """How far the server's clock is ahead of the monotonic one here."""
-        self.held_back_bytes: int | None = None
-
-    @property
-    def figures(self) -> LogFigures:
-        """How far behind the target is, and what the server keeps."""
-        lag_s = None
-        if self._ahead_s is not None and self._covered_s:
-            lag_s = max(0.0, time.monotonic() + self._ahead_s - self._covered_s)
-        return LogFigures(lag_s, self.held_back_bytes)
-
-    def kept(self, end: Cursor) -> None:
-        """Hear that all up to a batch's end is durable."""
-        self.durable = LogPlace.of(end)
-        if self.durable.at is not None:
-            self.covered(datetime.fromisoformat(self.durable.at).timestamp())
-        self._heard.set()
-
-    def covered(self, at_s: float) -> None:
-        """Hear that all that was committed before is durable."""
-        self._covered_s = max(self._covered_s, at_s)
-
-    def seen(self, now: LogNow) -> None:
-        """Take in how the log stands."""
-        self.holds(now.slot)
-        self._ahead_s = now.clock_s - time.monotonic()
-
-    def holds(self, slot: Slot | None) -> None:
-        """Take in what the slot holds back."""
-        self.held_back_bytes = None if slot is None else slot.held_back
-
-    async def up_to(self, number: int) -> None:
-        """Wait until the batch of that number is durable."""
-        while self.durable.number < number:
-            self._heard.clear()
-            await self._heard.wait()
 
 
 @dataclass(slots=True)
@@ -110,7 +62,8 @@ class LogReading:
         """
         clock = asyncio.get_running_loop().time
         now = await self.slot.now(number_of(self.progress.durable.position))
-        self.progress.seen(now)
+        self.progress.clock_is(now.clock_s)
+        self.progress.held_back_bytes = now.held_back
         limit = now.position if until is None else until
         gathering = Gathering(tables, self.position, PART_ROWS, PART_BYTES)
         began_s = clock()

@@ -40,6 +40,11 @@ class LogNow:
     clock_s: float
     slot: Slot | None
 
+    @property
+    def held_back(self) -> int | None:
+        """What the slot holds back."""
+        return None if self.slot is None else self.slot.held_back
+
 
 class Peeked:
     """The messages of one peek, in the order of the log, and where the slot stood when they were read."""

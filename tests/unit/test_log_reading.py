@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.postgres.feeding import LogProgress
+from connectors.log_progress import LogProgress
 from connectors.postgres.gathering import Gathering, LogPart
 from connectors.postgres.logged import Logged, LoggedTable
 from connectors.postgres.pgoutput import (
@@ -19,7 +19,7 @@ from connectors.postgres.pgoutput import (
     Unchanged,
     decoded,
 )
-from connectors.postgres.slot_reading import LogNow, Peeked
+from connectors.postgres.slot_reading import Peeked
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.sql import KeyColumn
 from engine.batch import Cursor
@@ -222,7 +222,7 @@ def test_the_lag_is_told_by_the_servers_clock_and_only_of_what_is_durable() -> N
     assert progress.figures == LogFigures()
     progress.kept(LogPlace("0/1A", 3, "2026-01-02T03:04:05Z").cursor())
     assert progress.figures.lag_s is None, "the server hasn't been asked for its time yet"
-    progress.seen(LogNow(30, datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC).timestamp(), None))
+    progress.clock_is(datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC).timestamp())
     lag_s = progress.figures.lag_s
     assert lag_s is not None
     assert 10.0 <= lag_s < 3600.0

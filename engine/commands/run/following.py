@@ -143,11 +143,15 @@ def log_figures(ends: Ends) -> LogFigures:
     return LogFigures() if feed is None else feed.figures
 
 
-def whole(ends: Ends, since: str, *, endless: bool) -> Segment:
-    """Return the log from a position on: to where it has got by now, or without an end."""
-    until = ends.source.watermark
-    assert until is not None, "a log has an end"
-    return Segment(0, Cursor((since,)), None if endless else Cursor((until,)), None)
+def whole(since: str, until: str | None) -> Segment:
+    """Return the log from a position to a position, or without an end."""
+    return Segment(0, Cursor((since,)), None if until is None else Cursor((until,)), None)
+
+
+def log_end(ends: Ends, *, endless: bool) -> str | None:
+    """Return up to where this process reads the log: to where it has got by now, or without an end."""
+    assert ends.source.watermark is not None, "a log has an end"
+    return None if endless else ends.source.watermark
 
 
 def gone_on(ends: Ends, run: RunState, *, endless: bool) -> RunState:
@@ -155,8 +159,8 @@ def gone_on(ends: Ends, run: RunState, *, endless: bool) -> RunState:
     if log_of(ends, run.kind) is None:
         return run
     assert run.since is not None, "a run by the log begins where the one before has ended"
-    state = run.segments[0]
-    return replace(run, segments=(replace(state, segment=whole(ends, run.since, endless=endless)),))
+    segment = whole(run.since, log_end(ends, endless=endless))
+    return replace(run, segments=(replace(run.segments[0], segment=segment),))
 
 
 @dataclass(frozen=True, slots=True)

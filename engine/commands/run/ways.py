@@ -14,7 +14,7 @@ from engine.batch import Segment
 from engine.commands.ends import Ends
 from engine.commands.run import settled_keys
 from engine.commands.run.contest import NO_WINNERS, Winners
-from engine.commands.run.following import log_of, whole
+from engine.commands.run.following import log_end, log_of, whole
 from engine.commands.run.key_pass import key_pass
 from engine.commands.run.prepare import Prepared, segments_wanted
 from engine.commands.run.word import see_to_whole
@@ -113,7 +113,7 @@ async def choose(prepared: Prepared, decision: Start | GoOn, voice: Voice) -> Wa
     ends = prepared.ends
     if log_of(ends, decision.kind) is not None:
         assert decision.since is not None, "a run by the log begins where the one before has ended"
-        return Way("in order", [whole(ends, decision.since, endless=prepared.line.endless)])
+        return Way("in order", [whole(decision.since, log_end(ends, endless=prepared.line.endless))])
     rows = await ends.source.rows_expected()
     wanted = segments_wanted(prepared, rows)
     reason = ends.proof.reason
