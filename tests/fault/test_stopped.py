@@ -66,6 +66,17 @@ def test_a_worker_that_is_killed_is_replaced_and_all_is_written(load: Load) -> N
     assert any("killed by SIGKILL" in notice for notice in ended.report["notices"])
 
 
+def test_what_a_killed_worker_noted_of_unique_keys_is_found_out_again(load: Load) -> None:
+    load.command.job["target"]["max_wcu"] = GOES_ON_WCU
+    load.command.job["source"]["unique"] = True
+    load.command.job["items"][0]["key"]["PK"] = "V#{v}"
+    process = load.begin("--workers", "2")
+    kill_one(load, process)
+    ended = load.end(process)
+    load.assert_whole(ended, resumed=False)
+    assert "or lost a worker, so whether keys are unique is seen by looking at all of them" in ended.stderr
+
+
 def test_a_worker_that_is_killed_again_and_again_ends_the_run_resumable(load: Load) -> None:
     process = load.begin("--workers", "2")
     for number in range(1, REPLACED_MAX + 1):
