@@ -10,8 +10,7 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from connectors.mongodb.catalog import CollectionInfo
-from connectors.mongodb.logged import log_window, usable
-from connectors.mongodb.pin import listed
+from connectors.mongodb.logged import log_window
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.watermark import server_time, within_overlap
 
@@ -79,18 +78,13 @@ def warnings(found: CollectionFacts) -> Sequence[str]:
     return said
 
 
-async def told(
-    client: Any, section: MongoDBSection, found: CollectionInfo, at: str | None, kind: str
-) -> Sequence[str]:
-    """Return what a plan says of a collection. `kind`: of server, see Server."""
+async def told(client: Any, section: MongoDBSection, found: CollectionInfo, at: str | None) -> Sequence[str]:
+    """Return what a plan says of a collection."""
     collection = client[section.database][section.collection]
     said = [*warnings(await facts(client, section, found.documents, at, capped=found.capped))]
     if section.watermark is not None:
         lately = await within_overlap(collection, section.watermark, await server_time(client))
         said.append(section.watermark.rereads(lately, planned=True))
-    if section.catch_up is None and found.keyed and not found.capped:
-        info = await listed(client[section.database], section.collection) or {}
-        said.append(usable(kind, info.get("options", {})))
     return said
 
 

@@ -105,21 +105,6 @@ def foretold(window: LogWindow | None) -> str:
     return f"{_TOLD}: {window.told}, and a run that comes later than that has lost its place."
 
 
-def usable(kind: str, options: Mapping[str, Any]) -> str:
-    """Say in a plan whether a job that goes by no log could. `kind`: of server, see Server."""
-    if kind == "standalone":
-        return (
-            "Catch-up runs that see deleted documents and changed keys (source.catch_up: {type: log}) need a"
-            " replica set, and this server is none."
-        )
-    kept = "has" if _images_kept(options) else "hasn't got (collMod)"
-    return (
-        "Catch-up runs could go by the server's log and see deleted documents and changed keys"
-        " (source.catch_up: {type: log}); item keys of more than _id then need pre-images"
-        f" ({IMAGES}), which the collection {kept}."
-    )
-
-
 async def see_to_collection(
     db: Any, section: MongoDBSection, found: CollectionInfo, needed: frozenset[str]
 ) -> None:

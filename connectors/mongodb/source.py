@@ -7,6 +7,7 @@ connections are lost; positions are `_id`s as the server sent them.
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -98,11 +99,9 @@ class MongoDBSource:
         self._peers = PeerQuery(section, fields, opened.ticket, self._view.types, codec, self._note)
         self._reader = CollectionReader(section, columns, opened, self._place, self._note)
         self._patience_s = patience_s
-        self._feed = (
-            MongoDBFeed(section, opened, columns, self._reader, self._place, patience_s)
-            if section.catch_up is not None and opened.found is not None
-            else None
-        )
+        self._could_be = partial(MongoDBFeed, section, opened, columns, self._reader, self._place, patience_s)
+        by_log = section.catch_up is not None and opened.found is not None
+        self._feed = self._could_be() if by_log else None
 
     @property
     def abilities(self) -> SourceAbilities:
@@ -117,6 +116,7 @@ class MongoDBSource:
             keep_view=self.keep_view if self._view.at is not None else None,
             forgets=self._opened.found is not None and self._opened.found.forgets,
             feed=self._feed,
+            log=self._could_be if self._feed is None and self._opened.found is not None else None,
         )
 
     def keep_view(self) -> None:
@@ -160,9 +160,7 @@ class MongoDBSource:
     async def inspect(self) -> tuple[int | None, Sequence[str]]:
         """Return the documents' size in bytes, None when unknown, and what may surprise."""
         async with speaking("source", self._place):
-            return self._found.size_bytes, await told(
-                self._client, self._section, self._found, self._view.at, self._view.server.kind
-            )
+            return self._found.size_bytes, await told(self._client, self._section, self._found, self._view.at)
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
         """Say what a load that takes so long has to expect; `load` is that in words."""

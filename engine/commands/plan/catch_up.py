@@ -34,8 +34,10 @@ async def ways(ends: Ends, load_s: float | None) -> str | None:
 
 
 async def _held_back(ends: Ends, load_s: float | None) -> str:
-    """Say how much of the log the server will keep, at the rate at which it has written it."""
-    if ends.source.abilities.log_rate is None or (found := await ends.source.abilities.log_rate()) is None:
+    """Say how much of the log the server will keep for the job, at the rate at which it has written it."""
+    if ends.source.abilities.log_rate is None:  # it keeps none for a job alone
+        return ""
+    if (found := await ends.source.abilities.log_rate()) is None:
         return ", of which the server doesn't tell how fast it grows"
     bytes_per_s, since = found
     run = (
