@@ -72,11 +72,13 @@ def kill_once_begun(command):
     """Kill a verification as soon as there is something that the next one can go on with."""
     directory = command.state / command.job["name"] / "verify"
     for _ in range(10):
-        process = start(command)
-        while process.poll() is None and not (has_begun := begun(directory)):
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
+        process, has_begun = start(command), False
+        try:
+            while process.poll() is None and not (has_begun := begun(directory)):
+                time.sleep(0.01)
+        finally:
+            process.kill()
+            process.communicate()
         if has_begun and process.returncode == -signal.SIGKILL:
             return
     raise AssertionError("each of ten was over before it was seen to have begun")

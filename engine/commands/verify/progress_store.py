@@ -21,12 +21,17 @@ from engine.own_files import no_link
 from engine.plain import dumped, loaded
 
 _SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE states (kind TEXT, number INTEGER, state TEXT NOT NULL, PRIMARY KEY (kind, number));
-CREATE TABLE rechecks (id INTEGER PRIMARY KEY, row_range INTEGER, entry TEXT NOT NULL);
-CREATE INDEX rechecks_by_range ON rechecks (row_range);
-CREATE TABLE tallies (name TEXT PRIMARY KEY, count INTEGER NOT NULL);
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS states (
+  kind TEXT, number INTEGER, state TEXT NOT NULL, PRIMARY KEY (kind, number)
+);
+CREATE TABLE IF NOT EXISTS rechecks (id INTEGER PRIMARY KEY, row_range INTEGER, entry TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS rechecks_by_range ON rechecks (row_range);
+CREATE TABLE IF NOT EXISTS tallies (name TEXT PRIMARY KEY, count INTEGER NOT NULL);
+COMMIT;
 """
+"""All of it or nothing: whoever is killed within leaves nothing that the next one takes for the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,12 @@ class ProgressStore:
         path = directory / "progress.sqlite"
         self._file = sqlite3.connect(no_link(path), isolation_level=None, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode = WAL")
-        if not self._file.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchall():
-            self._file.executescript(_SCHEMA)
+        try:
+            if not self._file.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchall():
+                self._file.executescript(_SCHEMA)
+        except BaseException:
+            self._file.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
