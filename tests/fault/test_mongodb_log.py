@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from engine.commands.run.following import whole
+from engine.batch import Cursor, Segment
 from tests.support import loads
 from tests.support.logged import items, run
 from tests.support.mongo_source import opened
@@ -48,15 +48,18 @@ async def test_a_log_is_read_on_behind_what_was_handed_over(
             for n in range(COUNT):
                 client.d.c.update_one({"_id": n}, {"$set": {"n": n + 1}})
         source = await opened(own.url, "d", since=since, catch_up=LOG)
-        feed = source.abilities.feed
-        await feed.check(frozenset({"_id"}), since)
-        found: list[tuple[str, str]] = []
-        async for batch in feed.read(whole(since, source.watermark), None):
-            now = batch.rows.slice(batch.old)
-            found += zip(now.column("_id").to_pylist(), now.column("n").to_pylist(), strict=True)
-            if batch.sequence == 1:
-                await asyncio.to_thread(act, own)
-        await source.close()
+        whole = Segment(0, Cursor((since,)), Cursor((source.watermark,)), None)
+        found: list[tuple[str, Any]] = []
+        try:
+            feed = source.abilities.feed
+            await feed.check(frozenset({"_id"}), since)
+            async for batch in feed.read(whole, None):
+                now = batch.rows.slice(batch.old)
+                found += zip(now.column("_id").to_pylist(), now.column("n").to_pylist(), strict=True)
+                if batch.sequence == 1:
+                    await asyncio.to_thread(act, own)
+        finally:
+            await source.close()
         assert [(number, wire["wire"]) for number, wire in found] == [
             (f"{n}", f'{{"N":"{n + 1}"}}') for n in range(COUNT)
         ]

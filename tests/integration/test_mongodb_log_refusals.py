@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from bson import Timestamp
+from pymongo import MongoClient
 
 from connectors.mongodb import logged
+from connectors.mongodb.place_in_log import PlaceInLog
+from engine.batch import Cursor, Segment
 from engine.errors import BackfillError, JobError, PermanentError
 from tests.support.logged import items, refused, run
 from tests.support.mongo_moves import there_and_back
@@ -168,6 +171,37 @@ async def test_what_the_server_answers_is_told(
             await source.abilities.feed.check(frozenset({"_id"}), None)
         finally:
             await source.close()
+
+
+async def test_documents_are_looked_up_as_most_members_have_them_and_not_as_before_the_change(
+    mongodb_url: str, database: str
+) -> None:
+    """One server alone can't show what a member that lags would answer: the commands are looked at."""
+    asked: list[dict[str, Any]] = []
+
+    def note(told: dict[str, Any]) -> None:
+        asked.append(told)
+
+    await fill(mongodb_url, database, [{"_id": 1}, {"_id": 2}])
+    first = await opened(mongodb_url, database, catch_up={"type": "log"})
+    await first.close()
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        client[database].c.update_many({}, {"$set": {"n": 1}})
+    async with MongoProxy(mongodb_url, note) as proxy:
+        source = await opened(proxy.url, database, since=first.watermark, catch_up={"type": "log"})
+        try:
+            feed = source.abilities.feed
+            await feed.check(frozenset({"_id"}), first.watermark)
+            asked.clear()
+            whole = Segment(0, Cursor((first.watermark,)), Cursor((source.watermark,)), None)
+            assert [batch.old async for batch in feed.read(whole, None) if batch.old] == [2]
+        finally:
+            await source.close()
+    (found,) = [told for told in asked if "find" in told]
+    assert found["filter"] == {"_id": {"$in": [1, 2]}}
+    assert found["readConcern"]["level"] == "majority"
+    assert found["readConcern"]["afterClusterTime"] > PlaceInLog.read(first.watermark).time
+    assert found["collectionUUID"]
 
 
 def test_plan_and_status_tell_how_far_the_log_reaches(streamed: Streamed) -> None:
