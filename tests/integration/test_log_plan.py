@@ -64,3 +64,11 @@ def test_how_much_of_the_log_is_kept_is_told_with_its_basis(
         r" by source\.watermark it could only where a column says when a row last changed",
         said(command),
     ), said(command)
+
+
+def test_where_a_run_would_be_refused_nothing_is_said_to_be_free(command: Command) -> None:
+    command.job["source"]["catch_up"] = LOG
+    command.job["items"][0]["key"] = {"PK": "V#{v}", "SK": "ID#{id}"}
+    report = command.here("plan", "--json").report
+    assert any(warning.startswith("It can't run as it is: ") for warning in report["warnings"])
+    assert report["advice"] == ["Mend what a run is refused for, as the warning says, then plan again."]

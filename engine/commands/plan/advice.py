@@ -17,6 +17,8 @@ def advise(plan: Plan) -> list[str]:
     said = [*_losses(plan), *plan.target.advice]
     if plan.loses:
         return [*said, "Mend that first; a load now would lose or overwrite items."]
+    if plan.refused:
+        return [*said, "Mend what a run is refused for, as the warning says, then plan again."]
     if plan.unproved is None or plan.whole:
         return [*said, f"Nothing stands in the way: {begin}."]
     return [

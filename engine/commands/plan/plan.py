@@ -54,6 +54,8 @@ class Plan:
     advice: Sequence[str] = ()
     catch_up: str | None = None
     """By what the job catches up, and what the other way lacks."""
+    refused: bool = False
+    """Whether a run is refused as it is; a warning says why."""
 
     def scaled(self, count: int) -> int:
         """Return what a count among the rows that were looked at comes to in the whole source."""

@@ -141,7 +141,8 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
     scale = rows / seen.tally.rows if seen.tally.rows else 0.0
     target = stages.measurer.plan(scale)
-    warnings = [*source.notices, *slow, *await catching_up(stages.opened), *await foretold(stages.opened)]
+    told, refused = await foretold(stages.opened)
+    warnings = [*source.notices, *slow, *await catching_up(stages.opened), *told]
     if rows_are == "unknown":
         warnings.append(UNKNOWN_ROWS)
     if reason is not None:
@@ -162,6 +163,7 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
         keys=key_ways(stages.opened.proof, way, rows, round(seen.tally.writes * scale)),
         catch_up=await ways(stages.opened, target.load_s),
         warnings=[*warnings, *target.warnings],
+        refused=refused,
     )
 
 

@@ -47,13 +47,13 @@ async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithO
     return WithOldKeys(ends.transform(), old.made, old.keys) if kind == "catch_up" else None
 
 
-async def foretold(ends: Ends) -> Sequence[str]:
-    """Say for a plan what a log means for a job, or why it can't go by it; nothing where it has none."""
+async def foretold(ends: Ends) -> tuple[Sequence[str], bool]:
+    """Say for a plan what a log means for a job, or why it can't go by it; and whether a run is refused."""
     feed = ends.source.abilities.feed
     if feed is None:
-        return ()
+        return (), False
     why = await lacking(ends, feed)
-    return (feed.foretold,) if why is None else (f"It can't run as it is: {why}.",)
+    return ((feed.foretold,), False) if why is None else ((f"It can't run as it is: {why}.",), True)
 
 
 async def lacking(ends: Ends, feed: ChangeFeed) -> str | None:
