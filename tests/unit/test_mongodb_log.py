@@ -11,6 +11,7 @@ import pytest
 from bson import Binary, ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
 
+from connectors.log_progress import LogProgress
 from connectors.mongodb.changes import Changes, GatheredChanges
 from connectors.mongodb.feed import MongoDBFeed
 from connectors.mongodb.logged import images_of
@@ -174,6 +175,7 @@ async def parts_of(stream: Recorded, until: Timestamp, kind: str) -> list[Change
     feed._opened = SimpleNamespace(alike={})
     feed._view = SimpleNamespace(server=SimpleNamespace(kind=kind))
     feed._needed, feed._place = frozenset({"_id"}), "here"
+    feed._progress, feed._number = LogProgress(), 0
 
     @asynccontextmanager
     async def opened(done: PlaceInLog) -> Any:
