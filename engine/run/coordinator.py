@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from engine.batch import Counts, Effort
 from engine.contracts.feed import LogFigures
-from engine.contracts.state import MarkStore, RunState
+from engine.contracts.state import MarkStore, RunState, SegmentState
 from engine.contracts.target import Look
 from engine.errors import BackfillError, TargetUnfit
 from engine.events import Event, Notice, Observer, Tick
@@ -80,6 +80,11 @@ class Coordinator:
     def complete(self) -> bool:
         """Whether every segment is done and durable, every item accounted for, the target the same."""
         return self._segments.done and self._target_watch.confirmed
+
+    @property
+    def states(self) -> tuple[SegmentState, ...]:
+        """How each segment stands, as far as it is durable."""
+        return self._segments.states
 
     @property
     def counts(self) -> Counts:

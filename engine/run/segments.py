@@ -71,6 +71,11 @@ class Segments:
         return all(state.done for state in self._states.values()) and self.counts.balanced
 
     @property
+    def states(self) -> tuple[SegmentState, ...]:
+        """How each one stands, as far as it is durable."""
+        return tuple(self._states.values())
+
+    @property
     def tally(self) -> SegmentTally:
         """How many there are of each state."""
         complete = sum(state.done for state in self._states.values())

@@ -202,12 +202,13 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
         noted_by = None if working_crew.replaced else size.workers
         broken = await broken_word(prepared, way, state, noted_by, voice)
     stopped = interrupted.is_set()
-    return await _conclude(prepared, coordinator, broken, stopped, voice), stopped
+    return await _conclude(prepared, coordinator, state, broken, stopped, voice), stopped
 
 
 async def _conclude(
     prepared: Prepared,
     coordinator: Coordinator,
+    begun: RunState,
     broken: BackfillError | None,
     interrupted: bool,
     voice: Voice,
@@ -229,7 +230,8 @@ async def _conclude(
         raise AssertionError(f"segments are left though nothing failed: {coordinator.counts}")
     try:
         kept = FAILED_FOR_GOOD if isinstance(broken, BrokenWord) else outcome
-        await prepared.store.finish(kept, utc_now(), coordinator.effort(), error, await _read_up_to(prepared))
+        read_up_to = _read_up_to(prepared.ends, begun, coordinator)
+        await prepared.store.finish(kept, utc_now(), coordinator.effort(), error, read_up_to)
     except BackfillError as fault:
         voice.warn(f"the outcome could not be recorded: {fault}")
     state = await prepared.store.load()
@@ -246,8 +248,11 @@ async def _conclude(
     )
 
 
-async def _read_up_to(prepared: Prepared) -> str | None:
-    """Return where a run by the log has come, which is where the next one begins; None: no other run asks."""
-    run = await prepared.store.load()
-    assert run is not None, "it has begun"
-    return None if log_of(prepared.ends, run.kind) is None else reached(run)
+def _read_up_to(opened: ends.Ends, begun: RunState, coordinator: Coordinator) -> str | None:
+    """Return where a run by the log has come, which is where the next one begins; None: no other run asks.
+
+    The store isn't asked: by now another runner may have taken the run over.
+    """
+    if log_of(opened, begun.kind) is None:
+        return None
+    return reached(replace(begun, segments=coordinator.states))
