@@ -4,6 +4,7 @@ Invariant: what the target has to hold is worked out from the rows by none of th
 that is started here has ended before a seed's outcome is told.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,6 +33,8 @@ STOP_S = 60.0
 EARLIEST_S, LATEST_S = 0.3, 6.0
 """When a blow falls; starting takes one to three of them."""
 PAUSE_S = (0.5, 3.0)
+FOLLOWED_S = (2.0, 8.0)
+ARRIVE_S = 60.0
 BUSY_S = 60.0
 SHOWN = 3
 Item = dict[str, Any]
@@ -107,6 +110,12 @@ class Course:
             for _ in range(self._plan.catch_ups):
                 self._one("run", self._blow())
                 application.see()
+            if not self._plan.quick:
+                application.rest()
+                self._drained("after the catch-up runs")
+                application.wake()
+            for _ in range(self._plan.follows):
+                self._followed(application)
             application.rest()
             self._drained("in the end")
             self.outcome.turns = application.turns
@@ -120,6 +129,34 @@ class Course:
         """Load everything; half of the seeds have their first run struck."""
         self._one("run", self._random.choice((None, *BLOWS)))
         self._complete()
+
+    def _followed(self, application: Application) -> None:
+        """Follow for a while, then be struck, or stopped once everything has arrived."""
+        process, log = self._started("run", "--follow")
+        blow = self._blow()
+        struck = blow is not None and self._struck(process, blow, FOLLOWED_S)
+        if blow in (None, "pause"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self._random.uniform(*FOLLOWED_S))
+            application.rest()
+            self._arrived(process)
+            application.wake()
+            struck, blow = True, "sigterm"
+            process.terminate()
+        self._judge(self._ended(process, log), blow if struck else None)
+
+    def _arrived(self, process: "subprocess.Popen[str]") -> None:
+        """With the application at rest: wait until a follower has brought everything."""
+        expected = self._living.expected()
+        deadline = time.monotonic() + ARRIVE_S
+        while process.poll() is None:
+            differences = self._differences(expected, loads.items(self._stub.endpoint, TABLE))
+            if not differences:
+                return
+            if time.monotonic() > deadline:
+                self._failed(f"a follower hasn't brought everything within {ARRIVE_S:g} s: {differences[0]}")
+                return
+            time.sleep(0.5)
 
     def _drained(self, when: str) -> None:
         """With the application at rest: read all that there is, then compare."""

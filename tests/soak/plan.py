@@ -28,7 +28,7 @@ LINGER_S, LINGER_QUICK_S = 20.0, 1.5
 
 @dataclass(frozen=True, slots=True)
 class LogPlan:
-    """One seed. Units: seconds; `rows` there are at the beginning; `catch_ups` are runs."""
+    """One seed. Units: seconds; `rows` there are at the beginning; `catch_ups` and `follows` are runs."""
 
     seed: int
     server: str
@@ -40,6 +40,7 @@ class LogPlan:
     identity_full: bool
     faults: Mapping[str, float]
     catch_ups: int
+    follows: int
     blow_share: float
 
     @property
@@ -75,5 +76,6 @@ def log_plan_of(seed: int, server: str, *, quick: bool) -> LogPlan:
         identity_full=random.random() < 0.5,
         faults=random.choice(FAULTS),
         catch_ups=2 if quick else 10,
+        follows=1 if quick else 4,
         blow_share=0.6,
     )
