@@ -21,7 +21,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured. Units: rows; `rounds` runs of everything."""
+    """How much is measured. Units: rows; `rounds` runs of everything; `log_seconds` of each rate."""
 
     engine_rows: int
     peer_rows: int
@@ -29,11 +29,13 @@ class Sizes:
     rounds: int
     trust_rows: int
     plan_rows: int
+    log_rows: int
+    log_seconds: int
 
 
-FULL = Sizes(1_000_000, 50_000, (100_000, 1_000_000, 10_000_000), 5, 1_000_000, 10_000_000)
-USUAL = Sizes(1_000_000, 20_000, (100_000, 1_000_000, 5_000_000), 5, 1_000_000, 1_000_000)
-QUICK = Sizes(100_000, 2_000, (50_000, 100_000), 1, 20_000, 50_000)
+FULL = Sizes(1_000_000, 50_000, (100_000, 1_000_000, 10_000_000), 5, 1_000_000, 10_000_000, 5_000_000, 30)
+USUAL = Sizes(1_000_000, 20_000, (100_000, 1_000_000, 5_000_000), 5, 1_000_000, 1_000_000, 5_000_000, 20)
+QUICK = Sizes(100_000, 2_000, (50_000, 100_000), 1, 20_000, 50_000, 100_000, 3)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import compare, goals, machine, plots, servers, shapes, throttling, trust, write_stage
+from bench import compare, following, goals, machine, plots, servers, shapes, throttling, trust, write_stage
 from engine.environment import tune
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -28,6 +28,7 @@ PARTS: Mapping[str, Part] = {
     "shapes": shapes.run,
     "throttle": throttling.run,
     "trust": trust.run,
+    "log": following.run,
 }
 
 

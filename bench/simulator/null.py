@@ -17,7 +17,8 @@ _OPERATION: Final = b"x-amz-target: "
 _LENGTH: Final = b"content-length: "
 
 
-def _http(body: bytes) -> bytes:
+def http_answer(body: bytes) -> bytes:
+    """Frame an answer's body."""
     # Amazon's SDK for Go complains of each answer that has no checksum, and closes its connection.
     head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nx-amz-crc32: %d\r\n"
@@ -26,8 +27,8 @@ def _http(body: bytes) -> bytes:
     return head % (zlib.crc32(body), len(body)) + body
 
 
-_BATCH_ANSWER: Final = _http(b'{"UnprocessedItems":{}}')
-_EMPTY_ANSWER: Final = _http(b"{}")
+_BATCH_ANSWER: Final = http_answer(b'{"UnprocessedItems":{}}')
+_EMPTY_ANSWER: Final = http_answer(b"{}")
 
 
 class NullCounts:
@@ -111,7 +112,7 @@ class NullProtocol(asyncio.Protocol):
     def _answer(self, head: bytes, body: bytes) -> bytes:
         counts = self._counts
         if head.startswith(b"get /counts"):
-            return _http(counts.as_json())
+            return http_answer(counts.as_json())
         counts.requests += 1
         counts.body_bytes += len(body)
         match _header(head, _OPERATION).rpartition(b".")[2]:
@@ -125,15 +126,17 @@ class NullProtocol(asyncio.Protocol):
             case b"batchexecutestatement":
                 statements = body.count(b'"Statement"')
                 counts.items += statements
-                return _http(b'{"Responses":[' + b",".join([b"{}"] * statements) + b"]}")
+                return http_answer(b'{"Responses":[' + b",".join([b"{}"] * statements) + b"]}")
             case b"describetable":
                 name = orjson.loads(body)["TableName"]
-                return _http(orjson.dumps({"Table": table_description(name, counts.created.get(name, {}))}))
+                return http_answer(
+                    orjson.dumps({"Table": table_description(name, counts.created.get(name, {}))})
+                )
             case b"createtable":
                 asked = orjson.loads(body)
                 counts.created[asked["TableName"]] = asked
                 described = table_description(asked["TableName"], asked)
-                return _http(orjson.dumps({"TableDescription": described}))
+                return http_answer(orjson.dumps({"TableDescription": described}))
             case _:
                 return _EMPTY_ANSWER
 
