@@ -27,9 +27,14 @@ class LogProgress:
     def figures(self) -> LogFigures:
         """How far behind the target is, and what the server keeps."""
         lag_s = None
-        if self._ahead_s is not None and self._covered_s:
-            lag_s = max(0.0, time.monotonic() + self._ahead_s - self._covered_s)
+        if (now_s := self.clock_s) is not None and self._covered_s:
+            lag_s = max(0.0, now_s - self._covered_s)
         return LogFigures(lag_s, self.held_back_bytes)
+
+    @property
+    def clock_s(self) -> float | None:
+        """What the source's clock says now, by what was last heard of it; None: nothing yet."""
+        return None if self._ahead_s is None else time.monotonic() + self._ahead_s
 
     def kept(self, end: Cursor) -> None:
         """Hear that all up to a batch's end is durable."""

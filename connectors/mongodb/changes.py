@@ -7,20 +7,16 @@ error, never left out.
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any
 
 from bson import ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
 
-from connectors.mongodb.distinct import ALIKE
+from connectors.afresh import AFRESH
+from connectors.mongodb.distinct import ALIKE, value_at
 from connectors.mongodb.place_in_log import PlaceInLog
 from connectors.mongodb.positions import id_element
 from engine.errors import PermanentError
 
-AFRESH = (
-    "load everything again with --fresh, or settle it with `backfill verify JOB --full --repair"
-    " --delete-extra` and load again when there is time"
-)
 IMAGE_GONE = (
     "source.catch_up: the log hasn't got a document as it was before it changed: changeStreamPreAndPostImages"
     " was off then, or the pre-image has expired (changeStreamOptions.preAndPostImages.expireAfterSeconds);"
@@ -108,7 +104,7 @@ class GatheredChanges:
         if not isinstance(image, RawBSONDocument):
             raise PermanentError(IMAGE_GONE)
         for name, kind in self._alike.items():
-            value = _at(image, name.split("."))
+            value = value_at(image, name.split("."))
             if value is None:
                 continue
             if kind is None and type(value) in ALIKE:  # of what all of them were that are gone
@@ -139,14 +135,6 @@ def _ended(collection: str, kind: str) -> str:
         f"source: {collection} {what}, and the log tells nothing of its documents from there on, whatever is"
         f" called so now; {AFRESH}"
     )
-
-
-def _at(document: Any, path: Sequence[str]) -> Any:
-    for step in path:
-        if not isinstance(document, RawBSONDocument):
-            return None
-        document = document.get(step)
-    return document
 
 
 def _named(kind: type | None) -> str:

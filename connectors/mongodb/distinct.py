@@ -7,7 +7,7 @@ whatever lies between two of one such type is of it too. A document without the 
 Invariant: what is in doubt proves nothing. What is proved holds in the snapshot that the run reads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,11 +74,12 @@ async def _one_type(collection: Any, session: Any, index: UniqueField) -> type |
             )
         except OperationFailure:  # an index that is hidden, or still being built, or not in the snapshot
             return False
-        types.add(None if found is None else type(_at(found, index.field.split("."))))
+        types.add(None if found is None else type(value_at(found, index.field.split("."))))
     return types.pop() if len(types) == 1 and types <= {None, *ALIKE} else False
 
 
-def _at(document: Any, path: list[str]) -> Any:
+def value_at(document: Any, path: Sequence[str]) -> Any:
+    """Return what a document has at a path; None where there is nothing."""
     for step in path:
         if not isinstance(document, Mapping):
             return None

@@ -5,29 +5,24 @@ later, on the server and in the collection that the run began with.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from bson.codec_options import CodecOptions
-from bson.raw_bson import RawBSONDocument
-from pymongo.errors import PyMongoError
 
 from connectors.log_progress import LogProgress
 from connectors.mongodb.changes import Changes, GatheredChanges
 from connectors.mongodb.errors import NoTimeoutRefusedError, PassingError, speaking
-from connectors.mongodb.layout import ID, FieldColumns
+from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.logged import (
     LogWindow,
     begins_at,
     foretold,
     history_lost,
-    images_of,
     log_window,
     reading_log,
     see_to_collection,
@@ -39,8 +34,9 @@ from connectors.mongodb.positions import position_text, position_value
 from connectors.mongodb.query import in_commands
 from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
-from connectors.mongodb.session import awaited
+from connectors.mongodb.streaming import change_stream, needs_images
 from connectors.mongodb.walked import read_columns
+from connectors.mongodb.watermark import server_time
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.feed import LogFigures, LogPlace
@@ -54,13 +50,10 @@ PART_BYTES = 4_000_000
 """What documents as they were take of memory."""
 PART_S = 0.5
 """How long changes are gathered that come one by one."""
-WAIT_MS = 100
-"""How long the server waits for a change before it says that there is none."""
 CHECK_S = 30.0
 """How often it is seen while the log is read that the server and the collection are still the run's."""
 IDLE_S = 10
 """How far, by the server's clock, a place moves on in a log without a change of ours before it is kept."""
-_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 
 
 class MongoDBFeed:
@@ -116,14 +109,20 @@ class MongoDBFeed:
         async with speaking("source.catch_up", self._place):
             await see_to_collection(self._db, self._section, found, needed)
             self._window = await log_window(self._opened.client)
+        await self._hear_clock()
         self._needed = needed
         now = PlaceInLog(begins_at(self._view.at), frozenset())
         since = None if position is None else PlaceInLog.read(position)
         if since is not None and self._window is not None and since.time < self._window.oldest:
-            raise PermanentError(history_lost(f"{self._window.told}, {self._section.collection} was read"
-                                              f" up to {moment_text(since.time)}"))  # fmt: skip
+            read = f"{self._section.collection} was read up to {moment_text(since.time)}"
+            raise PermanentError(history_lost(f"{self._window.told}, {read}"))
         async with self._stream(now):
             pass  # the role may, and the server knows all options
+
+    async def _hear_clock(self) -> None:
+        async with speaking("source.catch_up", self._place):
+            now = await server_time(self._opened.client)
+        self._progress.clock_is(now.timestamp())
 
     async def set_up(self, say: Callable[[str], None]) -> None:
         """Do nothing: the server keeps its log for everybody."""
@@ -157,6 +156,7 @@ class MongoDBFeed:
                     async for part in parts:
                         if now() - checked_s >= CHECK_S:
                             await self._reader.hold.check()
+                            await self._hear_clock()
                             checked_s = now()
                         rows, old = await self._looked_up(part)
                         done, sequence, self._number = part.place, sequence + 1, self._number + 1
@@ -179,8 +179,9 @@ class MongoDBFeed:
 
     async def _parts(self, done: PlaceInLog, until: PlaceInLog | None) -> AsyncGenerator[Changes, None]:
         """Read the stream from behind a place to another, or without an end, in one cursor."""
+        images = needs_images(self._needed)
         gathered = GatheredChanges(
-            self._section.collection, done, self._opened.alike, self._images, PART_ROWS, PART_BYTES
+            self._section.collection, done, self._opened.alike, images, PART_ROWS, PART_BYTES
         )
         now = asyncio.get_running_loop().time
         began, told, silent = now(), done.time.time, False
@@ -188,8 +189,7 @@ class MongoDBFeed:
         one_log = self._view.server.kind != "sharded"
         async with self._stream(done) as stream:
             while True:
-                asked_s = time.time()
-                self._progress.clock_is(asked_s)
+                asked_s = self._progress.clock_s
                 async with reading_log(self._section, self._place):
                     event = await stream.try_next()
                 if event is not None and until is not None and event["clusterTime"] > until.time:
@@ -208,45 +208,16 @@ class MongoDBFeed:
                 ):
                     break
                 silent = True
-                if not len(gathered) and self._progress.durable.number >= self._number:
+                caught_up = not len(gathered) and self._progress.durable.number >= self._number
+                if caught_up and asked_s is not None:
                     self._progress.covered(asked_s)
                 if len(gathered) or here.time.time - told >= IDLE_S:
                     told = here.time.time
                     yield gathered.rest(here)
         yield gathered.rest(until)
 
-    @property
-    def _images(self) -> bool:
-        """Whether keys need documents as they were."""
-        return not self._needed <= {ID}
-
-    @asynccontextmanager
-    async def _stream(self, done: PlaceInLog) -> AsyncIterator[Any]:
-        """Open a stream behind a place. No more of an event is sent than is needed, so none is too large."""
-        shown = dict.fromkeys(("operationType", "documentKey", "clusterTime"), 1)
-        shown |= dict.fromkeys(images_of(self._needed) if self._images else (), 1)
-        options: Mapping[str, Any] = (
-            {"start_at_operation_time": done.time}
-            if done.token is None
-            else {"resume_after": RawBSONDocument(done.token)}
-        )
-        async with reading_log(self._section, self._place):
-            stream = await awaited(
-                self._db[self._section.collection]
-                .with_options(codec_options=_RAW)
-                .watch(
-                    [{"$project": shown}],
-                    full_document_before_change="required" if self._images else None,
-                    max_await_time_ms=WAIT_MS,
-                    batch_size=PART_ROWS,
-                    **options,
-                )
-            )
-        try:
-            yield stream
-        finally:
-            with suppress(PyMongoError):
-                await stream.close()
+    def _stream(self, done: PlaceInLog) -> AbstractAsyncContextManager[Any]:
+        return change_stream(self._db, self._section, self._needed, done, self._place)
 
     async def _looked_up(self, part: Changes) -> tuple[pa.RecordBatch, int]:
         """Return documents as they were and behind them as they are, and how many the former are."""

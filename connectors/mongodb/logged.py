@@ -13,8 +13,9 @@ from bson import Timestamp
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure, PyMongoError
 
+from connectors.afresh import AFRESH
 from connectors.mongodb.catalog import CollectionInfo
-from connectors.mongodb.changes import AFRESH, IMAGE_GONE
+from connectors.mongodb.changes import IMAGE_GONE
 from connectors.mongodb.errors import said, speaking, translated
 from connectors.mongodb.layout import ID
 from connectors.mongodb.pin import listed
@@ -29,7 +30,6 @@ IMAGES = "changeStreamPreAndPostImages"
 WATERMARK = "go by source.watermark"
 FULL_SHARE = 0.95
 """From so much on an oplog counts as full: what is older is thrown away."""
-BEFORE = "fullDocumentBeforeChange"
 HISTORY_LOST = frozenset({260, 280, 286})
 """InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost."""
 NO_IMAGE, TOO_LARGE, UNAUTHORIZED = 47, 10334, 13
@@ -172,13 +172,6 @@ def begins_at(at: str | None) -> Timestamp:
             f" read; MongoDB 5.0 or newer does; {WATERMARK}"
         )
     return timestamp_of(at)
-
-
-def images_of(needed: frozenset[str]) -> list[str]:
-    """Return what is sent of documents as they were: all of them where a name can't be asked for."""
-    if any("." in name or name.startswith("$") for name in needed):
-        return [BEFORE]
-    return [f"{BEFORE}.{name}" for name in sorted(needed | {ID})]
 
 
 def history_lost(what: str) -> str:

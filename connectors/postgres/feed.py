@@ -201,16 +201,3 @@ class PostgresFeed:
         except TransientError:
             pass
         return error
-
-
-def feed_of_table(
-    section: PostgresSection,
-    view: opening.PostgresView,
-    schema: RowSchema,
-    codec: DocumentCodec,
-    patience_s: float,
-    let_view_go: Callable[[], Awaitable[None]],
-) -> PostgresFeed:
-    """Return the feed that a job which reads a table would have by its log."""
-    changes = {"catch_up": LogCatchUp(type="log", slot="backfill"), "watermark": None}
-    return PostgresFeed(section.model_copy(update=changes), view, schema, codec, patience_s, let_view_go)

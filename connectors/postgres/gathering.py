@@ -18,7 +18,7 @@ from connectors.postgres.pgoutput import (
     Value,
     decoded,
 )
-from connectors.postgres.publishing import AFRESH
+from connectors.postgres.publishing import MISSED
 from engine.batch import Cursor
 from engine.errors import PermanentError
 
@@ -150,7 +150,7 @@ class Gathering:
                 raise PermanentError(
                     f"source: when rows of {table.called} were changed, the log told no"
                     f" {', '.join(missing or blind or ())} of them, of which item keys are made: the table or"
-                    f" its REPLICA IDENTITY was altered since; {AFRESH}"
+                    f" its REPLICA IDENTITY was altered since; {MISSED}"
                 )
             places = {name: at for at, name in enumerate(relation.columns)}
             self._forms[relation.oid].append(
@@ -177,7 +177,7 @@ def _whole(values: Sequence[Value], table: LoggedTable) -> Texts:
     if Unchanged.TOAST in values:
         raise PermanentError(
             f"source: the log left out values of {', '.join(table.needed)} of {table.called} that are stored"
-            f" apart; ALTER TABLE {table.written} REPLICA IDENTITY FULL, and {AFRESH}"
+            f" apart; ALTER TABLE {table.written} REPLICA IDENTITY FULL, and {MISSED}"
         )
     return tuple(value for value in values if not isinstance(value, Unchanged))
 

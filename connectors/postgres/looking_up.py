@@ -17,7 +17,7 @@ from connectors.postgres.errors import speaking
 from connectors.postgres.gathering import LogPart
 from connectors.postgres.logged import Logged, old_rows_sql, parents_sql
 from connectors.postgres.lookup import by_key
-from connectors.postgres.publishing import AFRESH
+from connectors.postgres.publishing import MISSED
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshots import Snapshot
@@ -153,7 +153,7 @@ class LookUps:
         async with self._seeing(frozenset()) as connection, speaking("source"):
             now = await watch.look(connection, self._view.shape, self._held_to.server)
             if (why := await untold(connection, self._published, self._held_to, now)) is not None:
-                raise PermanentError(f"source: {why}; {AFRESH}")
+                raise PermanentError(f"source: {why}; {MISSED}")
             self._held_to = now
 
     async def let_go(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.afresh import AFRESH
 from connectors.postgres.logged import Logged, LoggedTable
 from connectors.postgres.quoting import identifier
 from connectors.postgres.section import LogCatchUp
@@ -18,10 +19,7 @@ SERVER_VERSION_MIN = 14
 """The oldest that is maintained; before 13 there are neither 64-bit snapshots nor partitions' roots."""
 _FILTERS_SINCE, _GENERATED_SINCE = 15, 18
 PUBLISH = "publish = 'insert, update, delete, truncate'"
-AFRESH = (
-    "what changed meanwhile may be missing, so load everything again with --fresh, or settle it with"
-    " `backfill verify JOB --full --repair --delete-extra`"
-)
+MISSED = f"what changed meanwhile may be missing, so {AFRESH}"
 
 _SERVER = """
 SELECT current_setting('wal_level') AS wal_level, pg_is_in_recovery() AS standby, current_user::text AS role,
@@ -114,7 +112,7 @@ async def check_log(connection: Any, catch_up: LogCatchUp, found: Logged, *, beg
         _check_publication(published, found, catch_up)
     if missing and not begins:
         what = "isn't there" if published is None else f"has no {', '.join(missing)} any more"
-        raise JobError(f"source.catch_up.publication: publication {catch_up.published} {what}; {AFRESH}")
+        raise JobError(f"source.catch_up.publication: publication {catch_up.published} {what}; {MISSED}")
     owned = all(row["owned"] for table in found.tables for row in relations[table.oid][:1])
     _check_rights(server, catch_up, found, missing, made=published is not None, owned=owned)
     return Served(server["database"], published is not None, tuple(dict.fromkeys(missing)))
@@ -183,7 +181,7 @@ def _check_publication(published: Any, found: Logged, catch_up: LogCatchUp) -> N
         name = identifier(catch_up.published)
         raise JobError(
             f"source.catch_up.publication: publication {catch_up.published} leaves out some of what changes;"
-            f" ALTER PUBLICATION {name} SET ({', '.join(wrong)}), and if a run has ended before, {AFRESH}"
+            f" ALTER PUBLICATION {name} SET ({', '.join(wrong)}), and if a run has ended before, {MISSED}"
         )
 
 
@@ -192,12 +190,12 @@ def _check_member(table: LoggedTable, row: Any, catch_up: LogCatchUp) -> None:
     if row["filter"] is not None:
         raise JobError(
             f"{at} leaves out rows of {table.written} ({row['filter']}); publish it without WHERE, and if a"
-            f" run has ended before, {AFRESH}"
+            f" run has ended before, {MISSED}"
         )
     if row["columns"] is not None and (lost := [name for name in table.needed if name not in row["columns"]]):
         raise JobError(
             f"{at} leaves out {', '.join(lost)} of {table.written}, of which item keys are made; publish it"
-            f" without a list of columns, and if a run has ended before, {AFRESH}"
+            f" without a list of columns, and if a run has ended before, {MISSED}"
         )
 
 
@@ -254,5 +252,5 @@ def _advice(table: LoggedTable, row: Any, indexes: Sequence[Any], *, refuses_ful
         todo = f"ALTER TABLE {row['name']} REPLICA IDENTITY FULL"
     yield (
         f"source.catch_up: the log doesn't tell {columns} of rows of {row['name']} that change or go, which"
-        f" the job needs; {todo}; and if a run has ended before, {AFRESH}"
+        f" the job needs; {todo}; and if a run has ended before, {MISSED}"
     )

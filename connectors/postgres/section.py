@@ -125,6 +125,12 @@ class PostgresSection(SourceSection):
         logged = () if self.catch_up is None else (f"source.catch_up.slot {self.catch_up.slot}",)
         return (*super().watched, *children, *logged)
 
+    def by_log(self) -> "PostgresSection":
+        """Return the section of the same job by its log."""
+        return self.model_copy(
+            update={"catch_up": LogCatchUp(type="log", slot="backfill"), "watermark": None}
+        )
+
     @property
     def log(self) -> str | None:
         """The slot that catch-up runs go by; None: they don't."""

@@ -6,7 +6,7 @@ Invariant: a slot that lacks any of the log that the job hasn't read is never ta
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.postgres.publishing import AFRESH
+from connectors.postgres.publishing import MISSED
 from connectors.postgres.quoting import literal
 from connectors.postgres.section import LogCatchUp
 from connectors.postgres.session import reading_slot
@@ -82,7 +82,7 @@ def check_slot(catch_up: LogCatchUp, found: Slot | None, database: str, since: i
         if since is None:
             return
         raise JobError(
-            f"{at} isn't there: it was dropped, or a standby that never had it was promoted; {AFRESH}"
+            f"{at} isn't there: it was dropped, or a standby that never had it was promoted; {MISSED}"
         )
     if found.plugin != PLUGIN or found.database != database or found.temporary:
         raise JobError(
@@ -93,11 +93,11 @@ def check_slot(catch_up: LogCatchUp, found: Slot | None, database: str, since: i
         return
     if found.lost:
         why = found.reason or found.wal_status
-        raise JobError(f"{at} is lost ({why}): the server threw away log that wasn't read yet; {AFRESH}")
+        raise JobError(f"{at} is lost ({why}): the server threw away log that wasn't read yet; {MISSED}")
     if found.position is not None and found.position > since:
         raise JobError(
             f"{at} stands at {found.confirmed}, beyond what this job has read: somebody else moved it on;"
-            f" {AFRESH}, and give each job a slot of its own"
+            f" {MISSED}, and give each job a slot of its own"
         )
 
 

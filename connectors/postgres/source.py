@@ -17,7 +17,7 @@ from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.errors import SnapshotTooOldError, speaking
 from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, log_rate, outlasts
-from connectors.postgres.feed import PostgresFeed, feed_of_table
+from connectors.postgres.feed import PostgresFeed
 from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.peers import unindexed, with_peers
 from connectors.postgres.readers import Readers
@@ -74,14 +74,10 @@ class PostgresSource:
         self._shape = self._view.shape
         self._notices = list(opened.notices)
         self._patience_s = patience_s
-        self._feed = (
-            PostgresFeed(section, self._view, self.ticket.schema, codec, patience_s, self.close)
-            if section.catch_up is not None and opened.keeper is not None
-            else None
-        )
-        self._could_be = partial(
-            feed_of_table, section, self._view, self.ticket.schema, codec, patience_s, self.close
-        )
+        by_log = section.catch_up is not None and opened.keeper is not None
+        self._feed = self._feed_by(section) if by_log else None
+        could_be = section.table is not None and not by_log
+        self._feed_to_be = partial(self._feed_by, section.by_log()) if could_be else None
         self._readers = Readers(section, opened.ticket.since, self._view, opened.keeper, self._notices)
 
     @property
@@ -99,9 +95,13 @@ class PostgresSource:
             keep_view=self.keep_view if self._view.snapshot is not None else None,
             shared=self.shared if self._view.snapshot is not None else None,
             feed=self._feed,
-            log=self._could_be if self._section.table is not None and self._feed is None else None,
+            log=self._feed_to_be,
             log_rate=lambda: log_rate(self._keeper),
         )
+
+    def _feed_by(self, section: PostgresSection) -> PostgresFeed:
+        schema = self.ticket.schema
+        return PostgresFeed(section, self._view, schema, self._codec, self._patience_s, self.close)
 
     async def shared(self, sets: Sequence[frozenset[str]], within_s: float) -> bool | None:
         """Say whether two rows have equal values in all columns of one of these sets; see SourceAbilities."""

@@ -72,7 +72,7 @@ def run(
         if shown:
             from engine.show.metrics_shown import metrics_shown
 
-    display, ended = progress.observer(), _Ended(follow=follow)
+    display, ended = progress.observer(), _Ended()
     with ExitStack() as stack:
         stack.callback(display.close)
         observers: list[Observer] = [display, ended]
@@ -105,18 +105,22 @@ def run(
 
 
 class _Ended:
-    """An observer that keeps the reports; of a job that is followed the last one."""
+    """An observer that keeps the reports; of a job that went on with another run the last one."""
 
-    def __init__(self, *, follow: bool) -> None:
-        self._follow = follow
-        self.reports: list[Report] = []
+    def __init__(self) -> None:
+        self._by_job: dict[str, Report] = {}
+
+    @property
+    def reports(self) -> "list[Report]":
+        """What ended, in the order in which it was begun."""
+        return list(self._by_job.values())
 
     def on(self, event: "Event") -> None:
         """Take note of one event."""
         from engine.events import RunEnded  # heavy
 
         if isinstance(event, RunEnded):
-            self.reports = [*(() if self._follow else self.reports), event.report]
+            self._by_job[event.report.job] = event.report
 
 
 def _told(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path) -> str:

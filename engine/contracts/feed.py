@@ -29,7 +29,9 @@ class LogPlace:
     @classmethod
     def of(cls, end: Cursor) -> "LogPlace":
         """Read it from a cursor, which a segment's bounds are, too: a position alone."""
-        position, number, at = (*end.key, *("0", "")[len(end.key) - 1 :])
+        if len(end.key) == 1:
+            return cls(end.key[0])
+        position, number, at = end.key
         return cls(position, int(number), at or None)
 
     def cursor(self) -> Cursor:

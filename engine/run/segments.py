@@ -23,7 +23,7 @@ class Segments:
         self._running: set[int] = set()
         self._unkept: Counter[int] = Counter()
         """Marks by segment that no checkpoint has made durable yet."""
-        self._endless: set[int] = set()
+        self._keyless: set[int] = set()
         """Segments of which marks came that nothing can be read on from (a source without a key)."""
 
     def next(self) -> SegmentState | None:
@@ -39,7 +39,7 @@ class Segments:
         """Take note of a mark that waits for its checkpoint."""
         self._unkept[mark.segment] += 1
         if mark.end is None and not mark.done:
-            self._endless.add(mark.segment)
+            self._keyless.add(mark.segment)
 
     def kept(self, marks: Iterable[Mark]) -> None:
         """Enter marks that are durable. Ordering: those of one segment as its ledger gave them."""
@@ -52,7 +52,7 @@ class Segments:
 
     def can_return(self, numbers: Iterable[int]) -> bool:
         """Whether these can be read on by another reader within this run."""
-        return self._endless.isdisjoint(numbers)
+        return self._keyless.isdisjoint(numbers)
 
     def returned(self, numbers: Iterable[int]) -> None:
         """Take back segments whose reader is gone: they are the next ones."""

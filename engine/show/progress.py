@@ -8,7 +8,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from engine.amounts import counted, duration, number, share
@@ -135,8 +135,7 @@ def figures(started: RunStarted, tick: Tick, pace: Speeds) -> Mapping[str, Any]:
         "segments_total": tick.segments.total,
         "dead_letters": tick.counts.items_dead_lettered,
         "eta_s": None if pace.eta_s is None else round(pace.eta_s, 1),
-        **dict(zip(("catch_up_lag_s", "log_retained_bytes"), astuple(tick.log), strict=True)),
-    }
+    } | {"catch_up_lag_s": tick.log.lag_s, "log_retained_bytes": tick.log.held_back_bytes}
 
 
 STARTED = ("run_id", "kind", "resumed", "rows_expected", "source", "target", "workers")

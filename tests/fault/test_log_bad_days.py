@@ -5,18 +5,16 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.servers import free_port
-from connectors.postgres.looking_up import LookUps
 from tests.support import loads
 from tests.support.command import Command, kill_group
 from tests.support.kills import finish
-from tests.support.logged import LOG, TABLE, asked, change, items, refused, run
+from tests.support.logged import LOG, TABLE, asked, change, items, once_looked_up, refused, run
 from tests.support.own_postgres import OwnPostgres, embedded_binaries, own_postgres
 from tests.support.pg import execute
 from tests.support.switch_proxy import SwitchProxy
@@ -38,25 +36,6 @@ def command(logged_database: str, dynoxide: str, table_name: str, tmp_path: Path
     loads.create_table(dynoxide, table_name)
     asyncio.run(execute(logged_database, *TABLE))
     return Command(tmp_path, loads.job(logged_database, dynoxide, table_name, source={"catch_up": LOG}))
-
-
-@pytest.fixture
-def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
-    """Return what has something happen once a run of several peeks has looked its first rows up."""
-
-    def schedule(what: Callable[[], None]) -> None:
-        looked_up, left = LookUps.looked_up, [what]
-
-        async def wrapped(look_ups: LookUps, *arguments: Any) -> Any:
-            found = await looked_up(look_ups, *arguments)
-            if found is not None and left:
-                await asyncio.to_thread(left.pop())
-            return found
-
-        monkeypatch.setattr(LookUps, "looked_up", wrapped)
-        monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
-
-    return schedule
 
 
 def many(command: Command) -> None:
@@ -131,18 +110,19 @@ def test_a_full_run_that_is_killed_while_the_log_grows_misses_nothing(command: C
 
 @pytest.mark.parametrize("how", ["restarted", "crashed"])
 def test_a_server_that_restarts_in_the_middle_of_a_pass_is_read_on(
-    command: Command, meanwhile: Callable[..., None], logical_postgres: OwnPostgres, how: str
+    command: Command, monkeypatch: pytest.MonkeyPatch, logical_postgres: OwnPostgres, how: str
 ) -> None:
     run(command, "full")
     many(command)
-    meanwhile(lambda: logical_postgres.restart(signal.SIGINT if how == "restarted" else signal.SIGQUIT))
+    how_said = signal.SIGINT if how == "restarted" else signal.SIGQUIT
+    once_looked_up(monkeypatch, lambda: logical_postgres.restart(how_said))
     run(command, "catch_up")
     assert_caught_up(command)
     assert run(command, "catch_up")["items_emitted"] == 0
 
 
 def test_a_target_that_is_away_in_the_middle_of_a_pass_is_waited_for(
-    command: Command, meanwhile: Callable[..., None], dynoxide: str
+    command: Command, monkeypatch: pytest.MonkeyPatch, dynoxide: str
 ) -> None:
     with SwitchProxy(dynoxide) as proxy:
         command.job["target"]["endpoint_url"] = proxy.endpoint
@@ -153,7 +133,7 @@ def test_a_target_that_is_away_in_the_middle_of_a_pass_is_waited_for(
             proxy.switch(f"http://127.0.0.1:{free_port()}")
             threading.Timer(2.0, proxy.switch, (dynoxide,)).start()
 
-        meanwhile(away)
+        once_looked_up(monkeypatch, away)
         ended = command.here("run", "--json", "--workers", "1")
     command.job["target"]["endpoint_url"] = dynoxide
     assert ended.code == 0, ended.stderr

@@ -11,6 +11,8 @@ from connectors.dynamodb.target import TableTarget
 from connectors.postgres.feed import PostgresFeed
 from connectors.postgres.slot_reading import LogNow, SlotReader, number_of
 from engine.batch import Cursor, EncodedBatch, Fates, WriteReport
+from engine.errors import PermanentError
+from engine.run.target_watch import TargetWatch
 from tests.support import loads
 from tests.support.command import Command
 from tests.support.logged import LOG, TABLE, asked, change, items, refused, run
@@ -240,3 +242,24 @@ def test_a_put_and_a_delete_of_one_key_are_never_in_flight_together(
     assert max(met) == 1
     assert "ROW#1|ROW" in items(command)
     assert "ROW#500|ROW" not in items(command)
+
+
+def test_a_run_that_had_read_all_but_could_not_end_leaves_the_next_one_what_came_since(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is gone on with is read to the log's end as it is then, also where only the end was missing."""
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'second' WHERE id = 1")
+
+    async def untold(watch: TargetWatch, stop: asyncio.Event) -> PermanentError:
+        del watch, stop
+        return PermanentError("whether the table is still the same can't be told")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TargetWatch, "confirm", untold)
+        ended = command.here("run", "--json", "--workers", "1")
+    assert (ended.code, ended.report["segments"]) == (1, {"total": 1, "complete": 1}), ended.stderr
+    change(command, "UPDATE t SET v = 'third' WHERE id = 2")
+    run(command, "catch_up")
+    assert [items(command)[f"ROW#{n}|ROW"]["v"]["S"] for n in (1, 2)] == ["second", "third"]
+    assert run(command, "catch_up")["rows_read"] == 0

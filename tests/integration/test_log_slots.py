@@ -3,17 +3,15 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from connectors.postgres.looking_up import LookUps
 from tests.support import loads
 from tests.support.command import Command
-from tests.support.logged import LOG, TABLE, asked, change, items, logs, refused, run
+from tests.support.logged import LOG, TABLE, asked, change, items, logs, once_looked_up, refused, run
 from tests.support.own_postgres import OwnPostgres
 from tests.support.pg import execute
 
@@ -30,26 +28,6 @@ def command(logged_database: str, dynoxide: str, table_name: str, tmp_path: Path
     return Command(tmp_path, loads.job(logged_database, dynoxide, table_name, source={"catch_up": LOG}))
 
 
-@pytest.fixture
-def meanwhile(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return what has statements run once a catch-up run of several peeks has read the first of them."""
-
-    def schedule(*statements: str) -> None:
-        looked_up, left = LookUps.looked_up, list(statements)
-
-        async def wrapped(look_ups: LookUps, *arguments: Any) -> Any:
-            found = await looked_up(look_ups, *arguments)
-            if found is not None and left:
-                await execute(command.job["source"]["url"], *left)
-                left.clear()
-            return found
-
-        monkeypatch.setattr(LookUps, "looked_up", wrapped)
-        monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
-
-    return schedule
-
-
 @pytest.mark.parametrize(
     ("statements", "said"),
     [
@@ -59,11 +37,11 @@ def meanwhile(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     ],
 )
 def test_what_is_done_to_a_slot_while_it_is_read_ends_the_run(
-    command: Command, meanwhile: Callable[..., None], statements: tuple[str, ...], said: str
+    command: Command, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...], said: str
 ) -> None:
     run(command, "full")
     change(command, *(f"UPDATE t SET v = 'second' WHERE id = {n}" for n in range(1, 91)))
-    meanwhile(*statements)
+    once_looked_up(monkeypatch, lambda: change(command, *statements))
     ended = command.here("run", "--json", "--workers", "1")
     assert ended.code == 1, ended.stderr
     assert said in ended.report["error"]

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
+import pytest
 
+from connectors.postgres.looking_up import LookUps
 from tests.support import loads
 from tests.support.command import Command, Ended
 from tests.support.pg import execute
@@ -71,6 +73,20 @@ def refused(command: Command, code: int = 2, *options: str) -> str:
     assert ended.code == code, (ended.stdout, ended.stderr)
     assert items(command) == before
     return str(ended.report["error"])
+
+
+def once_looked_up(patch: pytest.MonkeyPatch, what: Callable[[], None]) -> None:
+    """Have something happen once a run of several peeks has looked its first rows up."""
+    looked_up, left = LookUps.looked_up, [what]
+
+    async def wrapped(look_ups: LookUps, *arguments: Any) -> Any:
+        found = await looked_up(look_ups, *arguments)
+        if found is not None and left:
+            await asyncio.to_thread(left.pop())
+        return found
+
+    patch.setattr(LookUps, "looked_up", wrapped)
+    patch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
 
 
 def logs(command: Command) -> tuple[int, int]:

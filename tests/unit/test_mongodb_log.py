@@ -14,8 +14,8 @@ from bson.raw_bson import RawBSONDocument
 from connectors.log_progress import LogProgress
 from connectors.mongodb.changes import Changes, GatheredChanges
 from connectors.mongodb.feed import MongoDBFeed
-from connectors.mongodb.logged import images_of
 from connectors.mongodb.place_in_log import PlaceInLog, time_of
+from connectors.mongodb.streaming import images_of
 from engine.errors import JobError, PermanentError
 
 START = PlaceInLog(Timestamp(1_795_906_000, 5), frozenset({16}))
@@ -168,14 +168,16 @@ class Recorded:
         return found
 
 
-async def parts_of(stream: Recorded, until: Timestamp, kind: str) -> list[Changes]:
+async def parts_of(
+    stream: Recorded, until: Timestamp, kind: str, progress: LogProgress | None = None
+) -> list[Changes]:
     """Return what a feed makes of a stream, read by itself."""
     feed: Any = object.__new__(MongoDBFeed)
     feed._section = SimpleNamespace(collection="c")
     feed._opened = SimpleNamespace(alike={})
     feed._view = SimpleNamespace(server=SimpleNamespace(kind=kind))
     feed._needed, feed._place = frozenset({"_id"}), "here"
-    feed._progress, feed._number = LogProgress(), 0
+    feed._progress, feed._number = progress or LogProgress(), 0
 
     @asynccontextmanager
     async def opened(done: PlaceInLog) -> Any:
@@ -212,3 +214,13 @@ async def test_a_log_without_a_change_of_ours_moves_the_place_on() -> None:
     parts = await parts_of(Recorded([*silent, (None, token(51))]), UNTIL, "set")
     assert [part.place.token for part in parts] == [token(15).raw, token(40).raw, None]
     assert [len(part) for part in parts] == [0, 0, 0]
+
+
+async def test_how_far_behind_a_quiet_log_is_goes_by_the_server_s_clock() -> None:
+    progress, server_s = LogProgress(), 5_000_000.0
+    progress.clock_is(server_s)
+    await parts_of(Recorded([(None, token(1)), (None, token(51))]), UNTIL, "set", progress)
+    assert progress.clock_s is not None
+    assert server_s <= progress.clock_s < server_s + 3_600
+    assert progress.figures.lag_s is not None
+    assert progress.figures.lag_s < 3_600

@@ -77,13 +77,13 @@ def _check_follow(jobs: Sequence[Job]) -> None:
 
 
 async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
-    """Run a job once, or where it is to be followed, once more behind whatever isn't that yet."""
+    """Run a job once; once more behind what was a log's end yesterday, or what isn't yet followed."""
     logs.of_job(job.name)
     store = await ends.open_store(job, options.state_dir)
     try:
         while True:
             passed = await _pass(job, options, observers, store)
-            if not (options.follow and passed.goes_on):
+            if not (passed.goes_on and (options.follow or passed.read_out)):
                 return passed.report
             options = replace(options, fresh=False)
     finally:
@@ -92,10 +92,14 @@ async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer])
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """A run, or this process's part of it. `goes_on`: it is complete by itself, not by being stopped."""
+    """A run, or this process's part of it. `goes_on`: it is complete by itself, not by being stopped.
+
+    `read_out`: it had been read to its end before, and only had to be closed.
+    """
 
     report: Report
     goes_on: bool = False
+    read_out: bool = False
 
 
 async def _pass(
@@ -117,7 +121,9 @@ async def _pass(
         report, stopped = await _carry(prepared, way, state, voice)
         report = _kept(report, options.state_dir, voice)
         voice.tell(RunEnded(report))
-        return _Passed(report, report.closed and not stopped)
+        by_log = log_of(prepared.ends, state.kind) is not None
+        read_out = by_log and all(segment.done for segment in state.segments)
+        return _Passed(report, report.closed and not stopped, read_out)
 
 
 async def _keep_log(

@@ -5,6 +5,7 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,10 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
                 observer.on(event)
         if fake.fault is not None:
             raise fake.fault
+        gone = "the table is gone"
         reports = [
-            run_report(outcome, error="the table is gone" if outcome == "failed" else None)
-            for outcome in fake.outcomes
+            replace(run_report(outcome, error=gone if outcome == "failed" else None), job=job.name)
+            for job, outcome in zip(jobs, fake.outcomes, strict=False)
         ]
         for report in reports:
             for observer in observers:

@@ -64,7 +64,7 @@ def test_what_was_done_before_a_fault_is_told(
     assert [job["rows_read"] for job in told["jobs"]] == [1_000_000]
     code, out, _ = backfill("run", several)
     assert code == 2
-    assert "users         not begun" in out
+    assert "orders        not begun" in out
 
 
 def test_a_bug_is_an_object_too(backfill: Callable[..., Answer], runner: Any, job_file: Path) -> None:

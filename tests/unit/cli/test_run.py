@@ -53,10 +53,10 @@ def test_json_is_one_object_and_alone_on_stdout(
     assert json.loads(out) == run_report().as_json()
     runner.outcomes = ["complete", "complete"]
     _, out, _ = backfill("run", several, "--json")
-    assert [report["job"] for report in json.loads(out)["jobs"]] == ["orders", "orders"]
+    assert [report["job"] for report in json.loads(out)["jobs"]] == ["users", "orders"]
     runner.outcomes = ["complete"]
     _, out, _ = backfill("run", several, "--json", "--only", "users")
-    assert json.loads(out)["job"] == "orders"
+    assert json.loads(out)["job"] == "users"
     assert [job.name for job in runner.jobs] == ["users"]
 
 
