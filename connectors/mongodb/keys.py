@@ -14,10 +14,9 @@ from uuid import UUID
 
 import pyarrow as pa
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
-from bson.errors import BSONError
 
 from connectors.mongodb.bson_values import BINARY, DATE, OBJECT_ID, STRING, Walk
-from connectors.mongodb.positions import id_element, position_text, position_value
+from connectors.mongodb.positions import UNREADABLE, id_element, position_text, position_value
 from engine.contracts.documents import DocumentCodec
 from engine.documents.reading import DocumentReader
 
@@ -49,7 +48,7 @@ def ids_of(text: str, types: AbstractSet[int]) -> list[Any]:
     """Return the values among which the `_id` is that has this text; none where no `_id` can have it."""
     try:
         return list(_ids(text, types))
-    except (ValueError, TypeError, BSONError):
+    except UNREADABLE:
         return []
 
 

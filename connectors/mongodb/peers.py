@@ -15,10 +15,10 @@ from uuid import UUID
 import bson
 import pyarrow as pa
 from bson import Binary, DatetimeMS, ObjectId
-from bson.errors import BSONError
 
 from connectors.mongodb.keys import date_of, ids_of, numbers_of
 from connectors.mongodb.layout import ID
+from connectors.mongodb.positions import UNREADABLE
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import CODEC
@@ -158,11 +158,11 @@ def _others(text: str) -> Iterator[Any]:
     for make in makers:
         try:
             yield make(text)
-        except (ValueError, TypeError, KeyError, BSONError):
+        except UNREADABLE:
             continue
     try:
         yield from numbers_of(text)
-    except (ValueError, BSONError):
+    except UNREADABLE:
         return
 
 

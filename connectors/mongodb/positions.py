@@ -4,6 +4,7 @@ Invariant: a text leads back to the very same bytes; positions are compared by t
 """
 
 import base64
+import re
 from typing import Any
 
 import bson
@@ -40,6 +41,16 @@ _OPTIONS = json_util.JSONOptions(
 )
 _FAITHFUL = frozenset({STRING, OBJECT_ID, BOOL, DATE, NULL, INT32, TIMESTAMP, INT64})
 """Types whose Extended JSON is known to lead back to the same bytes; that of others is tried out."""
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    re.error,
+    bson.errors.BSONError,
+)
+"""What the driver raises where something looks like its Extended JSON and isn't, as `{"$date": 1e19}`."""
 _CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
@@ -61,7 +72,7 @@ def position_text(element: bytes) -> str:
         text = orjson.dumps(extended(element[4], element, 9)).decode()
         if _faithful(element[4], element, 9) or _encoded(text) == element:
             return text
-    except (ValueError, TypeError, bson.errors.BSONError):
+    except UNREADABLE:
         pass
     return _RAW + base64.b64encode(element).decode()
 

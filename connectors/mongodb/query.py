@@ -10,11 +10,10 @@ from typing import Any
 
 import bson
 from bson import MaxKey, json_util
-from bson.errors import BSONError
 
 from connectors.mongodb.layout import ID
 from connectors.mongodb.pin import ANY, Pin
-from connectors.mongodb.positions import position_value
+from connectors.mongodb.positions import UNREADABLE, position_value
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import CODEC, MAX_TIME_MS
 from connectors.mongodb.watermark import changed_since
@@ -123,7 +122,7 @@ def _typed(value: Any, place: str) -> Any:
             inner = {name: _typed(member, place) for name, member in value.items()}
             try:
                 return json_util.object_hook(inner, _OPTIONS)
-            except (ValueError, TypeError, BSONError) as error:
+            except UNREADABLE as error:
                 raise JobError(f"{place}: {error}; write it as Extended JSON says") from error
         case list() | tuple():
             return [_typed(element, place) for element in value]

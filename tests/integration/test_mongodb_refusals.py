@@ -33,6 +33,10 @@ async def test_ids_of_one_type_are_proved_and_guarded(mongodb_url, database):
         ({"filter": {"$where_": 1}}, "source.filter: unknown top level operator"),
         ({"filter": {"n": {"$gtx": 1}}}, r"source.filter: unknown operator: \$gtx"),
         ({"filter": {"_id": {"$oid": "xyz"}}}, "source.filter: .*'xyz' is not a valid ObjectId"),
+        (
+            {"filter": {"at": {"$date": 1e19}}},
+            "source.filter: .*as Extended JSON says",
+        ),
         ({"projection": {"n": 1, "m": 0}}, "source.projection: Cannot do exclusion"),
         (
             {"url": "mongodb://127.0.0.1:1/?x=y&directConnection=perhaps"},

@@ -85,6 +85,23 @@ def test_of_any_types_it_leads_back_to_the_very_bytes(ids, alone):
         assert bson.encode({"_id": back}, codec_options=CODEC) == element
 
 
+EXTENDED = ["$oid", "$ref", "$date", "$regex", "$minKey", "$maxKey", "$binary", "$code", "$uuid"]
+EXTENDED += ["$undefined", "$numberLong", "$timestamp", "$numberDecimal", "$dbPointer", "$symbol"]
+EXTENDED += ["$regularExpression", "$numberInt", "$numberDouble"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{name: of} for name in EXTENDED for of in (2.0**63, -1e300, "x", "[", {}, {"t": 2.0**70}, [1])],
+    ids=repr,
+)
+def test_a_document_that_looks_like_extended_json_is_taken_for_itself(value):
+    element = id_element(encoded(value), 0)
+    assert element is not None
+    (back,) = ids_of(key_text(element, frozenset(), DOCUMENTS), frozenset())
+    assert bson.encode({"_id": back}, codec_options=CODEC) == element
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "types"),
     [
@@ -136,6 +153,7 @@ def test_a_number_is_found_by_its_value(ids, alone):
         ("no uuid", kinds.BINARY),
         ("2024-01-15", kinds.DATE),
         ("2024-13-45T10:00:00Z", kinds.DATE),
+        ("+999999999999-01-01T00:00:00Z", kinds.DATE),
         ("", kinds.INT32),
         ("1.2.3", kinds.INT32),
     ],
@@ -144,7 +162,9 @@ def test_a_text_that_no_id_has_leads_nowhere(text, kind):
     assert ids_of(text, frozenset({kind})) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "507f1f77bcf86cd799439011", "bson:", "bson:AAAA", '{"$oid":"x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "507f1f77bcf86cd799439011", "bson:", "bson:AAAA", '{"$oid":"x"}', '{"$date":1e19}']
+)
 def test_what_is_no_extended_json_leads_nowhere(text):
     assert ids_of(text, frozenset()) == []
 
