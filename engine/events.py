@@ -38,10 +38,11 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class SegmentsPlanned:
-    """The source has been cut into segments."""
+    """The source has been cut into segments. `job`: as in Tick."""
 
     total: int
     complete: int
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Tick:
 
     Units: `at_s` on a monotonic clock; `elapsed_s` since this process took up the run. `meter` counts since
     then, over all workers; `counts` are durable and span the run's interruptions. `watermark_lag_s` None
-    where the job has no watermark. `log`: how the source's log stands, by which the job goes.
+    where the job has no watermark. `log`: how the source's log stands, by which the job goes. `job` names
+    whose it is; empty: of the run that began last.
     """
 
     at_s: float
@@ -71,6 +73,7 @@ class Tick:
     elapsed_s: float
     watermark_lag_s: float | None = None
     log: LogFigures = field(default_factory=LogFigures)
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,6 @@ class Observer(Protocol):
     def on(self, event: Event) -> None:
         """Take note of one event.
 
-        Ordering: RunStarted, SegmentsPlanned, then Ticks and Notices, then RunEnded or BrokenOff; a file's
-        jobs follow one another.
+        Ordering: RunStarted, SegmentsPlanned, then Ticks and Notices, then RunEnded or BrokenOff, of each
+        job; those of jobs that are followed together lie between one another.
         """

@@ -65,7 +65,8 @@ def run(
     with held():
         import uvloop
 
-        from engine.commands.run import runner
+        from engine.commands.run import several
+        from engine.commands.run.prepare import RunOptions
         from engine.show import progress
 
         shown = any(each is not None for each in (metrics_port, linger_s, textfile))
@@ -80,9 +81,9 @@ def run(
             observers += metrics_shown(stack, metrics_port, linger_s, textfile)
         try:
             uvloop.run(
-                runner.run(
+                several.run(
                     jobs,
-                    runner.RunOptions(state_dir=state_dir, workers=workers, fresh=fresh, follow=follow),
+                    RunOptions(state_dir=state_dir, workers=workers, fresh=fresh, follow=follow),
                     observers,
                 )
             )

@@ -7,28 +7,55 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from engine.report import EXIT_CODES, INTERRUPTED
+from engine.run.voice import Voice
+
+Stops = Callable[[Callable[[], None], Voice], AbstractContextManager[asyncio.Event]]
+"""What tells a run to stop, and gives an event that is set once it has; see `stop_on_signals`."""
+
+
+class StopTogether:
+    """Stops all runs that hear of it, and one that begins to hear later at once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._hearing: list[Callable[[], None]] = []
+
+    def ask(self) -> None:
+        """Have all of them stop."""
+        self.asked.set()
+        for stop in self._hearing:
+            stop()
+
+    @contextmanager
+    def heard(self, stop: Callable[[], None], _: Voice) -> Generator[asyncio.Event, None, None]:
+        """Let a run hear; see Stops."""
+        self._hearing.append(stop)
+        try:
+            if self.asked.is_set():
+                stop()
+            yield self.asked
+        finally:
+            self._hearing.remove(stop)
 
 
 @contextmanager
-def stop_on_signals(
-    stop: Callable[[], None], note: Callable[[str], None], break_off: Callable[[str], None]
-) -> Generator[asyncio.Event, None, None]:
+def stop_on_signals(stop: Callable[[], None], voice: Voice) -> Generator[asyncio.Event, None, None]:
     """Turn the first signal into a stop with a checkpoint, the second into an exit at once.
 
-    `break_off` is told why just before that exit. Yields an event that is set once the first has come.
+    `voice` tells why just before that exit. Yields an event that is set once the first has come.
     """
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
         if interrupted.is_set():
-            break_off("stopped at once; run again to go on from the checkpoint")
+            voice.break_off("stopped at once; run again to go on from the checkpoint")
             os._exit(EXIT_CODES[INTERRUPTED])  # what isn't checkpointed is done again; workers end with us
         interrupted.set()
-        note("stopping: finishing what is in flight; once more stops at once")
+        voice.say("stopping: finishing what is in flight; once more stops at once")
         stop()
 
     handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

@@ -6,7 +6,7 @@ Invariant: every notice that was told stands in the report, but for what is true
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engine.events import BrokenOff, Event, Notice, Observer
+from engine.events import BrokenOff, Event, Notice, Observer, SegmentsPlanned, Tick
 
 
 class Voice:
@@ -30,7 +30,7 @@ class Voice:
         self._pass_on(Notice(text))
 
     def _pass_on(self, event: Event) -> None:
-        if isinstance(event, Notice | BrokenOff):
+        if isinstance(event, Notice | BrokenOff | SegmentsPlanned | Tick):
             event = replace(event, job=self._job)
         for observer in self.observers:
             observer.on(event)

@@ -16,10 +16,6 @@ class Probed(Protocol):
     """What probes ask."""
 
     @property
-    def current(self) -> JobFigures | None:
-        """The figures of the job that runs, or ran last."""
-
-    @property
     def shown(self) -> Mapping[str, JobFigures]:
         """What a scrape that begins now gives, or what is newer."""
 
@@ -27,20 +23,20 @@ class Probed(Protocol):
         """Take note that somebody was given what was shown then."""
 
 
-def healthy(figures: JobFigures | None, at_s: float) -> tuple[bool, str]:
+def healthy(jobs: Mapping[str, JobFigures], at_s: float) -> tuple[bool, str]:
     """Say whether the process does anything: for a probe that has it killed. Pure."""
-    if figures is not None and figures.hung(at_s):
+    if any(figures.hung(at_s) for figures in jobs.values()):
         return False, "the run hangs: it has said nothing for minutes"
     return True, "ok"
 
 
-def ready(figures: JobFigures | None, at_s: float) -> tuple[bool, str]:
-    """Say whether a run has begun and its target answers. Pure."""
-    if figures is None:
+def ready(jobs: Mapping[str, JobFigures], at_s: float) -> tuple[bool, str]:
+    """Say whether a run has begun and the target of each that goes on answers. Pure."""
+    if not jobs:
         return False, "no run has begun yet"
-    if not figures.ended and not figures.target_up(at_s):
+    if not all(figures.ended or figures.target_up(at_s) for figures in jobs.values()):
         return False, "the target doesn't answer"
-    return healthy(figures, at_s)
+    return healthy(jobs, at_s)
 
 
 PROBES = {"/healthz": healthy, "/readyz": ready}
@@ -56,7 +52,7 @@ def answering(scrapes: Any, figures: Probed, clock: Callable[[], float] = time.m
             answer: Iterable[bytes] = scrapes(environ, start_response)
             figures.scraped(shown)
             return answer
-        well, words = probe(figures.current, clock())
+        well, words = probe(figures.shown, clock())
         status = "200 OK" if well else "503 Service Unavailable"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{words}\n".encode()]

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from engine.errors import JobError
-from engine.events import Event, RunEnded, RunStarted
+from engine.events import Event, RunEnded
 from engine.meter import LATENCY_BOUNDS_S, STAGES, TABLE, MeterTotals
 from engine.show import health
 from engine.show.job_figures import JobFigures, Now, after
@@ -49,20 +49,12 @@ class Metrics(Collector):
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
-        match event:
-            case RunStarted(job):
-                self._job = job
-            case RunEnded(report):
-                self._job = report.job
-        figures = after(self._jobs.get(self._job), event, Now(self._clock(), time.time()))
+        job = event.report.job if isinstance(event, RunEnded) else event.job
+        self._job = job = job or self._job
+        figures = after(self._jobs.get(job), event, Now(self._clock(), time.time()))
         if figures is not None:
             # A new mapping each time: a scrape that has begun goes on with the one it took.
-            self._jobs = {**self._jobs, self._job: figures}
-
-    @property
-    def current(self) -> JobFigures | None:
-        """The figures of the job that runs, or ran last; None before any has begun."""
-        return self._jobs.get(self._job)
+            self._jobs = {**self._jobs, job: figures}
 
     def linger(self, most_s: float | None) -> None:
         """Wait until somebody has scraped how it ended, at most so long.

@@ -56,5 +56,6 @@ def metrics_shown(
 
 def _linger(figures: metrics.Metrics, outcome: _Outcome, linger_s: float | None) -> None:
     with suppress(KeyboardInterrupt):  # the run is over: whoever asks to leave may
-        if figures.current is not None and figures.current.ended and not outcome.interrupted:
+        jobs = figures.shown.values()
+        if jobs and all(job.ended for job in jobs) and not outcome.interrupted:
             figures.linger(linger_s)

@@ -1,27 +1,22 @@
 """Progress on stderr: a live display on a terminal, a plain line now and then elsewhere.
 
 Invariant: showing progress never harms the run: a closed, narrow or colourless terminal is put up with. Time
-is the ticks' own, so nothing here reads a clock. rich is imported here only, and only for a live display.
+is the ticks' own, so nothing here reads a clock.
 """
 
 import os
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TextIO
 
 from engine.amounts import counted, duration, number, share
 from engine.batch import Counts
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
-from engine.masking import printable
 from engine.meter import TABLE, quantile
 from engine.show import lines
 from engine.show.summary import KINDS, PASSED, behind
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.live import Live
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two plain lines."""
@@ -44,6 +39,8 @@ def observer(stream: TextIO | None = None) -> Progress:
     stream = sys.stderr if stream is None else stream
     lives = stream.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
     if lives and lines.style == lines.Style():
+        from engine.show.live_progress import LiveProgress  # brings rich
+
         return LiveProgress(stream)
     return PlainProgress(stream)
 
@@ -100,6 +97,15 @@ class Speedometer:
         return speeds(self._ticks[0], tick, rows_expected)
 
 
+@dataclass(slots=True)
+class Showing:
+    """A run that is shown. `said_at_s`: when the last line was said of it, by the ticks' time."""
+
+    started: RunStarted
+    pace: Speedometer = field(default_factory=Speedometer)
+    said_at_s: float | None = None
+
+
 def title(started: RunStarted) -> str:
     """Say in one line what runs."""
     verb = "goes on" if started.resumed else "starts"
@@ -112,10 +118,10 @@ def title(started: RunStarted) -> str:
 def plain_line(started: RunStarted, tick: Tick, pace: Speeds) -> str:
     """Say in one line how far the run is."""
     parts = [
-        f"{_rows(tick, started.rows_expected)} rows",
+        f"{rows(tick, started.rows_expected)} rows",
         f"{number(pace.items_per_s)} items/s",
-        *(f"{name} {text}" for name, text in _cells(tick, pace).items()),
-        _to_do(tick, pace),
+        *(f"{name} {text}" for name, text in cells(tick, pace).items()),
+        to_do(tick, pace),
     ]
     return ", ".join(parts)
 
@@ -147,27 +153,29 @@ def told_of(value: object, names: Sequence[str]) -> Mapping[str, Any]:
     return {name: getattr(value, name) for name in names}
 
 
-def _rows(tick: Tick, rows_expected: int | None) -> str:
+def rows(tick: Tick, rows_expected: int | None) -> str:
+    """Say how many rows are done, of how many."""
     if rows_expected is None:
         return number(tick.counts.rows_read)
-    rows = tick.counts.rows_read
-    if rows > rows_expected:  # an estimate that was too low says nothing of what is left
-        return f"{number(rows)} (~{number(rows_expected)} expected)"
-    return f"{number(rows)} of ~{number(rows_expected)} ({share(rows, rows_expected)})"
+    done = tick.counts.rows_read
+    if done > rows_expected:  # an estimate that was too low says nothing of what is left
+        return f"{number(done)} (~{number(rows_expected)} expected)"
+    return f"{number(done)} of ~{number(rows_expected)} ({share(done, rows_expected)})"
 
 
-def _to_do(tick: Tick, pace: Speeds) -> str:
+def to_do(tick: Tick, pace: Speeds) -> str:
     """Say when it will be over; of a log that is read, how far behind it is."""
     if tick.log.lag_s is not None:
         return f"behind {behind(tick.log)}"
     return "ETA " + ("?" if pace.eta_s is None else duration(pace.eta_s))
 
 
-def _cells(tick: Tick, pace: Speeds) -> Mapping[str, str]:
+def cells(tick: Tick, pace: Speeds) -> Mapping[str, str]:
+    """Return what else there is to see, each with its name."""
     meter, segments = tick.meter, tick.segments
     limit = "none" if meter.rate_limit == float("inf") else number(meter.rate_limit)
     p50, p99 = quantile(meter.latency, 0.5), quantile(meter.latency, 0.99)
-    cells = {
+    told = {
         "WCU/s": f"{number(pace.wcu_per_s)} (limit {limit})",
         "throttled": number(sum(meter.throttled.values())),
         "retries": number(meter.retries),
@@ -175,8 +183,8 @@ def _cells(tick: Tick, pace: Speeds) -> Mapping[str, str]:
         "dead letters": number(tick.counts.items_dead_lettered),
     }
     if p50 is not None and p99 is not None:
-        cells["latency p50/p99"] = f"{p50 * 1e3:.1f}/{p99 * 1e3:.1f} ms"
-    return cells
+        told["latency p50/p99"] = f"{p50 * 1e3:.1f}/{p99 * 1e3:.1f} ms"
+    return told
 
 
 class PlainProgress:
@@ -184,19 +192,19 @@ class PlainProgress:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._started: RunStarted | None = None
-        self._pace = Speedometer()
-        self._said_at_s: float | None = None
+        self._runs: dict[str, Showing] = {}
+        self._last = "backfill"
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
         match event:
-            case RunStarted():
-                self._started, self._pace, self._said_at_s = event, Speedometer(), None
-                self._say(title(event), "run_started", fields=told_of(event, STARTED))
-            case SegmentsPlanned(total, complete):
+            case RunStarted(job):
+                self._runs[job], self._last = Showing(event), job
+                self._say(title(event), "run_started", job=job, fields=told_of(event, STARTED))
+            case SegmentsPlanned(total, complete, job):
                 said = f"{counted(total, 'segment')}, {number(complete)} complete already"
-                self._say(said, "segments_planned", fields={"total": total, "complete": complete})
+                fields = {"total": total, "complete": complete}
+                self._say(said, "segments_planned", job=job, fields=fields)
             case Notice(text, level, job):
                 self._say(text, "notice", level, job)
             case Tick():
@@ -211,20 +219,17 @@ class PlainProgress:
                 )
                 self._say(said, "run_ended", job=report.job, fields=told_of(report, ENDED))
 
-    @property
-    def _job(self) -> str:
-        return self._started.job if self._started else "backfill"
-
     def _tick(self, tick: Tick) -> None:
-        if self._started is None:
+        run = self._runs.get(tick.job or self._last)
+        if run is None:
             return
-        pace = self._pace.take(tick, self._started.rows_expected)
-        if self._said_at_s is None:
-            self._said_at_s = tick.at_s
-        elif tick.at_s - self._said_at_s >= PLAIN_EVERY_S:
-            self._said_at_s = tick.at_s
-            said = plain_line(self._started, tick, pace)
-            self._say(said, "progress", fields=figures(self._started, tick, pace))
+        pace = run.pace.take(tick, run.started.rows_expected)
+        if run.said_at_s is None:
+            run.said_at_s = tick.at_s
+        elif tick.at_s - run.said_at_s >= PLAIN_EVERY_S:
+            run.said_at_s = tick.at_s
+            said, fields = plain_line(run.started, tick, pace), figures(run.started, tick, pace)
+            self._say(said, "progress", job=run.started.job, fields=fields)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -239,111 +244,7 @@ class PlainProgress:
         fields: Mapping[str, Any] | None = None,
         weight: str | None = None,
     ) -> None:
-        job = job or self._job
+        job = job or self._last
         weight = ("" if level == "info" else f"{level}: ") if weight is None else weight
         text = f"{job}: {weight}{said}"
         lines.tell(said, text=text, level=level, job=job, event=event, fields=fields, stream=self._stream)
-
-
-class LiveProgress:
-    """A few lines that are redrawn with every tick; notices stay above them."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._live: Live | None = None
-        self._started: RunStarted | None = None
-        self._pace = Speedometer()
-
-    def on(self, event: Event) -> None:
-        """Take note of one event."""
-        try:
-            self._show(event)
-        except (OSError, ValueError):
-            self._live = None  # the terminal is gone; the run goes on
-
-    def close(self) -> None:
-        """Wipe the display."""
-        try:
-            self._stop()
-        except (OSError, ValueError):
-            return
-
-    def _show(self, event: Event) -> None:
-        match event:
-            case RunStarted():
-                self._stop()
-                self._started, self._pace = event, Speedometer()
-                self._live = _start_live(self._stream)
-                self._print(f"{event.job}: {title(event)}")
-            case Notice(text, level, job):
-                # A job that runs has its name above; one that is only looked at would seem to be the last.
-                name = f"{job}: " if job and (self._started is None or job != self._started.job) else ""
-                self._print(f"{name}{text}" if level == "info" else f"{name}{level}: {text}")
-            case Tick() if self._live is not None and self._started is not None:
-                pace = self._pace.take(event, self._started.rows_expected)
-                self._live.update(_picture(self._started, event, pace), refresh=True)
-            case BrokenOff(text, job):
-                self._stop()
-                job = job or (self._started.job if self._started else "backfill")
-                self._stream.write(printable(f"{job}: {text}\n"))
-                self._stream.flush()
-            case RunEnded():
-                self._stop()
-            case _:
-                pass
-
-    def _print(self, text: str) -> None:
-        text = printable(text)
-        if self._live is not None:
-            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            self._stream.write(text + "\n")
-
-    def _stop(self) -> None:
-        live, self._live = self._live, None
-        if live is not None:
-            live.stop()
-
-
-def _start_live(stream: TextIO) -> "Live":
-    from rich.console import Console
-    from rich.live import Live
-
-    class Display(Console):
-        def on_broken_pipe(self) -> None:
-            """Fall silent; rich's own way would end the process."""
-            self.quiet = True
-
-        def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - rich's signature
-            """Leave the cursor be: hidden, it would stay so in the terminal after a kill."""
-            return False
-
-    # No refresh thread: ticks come often enough, and the run's process stays single-threaded here.
-    live = Live(console=Display(file=stream), auto_refresh=False, transient=True, redirect_stdout=False)
-    live.start()
-    return live
-
-
-def _picture(started: RunStarted, tick: Tick, pace: Speeds) -> "RenderableType":
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = _rows(tick, started.rows_expected)
-    head = f"{rows} rows, {number(pace.items_per_s)} items/s, {_to_do(tick, pace)}"
-    bar: dict[str, Any] = {"completed": tick.counts.rows_read}
-    bar |= {"total": started.rows_expected} if started.rows_expected else {"pulse": True, "total": None}
-    line = Table.grid(expand=True)  # a bar by itself doesn't end its line
-    line.add_row(ProgressBar(**bar))
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True, overflow="ellipsis")
-    grid.add_column(no_wrap=True, overflow="ellipsis")
-    for name, text in _cells(tick, pace).items():
-        grid.add_row(Text(name), Text(text))
-    grid.add_row(Text("in flight"), Text(f"{number(tick.meter.requests_in_flight)} requests"))
-    grid.add_row(Text("workers"), Text(number(started.workers)))
-    grid.add_row(Text("checkpoint"), Text(f"{tick.checkpoint_age_s:.1f} s old"))
-    if tick.watermark_lag_s is not None:
-        grid.add_row(Text("watermark lag"), Text(duration(tick.watermark_lag_s)))
-    return Group(Text(head, no_wrap=True, overflow="ellipsis"), line, grid)

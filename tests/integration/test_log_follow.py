@@ -227,8 +227,3 @@ def test_what_cannot_be_followed_is_refused(command: Command) -> None:
     ended = command.here("run", "--json", "--follow")
     assert ended.code == 2
     assert "source.catch_up" in ended.report["error"]
-    own = {name: command.job.pop(name) for name in ("name", "source", "items")}
-    command.job["jobs"] = [own, {**own, "name": "other"}]
-    ended = command.here("run", "--json", "--follow")
-    assert ended.code == 2
-    assert "--only" in ended.report["error"]

@@ -2,15 +2,17 @@
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from engine.batch import Counts
+from engine.contracts.feed import LogFigures
 from engine.events import BrokenOff, Event, Notice, RunEnded, SegmentsPlanned
 from engine.meter import MeterTotals
-from engine.show import progress
+from engine.show import live_progress, progress
 from tests.support.runs import run_report, run_started, tick, totals
 
 
@@ -99,7 +101,7 @@ def test_notices_are_told_with_their_weight() -> None:
     assert stream.getvalue().splitlines()[-1] == "orders: warning: a new snapshot"
 
 
-@pytest.mark.parametrize("kind", [progress.PlainProgress, progress.LiveProgress])
+@pytest.mark.parametrize("kind", [progress.PlainProgress, live_progress.LiveProgress])
 def test_what_is_told_of_the_next_job_doesnt_carry_the_name_of_the_one_before(kind: Any) -> None:
     stream = Terminal()
     shown = kind(stream)
@@ -112,9 +114,9 @@ def test_what_is_told_of_the_next_job_doesnt_carry_the_name_of_the_one_before(ki
 
 
 @pytest.mark.parametrize("stream", [Closed(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")])
-@pytest.mark.parametrize("kind", [progress.PlainProgress, progress.LiveProgress])
+@pytest.mark.parametrize("kind", [progress.PlainProgress, live_progress.LiveProgress])
 def test_a_closed_or_ascii_stream_is_put_up_with(
-    stream: io.StringIO, kind: type[progress.PlainProgress | progress.LiveProgress]
+    stream: io.StringIO, kind: type[progress.PlainProgress | live_progress.LiveProgress]
 ) -> None:
     shown = kind(stream)
     for event in (run_started(source="bücher"), Notice("größer"), moment(0.0, 1), moment(11.0, 2)):
@@ -135,7 +137,7 @@ def test_the_live_display_fits_the_terminal(
         monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
     shown = progress.observer(stream)
-    assert isinstance(shown, progress.LiveProgress)
+    assert isinstance(shown, live_progress.LiveProgress)
     for event in (run_started(), Notice("read [this]"), tick(1.0, meter=totals(), watermark_lag_s=61.0)):
         shown.on(event)
     shown.on(RunEnded(run_report()))
@@ -147,7 +149,8 @@ def test_the_live_display_fits_the_terminal(
 def test_the_picture_holds_what_matters() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     now = tick(10.0, meter=totals(), counts=Counts(rows_read=250_000, items_dead_lettered=3))
-    console.print(progress._picture(run_started(), now, progress.Speeds(1.0, 128_400.0, 2.0, 61.0)))
+    run = live_progress._Drawn(run_started(), seen=(now, progress.Speeds(1.0, 128_400.0, 2.0, 61.0)))
+    console.print(live_progress._picture([run]))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in (
         "250,000 of ~1,000,000 (25 %) rows, 128,400 items/s, ETA 1 min 01 s",
@@ -203,9 +206,9 @@ def test_what_is_read_and_not_acked_makes_no_time_left() -> None:
     assert progress.speeds(before, acked, rows_expected=21_000).eta_s == 20_000 / 50
 
 
-@pytest.mark.parametrize("kind", [progress.PlainProgress, progress.LiveProgress])
+@pytest.mark.parametrize("kind", [progress.PlainProgress, live_progress.LiveProgress])
 def test_a_run_that_is_broken_off_says_so_on_a_line_of_its_own(
-    kind: type[progress.PlainProgress | progress.LiveProgress], monkeypatch: pytest.MonkeyPatch
+    kind: type[progress.PlainProgress | live_progress.LiveProgress], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
@@ -218,3 +221,25 @@ def test_a_run_that_is_broken_off_says_so_on_a_line_of_its_own(
         "orders: stopped at once"
     )
     assert stream.getvalue().endswith("\n"), "the prompt begins on a line of its own"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_jobs_that_run_side_by_side_are_told_apart(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    shown = progress.observer(stream)
+    for job in ("users", "orders"):
+        shown.on(run_started(job=job, rows_expected=None))
+    for second in (0.0, 12.0):
+        shown.on(tick(second, job="orders", counts=Counts(rows_read=7), log=LogFigures(2.0, 5)))
+        shown.on(tick(second, job="users", counts=Counts(rows_read=3), log=LogFigures(1.0, 5)))
+    shown.on(Notice("look", job="users"))
+    shown.on(RunEnded(replace(run_report(), job="users")))
+    shown.on(tick(24.0, job="orders", counts=Counts(rows_read=9), log=LogFigures(4.0, 5)))
+    shown.close()
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", stream.getvalue()).splitlines()
+    for job, rows, behind in (("users", 3, 1), ("orders", 7, 2), ("orders", 9, 4)):
+        assert [line for line in lines if f"{rows} rows" in line and f"behind {behind}.0 s" in line], lines
+        assert any(line.startswith(job) and f"{rows} rows" in line for line in lines) or rows == 9, lines
+    assert "users: look" in lines

@@ -20,9 +20,8 @@ from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
 from engine.commands.run.word import BrokenWord
-from engine.commands.whose import job_named
 from engine.contracts.state import CheckpointStore, RunState
-from engine.errors import BackfillError, JobError, PermanentError
+from engine.errors import BackfillError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
 from engine.report import (
@@ -36,58 +35,32 @@ from engine.report import (
     write,
 )
 from engine.run.coordinator import Coordinator
-from engine.run.stopping import stop_on_signals
+from engine.run.stopping import Stops, stop_on_signals
 from engine.run.voice import Voice
-from engine.show import logs
 from engine.state import dead_letters
 from engine.state.resume import NothingToDo, Start, decide
-
-__all__ = ["RunOptions", "run"]
 
 logger = logging.getLogger(__name__)
 
 
-async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> list[Report]:
-    """Run jobs one after the other; one that doesn't end as complete ends the sequence.
+async def run_job(
+    job: Job,
+    options: RunOptions,
+    observers: Sequence[Observer],
+    store: CheckpointStore,
+    stops: Stops = stop_on_signals,
+) -> Report:
+    """Run a job once; once more behind what was a log's end yesterday, or what isn't yet followed.
 
-    Raises: JobError and PermanentError before a job has begun; afterwards its report tells.
+    `store` holds its lease; `stops` tells it when to stop.
+    Raises: JobError and PermanentError before it has begun; afterwards its report tells.
     """
-    if options.follow:
-        _check_follow(jobs)
-    reports: list[Report] = []
-    for job in jobs:
-        with job_named(job, among=len(jobs)):
-            report = await _run_job(job, options, observers)
-        reports.append(report)
-        if report.outcome in (FAILED, INTERRUPTED):
-            break
-    return reports
-
-
-def _check_follow(jobs: Sequence[Job]) -> None:
-    """See that there is one log to follow. Raises: JobError."""
-    if len(jobs) > 1:
-        names = ", ".join(job.name for job in jobs)
-        raise JobError(f"--follow goes on with one job: name it with --only, of {names}; one command each")
-    for job in jobs:
-        if job.source.log is None:
-            raise JobError(
-                "--follow needs a job that goes by its source's log: say source.catch_up: {type: log}"
-            )
-
-
-async def _run_job(job: Job, options: RunOptions, observers: Sequence[Observer]) -> Report:
-    """Run a job once; once more behind what was a log's end yesterday, or what isn't yet followed."""
-    logs.of_job(job.name)
-    store = await ends.open_store(job, options.state_dir)
-    try:
-        while True:
-            passed = await _pass(job, options, observers, store)
-            if not (passed.goes_on and (options.follow or passed.read_out)):
-                return passed.report
-            options = replace(options, fresh=False)
-    finally:
-        await store.close()
+    voice = Voice(observers, job.name)
+    while True:
+        passed = await _pass(job, options, voice, store, stops)
+        if not (passed.goes_on and (options.follow or passed.read_out)):
+            return passed.report
+        voice, options = Voice(observers, job.name), replace(options, fresh=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +75,7 @@ class _Passed:
     read_out: bool = False
 
 
-async def _pass(
-    job: Job, options: RunOptions, observers: Sequence[Observer], store: CheckpointStore
-) -> _Passed:
-    voice = Voice(observers, job.name)
+async def _pass(job: Job, options: RunOptions, voice: Voice, store: CheckpointStore, stops: Stops) -> _Passed:
     async with AsyncExitStack() as stack:
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
@@ -118,7 +88,7 @@ async def _pass(
         way = await choose(prepared, decision, voice)
         state = await take_up(prepared, decision, way.segments)
         prepared = await put_to_work(prepared, way, state, voice)
-        report, stopped = await _carry(prepared, way, state, voice)
+        report, stopped = await _carry(prepared, way, state, voice, stops)
         report = _kept(report, options.state_dir, voice)
         voice.tell(RunEnded(report))
         by_log = log_of(prepared.ends, state.kind) is not None
@@ -158,7 +128,9 @@ def _nothing_to_do(job: Job, done: RunState, letters_open: int, voice: Voice) ->
     return report
 
 
-async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) -> tuple[Report, bool]:
+async def _carry(
+    prepared: Prepared, way: Way, state: RunState, voice: Voice, stops: Stops
+) -> tuple[Report, bool]:
     """Work until the run is complete, interrupted or failed, and record which; say whether it was stopped."""
     open_segments = sum(not segment.done for segment in state.segments)
     workers = 1 if way.in_order else max(1, min(prepared.workers, open_segments))
@@ -197,7 +169,7 @@ async def _carry(prepared: Prepared, way: Way, state: RunState, voice: Voice) ->
         patience_s=prepared.ends.job.target.give_up_after_s,
         log_figures=lambda: log_figures(prepared.ends),
     )
-    with stop_on_signals(coordinator.stop, voice.say, voice.break_off) as interrupted:
+    with stops(coordinator.stop, voice) as interrupted:
         async with (
             log_watched(prepared.ends),
             working(prepared, size, errand(prepared, way, state), voice.warn) as working_crew,

@@ -15,7 +15,6 @@ from engine import cli
 from engine.cli.signals import ENDING
 from engine.events import Notice, RunEnded
 from engine.job.model import Job
-from engine.report import Report
 from engine.show import logs
 from tests.support.runs import run_report, run_started, tick, totals
 
@@ -88,7 +87,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """A runner that reports what it is told to, and remembers what it was asked for."""
     fake = types.SimpleNamespace(outcomes=["complete"], fault=None, late_fault=None, jobs=[], options=None)
 
-    async def run(jobs: Sequence[Job], options: Any, observers: Sequence[Any]) -> list[Report]:
+    async def run(jobs: Sequence[Job], options: Any, observers: Sequence[Any]) -> None:
         fake.jobs, fake.options = list(jobs), options
         for event in (run_started(), Notice("a new snapshot"), tick(1.0, meter=totals())):
             for observer in observers:
@@ -105,10 +104,8 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
                 observer.on(RunEnded(report))
         if fake.late_fault is not None:
             raise fake.late_fault
-        return reports
 
-    fake.RunOptions = types.SimpleNamespace
     fake.run = run
-    monkeypatch.setitem(sys.modules, "engine.commands.run.runner", fake)  # type: ignore[arg-type]
-    monkeypatch.setattr("engine.commands.run.runner", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "engine.commands.run.several", fake)  # type: ignore[arg-type]
+    monkeypatch.setattr("engine.commands.run.several", fake, raising=False)
     return fake

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_options_reach_the_run(
         "target.max_wcu=500",
     )
     assert backfill("run", job_file, *options, "--metrics-port", "127.0.0.1:0")[0] == 0
-    assert vars(runner.options) == {
+    assert asdict(runner.options) == {
         "state_dir": tmp_path / "s",
         "workers": 3,
         "fresh": True,
@@ -88,7 +89,7 @@ def test_how_many_work_is_left_to_the_run_unless_it_is_said(
     backfill: Callable[..., Answer], runner: Any, job_file: Path, options: tuple[str, ...]
 ) -> None:
     backfill("run", job_file, *options)
-    assert vars(runner.options) == {
+    assert asdict(runner.options) == {
         "state_dir": Path(".backfill"),
         "workers": None,
         "fresh": False,
