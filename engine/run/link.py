@@ -1,18 +1,62 @@
-"""What the runner and its workers say to each other, and the two ways in which it travels.
+"""What the runner and its workers say to each other, and how it travels inside a process.
 
 Invariant: messages arrive whole and in order; a link that ends without Finished means that the worker died.
+Between two processes: wire.py.
 """
 
 import asyncio
-import pickle
-import socket
-import struct
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar
+
+from pydantic import GetCoreSchemaHandler, PlainSerializer
+from pydantic_core import CoreSchema, core_schema
 
 from engine.batch import Cursor, Mark, Segment
-from engine.errors import BackfillError
+from engine.contracts.source import ViewLost
+from engine.errors import (
+    BackfillError,
+    JobError,
+    PermanentError,
+    RetriesExhausted,
+    TargetUnfit,
+    TransientError,
+)
 from engine.meter import MeterTotals
+
+FAULTS = {
+    fault.__name__: fault
+    for fault in (JobError, PermanentError, TargetUnfit, ViewLost, TransientError, RetriesExhausted)
+}
+"""The kinds of faults that mean something to a runner, by the names under which they travel."""
+
+
+def _printable(text: str) -> str:
+    """Return a text that any encoding of Unicode can hold; a path's or a server's may be another."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+SaidText: TypeAlias = Annotated[str, PlainSerializer(_printable)]
+"""What is for people."""
+
+
+class _AsFault:
+    """Has an error travel as its kind and its text; one of no kind in FAULTS as the nearest of them."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        pair = core_schema.tuple_schema(
+            [core_schema.literal_schema([*FAULTS]), core_schema.str_schema(strict=True)]
+        )
+        made = core_schema.no_info_after_validator_function(lambda said: FAULTS[said[0]](said[1]), pair)
+        return core_schema.json_or_python_schema(
+            made,
+            core_schema.is_instance_schema(BackfillError),
+            serialization=core_schema.plain_serializer_function_ser_schema(_said, return_schema=pair),
+        )
+
+
+def _said(fault: BackfillError) -> tuple[str, str]:
+    kinds = (kind.__name__ for kind in type(fault).__mro__ if kind.__name__ in FAULTS)
+    return next(kinds, PermanentError.__name__), _printable(str(fault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +124,15 @@ class Ticked:
 class Noted:
     """Worker → runner: a sentence for the user."""
 
-    text: str
+    text: SaidText
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """Worker → runner: nothing is in flight any more, and nothing will follow."""
 
-    error: BackfillError | None = None
-    traceback: str | None = None
+    error: Annotated[BackfillError, _AsFault()] | None = None
+    traceback: SaidText | None = None
 
 
 ToWorker: TypeAlias = Assign | NoMore | Limit | Kept | Until | Drain
@@ -140,45 +184,3 @@ def queue_link() -> tuple[QueueEnd[ToRunner, ToWorker], QueueEnd[ToWorker, ToRun
     there: asyncio.Queue[ToRunner] = asyncio.Queue()
     back: asyncio.Queue[ToWorker] = asyncio.Queue()
     return QueueEnd(there, back), QueueEnd(back, there)
-
-
-_FRAME = struct.Struct("!I")
-
-
-class SocketEnd(Generic[Received, Sent]):
-    """One end of a link between a process and its own child, over a socket pair that nobody else has."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self.heard = False
-        """Whether the other end has ever said anything."""
-
-    @classmethod
-    async def open(cls, sock: socket.socket) -> Self:
-        """Take over a connected socket."""
-        reader, writer = await asyncio.open_connection(sock=sock)
-        return cls(reader, writer)
-
-    def send(self, message: Sent) -> None:
-        """Send without waiting."""
-        if not self._writer.is_closing():
-            body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-            self._writer.write(_FRAME.pack(len(body)) + body)
-
-    async def receive(self) -> Received | None:
-        """Return the next message, or None when the other end is gone."""
-        try:
-            (length,) = _FRAME.unpack(await self._reader.readexactly(_FRAME.size))
-            self.heard = True
-            return cast("Received", pickle.loads(await self._reader.readexactly(length)))  # noqa: S301 - from our own child
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-
-    async def close(self) -> None:
-        """Send what is buffered and close."""
-        self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except ConnectionError:
-            return

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.environment import module_command
-from engine.run.link import SocketEnd, ToRunner, ToWorker
+from engine.run.link import ToRunner, ToWorker
+from engine.run.wire import OF_WORKER, Language, SocketEnd
 from engine.run.worker import Usage
 from engine.show import lines, logs
 
@@ -46,6 +47,9 @@ class Boot:
     run_id: str = ""
     words: str | None = None
     """The directory where what is written is noted, to hold the user to the word that keys are unique."""
+
+
+OF_PARENT: Language[Boot | ToWorker] = Language(Boot | ToWorker)
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
         )
     finally:
         theirs.close()
-    link: SocketEnd[ToRunner, Boot | ToWorker] = await SocketEnd.open(ours)
+    link = await SocketEnd.open(ours, says=OF_PARENT, hears=OF_WORKER)
     link.send(boot)
     return WorkerProcess(process, link)
 

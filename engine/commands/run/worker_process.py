@@ -9,20 +9,20 @@ import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import uvloop
 
 from engine.commands.ends import open_ends
 from engine.commands.run import settled_keys
 from engine.commands.run.key_notes import NotesOrder, checking, noting
-from engine.commands.run.processes import Boot, usage
+from engine.commands.run.processes import OF_PARENT, Boot, usage
 from engine.contracts.source import SourceTicket
 from engine.job import handed
 from engine.plain import loaded
 from engine.registry import TARGETS
 from engine.run.letters import LETTERS_WINDOW_BYTES
-from engine.run.link import Noted, SocketEnd, ToRunner, ToWorker
+from engine.run.link import Noted, ToRunner, ToWorker
+from engine.run.wire import OF_WORKER, SocketEnd
 from engine.run.worker import describe, work
 from engine.show import lines, logs
 from engine.tenure import Tenure
@@ -33,24 +33,31 @@ ORPHANED = 70
 """Exit code of a worker whose runner is gone (EX_SOFTWARE of sysexits.h); nobody is left to read it."""
 
 
-class RunnerLink(SocketEnd[ToWorker, ToRunner]):
+class RunnerLink(SocketEnd[Boot | ToWorker, ToRunner]):
     """The link to the runner; without one nothing can be checkpointed, so nothing more is to be written."""
 
     async def receive(self) -> ToWorker:
         """Return the next message."""
+        message = await self._next()
+        assert not isinstance(message, Boot), "it is the first message"
+        return message
+
+    async def boot(self) -> Boot:
+        """Return the first message."""
+        message = await self._next()
+        assert isinstance(message, Boot), "it is the first message"
+        return message
+
+    async def _next(self) -> Boot | ToWorker:
         message = await super().receive()
         if message is None:
             os._exit(ORPHANED)
         return message
 
-    async def boot(self) -> Boot:
-        """Return the first message."""
-        return cast("Boot", await self.receive())
-
 
 async def serve(descriptor: int) -> None:
     """Take the boot message from the socket and work until finished."""
-    link = await RunnerLink.open(socket.socket(fileno=descriptor))
+    link = await RunnerLink.open(socket.socket(fileno=descriptor), says=OF_WORKER, hears=OF_PARENT)
     boot = await link.boot()
     try:
         async with AsyncExitStack() as stack:

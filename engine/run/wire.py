@@ -1,0 +1,117 @@
+"""How messages travel between two processes: JSON of a fixed schema behind its length, over a socket.
+
+Invariant: nothing but a declared message is ever made of what comes in; what is longer than it may be, or is
+no message, ends the link, as if the other end had died.
+"""
+
+import asyncio
+import socket
+import struct
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from engine.plain import OneOf
+from engine.run.link import ToRunner, ToWorker
+
+MESSAGE_BYTES_MAX = 256 * 2**20
+"""The longest message: a mark with as many dead letters as one batch may give, several times over."""
+
+_LENGTH = struct.Struct("!I")
+
+Received = TypeVar("Received")
+Sent = TypeVar("Sent")
+Said = TypeVar("Said")
+
+
+class Garbled(Exception):
+    """What came is no message."""
+
+
+class Language(Generic[Said]):
+    """The messages that one end may say, as a union of dataclasses. What they are made of is read only now.
+
+    A float may be infinite.
+    """
+
+    def __init__(self, declared: Any) -> None:
+        self._declared = declared
+        self._adapter: TypeAdapter[Any] | None = None
+
+    def written(self, message: Said) -> bytes:
+        """Return a message as text."""
+        return self._of().dump_json(message)
+
+    def read(self, text: bytes) -> Said:
+        """Return the message of a text. Raises: Garbled."""
+        try:
+            message: Said = self._of().validate_json(text, strict=True)
+        except ValidationError as error:
+            raise Garbled from error
+        return message
+
+    def _of(self) -> "TypeAdapter[Any]":
+        if self._adapter is None:
+            union: Any = Annotated[self._declared, OneOf()]
+            self._adapter = TypeAdapter(union, config=ConfigDict(ser_json_inf_nan="constants"))
+        return self._adapter
+
+
+OF_RUNNER: Language[ToWorker] = Language(ToWorker)
+OF_WORKER: Language[ToRunner] = Language(ToRunner)
+
+
+class SocketEnd(Generic[Received, Sent]):
+    """One end of a link between two processes. `says` and `hears`: what goes out and what comes in."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        says: Language[Sent],
+        hears: Language[Received],
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._says = says
+        self._hears = hears
+        self.heard = False
+        """Whether the other end has ever said anything."""
+
+    @classmethod
+    async def open(cls, sock: socket.socket, *, says: Language[Sent], hears: Language[Received]) -> Self:
+        """Take over a connected socket."""
+        reader, writer = await asyncio.open_connection(sock=sock)
+        return cls(reader, writer, says=says, hears=hears)
+
+    def send(self, message: Sent) -> None:
+        """Send without waiting."""
+        if not self._writer.is_closing():
+            body = self._says.written(message)
+            self._writer.write(_LENGTH.pack(len(body)) + body)
+
+    async def receive(self) -> Received | None:
+        """Return the next message, or None when the other end is gone, or says what is no message."""
+        try:
+            return self._hears.read(await self._text())
+        except (asyncio.IncompleteReadError, OSError):
+            return None
+        except Garbled:
+            self._writer.close()
+            return None
+
+    async def _text(self) -> bytes:
+        (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+        if length > MESSAGE_BYTES_MAX:
+            raise Garbled
+        self.heard = True
+        return await self._reader.readexactly(length)
+
+    async def close(self) -> None:
+        """Send what is buffered and close."""
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            return
