@@ -5,7 +5,7 @@ later, on the server and in the collection that the run began with.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from itertools import accumulate
@@ -39,7 +39,7 @@ from connectors.mongodb.walked import read_columns
 from connectors.mongodb.watermark import server_time
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
-from engine.contracts.feed import LogFigures, LogPlace
+from engine.contracts.feed import Deciding, LogFigures, LogPlace
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import patiently
@@ -94,8 +94,15 @@ class MongoDBFeed:
         """How far the log reaches back."""
         return foretold(self._window)
 
-    async def check(self, needed: frozenset[str], position: str | None) -> None:
+    async def check(
+        self, needed: frozenset[str], position: str | None, by: Sequence[tuple[str, ...]] = ()
+    ) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""
+        if by:
+            raise JobError(
+                "source.catch_up: several documents may make one item, and the others aren't looked for by"
+                " MongoDB's log; make each key one document's alone, or go by source.watermark"
+            )
 
         async def look() -> None:
             await self._check(needed, position)
@@ -139,8 +146,11 @@ class MongoDBFeed:
     async def look(self) -> None:
         """Do nothing: nothing of the log is kept for one job."""
 
-    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+    async def read(
+        self, segment: Segment, after: Cursor | None, deciding: Deciding | None = None
+    ) -> AsyncGenerator[Batch, None]:
         """Read the log's changes; lost cursors and connections are mended inside."""
+        del deciding
         assert segment.after is not None, "a part of a log has a beginning"
         self.kept(after or segment.after)
         begins = self._progress.durable

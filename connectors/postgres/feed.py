@@ -5,8 +5,9 @@ a checkpoint covers.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ from connectors.postgres.slots import Slot, check_slot, slot_of
 from engine.amounts import bytes_text
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.feed import LogFigures, LogPlace
+from engine.contracts.feed import Deciding, LogFigures, LogPlace
 from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
 
@@ -57,6 +58,7 @@ class PostgresFeed:
         self._patience_s = patience_s
         self._let_view_go = let_view_go
         self._tables: Logged | None = None
+        self._by: tuple[tuple[str, ...], ...] = ()
         self._served: Served | None = None
         self._progress = LogProgress()
         self.notices: list[str] = []
@@ -78,8 +80,11 @@ class PostgresFeed:
         """How far behind the target is, and what the server keeps."""
         return self._progress.figures
 
-    async def check(self, needed: frozenset[str], position: str | None) -> None:
+    async def check(
+        self, needed: frozenset[str], position: str | None, by: Sequence[tuple[str, ...]] = ()
+    ) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""
+        self._by = tuple(by)
         connection = await connect(self._url)
         try:
             await self._check(connection, needed, position, waits=True)
@@ -91,7 +96,8 @@ class PostgresFeed:
     ) -> None:
         async with speaking("source.catch_up"):
             await begin(connection, None)
-            self._tables = await logged(connection, self._section, self._shape, needed)
+            found = await logged(connection, self._section, self._shape, needed)
+            self._tables = replace(found, by=self._by)
             self._served = await check_log(connection, self._catch_up, self._tables, begins=position is None)
             slot = await (
                 free_slot(connection, self._catch_up) if waits else slot_of(connection, self._catch_up.slot)
@@ -127,8 +133,11 @@ class PostgresFeed:
         finally:
             await self._slot.let_go()
 
-    async def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+    async def read(
+        self, segment: Segment, after: Cursor | None, deciding: Deciding | None = None
+    ) -> AsyncGenerator[Batch, None]:
         """Read the log's changes; lost connections are mended inside."""
+        self._look_ups.deciding = deciding
         assert segment.after is not None, "a part of a log has a beginning"
         until = None if segment.until is None else number_of(LogPlace.of(segment.until).position)
         self._progress.kept(after or segment.after)
@@ -195,7 +204,7 @@ class PostgresFeed:
         if isinstance(error, JobError):
             return PermanentError(str(error))
         try:
-            await self.check(self._needed, position)
+            await self.check(self._needed, position, self._by)
         except JobError as fault:
             return PermanentError(str(fault))
         except TransientError:

@@ -57,11 +57,16 @@ class LoggedTable:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """All tables of a job, its own first. Shape: `casts` its columns with their types, as SQL finds them."""
+    """All tables of a job, its own first.
+
+    Shape: `casts` its columns with their types, as SQL finds them; `by` as in Sharing, empty where rows have
+    no peers.
+    """
 
     tables: tuple[LoggedTable, ...]
     casts: tuple[tuple[str, str], ...]
     embedded: frozenset[str]
+    by: tuple[tuple[str, ...], ...] = ()
 
     @property
     def own(self) -> LoggedTable:
@@ -133,6 +138,14 @@ def _lead(parent: Relation, types: Types, name: str) -> KeyColumn:
 
 def old_rows_sql(shape: Shape, found: Logged, rows: Sequence[Texts]) -> str:
     """Return the SELECT that reads rows as they were; what isn't needed of them is null."""
+    selected = ", ".join(
+        "'[]'::pg_catalog.json" if column.name in found.embedded else column.sql for column in shape.columns
+    )
+    return f"SELECT {selected} FROM {old_rows_from(found, rows)}"
+
+
+def old_rows_from(found: Logged, rows: Sequence[Texts]) -> str:
+    """Return rows as they were in place of the table; what isn't needed of them is null."""
     own, casts = found.own, dict(found.casts)
     places = {name: f"v{n}" for n, name in enumerate(own.needed)}
     values = ", ".join(
@@ -142,11 +155,8 @@ def old_rows_sql(shape: Shape, found: Logged, rows: Sequence[Texts]) -> str:
     columns = ", ".join(
         f"{places.get(name, f'NULL::{cast}')} AS {identifier(name)}" for name, cast in found.casts
     )
-    selected = ", ".join(
-        "'[]'::pg_catalog.json" if column.name in found.embedded else column.sql for column in shape.columns
-    )
     was = f"(VALUES {values}) AS was ({', '.join(places.values())})"
-    return f"SELECT {selected} FROM (SELECT {columns} FROM {was}) AS {identifier(own.name)}"
+    return f"(SELECT {columns} FROM {was}) AS {identifier(own.name)}"
 
 
 def _value(text: str | None, cast: str) -> str:

@@ -11,29 +11,35 @@ from typing import Any
 
 import pyarrow as pa
 
+from connectors.deciding import decided
 from connectors.postgres import opening, watch
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.errors import speaking
 from connectors.postgres.gathering import LogPart
-from connectors.postgres.logged import Logged, old_rows_sql, parents_sql
+from connectors.postgres.logged import Logged, old_rows_from, old_rows_sql, parents_sql
 from connectors.postgres.lookup import by_key
+from connectors.postgres.peers import with_peers
 from connectors.postgres.publishing import MISSED
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshots import Snapshot
+from connectors.postgres.sql import copy_sql
 from connectors.postgres.standing import Behind
 from connectors.postgres.untold import untold
-from engine.batch import Cursor
+from engine.batch import Cursor, Segment
 from engine.contracts.documents import DocumentCodec
+from engine.contracts.feed import Deciding
+from engine.contracts.source import Sharing
 from engine.errors import PermanentError, TransientError
 
 SEEN_POLL_S, SEEN_TOLD_S = 0.05, 5.0
 """How often, and from when on aloud, a transaction is waited for that is in the log and not yet seen."""
+_WHOLE = Segment(0, None, None, None)
 _SNAPSHOT = "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text"
 
 
 class LookUps:
-    """Looks changed rows up, on a connection of its own. `notices` grows."""
+    """Looks changed rows up, on a connection of its own. `notices` grows; `deciding` as in ChangeFeed."""
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class LookUps:
         self._codec = codec
         self._patience_s = patience_s
         self._notices = notices
+        self.deciding: Deciding | None = None
         self._looker: Any | None = None
         self._held_to = view.standing
         """The log has told of every row that came, changed or went up to then."""
@@ -82,6 +89,11 @@ class LookUps:
             if keys:
                 async with aclosing(by_key(shape, list(keys), read, _none_refused)) as batches:
                     now = [batch.rows async for batch in batches]
+            if found.by and keys:
+                was = old_rows_from(found, part.old) if part.old else None
+                whole = with_peers(shape, Sharing(found.by, tuple(keys)), was)
+                old += now
+                now = await decided(old, read(copy_sql(whole, _WHOLE, None)), self.deciding)
         if not old and not now:
             return None
         return pa.concat_batches([*old, *now]), sum(len(rows) for rows in old)

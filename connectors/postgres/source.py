@@ -175,11 +175,7 @@ class PostgresSource:
 
     async def peers_cost(self, sharing: Sharing) -> Sequence[str]:
         """Say which columns have no index by which peers are found."""
-        return [
-            f"No index of {self._section.reads} begins with {' or '.join(names)}, so every catch-up run scans"
-            " it for the rows that share that."
-            for names in unindexed(sharing, self._opened.indexed)
-        ]
+        return unindexed(self._section, sharing, self._opened.indexed)
 
     async def _read(
         self, shape: Shape, segment: Segment, after: Cursor | None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.commands.ends import Ends
 from engine.contracts.source import Sharing
-from engine.rules.peers import Untold, sharing_of
+from engine.rules.peers import Untold, sharing_by_log, sharing_of
 
 
 def sharing(ends: Ends) -> Sharing | Untold | None:
@@ -24,9 +24,26 @@ def sharing(ends: Ends) -> Sharing | Untold | None:
 def needed(ends: Ends) -> Sharing | Untold | None:
     """Say by what a catch-up run finds the rows that make the keys of changed ones; None: it needs no others.
 
-    With mode insert what is there stays, so whoever makes it besides; by the log no job goes that needs them.
+    With mode insert what is there stays, so whoever makes it besides.
     """
-    return None if ends.job.source.log is not None or ends.job.target.mode == "insert" else sharing(ends)
+    if ends.job.source.log is not None:
+        return by_log(ends)
+    return None if ends.job.target.mode == "insert" else sharing(ends)
+
+
+def by_log(ends: Ends) -> Sharing | Untold | None:
+    """Say the same of a run by the source's log, where rows are gone that others may come after."""
+    if ends.proof.reason is None:
+        return None
+    if ends.job.target.compared is None:
+        return sharing_by_log(ends.proof)
+    if ends.proof.rows_told and ends.proof.said:
+        return None
+    say = ", or say source.unique: true if no element is twice in a row" if ends.proof.rows_told else ""
+    return Untold(
+        "with mode newer an item that a row has left behind takes none of a lower version",
+        f"{ends.proof.way_out}{say}, or use mode put",
+    )
 
 
 def refusal(ends: Ends, untold: Untold) -> str:
@@ -43,11 +60,12 @@ async def catching_up(ends: Ends) -> Sequence[str]:
     found = needed(ends) if ends.job.source.watched else None
     if found is None:
         return ()
-    if isinstance(found, Untold):
-        return (refusal(ends, found),)
+    if isinstance(found, Untold):  # of a log the refusal is told where that is
+        return () if ends.job.source.log is not None else (refusal(ends, found),)
     shared = " or ".join(" and ".join(names) for names in found.by)
+    how = "" if ends.job.source.log is not None else " in order, by one cursor,"
     told = (
-        "Several rows may make one item, so each catch-up run reads in order, by one cursor, the rows that"
-        f" share {shared} with a changed one, too."
+        f"Several rows may make one item, so each catch-up run reads{how} the rows that share {shared} with a"
+        " changed one, too."
     )
     return (told, *await ends.source.abilities.peers_cost(found))

@@ -7,11 +7,17 @@ Invariant: no row is handed over as older than the change that brought it; whate
 that was confirmed is given again, so what was given twice must change nothing.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+import pyarrow as pa
 
 from engine.batch import Batch, Cursor, Segment
+
+Deciding: TypeAlias = Callable[[Batch], Awaitable[pa.RecordBatch]]
+"""Returns, of a batch's rows as they are now, those that decide what its keys' items are, in their order: no
+more than there are keys of its old rows and rows that have changed, however many share values with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +60,14 @@ class LogFigures:
 class ChangeFeed(Protocol):
     """The log of one source, as far as one job goes by it. Positions are texts of the source's own."""
 
-    async def check(self, needed: frozenset[str], position: str | None) -> None:
+    async def check(
+        self, needed: frozenset[str], position: str | None, by: Sequence[tuple[str, ...]] = ()
+    ) -> None:
         """See that the log gives all that a job needs; nothing is written.
 
         `needed`: columns of rows as they were. `position`: from where changes are wanted; None: of a log that
-        `set_up` is about to make, so that it is enough if it can be made.
+        `set_up` is about to make, so that it is enough if it can be made. `by` as in Sharing: the rows that
+        may make the items of changed ones, or of what these were, are read besides.
         Raises: JobError (with what to do), PermanentError, TransientError.
         """
 
@@ -69,7 +78,9 @@ class ChangeFeed(Protocol):
         Raises: PermanentError, TransientError.
         """
 
-    def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
+    def read(
+        self, segment: Segment, after: Cursor | None, deciding: Deciding | None = None
+    ) -> AsyncGenerator[Batch, None]:
         """Read the changes of a segment, from a position on, or from behind a batch's `end` (a LogPlace).
 
         Up to the segment's `until`; where that is None, it follows the log until it is closed: what is
@@ -77,6 +88,8 @@ class ChangeFeed(Protocol):
         has seen is looked at again now and then. A batch may have no rows: up to its end there is nothing
         for this job. The last one ends at `until` or behind it.
         Neither a snapshot nor a transaction of the source is kept open between two batches.
+        With peers (`by`) a batch's old rows are followed by the changed ones as they are now, which count as
+        old, too; then come these again and their peers, in the order of the key, or what `deciding` leaves.
         Ordering: as committed. More than a part of it is read only once the part before it was `kept`.
         Raises: PermanentError, RetriesExhausted.
         """

@@ -1,8 +1,8 @@
 """The keys that rows made before they changed: the item rules for rows as they were. Pure.
 
 Invariant: a key that a row's items had is among those that are made of its old row. Conditions are left out,
-since more keys do no harm where a key is one row's alone: no item of another row has it. Where versions are
-compared, a delete has that of its old row.
+since more keys do no harm: no item of another row has them, or those of all rows that make them are written
+again. Where versions are compared, a delete has that of its old row.
 """
 
 from collections.abc import Sequence
@@ -132,12 +132,12 @@ class WithOldKeys:
         ]
         return [*gone, *made]
 
-    def keys(self, batch: Batch, rule: str) -> Sequence[RuleItems]:
-        """Return what has the keys that a rule makes of all rows, whatever its items are worth otherwise."""
+    def keys(self, batch: Batch, rule: str | None = None) -> Sequence[RuleItems]:
+        """Return what has the keys that a rule makes of all rows, whatever its items are worth; None: any."""
         return [
             replace(items, frame=_deletes(items.frame))
             for items in self.keys_alone(batch)
-            if items.name == rule
+            if rule in (None, items.name)
         ]
 
 

@@ -4,10 +4,11 @@ Invariant: a row that makes a key is a peer, by the columns found here, of every
 where that can't be said, nothing is found.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.contracts.source import Sharing
-from engine.rules.uniqueness import KeyProof
+from engine.rules.uniqueness import KeyProof, RuleKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,32 @@ class Untold:
 def sharing_of(proof: KeyProof) -> Sharing | Untold:
     """Return by which columns the rows that make one key find each other, of the rules that may have such."""
     if proof.between is not None:
-        return Untold(proof.between, "begin their partition or sort keys with different texts")
+        return Untold(proof.between, proof.way_out_between)
     unproved = [rule for rule in proof.rules if rule.reason is not None and not rule.said]
     for rule in unproved:
         if not rule.shared:
-            reason = f"the key of rule {rule.rule} doesn't tell a column of the rows that make it"
-            return Untold(reason, rule.way_out)
-    return Sharing(tuple(dict.fromkeys(tuple(sorted(rule.shared)) for rule in unproved)))
+            return Untold(_blind(rule), rule.way_out)
+    return _by(unproved)
+
+
+def sharing_by_log(proof: KeyProof) -> Sharing | Untold | None:
+    """Return by which columns rows find each other for a log, which no word on keys is about; None: by none.
+
+    A word is about rows that give items, as they are committed: the log tells also of those that are left out
+    by `where` and `when`, and of what a row had for a moment within a transaction.
+    """
+    if proof.between is not None:
+        return Untold(proof.between, proof.way_out_between)
+    unproved = [rule for rule in proof.rules if rule.reason is not None and not rule.row_told]
+    for rule in unproved:
+        if not rule.shared:
+            return Untold(_blind(rule), rule.way_out)
+    return _by(unproved) if unproved else None
+
+
+def _blind(rule: RuleKeys) -> str:
+    return f"the key of rule {rule.rule} doesn't tell a column of the rows that make it"
+
+
+def _by(rules: Sequence[RuleKeys]) -> Sharing:
+    return Sharing(tuple(dict.fromkeys(tuple(sorted(rule.shared)) for rule in rules)))

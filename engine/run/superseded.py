@@ -2,8 +2,9 @@
 
     superseded.of(encoded)  # behind the encoder, which leaves out deletes of keys that a good item has
 
-Invariant: no key is deleted that a row makes now, also where its item can't be written: then what was written
-of it before stays, and the dead letter says so. Old rows count for nothing but the deletes that are sent.
+Invariant: no key is deleted that a changed row makes now, also where its item can't be written: then what was
+written of it before stays, and the dead letter says so. Old rows count for nothing but the deletes that are
+sent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,24 +17,34 @@ import pyarrow as pa
 from engine.batch import Batch, DeadLetter, EncodedBatch
 from engine.contracts.readback import Hashes
 from engine.hashes import among
+from engine.run.touched import Touched
 
 STAYS = "; what an earlier run wrote under this key stays as it was"
+UNLESS = " unless another row makes it"
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """`keys_of` gives the hashes of all keys that the rows of a batch make by the rule of that name."""
+    """`keys_of` gives the hashes of all keys that the rows of a batch make by the rule of that name.
+
+    `touched` is there where rows stand in batches besides that only share values with changed ones, and says
+    what a batch is about.
+    """
 
     keys_of: Callable[[Batch, str], Hashes]
+    touched: Callable[[Batch], Touched] | None = None
 
     def of(self, encoded: EncodedBatch) -> EncodedBatch:
         """Return a batch without deletes of keys that its rows make."""
         old = encoded.batch.old
         if not old:
             return encoded
+        stays = STAYS
+        if self.touched is not None:
+            encoded, stays = self.touched(encoded.batch).of(encoded), STAYS + UNLESS
         told = encoded.letter_rows >= old
         letters = tuple(
-            replace(letter, detail=letter.detail + STAYS)
+            replace(letter, detail=letter.detail + stays)
             for letter, known in zip(encoded.dead_letters, told.tolist(), strict=True)
             if known
         )

@@ -1,5 +1,7 @@
 """What of a batch a catch-up run is about: the items of keys that changed rows make, by whomever. Pure.
 
+By the log these are keys that changed rows made, too.
+
 Invariant: an item whose key a changed row makes is never left out. What is left out isn't counted, as if its
 row hadn't been read.
 """

@@ -72,3 +72,18 @@ def test_where_a_run_would_be_refused_nothing_is_said_to_be_free(command: Comman
     report = command.here("plan", "--json").report
     assert any(warning.startswith("It can't run as it is: ") for warning in report["warnings"])
     assert report["advice"] == ["Mend what a run is refused for, as the warning says, then plan again."]
+
+
+def test_what_is_read_besides_where_several_rows_may_make_one_item_is_told(command: Command) -> None:
+    command.job["source"]["catch_up"] = LOG
+    command.job["items"][0]["key"] = {"PK": "V#{v}", "SK": "V"}
+    asyncio.run(execute(command.job["source"]["url"], "ALTER TABLE t REPLICA IDENTITY FULL"))
+    told = "each catch-up run reads the rows that share v with a changed one, too."
+    scanned = "No index of t begins with v, so it is scanned at every thousand changes"
+    warnings = "\n".join(command.here("plan", "--json").report["warnings"])
+    assert told in warnings
+    assert scanned in warnings
+    asyncio.run(execute(command.job["source"]["url"], "CREATE INDEX ON t (v)"))
+    warnings = "\n".join(command.here("plan", "--json").report["warnings"])
+    assert told in warnings
+    assert scanned not in warnings

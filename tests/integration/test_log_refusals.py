@@ -63,10 +63,15 @@ def test_keys_of_generated_columns_are_refused(command: Command) -> None:
         ({"source": {"watermark": "v"}}, "excludes `watermark`"),
         ({"source": {"max_connections": 3}}, "source.max_connections: a run by the log needs 4"),
         ({"source": {"table": "seen", "key": ["id"]}}, "has no unique key"),
-        ({"items": [SHARED]}, "may be another row's by now"),
+        ({"items": [{**SHARED, "key": {"PK": "{v}{id}", "SK": "V"}}]}, "may be another row's by now"),
+        ({"items": [SHARED, {**SHARED, "name": "W"}]}, "the rules V and W may give equal keys"),
         # The word says nothing of rows that give no item, nor of what is so within a transaction alone.
-        ({"items": [SHARED], "source": {"unique": True}}, "may be another row's by now"),
-        ({"items": [{**SHARED, "unique": True}]}, "may be another row's by now"),
+        ({"items": [SHARED], "source": {"unique": True}}, "doesn't tell id, v of rows of public.t"),
+        ({"items": [{**SHARED, "unique": True}]}, "ALTER TABLE public.t REPLICA IDENTITY FULL"),
+        (
+            {"items": [SHARED | {"include": ["id"]}], "target": {"mode": "newer", "version": "id"}},
+            "with mode newer an item that a row has left behind takes none of a lower version",
+        ),
     ],
 )
 def test_what_has_no_log_is_refused_before_anything_is_made(

@@ -9,15 +9,21 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
+import pyarrow as pa
+
 from engine.batch import Batch, Cursor, Effort, Mark, Segment
 from engine.commands.ends import Ends
-from engine.contracts.feed import ChangeFeed, LogFigures, LogPlace
+from engine.commands.peers import by_log
+from engine.contracts.feed import ChangeFeed, Deciding, LogFigures, LogPlace
 from engine.contracts.readback import Hashes
 from engine.contracts.state import MarkStore, RunState
 from engine.errors import BackfillError, JobError
 from engine.rules.old_keys import OldKeys, WithOldKeys, old_keys
+from engine.rules.peers import Untold
 from engine.run.pipeline import Stages
 from engine.run.superseded import Superseded
+from engine.run.touched import Touched, every_row
 from engine.run.voice import Voice
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 from engine.tenure import Tenure
@@ -42,8 +48,8 @@ async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithO
             kind, position = decision.kind, decision.since
         case GoOn(run) | NothingToDo(run):
             kind, position = run.kind, reached(run)
-    old = _old_keys(ends)
-    await feed.check(old.needed, position)
+    old, by = _old_keys(ends)
+    await feed.check(old.needed, position, by)
     return WithOldKeys(ends.transform(), old.made, old.keys) if kind == "catch_up" else None
 
 
@@ -59,7 +65,8 @@ async def foretold(ends: Ends) -> tuple[Sequence[str], bool]:
 async def lacking(ends: Ends, feed: ChangeFeed) -> str | None:
     """Say why a job can't go by a log, or what is missing for it; None: it can."""
     try:
-        await feed.check(_old_keys(ends).needed, None)
+        old, by = _old_keys(ends)
+        await feed.check(old.needed, None, by)
     except BackfillError as error:
         return str(error)
     return None
@@ -73,8 +80,11 @@ def reached(run: RunState) -> str | None:
     return run.since if end is None else LogPlace.of(end).position
 
 
-def _old_keys(ends: Ends) -> OldKeys:
-    """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted."""
+def _old_keys(ends: Ends) -> tuple[OldKeys, Sequence[tuple[str, ...]]]:
+    """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted.
+
+    And by what other rows that may make them are found, where there may be such.
+    """
     if ends.job.target.mode == "insert":
         raise JobError(
             "source.catch_up: changes from the log need target.mode put or newer; mode insert keeps what is"
@@ -85,15 +95,14 @@ def _old_keys(ends: Ends) -> OldKeys:
             f"source.catch_up: a {ends.job.target.type} target can't delete, and the log tells of rows that"
             " are gone; go by source.watermark"
         )
-    if ends.proof.reason is not None and not (ends.proof.rows_told and ends.proof.said):
-        # A word is about rows that give items, as they are committed: the log tells also of those that are
-        # left out by `where` and `when`, and of what a row had for a moment within a transaction.
-        say = ", or say source.unique: true if no element is twice in a row" if ends.proof.rows_told else ""
+    found = by_log(ends)
+    if isinstance(found, Untold):
         raise JobError(
             f"source.catch_up: {ends.proof.reason}, so the item of a row that is gone may be another row's by"
-            f" now; {ends.proof.way_out}{say}, or go by source.watermark"
+            f" now, which can't be seen to ({found.reason}); {found.way_out}"
         )
-    return old_keys(ends.job, ends.source.ticket.schema, ends.connector.documents())
+    old = old_keys(ends.job, ends.source.ticket.schema, ends.connector.documents())
+    return old, () if found is None else found.by
 
 
 async def followed(
@@ -108,11 +117,26 @@ async def followed(
     """Return the stages of a run that reads the log. `line`: opened for the rules of this transform."""
     alone = await ends.plain_target(transform.keys_alone.rules)
     stack.push_async_callback(alone.close)
+    row_key = ends.source.ticket.schema.key
 
-    def keys_of(batch: Batch, rule: str) -> Hashes:
+    def keys_of(batch: Batch, rule: str | None) -> Hashes:
         return alone.encode(batch, transform.keys(batch, rule)).key_hashes
 
-    return replace(line, source=_Log(feed), settle=Superseded(keys_of).of, endless=endless)
+    def touched(batch: Batch) -> Touched:
+        was = replace(batch, rows=batch.rows.slice(0, batch.old), old=0)
+        return Touched(np.unique(keys_of(was, None)), np.unique(every_row(was, row_key)), row_key)
+
+    settle = Superseded(keys_of, touched if by_log(ends) is not None else None).of
+
+    def rows_left(batch: Batch) -> pa.RecordBatch:
+        settled = settle(line.target.encode(batch, transform(batch)))
+        rows = np.unique(np.concatenate((settled.rows, settled.letter_rows)))
+        return batch.rows.take(pa.array(rows[rows >= batch.old]))
+
+    async def deciding(batch: Batch) -> pa.RecordBatch:
+        return await asyncio.get_running_loop().run_in_executor(line.threads, rows_left, batch)
+
+    return replace(line, source=_Log(feed, deciding), settle=settle, endless=endless)
 
 
 @asynccontextmanager
@@ -168,6 +192,7 @@ class _Log:
     """A feed as a pipeline reads it; see contracts.RowReading."""
 
     feed: ChangeFeed
+    deciding: Deciding
 
     @property
     def notices(self) -> Sequence[str]:
@@ -176,7 +201,7 @@ class _Log:
 
     def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read the log's changes."""
-        return self.feed.read(segment, after)
+        return self.feed.read(segment, after, self.deciding)
 
 
 def confirming(ends: Ends, store: MarkStore, run: RunState) -> MarkStore:

@@ -1,0 +1,176 @@
+"""Catch-up from PostgreSQL's log where several rows make one item: it is whose a fresh load says it is."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from connectors.postgres.feeding import LogReading
+from engine.batch import Batch
+from tests.support import loads
+from tests.support.command import Command
+from tests.support.logged import LOG, asked, change, items, run
+from tests.support.pg import execute
+
+TABLE = (
+    "CREATE TABLE t (id int PRIMARY KEY, k text, v text NOT NULL, keep bool NOT NULL DEFAULT true,"
+    " gone bool NOT NULL DEFAULT false, tags text[] NOT NULL DEFAULT '{}', r text)",
+    "ALTER TABLE t REPLICA IDENTITY FULL",
+    "INSERT INTO t SELECT n, 'x' || (n + 1) / 2, 'first' FROM generate_series(1, 40) n",
+)
+SHOWN = "v <> 'hidden' AND k IS NOT NULL"
+BY_K = {
+    "name": "K",
+    "key": {"PK": "K#{k}", "SK": "K"},
+    "attributes": {"of": "{id}", "v": "{v}"},
+    "when": SHOWN,
+    "delete_when": "gone",
+}
+BY_TAG = BY_K | {"name": "Tag", "for_each": "tags", "key": {"PK": "T#{k}", "SK": "{each}"}}
+BY_R = {"name": "R", "key": {"PK": "R#{r}", "SK": "R"}, "attributes": BY_K["attributes"], "when": "r > ''"}
+OWN = {"name": "Own", "key": {"PK": "ROW#{id}", "SK": "ROW"}, "attributes": {"of": "{id}", "v": "{v}"}}
+
+
+@pytest.fixture
+def command(logged_database: str, dynoxide: str, table_name: str, tmp_path: Path) -> Command:
+    loads.create_table(dynoxide, table_name)
+    asyncio.run(execute(logged_database, *TABLE))
+    changes = {"source": {"catch_up": LOG, "where": "keep"}, "items": [BY_K]}
+    return Command(tmp_path, loads.job(logged_database, dynoxide, table_name, **changes))
+
+
+def held(command: Command) -> dict[str, tuple[int, str]]:
+    """Return the row that each item is of, and what it says of it."""
+    return {place: (int(item["of"]["N"]), item["v"]["S"]) for place, item in items(command).items()}
+
+
+def fresh(command: Command) -> dict[str, tuple[int, str]]:
+    """Return what rows would make that are written one after the other, by the test's own reckoning."""
+    found: dict[str, tuple[int, str]] = {}
+    text = asyncio.run(asked(command, "SELECT coalesce(json_agg(t ORDER BY id), '[]')::text FROM t"))
+    rules = [rule["name"] for rule in command.job["items"]]
+    for row in json.loads(text):
+        shown = row["keep"] and row["v"] != "hidden" and row["k"] is not None
+        keys = [f"K#{row['k']}|K"] if "K" in rules and shown else []
+        keys += [f"T#{row['k']}|{tag}" for tag in row["tags"] if "Tag" in rules and shown]
+        for key in keys:
+            if row["gone"]:
+                found.pop(key, None)
+            else:
+                found[key] = row["id"], row["v"]
+        if "R" in rules and row["keep"] and row["r"]:
+            found[f"R#{row['r']}|R"] = row["id"], row["v"]
+        if "Own" in rules and row["keep"]:
+            found[f"ROW#{row['id']}|ROW"] = row["id"], row["v"]
+    return found
+
+
+# Row 2n - 1 loses the key xn to row 2n; who has it behind the statements, and who has others.
+SCENES: Sequence[tuple[str, dict[str, int]]] = (
+    ("DELETE FROM t WHERE id = 2", {"x1": 1}),
+    ("DELETE FROM t WHERE id = 3", {"x2": 4}),
+    ("DELETE FROM t WHERE id IN (5, 6)", {}),
+    ("DELETE FROM t WHERE id = 8; DELETE FROM t WHERE id = 7", {}),
+    ("UPDATE t SET k = 'y5' WHERE id = 10", {"x5": 9, "y5": 10}),
+    ("UPDATE t SET k = NULL WHERE id = 12", {"x6": 11}),
+    ("UPDATE t SET k = 'x7' WHERE id = 16", {"x7": 16, "x8": 15}),
+    ("UPDATE t SET k = 'x10' WHERE id = 18", {"x9": 17, "x10": 20}),
+    ("INSERT INTO t VALUES (100, 'x11', 'new')", {"x11": 100}),
+    ("UPDATE t SET id = 0 WHERE id = 24", {"x12": 23}),
+    ("BEGIN; UPDATE t SET k = 'x14' WHERE id = 26; UPDATE t SET k = 'x13' WHERE id = 28; COMMIT",
+     {"x13": 28, "x14": 27}),
+    ("UPDATE t SET keep = false WHERE id = 30", {"x15": 29}),
+    ("UPDATE t SET v = 'hidden' WHERE id = 32", {"x16": 31}),
+    ("UPDATE t SET gone = true WHERE id = 34", {}),
+    ("UPDATE t SET gone = true WHERE id = 35", {"x18": 36}),
+    ("BEGIN; DELETE FROM t WHERE id = 38; COMMIT; INSERT INTO t VALUES (38, 'x19', 'again')", {"x19": 38}),
+    ("UPDATE t SET k = 'x20' WHERE id = 1; UPDATE t SET k = 'x1' WHERE id = 1", {"x20": 40}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("part_rows", [1_000, 1], ids=["one batch", "a batch for each change"])
+def test_who_has_a_key_is_found_among_the_rows_as_they_are(
+    command: Command, part_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", part_rows)
+    run(command, "full")
+    assert {of for of, _ in held(command).values()} == {2 * n for n in range(1, 21)}
+    change(command, *(statement for statements, _ in SCENES for statement in statements.split("; ")))
+    run(command, "catch_up")
+    expected = {key: row for _, owners in SCENES for key, row in owners.items()}
+    assert {place[2:-2]: of for place, (of, _) in held(command).items()} == expected
+    assert held(command) == fresh(command)
+    assert run(command, "catch_up")["items_emitted"] == 0
+
+
+def application(random: Random, statements: int) -> list[str]:
+    """Return what an application does to a few rows of a few keys, in transactions of any length."""
+    made = []
+    for _ in range(statements):
+        row, other, key = random.randint(1, 25), random.randint(1, 25), random.choice("abc")
+        tags = ",".join(random.sample("pqr", random.randint(0, 3)))
+        made.append(
+            random.choice(
+                (
+                    f"DELETE FROM t WHERE id = {row}",
+                    f"INSERT INTO t VALUES ({row}, '{key}', 'v{random.random()}', {random.random() < 0.8},"
+                    f" {random.random() < 0.2}, '{{{tags}}}') ON CONFLICT DO NOTHING",
+                    f"UPDATE t SET k = '{key}' WHERE id IN ({row}, {other})",
+                    f"UPDATE t SET v = 'v{random.random()}', gone = {random.random() < 0.3} WHERE id = {row}",
+                    f"UPDATE t SET k = nullif(k, '{key}'), tags = '{{{tags}}}' WHERE id = {row}",
+                    f"UPDATE t SET r = '{random.choice('xyz')}' WHERE id IN ({row}, {other})",
+                    f"UPDATE t SET v = 'hidden', keep = {random.random() < 0.8} WHERE id = {row}",
+                    f"UPDATE t SET id = {other} WHERE id = {row}"
+                    f" AND NOT EXISTS (SELECT FROM t WHERE id = {other})",
+                    # Keys are handed round.
+                    "UPDATE t AS a SET k = b.k FROM t AS b WHERE b.id ="
+                    f" (SELECT min(id) FROM t WHERE id > a.id) AND a.id > {row}",
+                    "COMMIT; BEGIN",
+                )
+            )
+        )
+    return ["BEGIN", *(each for made_ in made for each in made_.split("; ")), "COMMIT"]
+
+
+def test_whatever_an_application_does_the_items_are_those_of_a_fresh_load(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = Random(17)
+    command.job["items"] = [BY_K, BY_TAG, BY_R, OWN]
+    change(command, "TRUNCATE t", *application(random, 60))
+    run(command, "full")
+    assert held(command) == fresh(command)
+    for part_rows in (1_000, 1, 3, 2, 7):
+        monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", part_rows)
+        monkeypatch.setattr("connectors.deciding.DECIDING_BYTES", random.choice((1, 1_000_000)))
+        monkeypatch.setattr("connectors.postgres.copy.CHUNK_BYTES", random.choice((50, 2_000_000)))
+        change(command, *application(random, 40))
+        run(command, "catch_up")
+        assert held(command) == fresh(command)
+
+
+def test_a_key_that_very_many_rows_make_takes_little_memory(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 3,000 rows that share a value those alone go through that decide."""
+    monkeypatch.setattr("connectors.deciding.DECIDING_BYTES", 100_000)
+    monkeypatch.setattr("connectors.postgres.copy.CHUNK_BYTES", 50_000)
+    change(command, "INSERT INTO t SELECT n, 'x1', repeat('v', 500) FROM generate_series(101, 3100) n")
+    run(command, "full")
+    batch_of, sizes = LogReading._batch, []
+
+    def noted(reading: LogReading, *arguments: Any) -> Batch:
+        made = batch_of(reading, *arguments)
+        sizes.append(made.rows.nbytes)
+        return made
+
+    monkeypatch.setattr(LogReading, "_batch", noted)
+    change(command, "DELETE FROM t WHERE id = 3100", "UPDATE t SET v = 'second' WHERE id = 1")
+    report = run(command, "catch_up")
+    assert max(sizes) < 200_000
+    assert (report["items_written"], report["items_deleted"]) == (1, 0)
+    assert held(command)["K#x1|K"][0] == 3099
