@@ -85,15 +85,19 @@ def starts_of(data: bytes) -> list[int]:
 
 
 def chunks(data: bytes, bytes_max: int, rows_max: int, passed: bytes | None) -> Iterator[Chunk]:
-    """Cut a raw batch, a BSON array, into chunks, each of at least one document.
+    """Cut a raw batch, a BSON array, into even chunks, each of at least one document.
 
-    `passed` is the `_id`, as a document, that has been read already and is left out if it comes first.
+    Of several, a chunk has at most half as much again as `bytes_max`: what a reply has over it would be a
+    batch of few documents, and whatever a batch has, half of what a full one costs is spent on it. `passed`
+    is the `_id`, as a document, that has been read already and is left out if it comes first.
     """
     starts = starts_in(data)
     if passed is not None and len(starts) and id_element(data, int(starts[0])) == passed:
         starts = starts[1:]
     ends = np.append(starts[1:], len(data))
     while len(starts):
-        count = max(1, min(rows_max, int(np.searchsorted(ends, starts[0] + bytes_max, side="right"))))
+        left = ends[-1] - starts[0]
+        wanted = left // max(1, round(left / bytes_max))
+        count = max(1, min(rows_max, int(np.searchsorted(ends, starts[0] + wanted, side="right"))))
         yield Chunk(data, starts[:count])
         starts, ends = starts[count:], ends[count:]

@@ -62,8 +62,9 @@ def scalar_texts(wires: pl.Series, codec: DocumentCodec) -> pl.Series:
     codes = codes_of(code)
     fast = struct_of(made, pa.array(codes == ABSENT)).flatten()[0]
     odd = np.flatnonzero(codes == ODD)
-    slow = pa.array(read(wires.gather(odd).to_list()), pa.string())
-    return pl.Series(wires.name, replaced(fast, odd, slow) if len(odd) else fast)
+    if len(odd):
+        fast = replaced(fast, odd, pa.array(read(wires.gather(odd).to_list()), pa.string()))
+    return pl.Series(wires.name, fast)
 
 
 def _part(wires: pa.Array, flaws: pa.Array, path: tuple[str, ...], codec: DocumentCodec) -> pa.StructArray:
@@ -92,9 +93,10 @@ def _read_part(
 
 def _columns(documents: pl.Series) -> tuple[pa.Array, pa.Array]:
     """Return the texts and the flaws of documents."""
-    fields = (documents.struct.field(name).alias("") for name in ("wire", "flaw"))
+    wire, _, _, flaw = documents.struct.unnest()  # a field by itself would be a query each
     wires, flaws = (
-        field.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string()) for field in fields
+        field.alias("").to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
+        for field in (wire, flaw)
     )
     return wires, flaws
 

@@ -66,9 +66,16 @@ def _moment(value: ValueExpr, value_format: str, name: str, codec: DocumentCodec
             )
         timed = any(isinstance(char, int) and char >= _TIME_OFFSET for char in chars)
         source = text(value, name, codec)
-        regular = source.expr.str.contains(_MOMENT if timed else _DAY_OR_MOMENT)
-        pieces = _pieces(source.expr, chars, 0)
-        return checked(source, pl.when(regular).then(pieces), Scalar.STRING, flaw)
+        canonical = pl.col("")
+        fits = canonical.str.contains(_MOMENT if timed else _DAY_OR_MOMENT)
+        pieces = pl.when(fits).then(_pieces(canonical, chars, 0))
+
+        def column(texts: pl.Series) -> pl.Series:
+            return texts.to_frame("").select(pieces.alias(texts.name)).to_series()
+
+        # By itself: within one query each mention of the text would make it again.
+        made = source.expr.map_batches(column, return_dtype=pl.String(), is_elementwise=True)
+        return checked(source, made, Scalar.STRING, flaw)
     if value.kind is Scalar.TIME and None not in chars:
         return ValueExpr(_pieces(value.expr, chars, _TIME_OFFSET), Scalar.STRING, value.flaw)
     if None not in chars:

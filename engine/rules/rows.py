@@ -83,6 +83,8 @@ def read(batch: Batch, columns: Iterable[str]) -> pl.DataFrame:
 
 def with_types(frame: pl.DataFrame, kinds: Mapping[str, Kind], codec: DocumentCodec) -> Rows:
     """Add the typed form of some columns."""
+    if not kinds:
+        return Rows(frame, pl.DataFrame([frame.get_column(ROW_NUMBER)]))
     casts = [typed(column(name), kind, codec).alias(frame_name(name)) for name, kind in kinds.items()]
     typed_frame = frame.select(ROW_NUMBER, *casts)
     masks: list[pl.Expr] = []

@@ -85,8 +85,8 @@ class Rule:
         added = [name for name in frame.columns if name.startswith("\0") and not is_inner(name)]
         frame = frame.select(*added, *(frame_name(name) for name in self.columns if not is_list(name)))
         length = pl.col(EACH).list.len()
-        frame = frame.filter(length > 0).with_columns(pl.int_ranges(0, length).alias(INDEX))
-        return frame.explode(EACH, INDEX).with_columns(self.each_extracts)
+        numbered = frame.lazy().filter(length > 0).with_columns(pl.int_ranges(0, length).alias(INDEX))
+        return numbered.explode(EACH, INDEX).with_columns(self.each_extracts).collect()
 
     def _selected(self, frame: pl.DataFrame) -> pl.DataFrame:
         deleted = pl.col(_DELETE) if self.delete_when is not None else pl.lit(value=False)

@@ -122,18 +122,25 @@ def text(value: ValueExpr, name: str, codec: DocumentCodec) -> ValueExpr:
         case Scalar() | Decimal():
             return ValueExpr(value.expr, Scalar.STRING, value.flaw)
         case Document():
-            fragment = wire(value, codec)
-            own = fragment.expr.map_batches(
-                partial(scalar_texts, codec=codec), return_dtype=pl.String(), is_elementwise=True
+            own = value.expr.map_batches(
+                partial(_texts, codec=codec), return_dtype=pl.String(), is_elementwise=True
             )
-            return checked(
-                fragment, own, Scalar.STRING, f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
-            )
+            flaw = f"{UNSUPPORTED}: {name} is a list, a map or a set, not a text"
+            return checked(wire(value, codec), own, Scalar.STRING, flaw)
         case ListOf() | SetOf() | StructOf() | Members():
             raise JobError(
                 f"{name} is {described(value.kind)}, which has no text to put among other text; "
                 "name a field of it, or give it an attribute of its own"
             )
+
+
+def _texts(documents: pl.Series, codec: DocumentCodec) -> pl.Series:
+    """Return the text of each document's `wire`; that is looked into only where a document has a flaw."""
+    wires, _, _, flaws = documents.struct.unnest()
+    if flaws.null_count() < len(flaws):
+        sound = wire(ValueExpr(pl.col(""), Document()), codec).expr
+        wires = documents.to_frame("").select(sound).to_series()
+    return scalar_texts(wires, codec).alias(documents.name)
 
 
 def described(kind: Kind) -> str:

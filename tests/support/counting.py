@@ -34,6 +34,19 @@ def calls_of(go: Callable[[], Any]) -> Counter[str]:
     return calls
 
 
+def queries_of(go: Callable[[], Any]) -> int:
+    """Count the queries that Polars is asked, by whatever method of it."""
+    queries = 0
+
+    def count(frame: FrameType, event: str, called: Any) -> None:
+        nonlocal queries
+        if event == "c_call" and getattr(called, "__qualname__", "") == "PyLazyFrame.collect":
+            queries += 1
+
+    watched(sys.setprofile, threading.setprofile, count, go)
+    return queries
+
+
 def lines_of(go: Callable[[], Any]) -> Counter[str]:
     """Count the lines of our functions, every time they run."""
     lines: Counter[str] = Counter()

@@ -128,7 +128,11 @@ def test_chunks_hold_every_document_once(monkeypatch):
             for chunk in found
             for start in chunk.starts.tolist()
         ] == list(range(100))
-        assert all(len(chunk.starts) == 1 or len(chunk.alone().data) <= bytes_max for chunk in found)
+        sizes = [len(chunk.alone().data) for chunk in found]
+        assert all(
+            len(chunk.starts) == 1 or size <= bytes_max * 3 // 2
+            for chunk, size in zip(found, sizes, strict=True)
+        )
         assert all(len(chunk.starts) <= rows_max for chunk in found)
         monkeypatch.setattr(walking, "_WALK", None)
         again = list(chunks(ARRAY, bytes_max, rows_max, None))
@@ -137,6 +141,12 @@ def test_chunks_hold_every_document_once(monkeypatch):
     passed = id_element(bson.encode(DOCUMENTS[0]), 0)
     assert [len(chunk.starts) for chunk in chunks(ARRAY, 10**6, 10**6, passed)] == [99]
     assert list(chunks(bson.encode({}), 1, 1, None)) == []
+
+
+def test_what_a_reply_has_too_much_is_no_chunk_of_a_few_documents():
+    for bytes_max in (len(ARRAY) - 100, len(ARRAY) // 2 - 200, len(ARRAY) // 7 - 20):
+        sizes = [len(chunk.starts) for chunk in chunks(ARRAY, bytes_max, 10**6, None)]
+        assert max(sizes) <= 2 * min(sizes), sizes
 
 
 @pytest.mark.parametrize("array", [ARRAY[:-1], ARRAY[:50], b"", b"\x05\0\0\0\1", bson.encode({"0": 1})])

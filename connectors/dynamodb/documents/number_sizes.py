@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from connectors.dynamodb.documents.numbers import NUMBER_SIZE_MAX
+from connectors.dynamodb.documents.texts import byte_lengths, large_text
 
 Sizes: TypeAlias = npt.NDArray[np.int64]
 Ints: TypeAlias = npt.NDArray[np.int32]  # narrow, since memory for wide ones costs as much as the arithmetic
@@ -62,9 +63,9 @@ def bounds(text: pl.Series) -> pl.Series:
 
 
 def _lengths(text: pl.Series) -> Ints:
-    lengths = text.str.len_bytes()
-    known = lengths if lengths.null_count() == 0 else lengths.fill_null(0)
-    return known.to_numpy().astype(np.int32)
+    array = large_text(text)
+    lengths = byte_lengths(array).astype(np.int32)
+    return np.where(array.is_valid(), lengths, np.int32(0)) if array.null_count else lengths
 
 
 def _begins(text: pl.Series, prefix: str) -> Flags:

@@ -7,10 +7,12 @@ that DynamoDB's documented limits forbid, and no key twice.
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from connectors.dynamodb.documents.texts import large_text
 from connectors.dynamodb.encoding.keys import key_roles
-from connectors.dynamodb.encoding.order import Indexes, left_out, one_of_each, spread
+from connectors.dynamodb.encoding.order import Indexes, all_differ, left_out, one_of_each, spread
 from connectors.dynamodb.encoding.rule_items import (
     Flawed,
     ItemForm,
@@ -19,7 +21,7 @@ from connectors.dynamodb.encoding.rule_items import (
     encode_rule,
     plan_rule,
 )
-from connectors.dynamodb.encoding.values import ValueOptions, large_text
+from connectors.dynamodb.encoding.values import ValueOptions
 from connectors.dynamodb.expiry import TimeToLive
 from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.table_info import TableInfo
@@ -114,21 +116,17 @@ def _assembled(
     hashes = np.concatenate([part.key_hashes for part in parts])
     partition_hashes = np.concatenate([part.partition_hashes for part in parts])
     rows = np.concatenate([part.rows for part in parts])
-    keys = pl.DataFrame(
-        {
-            "partition": pl.concat([part.partition for part in parts]),
-            "sort": pl.concat([part.sort for part in parts]),
-            "row": rows,
-            "rule": rules,
-            "version": pl.concat([part.version for part in parts]),
-        }
-    )
-    left = one_of_each(hashes, keys, mode.keeps, batch.old)
-    order = spread(partition_hashes) if left is None else left[spread(partition_hashes[left])]
-    gone, survivors = (NO_ROWS, NO_ROWS) if left is None else left_out(hashes, keys, left)
+    gone, survivors = NO_ROWS, NO_ROWS
+    if all_differ(hashes):
+        order = spread(partition_hashes)
+    else:
+        keys = _keys(parts, rows, rules)
+        left = one_of_each(hashes, keys, mode.keeps, batch.old)
+        order = left[spread(partition_hashes[left])]
+        gone, survivors = left_out(hashes, keys, left)
     assert len(gone) == len(rules) - len(order), "a key is left out and none of its items stays"
     order, expired_rows = _without_expired(order, parts, rows)
-    array = large_text(text.gather(pl.Series(order)))
+    array = large_text(text[order])
     _, offsets, data = array.buffers()
     return EncodedBatch(
         batch=batch,
@@ -146,6 +144,18 @@ def _assembled(
         skipped_rows=np.concatenate((skipped_rows, expired_rows)),
         coalesced_rows=gone,
         survivor_rows=survivors,
+    )
+
+
+def _keys(parts: Sequence[RuleTexts], rows: Indexes, rules: npt.NDArray[np.uint16]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "partition": pl.concat([part.partition for part in parts]),
+            "sort": pl.concat([part.sort for part in parts]),
+            "row": rows,
+            "rule": rules,
+            "version": pl.concat([part.version for part in parts]),
+        }
     )
 
 

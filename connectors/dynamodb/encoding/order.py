@@ -24,23 +24,29 @@ PARTITION_SEED, SORT_SEED = 1, 2
 
 def key_hashes(partition: pl.Series, sort: pl.Series | None) -> tuple[Hashes, Hashes]:
     """Return the hashes of the whole keys and of the partition keys alone, the same in every batch."""
-    partition_hashes = partition.hash(PARTITION_SEED).to_numpy()
     if sort is None:
+        partition_hashes = partition.hash(PARTITION_SEED).to_numpy()
         return partition_hashes, partition_hashes
-    return folded((partition_hashes, sort.hash(SORT_SEED).to_numpy())), partition_hashes
+    both = pl.DataFrame([partition.alias("0"), sort.alias("1")])
+    hashed = both.select(pl.col("0").hash(PARTITION_SEED), pl.col("1").hash(SORT_SEED))
+    partition_hashes, sort_hashes = (column.to_numpy() for column in hashed)
+    return folded((partition_hashes, sort_hashes)), partition_hashes
+
+
+def all_differ(hashes: Hashes) -> bool:
+    """Say whether no two items can have one key."""
+    return pl.Series(hashes).n_unique() == len(hashes)
 
 
 def one_of_each(
     hashes: Hashes, keys: pl.DataFrame, keeps: Literal["first", "last", "highest"], old: int = 0
-) -> Indexes | None:
-    """Return the items that are left when equal keys coalesce; None: all of them.
+) -> Indexes:
+    """Return the items that are left when equal keys coalesce.
 
     Shape: `keys` has the key's texts as `partition` and `sort`, and `row` and `rule`, in any order; for
     `highest` what is compared, as wire text, as `version`. `old`: rows below are rows as they were.
     """
     column = pl.Series("hash", hashes)
-    if column.n_unique() == len(column):
-        return None
     repeated = keys.with_row_index("item").filter(column.is_duplicated()).sort("row", "rule", "item")
     keep = ~column.is_duplicated().to_numpy()
     if keeps == "highest":
@@ -80,7 +86,7 @@ def _highest_of_each(repeated: pl.DataFrame, old: int) -> list[int]:
 
 def spread(partition_hashes: Hashes) -> Indexes:
     """Return an order in which each partition key's items lie evenly over the whole."""
-    by_hash: Indexes = pl.Series(partition_hashes).arg_sort().to_numpy()
+    by_hash: Indexes = np.argsort(partition_hashes).astype(np.uint32)
     ordered = partition_hashes[by_hash]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     if len(starts) == len(ordered):
@@ -88,6 +94,6 @@ def spread(partition_hashes: Hashes) -> Indexes:
     counts = np.diff(np.append(starts, len(ordered)))
     ranks = np.arange(len(ordered)) - np.repeat(starts, counts)
     phases = ordered / np.float64(2**64)
-    places = pl.Series((ranks + phases) / np.repeat(counts, counts)).arg_sort().to_numpy()
+    places = np.argsort((ranks + phases) / np.repeat(counts, counts))
     spread_out: Indexes = by_hash[places]
     return spread_out

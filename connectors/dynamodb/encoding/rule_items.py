@@ -193,7 +193,7 @@ def encode_rule(plan: RulePlan, items: RuleItems, old: int = 0) -> RuleTexts:
     return RuleTexts(
         _texts(layout, described, texts, deletes, rows < old),
         partition,
-        pl.repeat("", len(partition), eager=True) if sort is None else sort,
+        _empty_texts(len(partition)) if sort is None else sort,
         version,
         hashes,
         partition_hashes,
@@ -209,12 +209,16 @@ def encode_rule(plan: RulePlan, items: RuleItems, old: int = 0) -> RuleTexts:
 def _versions(layout: ItemForm, attributes: Sequence[Attribute], values: Sequence[Values]) -> pl.Series:
     """Return what `newer` compares of each item."""
     if not layout.mode.compares:
-        return pl.repeat("", len(values[0].text), eager=True)
+        return _empty_texts(len(values[0].text))
     return next(
         value.wire
         for attribute, value in zip(attributes, values, strict=True)
         if attribute.name == layout.version
     )
+
+
+def _empty_texts(count: int) -> pl.Series:
+    return pl.Series([""]).new_from_index(0, count)
 
 
 def _sized(attribute: Attribute, values: Values, options: ValueOptions) -> Sized:
@@ -275,16 +279,18 @@ def _flaws(
             if of_deletes or row not in deleted:
                 flaws.setdefault(row, placed(flaw, where) if where is not None else flaw)
 
-    unmade = frame[FLAW].is_not_null().arg_true()
-    add(dict(zip(unmade.to_list(), frame[FLAW].gather(unmade).to_list(), strict=True)), of_deletes=True)
+    found = frame[FLAW]
+    if found.null_count() < len(found):
+        unmade = found.is_not_null().arg_true()
+        add(dict(zip(unmade.to_list(), found.gather(unmade).to_list(), strict=True)), of_deletes=True)
     for position, (attribute, value) in enumerate(zip(plan.ordered, values, strict=True)):
         is_key = position < len(layout.key)
         name = None if isinstance(attribute.kind, Members) else attribute.name
         of_deletes = is_key or (layout.mode.compares and name == layout.version)
         add(value.flaws, of_deletes=of_deletes, where=name)
         for role in () if name is None else layout.roles.get(name, ()):
-            found = key_flaws(value, role, keep_nulls=layout.options.keep_nulls)
-            add(found, of_deletes=role.primary, where=name)
+            unfit = key_flaws(value, role, keep_nulls=layout.options.keep_nulls)
+            add(unfit, of_deletes=role.primary, where=name)
         if layout.mode.compares and name == layout.version:
             add(version_flaws(value, attribute.kind), of_deletes=True, where=name)
         add(_depth_flaws(value, attribute), of_deletes=False, where=name)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from connectors.dynamodb.documents import number_sizes
 from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE
+from connectors.dynamodb.documents.texts import byte_lengths, large_text
 from connectors.dynamodb.encoding import numbers
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
 
@@ -69,7 +70,8 @@ def wire_values(values: pl.Series, kind: Kind, options: ValueOptions) -> Values:
     """Turn a column into wire text."""
     match kind:
         case Scalar.STRING:
-            return Values('{"S":"', escaped(values), '"}', values.str.len_bytes(), 0, {})
+            array = large_text(values)
+            return Values('{"S":"', _escaped(values, array), '"}', pl.Series(byte_lengths(array)), 0, {})
         case Scalar.BOOL:
             return Values('{"BOOL":', values, "}", BOOL_SIZE, 0, {})
         case Scalar.BINARY:
@@ -77,7 +79,7 @@ def wire_values(values: pl.Series, kind: Kind, options: ValueOptions) -> Values:
         case Scalar.INT | Scalar.NUMBER | Scalar.FLOAT | Decimal():
             return _numbers(values, kind, options)
         case Scalar():  # dates and times: ASCII without a quote
-            return Values('{"S":"', values, '"}', values.str.len_bytes(), 0, {})
+            return Values('{"S":"', values, '"}', pl.Series(byte_lengths(large_text(values))), 0, {})
         case Document() | Members():
             return _documents(values, options)
         case ListOf(element):
@@ -95,25 +97,22 @@ def json_name(name: str) -> str:
 
 def escaped(values: pl.Series) -> pl.Series:
     """Return texts as they stand between the quotes of JSON; the very same column when nothing needs it."""
-    if not _needs_escape(values):
+    return _escaped(values, large_text(values))
+
+
+def _escaped(values: pl.Series, array: pa.LargeStringArray) -> pl.Series:
+    if not _needs_escape(array):
         return values
     encoded = pl.struct(pl.col("")).struct.json_encode().str.strip_prefix('{"":"').str.strip_suffix('"}')
     return values.to_frame("").select(pl.when(pl.col("").is_not_null()).then(encoded)).to_series()
 
 
-def _needs_escape(values: pl.Series) -> bool:
-    data = large_text(values).buffers()[2]
+def _needs_escape(array: pa.LargeStringArray) -> bool:
+    data = array.buffers()[2]
     if data is None or data.size == 0:
         return False
     octets = np.frombuffer(data, np.uint8)
     return bool(octets.min() < _FIRST_PLAIN or (octets == _QUOTE).any() or (octets == _BACKSLASH).any())
-
-
-def large_text(values: pl.Series) -> pa.LargeStringArray:
-    """Return texts in one contiguous buffer."""
-    array = values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    assert array.offset == 0, "a rechunked column starts at its buffer's start"
-    return array
 
 
 def _joined(before: str, text: pl.Series, after: str) -> pl.Series:
