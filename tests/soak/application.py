@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+POLL_S = 0.03
 REST_S = 60.0
 """Generous: within it every open transaction has ended."""
-TURN_S = 0.03
+TURN_S = 0.1
+"""What a writer rests between two turns: a target that is slow on a busy machine must come along, or a seed
+spends its time with what is left of the bulk changes."""
 
 Hurry = Callable[[], bool]
 """Whether to come to an end: whoever keeps a transaction open then ends it."""
@@ -58,7 +61,7 @@ class Application:
         deadline = time.monotonic() + REST_S
         while self._busy and self._fault is None:
             assert time.monotonic() < deadline, "the application doesn't come to rest"
-            time.sleep(TURN_S)
+            time.sleep(POLL_S)
         self.see()
 
     def wake(self) -> None:
