@@ -5,7 +5,6 @@ Invariant: what is left out decides nothing, whatever rows come behind it.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -16,20 +15,15 @@ DECIDING_BYTES = 4_000_000
 """From so much on rows are looked through before more are read: a million may share one value."""
 
 
-class _Rows(Protocol):
-    @property
-    def rows(self) -> pa.RecordBatch: ...
-
-
 async def decided(
-    old: Sequence[pa.RecordBatch], parts: AsyncGenerator[_Rows, None], deciding: Deciding | None
+    old: Sequence[pa.RecordBatch], parts: AsyncGenerator[pa.RecordBatch, None], deciding: Deciding | None
 ) -> list[pa.RecordBatch]:
     """Return the rows as they are now, or those that decide. Ordering: `parts` come in that of the key."""
     assert deciding is not None, "who asks for rows with their peers says which decide"
     count, found, limit = sum(map(len, old)), list[pa.RecordBatch](), DECIDING_BYTES
     async with aclosing(parts):
         async for part in parts:
-            found.append(part.rows)
+            found.append(part)
             if sum(rows.nbytes for rows in found) > limit:
                 found = [await deciding(Batch(0, 0, pa.concat_batches([*old, *found]), None, old=count))]
                 limit = max(DECIDING_BYTES, 2 * found[0].nbytes)

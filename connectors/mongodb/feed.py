@@ -8,16 +8,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from connectors.log_progress import LogProgress
 from connectors.mongodb.changes import Changes, GatheredChanges
 from connectors.mongodb.errors import NoTimeoutRefusedError, PassingError, speaking
-from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.logged import (
     LogWindow,
     begins_at,
@@ -28,14 +25,11 @@ from connectors.mongodb.logged import (
     see_to_collection,
     see_to_server,
 )
+from connectors.mongodb.looking_up import DocumentLookUps
 from connectors.mongodb.opening import MongoDBView, OpenedCollection
 from connectors.mongodb.place_in_log import PlaceInLog, moment_text
-from connectors.mongodb.positions import position_text, position_value
-from connectors.mongodb.query import in_commands
-from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.streaming import change_stream, needs_images
-from connectors.mongodb.walked import read_columns
 from connectors.mongodb.watermark import server_time
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
@@ -63,8 +57,7 @@ class MongoDBFeed:
         self,
         section: MongoDBSection,
         opened: OpenedCollection,
-        columns: FieldColumns,
-        reader: CollectionReader,
+        look_ups: DocumentLookUps,
         place: str,
         patience_s: float,
     ) -> None:
@@ -73,11 +66,11 @@ class MongoDBFeed:
         self._view = loaded(MongoDBView, opened.ticket.details)
         self._no_rows = pa.RecordBatch.from_pylist([], opened.ticket.schema.arrow())
         self._db = opened.client[section.database]
-        self._columns = columns
-        self._reader = reader
+        self._look_ups, self._reader = look_ups, look_ups.reader
         self._place = place
         self._patience_s = patience_s
         self._needed = frozenset[str]()
+        self._by: Sequence[tuple[str, ...]] = ()
         self._window: LogWindow | None = None
         self.notices: list[str] = []
         self._progress = LogProgress()
@@ -98,14 +91,15 @@ class MongoDBFeed:
         self, needed: frozenset[str], position: str | None, by: Sequence[tuple[str, ...]] = ()
     ) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""
-        if by:
+        if lost := self._look_ups.peers.unnamed(by):
             raise JobError(
-                "source.catch_up: several documents may make one item, and the others aren't looked for by"
-                " MongoDB's log; make each key one document's alone, or go by source.watermark"
+                f"source.catch_up: several documents may make one item, and those that share"
+                f" {', '.join(lost)} can't be asked for by that name; make each key one document's alone"
             )
 
         async def look() -> None:
             await self._check(needed, position)
+            self._by = by
 
         await patiently(look, with_source(self._patience_s), PassingError)
 
@@ -150,7 +144,6 @@ class MongoDBFeed:
         self, segment: Segment, after: Cursor | None, deciding: Deciding | None = None
     ) -> AsyncGenerator[Batch, None]:
         """Read the log's changes; lost cursors and connections are mended inside."""
-        del deciding
         assert segment.after is not None, "a part of a log has a beginning"
         self.kept(after or segment.after)
         begins = self._progress.durable
@@ -168,12 +161,13 @@ class MongoDBFeed:
                             await self._reader.hold.check()
                             await self._hear_clock()
                             checked_s = now()
-                        rows, old = await self._looked_up(part)
+                        rows, old = await self._look_ups.looked_up(part, self._by, deciding)
                         done, sequence, self._number = part.place, sequence + 1, self._number + 1
                         patience.rewarded()
                         away = False
                         end = LogPlace(done.text, self._number, moment_text(done.time))
-                        yield Batch(segment.number, sequence - 1, rows, end.cursor(), old=old)
+                        whole = pa.concat_batches([self._no_rows, *rows])
+                        yield Batch(segment.number, sequence - 1, whole, end.cursor(), old=old)
                 await self._reader.hold.check()
             except JobError as error:
                 raise PermanentError(str(error)) from error
@@ -228,17 +222,3 @@ class MongoDBFeed:
 
     def _stream(self, done: PlaceInLog) -> AbstractAsyncContextManager[Any]:
         return change_stream(self._db, self._section, self._needed, done, self._place)
-
-    async def _looked_up(self, part: Changes) -> tuple[pa.RecordBatch, int]:
-        """Return documents as they were and behind them as they are, and how many the former are."""
-        found = [self._no_rows]
-        if part.old:
-            found.append(await asyncio.to_thread(self._digest, part))
-        for ids in in_commands([position_value(position_text(element))] for element in part.ids):
-            async with aclosing(self._reader.not_older(ids, part.time)) as parts:
-                found += [rows async for rows, _, _ in parts]
-        return pa.concat_batches(found), len(part.old)
-
-    def _digest(self, part: Changes) -> pa.RecordBatch:
-        starts = np.array([0, *accumulate(map(len, part.old[:-1]))], np.int64)
-        return read_columns(self._columns, b"".join(part.old), starts)

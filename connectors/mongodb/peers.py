@@ -21,7 +21,7 @@ from connectors.mongodb.layout import ID
 from connectors.mongodb.positions import UNREADABLE
 from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.section import MongoDBSection
-from connectors.mongodb.session import CODEC
+from connectors.mongodb.session import CODEC, awaited
 from connectors.mongodb.watermark import changed_since
 from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
@@ -59,24 +59,46 @@ class PeerQuery:
 
     async def where(self, sharing: Sharing, rows: AsyncGenerator[Batch, None]) -> Mapping[str, Any]:
         """Return the query; `rows` are the documents that the sharing is of."""
-        alike = await self._alike(sharing, rows)
-        everything = query_of(self.section, None)
+        async with aclosing(rows):
+            stored = _shown_as_stored(projection_of(self.section))
+            alike = await self._alike(sharing.by, rows) if stored else None
         if alike is None:
             self.note(READ_WHOLE)
-            return everything
-        either = {"$or": [self._touched(sharing), *alike]}
+            return query_of(self.section, None)
+        return self._either(self._touched(sharing), alike)
+
+    async def besides(
+        self, ids: Sequence[Any], by: Sequence[tuple[str, ...]], rows: Sequence[pa.RecordBatch]
+    ) -> Mapping[str, Any]:
+        """Return the query for these `_id`s and all peers of rows, whose fields are as they are stored."""
+        alike = await self._alike(by, _each(rows))
+        if alike is None:
+            self.note(READ_WHOLE)
+            return query_of(self.section, None)
+        return self._either({ID: {"$in": list(ids)}}, alike)
+
+    def unnamed(self, by: Sequence[tuple[str, ...]]) -> Sequence[str]:
+        """Return which columns of a sharing no query can name."""
+        return [name for names in by for name in names if self.path(name) is None]
+
+    def path(self, name: str) -> str | None:
+        """Return a column's path as a query names it; None where none can."""
+        return path_of(self.fields.paths.get(name, (ID,)))
+
+    def _either(self, some: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        everything = query_of(self.section, None)
+        either = {"$or": [some, *alike]}
         return {"$and": [everything, either]} if everything else either
 
     async def _alike(
-        self, sharing: Sharing, rows: AsyncGenerator[Batch, None]
+        self, by: Sequence[tuple[str, ...]], rows: AsyncGenerator[Batch, None]
     ) -> list[dict[str, Any]] | None:
         """Return a query for each way of being peers; None where that isn't to be had."""
         async with aclosing(rows):
-            named = [[path_of(self.fields.paths.get(name, (ID,))) for name in names] for names in sharing.by]
-            if not _shown_as_stored(projection_of(self.section)) or any(None in some for some in named):
+            if self.unnamed(by):
                 return None
-            paths = [tuple(path for path in some if path is not None) for some in named]
-            texts = await _texts(rows, sharing, self.codec, paths)
+            paths = [tuple(path for name in names if (path := self.path(name)) is not None) for names in by]
+            texts = await _texts(rows, by, self.codec, paths)
             return None if texts is None else _queries(texts)
 
     def _touched(self, sharing: Sharing) -> Mapping[str, Any]:
@@ -86,6 +108,17 @@ class PeerQuery:
         assert since is not None, "only a catch-up run reads some documents of its own accord"
         assert watermark is not None, "it has one by that"
         return changed_since(watermark, since)
+
+
+async def unindexed(collection: Any, peers: PeerQuery, by: Sequence[tuple[str, ...]]) -> list[str]:
+    """Say with which of a sharing's fields no index begins, so that a log's run looks through everything."""
+    begins = [next(iter(index["key"])) async for index in await awaited(collection.list_indexes())]
+    return [
+        f"No index of {collection.name} begins with {' or '.join(names)}, so it is looked through at every"
+        " thousand changes, and with --follow whenever something changes, for the documents that share that."
+        for names in by
+        if not any(peers.path(name) in begins for name in names)
+    ]
 
 
 def values_alike(text: str) -> list[Any]:
@@ -100,14 +133,14 @@ def path_of(path: Sequence[str]) -> str | None:
 
 
 async def _texts(
-    rows: AsyncGenerator[Batch, None], sharing: Sharing, codec: DocumentCodec, paths: _Paths
+    rows: AsyncGenerator[Batch, None], by: Sequence[tuple[str, ...]], codec: DocumentCodec, paths: _Paths
 ) -> _Texts | None:
     """Return what rows hold, as rules print it; None where that is too much for a query."""
     found: _Texts = [{path: set() for path in some} for some in paths]
     reader = DocumentReader(codec)
     async with aclosing(rows) as batches:
         async for batch in batches:
-            for names, of_paths in zip(sharing.by, found, strict=True):
+            for names, of_paths in zip(by, found, strict=True):
                 for name, texts in zip(names, of_paths.values(), strict=True):
                     texts.update(_column_texts(batch.rows.column(name), reader))
             if (
@@ -116,6 +149,11 @@ async def _texts(
             ):
                 return None
     return found
+
+
+async def _each(rows: Sequence[pa.RecordBatch]) -> AsyncGenerator[Batch, None]:
+    for each in rows:
+        yield Batch(0, 0, each, None)
 
 
 def _column_texts(column: pa.Array, reader: DocumentReader) -> set[str]:

@@ -86,6 +86,11 @@ class Query:
         where = {"$and": [self.where, wanted]} if self.where else wanted
         return self._cursor(collection, session, where, lasting=self.lasting).hint([(ID, 1)])
 
+    def some(self, collection: Any, session: Any) -> Any:
+        """Return a cursor of raw batches by `_id`, of documents that any index may find."""
+        cursor = self._cursor(collection, session, self.where, lasting=self.lasting)
+        return cursor.sort([(ID, 1)]).allow_disk_use(True)
+
     def _found(self, collection: Any, session: Any, where: Mapping[str, Any]) -> Any:
         cursor = self._cursor(collection, session, where, lasting=self.lasting)
         return cursor.sort([(ID, 1)]).hint([(ID, 1)])

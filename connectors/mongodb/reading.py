@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -105,18 +106,26 @@ class CollectionReader:
                     yield part
         await self.hold.check()
 
-    async def not_older(self, ids: Sequence[Any], time: Timestamp) -> AsyncGenerator[Part, None]:
+    def not_older(self, ids: Sequence[Any], time: Timestamp) -> AsyncGenerator[pa.RecordBatch, None]:
         """Read the documents that have these `_id`s as most members have them, of a time or later."""
+        return self._of(partial(self.query.among, ids=ids), time)
+
+    def besides(self, where: Mapping[str, Any], time: Timestamp) -> AsyncGenerator[pa.RecordBatch, None]:
+        """Read the documents that a query gives in the same way. Ordering: by `_id`."""
+        return self._of(replace(self.query, where=where).some, time)
+
+    async def _of(
+        self, find: Callable[[Any, Any], Any], time: Timestamp
+    ) -> AsyncGenerator[pa.RecordBatch, None]:
         collection = self._collection.with_options(read_concern=ReadConcern("majority"))
         await self.hold.check()
         async with speaking("source", self._place):
             session = await awaited(self._client.start_session(causal_consistency=True))
             try:
                 session.advance_operation_time(time)
-                cursor = self.query.among(collection, session, ids)
-                async with aclosing(self._read(cursor, None)) as parts:
-                    async for part in parts:
-                        yield part
+                async with aclosing(self._read(find(collection, session), None)) as parts:
+                    async for rows, _, _ in parts:
+                        yield rows
             finally:
                 with suppress(PyMongoError):
                     await session.end_session()

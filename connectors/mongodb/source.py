@@ -26,8 +26,9 @@ from connectors.mongodb.facts import lasts, told
 from connectors.mongodb.feed import MongoDBFeed
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import layout_of
+from connectors.mongodb.looking_up import DocumentLookUps
 from connectors.mongodb.opening import MongoDBView, OpenedCollection, look
-from connectors.mongodb.peers import PeerQuery
+from connectors.mongodb.peers import PeerQuery, unindexed
 from connectors.mongodb.query import in_commands
 from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
@@ -36,7 +37,7 @@ from connectors.mongodb.snapshot import GOES_ON
 from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.source import Sharing, SourceAbilities, SourceTicket
+from engine.contracts.source import Sharing, SourceAbilities, SourceTicket, cost_nothing
 from engine.documents.plain import PLAIN
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import dumped, loaded
@@ -99,7 +100,8 @@ class MongoDBSource:
         self._peers = PeerQuery(section, fields, opened.ticket, self._view.types, codec, self._note)
         self._reader = CollectionReader(section, columns, opened, self._place, self._note)
         self._patience_s = patience_s
-        self._could_be = partial(MongoDBFeed, section, opened, columns, self._reader, self._place, patience_s)
+        look_ups = DocumentLookUps(columns, self._reader, self._peers)
+        self._could_be = partial(MongoDBFeed, section, opened, look_ups, self._place, patience_s)
         by_log = section.catch_up is not None and opened.found is not None
         self._feed = self._could_be() if by_log else None
 
@@ -109,6 +111,7 @@ class MongoDBSource:
         return SourceAbilities(
             lookup=self if self.ticket.schema.key else None,
             peers=self,
+            peers_cost=self.peers_cost if self._feed is not None else cost_nothing,
             continuity=self,
             count=self.count,
             inspect=self.inspect,
@@ -118,6 +121,11 @@ class MongoDBSource:
             feed=self._feed,
             log=self._could_be if self._feed is None and self._opened.found is not None else None,
         )
+
+    async def peers_cost(self, sharing: Sharing) -> Sequence[str]:
+        """Say which fields have no index by which peers are found."""
+        async with speaking("source.catch_up", self._place):
+            return await unindexed(self._collection, self._peers, sharing.by)
 
     def keep_view(self) -> None:
         """Read no other time than the run's from here on; see SourceAbilities."""

@@ -69,6 +69,11 @@ class LookUps:
         shape = self._view.shape
         async with self._seeing(part.xids) as connection:
 
+            async def rows_of(sql: str) -> AsyncGenerator[pa.RecordBatch, None]:
+                async with aclosing(read(sql)) as parts:
+                    async for part in parts:
+                        yield part.rows
+
             async def read(sql: str) -> AsyncGenerator[ParsedRows, None]:
                 async with aclosing(
                     copy(connection, sql, shape, self._section.batch_rows, self._codec)
@@ -78,8 +83,8 @@ class LookUps:
 
             old = []
             if part.old:
-                async with aclosing(read(old_rows_sql(shape, found, part.old))) as rows:
-                    old = [each.rows async for each in rows]
+                async with aclosing(rows_of(old_rows_sql(shape, found, part.old))) as rows:
+                    old = [each async for each in rows]
             keys = dict.fromkeys(part.keys)
             for number, leads in part.leads.items():
                 async with speaking("source.catch_up"):
@@ -93,7 +98,7 @@ class LookUps:
                 was = old_rows_from(found, part.old) if part.old else None
                 whole = with_peers(shape, Sharing(found.by, tuple(keys)), was)
                 old += now
-                now = await decided(old, read(copy_sql(whole, _WHOLE, None)), self.deciding)
+                now = await decided(old, rows_of(copy_sql(whole, _WHOLE, None)), self.deciding)
         if not old and not now:
             return None
         return pa.concat_batches([*old, *now]), sum(len(rows) for rows in old)

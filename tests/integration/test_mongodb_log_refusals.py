@@ -73,7 +73,7 @@ def test_keys_of_more_than_the_id_need_documents_as_they_were(streamed: Streamed
         ),
         ({"source": {"projection": {"v.w": 0}}, "items": BY_V}, "source.projection cuts or computes"),
         ({"source": {"projection": {"_id": {"a": "$_id"}}}}, "source.projection cuts or computes"),
-        ({"items": [{"name": "V", "key": {"PK": "{v}", "SK": "V"}}]}, "may be another row's by now"),
+        ({"items": [{"name": "V", "key": {"PK": "{v}{_id}", "SK": "V"}}]}, "may be another row's by now"),
     ],
 )
 def test_what_has_no_log_is_refused(streamed: Streamed, changes: dict[str, Any], said: str) -> None:
