@@ -9,9 +9,9 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.support import loads
+from tests.support import loads, log_keys
 from tests.support.command import Command, kill_group
-from tests.support.logged import TABLE, as_source, change, items, seen, until, values
+from tests.support.logged import TABLE, as_source, change, items, run, seen, until, values
 from tests.support.pg import execute
 
 
@@ -99,3 +99,27 @@ def test_a_follower_that_is_killed_again_and_again_ends_as_the_source_says(
     assert (report["kind"], report["outcome"], report["resumed"]) == ("catch_up", "complete", True)
     loads.assert_balanced(report)
     assert values(command) == as_source(command)
+
+
+def test_a_follower_that_is_killed_while_rows_take_keys_from_each_other_ends_as_a_fresh_load(
+    logged_database: str, database: str, dynoxide: str, table_name: str, tmp_path: Path
+) -> None:
+    random_ = random.Random(3)
+    loads.create_table(dynoxide, table_name)
+    asyncio.run(execute(logged_database, *log_keys.TABLE))
+    source = {"catch_up": {"type": "log", "slot": f"s_{database}"}, "where": "keep"}
+    rules = [log_keys.BY_K, log_keys.BY_TAG, log_keys.BY_R, log_keys.OWN]
+    command = Command(tmp_path, loads.job(logged_database, dynoxide, table_name, source=source, items=rules))
+    run(command, "full")
+    for _ in range(2):
+        process = command.start("run", "--follow", "--workers", "1")
+        before = log_keys.held(command)
+        for _ in range(100):
+            change(command, *log_keys.application(random_, 20))
+            if log_keys.held(command) != before:  # it is in the middle of it
+                break
+        assert process.poll() is None, process.communicate()
+        kill_group(process)
+    change(command, *log_keys.application(random_, 20))
+    run(command, "catch_up")
+    assert log_keys.held(command) == log_keys.fresh(command)

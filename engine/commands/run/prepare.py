@@ -13,10 +13,10 @@ from pathlib import Path
 from engine.batch import Counts, Effort, Segment
 from engine.clock import utc_now
 from engine.commands.ends import CURSORS, Ends, open_ends
-from engine.commands.peers import needed, refusal
+from engine.commands.peers import by_log, needed, refusal
 from engine.commands.run.catching_up import caught_up
 from engine.commands.run.following import followed, gone_on, log_checked, log_of
-from engine.contracts.source import Source
+from engine.contracts.source import Sharing, Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
 from engine.errors import JobError
@@ -140,6 +140,9 @@ async def _line(
     )
     if feed is None or follows is None:
         return line
+    if isinstance(besides := by_log(ends), Sharing):
+        for text in await ends.source.abilities.peers_cost(besides):
+            voice.warn(text)
     return await followed(stack, ends, line, feed, follows, endless=endless)
 
 
