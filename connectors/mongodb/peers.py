@@ -16,6 +16,7 @@ import bson
 import pyarrow as pa
 from bson import Binary, DatetimeMS, ObjectId
 
+from connectors.mongodb.errors import speaking
 from connectors.mongodb.keys import date_of, ids_of, numbers_of
 from connectors.mongodb.layout import ID
 from connectors.mongodb.positions import UNREADABLE
@@ -110,13 +111,14 @@ class PeerQuery:
         return changed_since(watermark, since)
 
 
-async def unindexed(collection: Any, peers: PeerQuery, by: Sequence[tuple[str, ...]]) -> list[str]:
+async def unindexed(collection: Any, place: str, peers: PeerQuery, sharing: Sharing) -> list[str]:
     """Say with which of a sharing's fields no index begins, so that a log's run looks through everything."""
-    begins = [next(iter(index["key"])) async for index in await awaited(collection.list_indexes())]
+    async with speaking("source.catch_up", place):
+        begins = [next(iter(index["key"])) async for index in await awaited(collection.list_indexes())]
     return [
         f"No index of {collection.name} begins with {' or '.join(names)}, so it is looked through at every"
         " thousand changes, and with --follow whenever something changes, for the documents that share that."
-        for names in by
+        for names in sharing.by
         if not any(peers.path(name) in begins for name in names)
     ]
 

@@ -111,7 +111,9 @@ class MongoDBSource:
         return SourceAbilities(
             lookup=self if self.ticket.schema.key else None,
             peers=self,
-            peers_cost=self.peers_cost if self._feed is not None else cost_nothing,
+            peers_cost=partial(unindexed, self._collection, self._place, self._peers)
+            if self._feed is not None
+            else cost_nothing,
             continuity=self,
             count=self.count,
             inspect=self.inspect,
@@ -121,11 +123,6 @@ class MongoDBSource:
             feed=self._feed,
             log=self._could_be if self._feed is None and self._opened.found is not None else None,
         )
-
-    async def peers_cost(self, sharing: Sharing) -> Sequence[str]:
-        """Say which fields have no index by which peers are found."""
-        async with speaking("source.catch_up", self._place):
-            return await unindexed(self._collection, self._peers, sharing.by)
 
     def keep_view(self) -> None:
         """Read no other time than the run's from here on; see SourceAbilities."""
