@@ -24,24 +24,17 @@ def column(node: Node, texts: pa.StringArray, codec: DocumentCodec) -> pa.Array:
     match node:
         case Printed(reading=Reading.JSON) | JsonArray():
             return codec.from_json(texts)
+        case Printed(reading=Reading.AS_IS):
+            return texts
         case Printed(reading=reading):
             return _READERS[reading](texts)
         case Nested(leaf=leaf):
             return documents_from_text_json(_leaves_canonical(leaf, texts, codec), leaf.kind, codec)
         case ArrayOf() | Composite():
-            decoded = pl.Series(texts).str.json_decode(_json_type(node))
-            raw = decoded.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(_raw_type(node))
+            raw_type = _raw_type(node)
+            decoded = pl.Series(texts).str.json_decode(pl.Series(pa.nulls(0, raw_type)).dtype)
+            raw = decoded.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(raw_type)
             return _nested(node, raw, codec)
-
-
-def _json_type(node: Node) -> pl.DataType:
-    match node:
-        case ArrayOf(element=element):
-            return pl.List(_json_type(element))
-        case Composite(fields=fields):
-            return pl.Struct({name: _json_type(field) for name, field in fields})
-        case _:
-            return pl.String()
 
 
 def _raw_type(node: Node) -> pa.DataType:
@@ -99,10 +92,6 @@ def _leaves_canonical(leaf: Printed, texts: pa.StringArray, codec: DocumentCodec
     return pa.array(
         [None if tree is None else orjson.dumps(rebuild(tree)).decode() for tree in trees], type=pa.string()
     )
-
-
-def _as_is(texts: pa.StringArray) -> pa.StringArray:
-    return texts
 
 
 def _bool(texts: pa.StringArray) -> pa.StringArray:
@@ -178,7 +167,6 @@ def _arrow(series: pl.Series) -> pa.StringArray:
 
 
 _READERS: dict[Reading, Callable[[pa.StringArray], pa.Array]] = {
-    Reading.AS_IS: _as_is,
     Reading.BOOL: _bool,
     Reading.BYTEA: _bytea,
     Reading.DATE: _date,

@@ -54,6 +54,11 @@ class Relation:
         """Return the column of that name, or None."""
         return next((column for column in self.columns if column.name == name), None)
 
+    @property
+    def primary(self) -> tuple[str, ...] | None:
+        """The columns of the primary key, if there is one."""
+        return next((index.columns for index in self.unique_indexes if index.primary), None)
+
     def is_indexed(self, names: Iterable[str]) -> bool:
         """Whether some index begins with exactly these columns, in any order."""
         wanted = set(names)
@@ -68,6 +73,11 @@ def find_column(relation: Relation, name: str, key: str) -> CatalogColumn:
         hint = f"; the nearest is {near[0]}" if near else ""
         raise JobError(f"{key}: {relation.name or 'the query'} has no column {name}{hint}")
     return column
+
+
+def chosen(relation: Relation, names: Iterable[str] | None, key: str) -> list[CatalogColumn]:
+    """Return the columns of these names, without any all of them. Raises: JobError."""
+    return list(relation.columns) if names is None else [find_column(relation, name, key) for name in names]
 
 
 # By the role's own search_path, so nothing else in it may be found by that.

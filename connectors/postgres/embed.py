@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres import catalog
-from connectors.postgres.catalog import CatalogColumn, Relation, find_column
+from connectors.postgres.catalog import Relation, chosen, find_column
 from connectors.postgres.errors import checking
 from connectors.postgres.quoting import enclosed, identifier
 from connectors.postgres.section import Embed
@@ -41,7 +41,7 @@ async def embedded_list(
     alias = identifier(child.name)
     if alias == parent_alias:
         alias = identifier(f"{child.name} embedded")
-    columns = _columns(child, embed, key)
+    columns = chosen(child, embed.columns, f"{key}.columns")
     joined = [
         (find_column(child, theirs, f"{key}.on"), find_column(parent, ours, f"{key}.on"))
         for theirs, ours in embed.on.items()
@@ -91,13 +91,7 @@ def _object(node: Composite, alias: str) -> str:
 
 
 def _order(child: Relation, embed: Embed, alias: str, key: str) -> str:
-    primary = next((index.columns for index in child.unique_indexes if index.primary), ())
-    columns = [find_column(child, name, f"{key}.order_by").name for name in embed.order_by or primary]
+    names = embed.order_by or child.primary or ()
+    columns = [find_column(child, name, f"{key}.order_by").name for name in names]
     ordering = ", ".join(f"{alias}.{identifier(name)}" for name in columns)
     return f" ORDER BY {ordering}" if ordering else ""
-
-
-def _columns(child: Relation, embed: Embed, key: str) -> list[CatalogColumn]:
-    if embed.columns is None:
-        return list(child.columns)
-    return [find_column(child, name, f"{key}.columns") for name in embed.columns]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.postgres import catalog
-from connectors.postgres.catalog import CatalogColumn, Relation, Types, find_column
+from connectors.postgres.catalog import CatalogColumn, Relation, Types, chosen, find_column
 from connectors.postgres.distinct import distinct
 from connectors.postgres.embed import embedded_list
 from connectors.postgres.errors import checking
@@ -57,7 +57,7 @@ async def layout(connection: Any, section: PostgresSection, since: str | None) -
     relation, origin, alias = await _origin(connection, section)
     await _check_reading(connection, section, origin)
     types = await catalog.types(connection, {column.type_oid for column in relation.columns})
-    visible = _chosen(relation, section)
+    visible = chosen(relation, section.columns, "source.columns")
     key, key_unique, notices = _key(relation, types, section, alias)
     shape = Shape(
         columns=(),
@@ -108,7 +108,9 @@ async def layout(connection: Any, section: PostgresSection, since: str | None) -
         unique=tuple(names for names in unique if names not in never_null),
     )
     indexed = relation.leading_columns if relation.kind in _SAMPLED else ()
-    return SelectList(shape, schema, _name(relation, section), notices, overlap, indexed)
+    table = f"{relation.schema}.{relation.name}#{relation.oid}"
+    name = f"query {section.query}" if section.table is None else table
+    return SelectList(shape, schema, name, notices, overlap, indexed)
 
 
 def _described(column: ReadColumn, relation: Relation, types: Types, *, hidden: bool) -> Column:
@@ -171,18 +173,6 @@ async def _origin(connection: Any, section: PostgresSection) -> tuple[Relation, 
     return Relation(0, "", "", "query", False, 0, columns, (), ()), f"{query} AS source", "source"
 
 
-def _name(relation: Relation, section: PostgresSection) -> str:
-    if section.table is not None:
-        return f"{relation.schema}.{relation.name}#{relation.oid}"
-    return f"query {section.query}"
-
-
-def _chosen(relation: Relation, section: PostgresSection) -> list[CatalogColumn]:
-    if section.columns is None:
-        return list(relation.columns)
-    return [find_column(relation, name, "source.columns") for name in section.columns]
-
-
 async def _column(
     connection: Any, shape: Shape, types: Types, column: CatalogColumn, alias: str
 ) -> ReadColumn:
@@ -200,7 +190,6 @@ async def _column(
 def _key(
     relation: Relation, types: Types, section: PostgresSection, alias: str
 ) -> tuple[tuple[KeyColumn, ...], bool, tuple[str, ...]]:
-    primary = next((index for index in relation.unique_indexes if index.primary), None)
     if section.key is not None:
         columns = [find_column(relation, name, "source.key") for name in section.key]
         for column in columns:
@@ -209,10 +198,10 @@ def _key(
                     f"source.key: column {column.name} is of type {types.names[column.type_oid]}, which"
                     " can't serve as a position; choose other columns"
                 )
-    elif primary is not None and all(
-        _sortable(types, column) for column in relation.columns if column.name in primary.columns
+    elif relation.primary is not None and all(
+        _sortable(types, column) for column in relation.columns if column.name in relation.primary
     ):
-        columns = [find_column(relation, name, "source.key") for name in primary.columns]
+        columns = [find_column(relation, name, "source.key") for name in relation.primary]
     else:
         what = "query" if relation.kind == "query" else relation.name
         return (), False, (

@@ -3,7 +3,7 @@
 Invariant: the watermark is taken before the snapshot, and every relation is locked before it is read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,9 @@ from connectors.postgres import lookalikes, watch
 from connectors.postgres.address import where
 from connectors.postgres.errors import checking, speaking
 from connectors.postgres.layout import SelectList, check_keys, layout
-from connectors.postgres.reach import unseen
 from connectors.postgres.section import LOG_CONNECTIONS, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
-from connectors.postgres.settings import looking
+from connectors.postgres.settings import by_catalogs, looking
 from connectors.postgres.slots import log_position
 from connectors.postgres.snapshot import (
     NextWatermark,
@@ -33,6 +32,54 @@ from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
 from engine.plain import dumped
 from engine.state.fingerprint import relation
+
+# As the planner names what it scans.
+_STORED = """
+SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' AND (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[])) LIMIT 1
+"""
+
+
+async def unseen(connection: Any, plan: Any) -> str | None:
+    """Say why no watermark can be known for what this plan reads; None where one can.
+
+    Each relation is seen as the planner resolves it, through views, partitions, children and embeds. What a
+    function fetches by itself (dblink) shows in no plan.
+    Shape: `plan` as EXPLAIN (VERBOSE, FORMAT JSON) gives it.
+    """
+    scans = list(_scans(plan))
+    for scan in scans:
+        if scan["Node Type"] == "Foreign Scan":
+            name = scan.get("Relation Name") or scan.get("Relations", "of another server")
+            return (
+                f"Foreign table {name}: transactions open on its own server can't be seen from here, so the"
+                " watermark doesn't advance; read it from that server to make catch-up runs cheaper."
+            )
+    local = [scan for scan in scans if "Relation Name" in scan]
+    async with by_catalogs(connection):
+        stored = await connection.fetchval(
+            _STORED, [scan["Schema"] for scan in local], [scan["Relation Name"] for scan in local]
+        )
+    if stored is not None:
+        return (
+            f"Materialized view {stored}: a refresh brings rows that were stamped before earlier runs, so the"
+            " watermark doesn't advance; read what it is made of to make catch-up runs cheaper."
+        )
+    return None
+
+
+def _scans(plan: Any) -> Iterator[dict[str, Any]]:
+    """Yield every node of a plan, the ones below it too."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from _scans(part)
+    elif isinstance(plan, dict):
+        if "Node Type" in plan:
+            yield plan
+        for part in plan.values():
+            if isinstance(part, list | dict):
+                yield from _scans(part)
+
 
 # Superusers are held to neither limit.
 _LIMIT = """
@@ -95,7 +142,8 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
             again = None
             if since is not None and found.overlap is not None:
                 again = await connection.fetchval(found.overlap)
-            why = await unseen(connection, orjson.loads(plan))
+            (top,) = orjson.loads(plan)
+            why = await unseen(connection, top)
             if why is not None and section.catch_up is None:
                 watermark = NextWatermark(since, why if section.watermark is not None else None)
     except PermanentError as error:
@@ -121,7 +169,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
         watermark.value,
         notices,
         connection,
-        _plan_rows(plan),
+        int(top["Plan"]["Plan Rows"]),
         found.overlap,
         found.indexed,
     )
@@ -203,10 +251,6 @@ def _check_connections(section: PostgresSection, most: int | None) -> None:
             f"source.catch_up: the role or the database may have {most} connections at a time, and a run by"
             f" the log needs {LOG_CONNECTIONS}; raise the CONNECTION LIMIT, or go by source.watermark"
         )
-
-
-def _plan_rows(plan: str) -> int:
-    return int(orjson.loads(plan)[0]["Plan"]["Plan Rows"])
 
 
 async def misfit(

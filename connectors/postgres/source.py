@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 
 from connectors.patience import PATIENCE_S, with_source
-from connectors.postgres import asking, opening, sampling
+from connectors.postgres import asking, opening
 from connectors.postgres import segments as cutting
-from connectors.postgres.blame import Culprit, blamed, culprit, is_of_a_value
+from connectors.postgres.blame import blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.errors import SnapshotTooOldError, speaking
-from connectors.postgres.facts import SNAPSHOT_LONG_S, facts, log_rate, outlasts
 from connectors.postgres.feed import PostgresFeed
 from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.peers import unindexed, with_peers
@@ -32,6 +31,8 @@ from engine.documents.plain import PLAIN
 from engine.errors import PermanentError, TransientError
 from engine.plain import dumped, loaded
 
+SNAPSHOT_LONG_S = 3_600.0
+"""From how long on it is told that a snapshot is held."""
 GOES_ON = (
     "This run goes on with a newer snapshot than it began with; what changed meanwhile in rows that were read"
     " already, a catch-up run or verify --full --repair brings."
@@ -96,7 +97,7 @@ class PostgresSource:
             shared=self.shared if self._view.snapshot is not None else None,
             feed=self._feed,
             log=self._feed_to_be,
-            log_rate=lambda: log_rate(self._keeper),
+            log_rate=lambda: asking.log_rate(self._keeper),
         )
 
     def _feed_by(self, section: PostgresSection) -> PostgresFeed:
@@ -135,24 +136,28 @@ class PostgresSource:
     async def inspect(self) -> tuple[int | None, Sequence[str]]:
         """Return the table's size in bytes, None when unknown, and what will make reading it slow."""
         async with speaking("source"):
-            found = await facts(self._keeper, self._section)
+            size_bytes, warnings = await asking.facts(self._keeper, self._section)
             if self._section.watermark is None:
-                return found.size_bytes, found.warnings
+                return size_bytes, warnings
             lately = None
             if self._opened.overlap is not None:
                 lately = await self._keeper.fetchval(self._opened.overlap)
-        return found.size_bytes, (*found.warnings, self._section.watermark.rereads(lately, planned=True))
+        return size_bytes, (*warnings, self._section.watermark.rereads(lately, planned=True))
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
         """Say what a load that takes so long has to expect; `load` is that in words."""
-        return (outlasts(load),) if load_s > SNAPSHOT_LONG_S else ()
+        if load_s <= SNAPSHOT_LONG_S:
+            return ()
+        return (
+            f"The load reads one snapshot for about {load}, which holds back vacuum in the source as long.",
+        )
 
     async def sample(self, rows: int, of: int | None) -> AsyncGenerator[Batch, None]:
         """Read about `rows` rows from random places all over the source; it has `of`, if that is known."""
         expected = self._opened.rows_expected if of is None else of
         sequence = 0
         async with self._readers.lent() as connection:
-            drawn = sampling.draw(connection, self._shape, rows, expected, self._batch_rows, self._codec)
+            drawn = asking.draw(connection, self._shape, rows, expected, self._batch_rows, self._codec)
             async with aclosing(drawn) as parts:
                 async for part in parts:
                     yield Batch(0, sequence, part.rows, None)
@@ -161,7 +166,7 @@ class PostgresSource:
     async def count(self, within_s: float) -> int | None:
         """Count the rows that a whole pass reads; None when that takes longer than `within_s`."""
         async with self._readers.lent() as connection:
-            return await sampling.count(connection, self._shape, within_s)
+            return await asking.count(connection, self._shape, within_s)
 
     def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost connections are mended inside."""
@@ -192,7 +197,9 @@ class PostgresSource:
             except PermanentError as error:
                 if not is_of_a_value(error):
                     raise
-                raise blamed(error, await self._culprit(shape, segment, after), shape) from error
+                async with self._readers.lent(waits=True) as connection, speaking("source"):
+                    found = await culprit(connection, shape, segment, after)
+                raise blamed(error, found, shape) from error
             except TransientError as error:
                 if isinstance(error, SnapshotTooOldError):
                     await self._readers.give_up_snapshot()
@@ -232,10 +239,6 @@ class PostgresSource:
     async def _refused(self, keys: Sequence[Cursor]) -> frozenset[Cursor]:
         async with self._readers.lent() as connection, speaking("source"):
             return await refused(connection, self._shape, keys)
-
-    async def _culprit(self, shape: Shape, segment: Segment, after: Cursor | None) -> Culprit:
-        async with self._readers.lent(waits=True) as connection, speaking("source"):
-            return await culprit(connection, shape, segment, after)
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source that an earlier run's standing tells of; see contracts.Continuity."""

@@ -125,24 +125,15 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
         parents = [row["oid"] for row in rows if not row["child"]]
         columns: dict[int, list[ColumnFact]] = {}
         for row in await connection.fetch(_COLUMNS, parents):
-            fact = ColumnFact(
-                row["name"], row["number"], row["type"], row["typmod"], row["collation"], tuple(row["labels"])
-            )
-            columns.setdefault(row["relation"], []).append(fact)
+            relation, *told, labels = row
+            columns.setdefault(relation, []).append(ColumnFact(*told, labels=tuple(labels)))
         about = await connection.fetchrow(_SERVER)
         orders = await _orders(connection, shape, columns)
     position = await _position(connection)
     relations = tuple(
         RelationFact(
-            row["oid"],
-            row["name"],
-            row["kind"],
-            row["storage"],
-            row["filled"],
-            row["definition"],
-            row["child"],
-            tuple(columns.get(row["oid"], ())),
-            row["logged"],
+            **{name: told for name, told in row.items() if name != "seen"},
+            columns=tuple(columns.get(row["oid"], ())),
         )
         for row in rows
     )

@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 
 from connectors.postgres import waits
-from connectors.postgres.introspect import look_at
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.settings import SETTINGS
 from connectors.postgres.source import open_source
+from connectors.postgres.starter import look_at
 from engine.batch import Cursor, Segment
 from engine.errors import PermanentError
 from tests.support.pg import execute

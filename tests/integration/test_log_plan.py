@@ -57,7 +57,7 @@ def test_how_much_of_the_log_is_kept_is_told_with_its_basis(
 ) -> None:
     command.job["source"]["catch_up"] = LOG
     assert "doesn't tell how fast it grows" in said(command) or "on average" in said(command)
-    monkeypatch.setattr("connectors.postgres.facts.LOG_COUNTED_MIN_S", 0.0)
+    monkeypatch.setattr("connectors.postgres.asking.LOG_COUNTED_MIN_S", 0.0)
     assert re.fullmatch(
         r"by the log, of which the server keeps [\d.,]+ .?B for a full run of .*, [\d.,]+ .?B for a day"
         r" between runs \(by what it wrote in all since 20\d\d-.*Z, on average\);"

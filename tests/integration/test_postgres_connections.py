@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connectors.postgres.keeping import ALONE
+from connectors.postgres.readers import ALONE
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.source import open_source
 from engine.batch import Cursor, Segment

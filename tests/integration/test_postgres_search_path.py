@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from connectors.postgres.introspect import look_at
+from connectors.postgres.starter import look_at
 from tests.support import pg
 from tests.support.own_postgres import OwnPostgres
 from tests.support.shadows import shadows

@@ -6,9 +6,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from connectors.postgres.introspect import look_at
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import SETTINGS
+from connectors.postgres.starter import look_at
 from engine.errors import JobError
 from tests.support import loads, pg
 from tests.support.command import Command
