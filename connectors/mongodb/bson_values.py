@@ -12,7 +12,7 @@ from json.encoder import encode_basestring as json_text  # in C where the interp
 
 from bson.decimal128 import Decimal128
 
-from connectors.mongodb.extended import extended
+from connectors.mongodb.extended import double_text, extended
 from engine.contracts.documents import AS_TEXT, NUMBER_FLAW, DocumentCodec
 from engine.documents.writing import has_nameless, plain_fragment
 
@@ -284,15 +284,6 @@ def iso_date(ms: int) -> str:
         sign = "" if 0 <= year <= 9999 else "-" if year < 0 else "+"
         text = f"{sign}{abs(year):04d}-{inside:%m-%dT%H:%M:%S}"
     return f"{text}.{fraction:03d}Z" if fraction else f"{text}Z"
-
-
-def double_text(value: float) -> str:
-    """Return the shortest text that reads back to the same double, as kinds.Scalar.FLOAT has it."""
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "Infinity" if value > 0 else "-Infinity"
-    return repr(value)
 
 
 def uuid_text(digits: str) -> str:

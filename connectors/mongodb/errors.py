@@ -36,20 +36,7 @@ MOVED = 361
 _CURSOR = frozenset({43, 96, 136, 143, 175, 237, 314})
 """The category CursorInvalidatedError and its like: not found, killed, in use, its place in a cap lost."""
 _PASSING = _CURSOR | {
-    *(
-        6,
-        7,
-        89,
-        145,
-        172,
-        199,
-        317,
-        384,
-        398,
-        407,
-        450,
-        9001,
-    ),  # NetworkError, connections that close
+    *(6, 7, 89, 145, 172, 199, 317, 384, 398, 407, 450, 9001),  # NetworkError, connections that close
     *(189, 10058, 10107, 11602, 13435, 13436),  # NotPrimaryError
     *(91, 303, 333, 372, 11600),  # ShutdownError, CloseConnectionError
     *(50, 202, 262, 290),  # ExceededTimeLimitError

@@ -94,14 +94,16 @@ def _timestamp(data: bytes, at: int) -> tuple[Any, int]:
 
 
 def _double(data: bytes, at: int) -> tuple[Any, int]:
-    value = _DOUBLE(data, at)[0]
+    return {"$numberDouble": double_text(_DOUBLE(data, at)[0]).replace("e", "E")}, at + 8
+
+
+def double_text(value: float) -> str:
+    """Return the shortest text that reads back to the same double, as kinds.Scalar.FLOAT has it."""
     if value != value:
-        text = "NaN"
-    elif value in (float("inf"), float("-inf")):
-        text = "Infinity" if value > 0 else "-Infinity"
-    else:
-        text = repr(value).replace("e", "E")
-    return {"$numberDouble": text}, at + 8
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return repr(value)
 
 
 def _wrapped(name: str, read: Callable[[bytes, int], tuple[str, int]]) -> "_Reader":

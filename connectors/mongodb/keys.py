@@ -24,7 +24,7 @@ _DATE = re.compile(r"([+-]?)(\d{4,})(-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{3}))?Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ERA_YEARS, _ERA_MS = 400, 146_097 * 86_400_000
 """The calendar's years repeat after an era."""
-_INT64 = range(-(2**63), 2**63)
+INT64 = range(-(2**63), 2**63)
 
 
 def exact_texts(data: bytes, starts: Sequence[int]) -> pa.StringArray:
@@ -75,7 +75,7 @@ def numbers_of(text: str) -> Iterator[Any]:
     double = float(text)
     if math.isfinite(double) or not any(sign.isdigit() for sign in text):
         yield double
-    if text.lstrip("-").isdigit() and int(text) in _INT64:
+    if text.lstrip("-").isdigit() and int(text) in INT64:
         yield Int64(int(text))
     try:
         yield Decimal128(text)

@@ -4,7 +4,7 @@ Invariant: reads only. Where documents as they were are needed and the collectio
 is refused: a log that gives them when it can gives nothing, silently, when it can't.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +125,7 @@ async def see_to_collection(
             f" {{_id: 1}}, or {WATERMARK}"
         )
     _see_to_projection(section, needed)
-    if needed <= {ID} or _images_kept(options):
+    if needed <= {ID} or options.get(IMAGES, {}).get("enabled"):
         return
     named = ", ".join(sorted(needed - {ID}))
     raise JobError(
@@ -134,10 +134,6 @@ async def see_to_collection(
         f' newer): db.runCommand({{collMod: "{name}", {IMAGES}: {{enabled: true}}}}), and if a run has'
         f" ended before, {AFRESH}"
     )
-
-
-def _images_kept(options: Mapping[str, Any]) -> bool:
-    return bool(options.get(IMAGES, {}).get("enabled"))
 
 
 def _see_to_projection(section: MongoDBSection, needed: frozenset[str]) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from bson import Binary, DatetimeMS, ObjectId
 
 from connectors.mongodb.errors import speaking
-from connectors.mongodb.keys import date_of, ids_of, numbers_of
+from connectors.mongodb.keys import INT64, date_of, ids_of, numbers_of
 from connectors.mongodb.layout import ID
 from connectors.mongodb.positions import UNREADABLE
 from connectors.mongodb.query import projection_of, query_of
@@ -40,7 +40,6 @@ READ_WHOLE = (
     " through the whole collection for them."
 )
 _BOOLS = {"true": True, "false": False}
-_INT64 = range(-(2**63), 2**63)
 _Paths: TypeAlias = Sequence[tuple[str, ...]]
 """For each way of being peers the paths of its fields."""
 _Texts: TypeAlias = list[dict[str, set[str]]]
@@ -208,6 +207,6 @@ def _others(text: str) -> Iterator[Any]:
 
 def _storable_date(text: str) -> DatetimeMS:
     found = date_of(text)
-    if int(found) not in _INT64:
+    if int(found) not in INT64:
         raise ValueError("no date that a document can hold")
     return found

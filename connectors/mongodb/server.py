@@ -6,13 +6,13 @@ deployment or a history that lacks a write which most members had is told, as fa
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from bson.timestamp import Timestamp
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
+from connectors.mongodb.place_in_log import moment_text
 from connectors.mongodb.session import MAX_TIME_MS
 
 
@@ -81,7 +81,7 @@ async def differs(client: Any, before: Server) -> str | None:
     written = hello.get("lastWrite", {}).get("opTime", {})
     seconds, _, increment = before.time.partition(".")
     time = Timestamp(int(seconds), int(increment))
-    older = f"it lacks what was written at {_said(time)}, so it has an older state, or another history"
+    older = f"it lacks what was written at {moment_text(time)}, so it has an older state, or another history"
     if written.get("ts") is not None and written["ts"] < time:
         return older
     if before.term is not None and written.get("t") is not None and written["t"] < before.term:
@@ -142,7 +142,3 @@ async def first(collection: Any, where: Any, projection: Any, **more: Any) -> An
 def _named(server: Server) -> str:
     what = {"set": "the replica set", "sharded": "a sharded cluster", "standalone": "a standalone server"}
     return what.get(server.kind, server.kind) + (f" {server.name}" if server.name else "")
-
-
-def _said(time: Timestamp) -> str:
-    return datetime.fromtimestamp(time.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -145,7 +145,7 @@ class _Walk:
             if len(name) > NAME_MAX or name in names or not name.isascii() or not name:
                 raise _ShapelessError
             names.add(name)
-            self._require_head(at, head)
+            self._require(self._alike(at, head))
             at = at + len(head)
             child = node.children.get(name)
             if child is None and not everything:
@@ -208,9 +208,6 @@ class _Walk:
         wanted = np.frombuffer(head, np.uint8)
         alike: Mask = np.all(self._octets[at[:, None] + np.arange(len(head))] == wanted, axis=1)
         return alike
-
-    def _require_head(self, at: Places, head: bytes) -> None:
-        self._require(self._alike(at, head))
 
     def _require(self, alike: Mask) -> None:
         """Go on only if all rows are alike; an element that isn't takes its whole document with it."""

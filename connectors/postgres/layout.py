@@ -108,9 +108,7 @@ async def layout(connection: Any, section: PostgresSection, since: str | None) -
         unique=tuple(names for names in unique if names not in never_null),
     )
     indexed = relation.leading_columns if relation.kind in _SAMPLED else ()
-    table = f"{relation.schema}.{relation.name}#{relation.oid}"
-    name = f"query {section.query}" if section.table is None else table
-    return SelectList(shape, schema, name, notices, overlap, indexed)
+    return SelectList(shape, schema, _name(relation, section), notices, overlap, indexed)
 
 
 def _described(column: ReadColumn, relation: Relation, types: Types, *, hidden: bool) -> Column:
@@ -171,6 +169,12 @@ async def _origin(connection: Any, section: PostgresSection) -> tuple[Relation, 
         if names.count(name) > 1:
             raise JobError(f"source.query: two columns are called {name}; name one of them with AS")
     return Relation(0, "", "", "query", False, 0, columns, (), ()), f"{query} AS source", "source"
+
+
+def _name(relation: Relation, section: PostgresSection) -> str:
+    if section.table is not None:
+        return f"{relation.schema}.{relation.name}#{relation.oid}"
+    return f"query {section.query}"
 
 
 async def _column(

@@ -33,6 +33,7 @@ from engine.plain import dumped, loaded
 
 SNAPSHOT_LONG_S = 3_600.0
 """From how long on it is told that a snapshot is held."""
+LASTING = "The load reads one snapshot for about {}, which holds back vacuum in the source for as long."
 GOES_ON = (
     "This run goes on with a newer snapshot than it began with; what changed meanwhile in rows that were read"
     " already, a catch-up run or verify --full --repair brings."
@@ -146,11 +147,7 @@ class PostgresSource:
 
     async def lasting(self, load_s: float, load: str) -> Sequence[str]:
         """Say what a load that takes so long has to expect; `load` is that in words."""
-        if load_s <= SNAPSHOT_LONG_S:
-            return ()
-        return (
-            f"The load reads one snapshot for about {load}, which holds back vacuum in the source as long.",
-        )
+        return (LASTING.format(load),) if load_s > SNAPSHOT_LONG_S else ()
 
     async def sample(self, rows: int, of: int | None) -> AsyncGenerator[Batch, None]:
         """Read about `rows` rows from random places all over the source; it has `of`, if that is known."""

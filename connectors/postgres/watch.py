@@ -125,8 +125,10 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
         parents = [row["oid"] for row in rows if not row["child"]]
         columns: dict[int, list[ColumnFact]] = {}
         for row in await connection.fetch(_COLUMNS, parents):
-            relation, *told, labels = row
-            columns.setdefault(relation, []).append(ColumnFact(*told, labels=tuple(labels)))
+            fact = ColumnFact(
+                row["name"], row["number"], row["type"], row["typmod"], row["collation"], tuple(row["labels"])
+            )
+            columns.setdefault(row["relation"], []).append(fact)
         about = await connection.fetchrow(_SERVER)
         orders = await _orders(connection, shape, columns)
     position = await _position(connection)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.mongodb.introspect import look_at
+from connectors.mongodb.starter import look_at
 from engine.errors import JobError, PermanentError
 from tests.support.mongo_load import Loaded
 from tests.support.mongo_proxy import MongoProxy, failure
