@@ -168,7 +168,9 @@ def unreached(error: Exception, of: Subject) -> TransientError:
 
 def credentials_failed(error: Exception, whose: str) -> BackfillError:
     """Return what it is to us that credentials can't be had. `whose`: for a sentence."""
-    kinds, said = _kinds(error), words(error) or type(error).__name__
+    # By their names: which classes there are, depends on the library's version.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    said = words(error) or type(error).__name__
     if isinstance(error, BackfillError):
         return JobError(f"{said} ({whose})")
     if "ProfileNotFound" in kinds:
@@ -192,11 +194,6 @@ def credentials_failed(error: Exception, whose: str) -> BackfillError:
         said = f"{type(error).__name__}: {said}"
         step = "correct its credential_process, sso_session or role_arn, or name another in target.profile"
     return fault(f"AWS credentials of {whose} can't be had ({said}): {step}, and run again")
-
-
-def _kinds(error: Exception) -> frozenset[str]:
-    """Return the names of an error's classes: which of them there are, depends on the library's version."""
-    return frozenset(kind.__name__ for kind in type(error).__mro__)
 
 
 def _answered(error: Any) -> tuple[str, str, str]:

@@ -47,18 +47,10 @@ class WriteMode:
     """Whether the target compares versions, those of deletes too."""
 
 
-def _put_head(table: str) -> bytes:
-    return b'{"RequestItems":{' + orjson.dumps(table) + b":["
-
-
-def _statement_head(_: str) -> bytes:
-    return b'{"Statements":['
-
-
 PUT = WriteMode(
     operation="BatchWriteItem",
     items_max=BATCH_ITEMS_MAX,
-    head=_put_head,
+    head=lambda table: b'{"RequestItems":{' + orjson.dumps(table) + b":[",
     closing=b"]}",
     put=wire.put,
     delete=wire.delete,
@@ -70,7 +62,7 @@ PUT = WriteMode(
 INSERT = WriteMode(
     operation="BatchExecuteStatement",
     items_max=STATEMENTS_MAX,
-    head=_statement_head,
+    head=lambda _: b'{"Statements":[',
     closing=b"]",
     put=wire.insert,
     delete=None,

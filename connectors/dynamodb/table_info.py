@@ -6,6 +6,7 @@ Invariant: pure; nothing here calls DynamoDB.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from connectors.dynamodb.expiry import TimeToLive
@@ -115,7 +116,7 @@ def table_info(
         status=table["TableStatus"],
         partition_key=partition_key,
         sort_key=sort_keys[0] if sort_keys else None,
-        indexes=(*sorted(globals_, key=_name), *sorted(local, key=_name)),
+        indexes=(*sorted(globals_, key=attrgetter("name")), *sorted(local, key=attrgetter("name"))),
         billing="on_demand" if on_demand else "provisioned",
         read_capacity=None if on_demand else _units(table, "ProvisionedThroughput", "ReadCapacityUnits"),
         write_capacity=None if on_demand else _units(table, "ProvisionedThroughput", "WriteCapacityUnits"),
@@ -134,10 +135,6 @@ def table_info(
 def from_text(text: str) -> TableInfo:
     """Return what `TableInfo.as_text` gave."""
     return loaded(TableInfo, text)
-
-
-def _name(index: Index) -> str:
-    return index.name
 
 
 def _index(index: Mapping[str, Any], types: Mapping[str, str], *, local: bool) -> Index:

@@ -5,6 +5,7 @@ Invariant: what is sent belongs to this event loop; `encode` belongs to nobody a
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random, SystemRandom
 
 from connectors.dynamodb.connector import section_of
@@ -113,17 +114,13 @@ async def open_target(
         stop_after_refusals=section.stop_after_refusals,
         wcu_start=NEVER if session.endpoint.loopback else capacity(table),
     )
+    show = partial(log.debug, "%s")  # whoever looks with `-v` sees what is decided
     writer = Writer(
-        transport, settings, meter, session.refresh, notice, random or SystemRandom(), tenure, _show
+        transport, settings, meter, session.refresh, notice, random or SystemRandom(), tenure, show
     )
     # The runner tells every process its share; before that, no one may take more than all.
     writer.limit(section.max_wcu)
     return TableTarget(encoder, writer, transport)
-
-
-def _show(decision: object) -> None:
-    """Show what the writer decides to whoever looks with `-v`."""
-    log.debug("%s", decision)
 
 
 def capacity(table: TableInfo) -> float:

@@ -3,7 +3,7 @@
 import uuid
 from pathlib import Path
 
-from connectors.dynamodb.state.alive import alive
+from connectors.dynamodb.state.lease import alive
 from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.store import open_store
 from engine.batch import Counts

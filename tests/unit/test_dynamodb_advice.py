@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from connectors.dynamodb.planning.advice import advise, warn
 from connectors.dynamodb.planning.forecast import Cost, Forecast, LoadTime, PlannedTable
 from connectors.dynamodb.planning.hot_keys import HotKey
 from connectors.dynamodb.planning.prices import load_prices
+from connectors.dynamodb.planning.words import advise, warn
 from tests.unit.test_dynamodb_forecast import table, volume
 
 

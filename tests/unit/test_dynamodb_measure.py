@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from connectors.dynamodb.documents.attribute_values import measured as size_of
+from connectors.dynamodb.documents.codec import measured as size_of
 from connectors.dynamodb.planning.forecast import PlannedTable
 from connectors.dynamodb.planning.measure import TableMeasurer
 from connectors.dynamodb.planning.prices import load_prices

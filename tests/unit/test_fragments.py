@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.dynamodb.documents.attribute_values import measured
-from connectors.dynamodb.documents.codec import DOCUMENTS
+from connectors.dynamodb.documents.codec import DOCUMENTS, measured
 from connectors.dynamodb.documents.json_walk import documents_from_json
 from engine.documents.reading import DocumentReader
 from engine.kinds import Scalar

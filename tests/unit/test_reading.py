@@ -9,8 +9,7 @@ import pytest
 
 from connectors.dynamodb.http.connection import Answer, TransportError
 from connectors.dynamodb.reading import reader as readers
-from connectors.dynamodb.reading.budget import Budget
-from connectors.dynamodb.reading.reader import TableReader
+from connectors.dynamodb.reading.reader import Budget, TableReader
 from connectors.dynamodb.reading.requests import ScanPage, page
 from engine.errors import PermanentError, RetriesExhausted
 from engine.retry import RetryPolicy

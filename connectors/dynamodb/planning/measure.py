@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 
 from connectors.dynamodb.connector import section_of
-from connectors.dynamodb.documents.attribute_values import measured as size_of
+from connectors.dynamodb.documents.codec import measured as size_of
 from connectors.dynamodb.encoding.keys import key_roles
 from connectors.dynamodb.encoding.rule_items import ItemForm, RulePlan, RuleTexts, encode_rule, plan_rule
 from connectors.dynamodb.encoding.values import NULL_SIZE, ValueOptions, Values, json_name, wire_values

@@ -88,17 +88,9 @@ class TableCodec:
         """Return the key's values; a binary one as base64, which is what a template makes of it."""
         return tuple(item[name][letter] for name, letter in self._key)
 
-    def differing(self, one: Item, other: Item) -> tuple[str, ...]:
-        """Return the names of the attributes in which two items differ, sorted."""
-        return comparison.differing(one, other)
-
-    def parts(self, one: Any, other: Any) -> Iterable[tuple[str, Any, Any]]:
-        """Return the parts in which two values of an attribute differ."""
-        return comparison.parts(one, other)
-
-    def version_key(self, version: Any) -> tuple[str, bytes]:
-        """Return a version's type, and bytes that sort as versions of that type do."""
-        return comparison.version_key(version)
+    differing = staticmethod(comparison.differing)
+    parts = staticmethod(comparison.parts)
+    version_key = staticmethod(comparison.version_key)
 
     def shown(self, value: Any) -> str:
         """Return a value for people: text and numbers bare, others behind their type."""

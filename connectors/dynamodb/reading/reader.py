@@ -15,7 +15,6 @@ from connectors.dynamodb.encoding.comparison import Item
 from connectors.dynamodb.http.connection import TransportError
 from connectors.dynamodb.http.sender import Sender
 from connectors.dynamodb.http.session import open_session
-from connectors.dynamodb.reading.budget import Budget
 from connectors.dynamodb.reading.requests import (
     GET_KEYS_MAX,
     SEGMENTS_MAX,
@@ -33,6 +32,39 @@ from connectors.dynamodb.writing import answers
 from engine.errors import RetriesExhausted, TransientError
 from engine.retry import Patience, RetryPolicy, patiently
 from engine.tasks import together
+
+BURST_S = 1.0
+"""Seconds of unused rate that are saved up."""
+
+
+class Budget:
+    """A rate of read units: what was spent beyond it is paid back in waiting before the next request. Pure.
+
+    Units: read units per second; None: no cap.
+    """
+
+    __slots__ = ("_at", "_rate", "_units", "spent")
+
+    def __init__(self, rcu_per_s: float | None, now: float) -> None:
+        self._rate = rcu_per_s
+        self._units = 0.0 if rcu_per_s is None else rcu_per_s * BURST_S
+        self._at = now
+        self.spent = 0.0
+        """Read units altogether."""
+
+    def wait_s(self, now: float) -> float:
+        """Return how long the next request has to wait. Units: seconds."""
+        if self._rate is None:
+            return 0.0
+        self._units = min(self._rate * BURST_S, self._units + (now - self._at) * self._rate)
+        self._at = now
+        return max(0.0, -self._units / self._rate)
+
+    def spend(self, units: float) -> None:
+        """Account for what a request consumed."""
+        self.spent += units
+        self._units -= units
+
 
 IN_FLIGHT_MAX = 16
 RETRIES = RetryPolicy(base_s=0.05, cap_s=5.0)

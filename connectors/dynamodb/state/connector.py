@@ -32,7 +32,7 @@ async def _letters_open(job: Job, _: Path) -> int:
 
 
 async def _alive(job: Job, _: Path) -> bool:
-    from connectors.dynamodb.state.alive import alive
+    from connectors.dynamodb.state.lease import alive
 
     return await alive(_section(job), job.name)
 

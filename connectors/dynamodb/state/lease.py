@@ -10,12 +10,15 @@ import asyncio
 import logging
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from connectors.dynamodb.http.calls import CallRefused
+from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.table import Item, StateTable, key
 from engine.clock import boot_s, utc_at
 from engine.durable import replaced
@@ -181,3 +184,11 @@ async def _until(due_s: float) -> None:
     """Sleep by the clock that goes on while the machine is suspended; the event loop's doesn't."""
     while (left_s := due_s - boot_s()) > 0:  # noqa: ASYNC110 - no event comes of a clock
         await asyncio.sleep(min(left_s, LOOK_S))
+
+
+async def alive(section: DynamoDBStateSection, job_name: str, clock: Callable[[], float] = time.time) -> bool:
+    """Return whether a runner holds the job's lease, on whatever machine. The table must be there."""
+    session = await open_session(section.as_target())
+    async with session.calls() as call:
+        lease = await StateTable(call, section.table, job_name).get("LEASE")
+    return lease is not None and float(lease["expires_at"]["N"]) > clock()
