@@ -1,12 +1,15 @@
 """Files and directories of this program's own: made for their owner alone, and never somebody else's.
 
 Invariant: what is opened here is a plain file of that very name, not what a link leads to; and a directory is
-written in only if nobody else could have put anything there.
+written in only if nobody else could have put anything there. Whoever looks for a file that is replaced
+finds the old one or the new one, whole, at any moment and after a power cut.
 """
 
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,6 +70,42 @@ def no_link(path: Path) -> Path:
     if path.is_symlink():
         raise _link(path)
     return path
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Hand out a new file for its owner alone, which takes the place of `path` once the block has ended."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with created(part) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        put(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def put(part: Path, path: Path) -> None:
+    """Put a file that is on disk in the place of another one."""
+    part.replace(path)
+    sync_directory(path.parent)
+
+
+def removed(path: Path) -> None:
+    """Remove a file, if it is there."""
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a file's creation, renaming or removal in a directory durable."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _see_to(directory: Path, about: os.stat_result, *, outermost: bool) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 from engine.batch import Counts, Effort
 from engine.contracts.feed import LogFigures
 from engine.contracts.state import RunState
-from engine.durable import replaced
 from engine.errors import PermanentError
 from engine.exits import Exit
 from engine.figures import taken
 from engine.masking import mask
 from engine.meter import TABLE, quantile
+from engine.own_files import replaced
 
 COMPLETE = "complete"
 COMPLETE_WITH_DEAD_LETTERS = "complete_with_dead_letters"

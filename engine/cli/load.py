@@ -71,7 +71,7 @@ def run(
 
         shown = any(each is not None for each in (metrics_port, linger_s, textfile))
         if shown:
-            from engine.show.metrics_shown import metrics_shown
+            from engine.show.metrics_file import metrics_shown
 
     display, ended = progress.observer(), _Ended()
     with ExitStack() as stack:

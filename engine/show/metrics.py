@@ -16,9 +16,8 @@ from prometheus_client.registry import Collector
 from engine.errors import JobError
 from engine.events import Event, RunEnded
 from engine.meter import LATENCY_BOUNDS_S, STAGES, TABLE, MeterTotals
-from engine.show import health
 from engine.show.job_figures import JobFigures, Now, after
-from engine.show.metrics_server import MetricsServer, started
+from engine.show.metrics_server import MetricsServer, answering, started
 from engine.state.dead_letters import REASONS
 
 ADDRESS_DEFAULT = "127.0.0.1"
@@ -300,7 +299,7 @@ def serve(metrics: Metrics, address: str) -> tuple[MetricsServer, str]:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(metrics)
     try:
-        server = started(health.answering(make_wsgi_app(registry), metrics), host, port)
+        server = started(answering(make_wsgi_app(registry), metrics), host, port)
     except OSError as error:
         raise JobError(
             f"--metrics-port {address}: can't listen there ({error.strerror}); choose another port"

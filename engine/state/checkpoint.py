@@ -18,8 +18,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from engine.batch import Effort, Mark
 from engine.clock import utc_now
 from engine.contracts.state import RunState
-from engine.durable import sync_directory
 from engine.errors import JobError, PermanentError
+from engine.own_files import sync_directory
 from engine.state import file as state_file
 from engine.state import lease as leases
 from engine.state import records

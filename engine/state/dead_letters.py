@@ -17,8 +17,8 @@ import orjson
 
 from engine import own_files
 from engine.batch import DeadLetter
-from engine.durable import removed, replaced, sync_directory
 from engine.errors import JobError, PermanentError
+from engine.own_files import removed, replaced, sync_directory
 
 FILE_NAME = "dead-letters.jsonl"
 

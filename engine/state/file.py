@@ -13,8 +13,8 @@ from pathlib import Path
 
 from engine import own_files
 from engine.contracts.state import RunState
-from engine.durable import put
 from engine.errors import JobError, PermanentError
+from engine.own_files import put
 from engine.state import records
 from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
 

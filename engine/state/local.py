@@ -3,13 +3,21 @@
 import fcntl
 import os
 from pathlib import Path
+from typing import Literal
 
 from engine.contracts.state import CheckpointStore, RunState
 from engine.job.model import Job
+from engine.job.sections import StateSection
 from engine.own_files import opened
 from engine.registry import StateConnector
 from engine.state.lease import LOCK_NAME
-from engine.state.section import SqliteSection
+
+
+class SqliteSection(StateSection):
+    """State in files below --state."""
+
+    type: Literal["sqlite"] = "sqlite"
+    """The kind of state."""
 
 
 async def _open(job: Job, state_dir: Path) -> CheckpointStore:

@@ -13,8 +13,8 @@ from engine.cli.load import run
 from engine.cli.options import Invocation
 from engine.contracts.feed import LogFigures
 from engine.report import EXIT_CODES
-from engine.show.health import PROBES, healthy
 from engine.show.metrics import Metrics, parse_address
+from engine.show.metrics_server import PROBES, healthy
 from tests.support.runs import run_started, tick, totals
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

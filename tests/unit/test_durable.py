@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.durable import removed, replaced
+from engine.own_files import removed, replaced
 
 
 @pytest.fixture

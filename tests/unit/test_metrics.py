@@ -16,10 +16,9 @@ from engine.contracts.feed import LogFigures
 from engine.errors import JobError
 from engine.events import RunEnded, SegmentsPlanned, SegmentTally
 from engine.meter import LATENCY_BOUNDS_S, MeterTotals
-from engine.show.health import answering
 from engine.show.metrics import Metrics, buckets, parse_address, serve
 from engine.show.metrics_file import MetricsFile
-from engine.show.metrics_server import CONNECTIONS_MAX
+from engine.show.metrics_server import CONNECTIONS_MAX, answering
 from tests.support.runs import run_report, run_started, tick, totals
 
 CONTRACT = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine import own_files
-from engine.durable import replaced
 from engine.errors import BackfillError, JobError
+from engine.own_files import replaced
 from engine.state import lease
 from engine.state.checkpoint import open_store
 from engine.state.dead_letters import DeadLetterFile, read

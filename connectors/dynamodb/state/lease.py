@@ -21,8 +21,8 @@ from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.table import Item, StateTable, key
 from engine.clock import boot_s, utc_at
-from engine.durable import replaced
 from engine.errors import BackfillError, JobError
+from engine.own_files import replaced
 from engine.tenure import Tenure
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,8 @@ import orjson
 import polars as pl
 
 from engine.commands.run.contest import Winners
-from engine.durable import removed, replaced
 from engine.errors import JobError
-from engine.own_files import made, reading
+from engine.own_files import made, reading, removed, replaced
 from engine.run.settlement import Settlement
 
 NAME = "keys.settled"
