@@ -1,7 +1,8 @@
 """The error tree: every fault of the outside world has one of these types.
 
 Invariant: a message is one clear sentence that names what is at fault and the next step, and it never
-holds a secret. A bug is an AssertionError, never one of these.
+holds a secret. A bug is an AssertionError, never one of these. What asks the outside world may raise any of
+them; a docstring's `Raises:` stands where it is fewer, others, or under a condition.
 """
 
 from engine.exits import Exit

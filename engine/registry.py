@@ -92,10 +92,7 @@ class TargetConnector(Protocol):
         """Return how it writes documents: engine.documents.plain.PLAIN, or a codec of its own."""
 
     async def describe(self, job: Job) -> TargetInfo | None:
-        """Return what the target says of itself, or None when there is nothing to write to yet.
-
-        Raises: JobError, PermanentError, TransientError.
-        """
+        """Return what the target says of itself, or None when there is nothing to write to yet."""
 
     def planned(self, job: Job) -> TargetInfo | None:
         """Return what `target.create` would make; None where the job has none."""
@@ -104,10 +101,7 @@ class TargetConnector(Protocol):
         """See that the rules' keys fit and that the target takes writes. Raises: JobError."""
 
     async def create(self, job: Job, say: Callable[[str], None]) -> None:
-        """Make what the job describes, and wait until it takes writes. Only with the ability `creates`.
-
-        Raises: JobError, PermanentError, TransientError.
-        """
+        """Make what the job describes, and wait until it takes writes. Only with the ability `creates`."""
 
     async def open(
         self,

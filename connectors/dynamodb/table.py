@@ -38,10 +38,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 async def describe(section: DynamoDBSection, session: Session | None = None) -> TableInfo | None:
-    """Return what the target's table is, or None if there is no such table.
-
-    Raises: JobError, PermanentError, TransientError.
-    """
+    """Return what the target's table is, or None if there is no such table."""
     session = session or await open_session(section)
     with told(_subject(section, session)):
         async with session.calls() as call:

@@ -75,7 +75,7 @@ async def log_window(client: Any) -> LogWindow | None:
 
 
 async def standing(section: MongoDBSection) -> str:
-    """Say how far the log reaches back, in a clause. Raises: JobError, PermanentError, TransientError."""
+    """Say how far the log reaches back, in a clause."""
     url = section.url.get_secret_value()
     client = connect(url, section.driver)
     try:

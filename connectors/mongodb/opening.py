@@ -79,10 +79,7 @@ class OpenedCollection:
 
 
 async def look(client: Any, section: MongoDBSection, fields: Fields, since: str | None) -> OpenedCollection:
-    """Check the job against the server, take the watermark, then a snapshot.
-
-    Raises: JobError, PermanentError, TransientError.
-    """
+    """Check the job against the server, take the watermark, then a snapshot."""
     place = where(section.url.get_secret_value())
     collection = client[section.database][section.collection]
     notices: list[str] = []

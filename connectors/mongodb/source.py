@@ -58,7 +58,6 @@ async def open_source(
 
     With `ticket` nothing is checked and that snapshot is read. `since` is the watermark of an earlier run,
     `codec` how the target writes documents.
-    Raises: JobError, PermanentError, TransientError.
     """
     url = section.url.get_secret_value()
     client = connect(url, section.driver)

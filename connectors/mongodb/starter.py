@@ -83,7 +83,7 @@ class CollectionSeen:
 
 
 async def look_at(url: str, database: str | None, collection: str) -> CollectionSeen:
-    """Look at a collection. Raises: JobError, PermanentError, TransientError."""
+    """Look at a collection."""
     place = where(url)
     client = connect(url, "pymongo")
     try:

@@ -171,10 +171,7 @@ async def held_back(section: PostgresSection) -> int | None:
 
 
 async def let_go(section: PostgresSection) -> list[str]:
-    """Drop a job's slot, and its publication if it has nothing but the job's tables; say what was done.
-
-    Raises: JobError, PermanentError, TransientError.
-    """
+    """Drop a job's slot, and its publication if it has nothing but the job's tables; say what was done."""
     catch_up = section.catch_up
     assert catch_up is not None, "only a job that goes by the log has something to let go"
     connection = await connect(section.url.get_secret_value())

@@ -121,10 +121,7 @@ class OpenedTable:
 
 
 async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
-    """Open a source as the runner does: check the job, take the watermark, export a snapshot.
-
-    Raises: JobError, PermanentError, TransientError.
-    """
+    """Open a source as the runner does: check the job, take the watermark, export a snapshot."""
     url = section.url.get_secret_value()
     connection = await connect(url)
     try:
@@ -187,10 +184,7 @@ async def _watermark(connection: Any, section: PostgresSection, since: str | Non
 async def steady(
     connection: Any, section: PostgresSection, since: str | None, server: str
 ) -> tuple[SelectList, str, Standing]:
-    """Begin a transaction that reads every relation whole; return what it reads, its plan, its standing.
-
-    Raises: JobError, PermanentError, TransientError.
-    """
+    """Begin a transaction that reads every relation whole; return what it reads, its plan, its standing."""
     for _ in range(watch.STEADY_TRIES):
         async with speaking("source"):
             await begin(connection, None)

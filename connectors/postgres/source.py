@@ -52,7 +52,6 @@ async def open_source(
 
     With `ticket` nothing is checked and that snapshot is read. `since` is an earlier run's watermark, `codec`
     the target's.
-    Raises: JobError, PermanentError, TransientError.
     """
     if ticket is not None:
         found = opening.OpenedTable(ticket, {}, None, (), None, None)

@@ -93,7 +93,7 @@ class TableSeen:
 
 
 async def look_at(url: str, table: str) -> TableSeen:
-    """Look at a table. Raises: JobError, PermanentError, TransientError."""
+    """Look at a table."""
     section = PostgresSection.model_validate({"type": "postgres", "url": url, "table": table})
     connection = await connect(url)
     try:

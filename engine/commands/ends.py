@@ -168,7 +168,6 @@ async def open_ends(
 
     `since`: the watermark that a catch-up run reads from; a worker has it in its `ticket`. `target`: where it
     was described already.
-    Raises: JobError, PermanentError, TransientError.
     """
     logs.of_job(job.name)
     _check_deletes(job)

@@ -49,7 +49,6 @@ class SourceStarter:
 
     `schemes` are what its URLs begin with, in small letters, the usual one first; `example` is such a URL.
     `look` looks at what a URL and the command line's options (`table`, `collection`, `database`) name.
-    Raises: JobError, PermanentError, TransientError.
     """
 
     schemes: tuple[str, ...]

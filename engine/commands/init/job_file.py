@@ -17,10 +17,7 @@ TARGET = "dynamodb"
 
 
 def run(url: str, options: Mapping[str, str | None]) -> str:
-    """Return a job file for what a URL and options name.
-
-    Raises: JobError, PermanentError, TransientError.
-    """
+    """Return a job file for what a URL and options name."""
     starters = {name: found for name in SOURCES.names() if (found := SOURCES[name].starter) is not None}
     source = next((name for name, each in starters.items() if url.lower().startswith(each.schemes)), None)
     if source is None:

@@ -90,10 +90,7 @@ class _Seen:
 
 
 async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Plan:
-    """Find out what a load of this job will do. `say` is told what is going on.
-
-    Raises: JobError, PermanentError, TransientError.
-    """
+    """Find out what a load of this job will do. `say` is told what is going on."""
     info, exists = await _target(job)
     measurer = TARGETS[job.target.type].measurer(
         job, info, exists=exists, sample=options.sample, prices=options.prices

@@ -157,8 +157,6 @@ async def open_job(
     """Open both ends of a job and check it against them; nothing is written.
 
     `tenure` is that of the job's lease, where repairs hold one.
-
-    Raises: JobError, PermanentError, TransientError.
     """
     with fault_of(job):
         ends = await open_ends(stack, in_mode(job, compared_mode(job)))

@@ -71,10 +71,7 @@ class VerifyOptions:
 
 
 async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> list[VerifyReport]:
-    """Verify jobs; those that write to one target are held against it together.
-
-    Raises: JobError, PermanentError, RetriesExhausted.
-    """
+    """Verify jobs; those that write to one target are held against it together."""
     groups: dict[tuple[Any, ...], list[Job]] = {}
     for job in jobs:
         if not TARGETS[job.target.type].abilities.reads_back:
