@@ -32,6 +32,9 @@ KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 10),
 
 Units: seconds. TCP_KEEPALIVE is what macOS calls TCP_KEEPIDLE. Source: tcp(7).
 """
+UNACKED_S = 120
+"""As long in all: nothing is asked of a server that owes the receipt of a query, which is sent again for a
+quarter of an hour. Source: tcp(7), TCP_USER_TIMEOUT."""
 
 _NO_FILE = f"{os.devnull}/none"
 """For a driver that reads password files, but not as libpq does: files.py has done it."""
@@ -118,7 +121,7 @@ def _keep_alive(sock: socket.socket) -> None:
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE:
+    for name, value in (*KEEPALIVE, ("TCP_USER_TIMEOUT", UNACKED_S * 1000)):
         if option := getattr(socket, name, None):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 

@@ -169,3 +169,5 @@ async def test_a_server_that_is_gone_without_a_word_is_noticed_by_the_kernel(pos
         sock = keeper._transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), "a wait for rows would never end"
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 6
+        unacked_ms = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert unacked_ms == 120_000, "a network lost in the moment of a question would hang for 15 minutes"

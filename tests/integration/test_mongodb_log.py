@@ -1,12 +1,15 @@
 """Catch-up runs from MongoDB's log: the table ends as the source says, and nothing is left."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.logged import items, refused, run
+from tests.support import loads
+from tests.support.command import Command
+from tests.support.logged import followed, items, refused, run, until
 from tests.support.streamed import IMAGES, Streamed, streaming
 
 
@@ -172,6 +175,65 @@ def test_texts_of_two_types_that_may_meet_end_the_run(streamed: Streamed, key: s
     assert "--fresh" in said
     run(command, "full", 0, "--fresh")
     run(command, "catch_up")
+
+
+def written_by_another(command: Command, place: str, version: int) -> None:
+    """Be an application that writes the target itself."""
+    partition, sort = place.split("|")
+    item = {"PK": {"S": partition}, "SK": {"S": sort}, "v": {"S": "another's"}, "n": {"N": str(version)}}
+    target = command.job["target"]
+    loads.client(target["endpoint_url"]).put_item(TableName=target["table"], Item=item)
+
+
+@pytest.mark.parametrize("options", [IMAGES])
+@pytest.mark.parametrize("follows", [False, True])
+def test_in_mode_newer_what_another_writes_with_a_higher_version_stays(
+    streamed: Streamed, *, follows: bool
+) -> None:
+    """What a delete may take is told by versions: its document's own, or a lower one."""
+    command, c = streamed.command, streamed.collection
+    command.job["target"] |= {"mode": "newer", "version": "n"}
+    command.job["items"][0]["attributes"]["n"] = "{n}"
+    command.job["items"][0]["key"]["PK"] = "D#{k}"
+    c.update_many({}, [{"$set": {"n": 1, "k": {"$concat": ["k", {"$toString": "$_id"}]}}}])
+    c.create_index("k", unique=True)
+    run(command, "full")
+    for number in (1, 2, 3):
+        written_by_another(command, f"D#k{number}|D", 9)
+    written_by_another(command, "D#k7|D", 1)
+
+    def changes() -> None:
+        c.delete_many({"_id": {"$in": [1, 4]}})
+        for number in (2, 5):
+            c.update_one({"_id": number}, {"$set": {"k": f"moved{number}", "n": 2}})
+        c.update_many({"_id": {"$in": [3, 6]}}, {"$set": {"v": "second", "n": 2}})
+        c.delete_one({"_id": 7})
+        c.update_one({"_id": 8}, {"$set": {"k": "away", "n": 2}})
+        c.update_one({"_id": 8}, {"$set": {"k": "k8", "n": 3}})
+        c.update_one({"_id": 9}, {"$set": {"v": "unseen"}})
+        c.update_one({"_id": 10}, {"$set": {"k": "still"}})
+
+    def scene(_: threading.Event) -> None:
+        changes()
+        written_by_another(command, "D#k11|D", 9)  # while its own change is on its way, or behind it
+        c.update_one({"_id": 11}, {"$set": {"v": "late", "n": 2}})
+        c.update_one({"_id": 100}, {"$set": {"v": "seen", "n": 2}})
+        until(lambda: items(command)["D#k100|D"]["v"] == {"S": "seen"}, "it isn't there")
+
+    if follows:
+        assert followed(command, scene).code == 0
+        assert items(command)["D#k11|D"]["n"] == {"N": 9}
+    else:
+        changes()
+        assert run(command, "catch_up")["items_skipped"] == 4
+    found = {place: (item["v"]["S"], int(item["n"]["N"])) for place, item in items(command).items()}
+    assert [found[f"D#k{n}|D"] for n in (1, 2, 3)] == [("another's", 9)] * 3, "newer than what is gone"
+    assert {"D#k4|D", "D#k5|D", "D#k7|D", "D#away|D", "D#k10|D"}.isdisjoint(found)
+    assert (found["D#moved2|D"], found["D#moved5|D"]) == (("first2", 2), ("first5", 2))
+    assert (found["D#k6|D"], found["D#k8|D"]) == (("second", 2), ("first8", 3))
+    assert found["D#k9|D"] == ("first9", 1), "a document that changes without its version is not newer"
+    assert found["D#still|D"] == ("first10", 1)
+    assert run(command, "catch_up")["items_emitted"] == 0
 
 
 @pytest.mark.parametrize("options", [IMAGES])
