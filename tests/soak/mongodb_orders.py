@@ -12,7 +12,8 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from tests.soak.application import Hurry
 from tests.soak.plan import LogPlan
-from tests.soak.postgres_orders import CUSTOMERS, DRAFT, ELEMENTS, GONE, LONG, STATES, Item, Undone, perhaps
+from tests.soak.postgres_orders import CUSTOMERS, ELEMENTS, GONE, LONG, STATES, Undone, perhaps
+from tests.soak.shared import DRAFT, Item, latest, latest_of
 
 LINES = 3
 PATIENCE_S = 0.5
@@ -27,13 +28,13 @@ def section(plan: LogPlan, url: str) -> dict[str, Any]:
         "database": f"soak_{plan.seed}",
         "collection": "orders",
         "filter": {"hidden": False},
-        "unique": True,  # of a list's elements
+        "unique": not plan.shared,  # of a list's elements
         "batch_rows": 200,
         "catch_up": {"type": "log"},
     }
 
 
-def rules() -> list[dict[str, Any]]:
+def rules(plan: LogPlan) -> list[dict[str, Any]]:
     """Return the job's rules: a key of two fields, one by a unique field, one of a list's elements."""
     order = {
         "name": "Order",
@@ -54,7 +55,7 @@ def rules() -> list[dict[str, Any]]:
         "key": {"PK": "CODE#{code}", "SK": "CODE"},
         "attributes": {"id": "{rev}", "order": "{_id}"},
     }
-    return [order, tag, code]
+    return [order, tag, code, latest("_id")] if plan.shared else [order, tag, code]
 
 
 def document(number: int, rev: int, **fields: Any) -> dict[str, Any]:
@@ -215,7 +216,7 @@ def expected(plan: LogPlan, url: str) -> dict[str, Item]:
             make(f"ORDER#{row['_id']}", f"TAG#{tag}", row, at={"N": str(at)})
         if row["status"] != "done":
             make(f"CODE#{row['code']}", "CODE", row, order={"N": str(row["_id"])})
-    return made
+    return made | latest_of((row for row in documents if not row["hidden"]), "_id") if plan.shared else made
 
 
 class MongoOrders:
@@ -223,7 +224,7 @@ class MongoOrders:
 
     def __init__(self, plan: LogPlan, url: str) -> None:
         self._plan, self._url = plan, url
-        self.section, self.rules = section(plan, url), rules()
+        self.section, self.rules = section(plan, url), rules(plan)
         turns, in_turn = itertools.count(plan.rows + 1), asyncio.Lock()
         self.writers = [DocumentsWriter(plan, url, n, turns, in_turn) for n in range(plan.writers)]
 
@@ -234,6 +235,7 @@ class MongoOrders:
                 "orders", changeStreamPreAndPostImages={"enabled": True}
             )
             orders.create_index("code", unique=True)
+            orders.create_index("customer")
             orders.insert_many([document(number, number) for number in range(1, self._plan.rows + 1)])
 
     def expected(self) -> dict[str, Item]:

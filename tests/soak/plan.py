@@ -42,6 +42,8 @@ class LogPlan:
     catch_ups: int
     follows: int
     blow_share: float
+    shared: bool
+    """Whether a rule has keys that many rows make, of whom one wins."""
 
     @property
     def again(self) -> str:
@@ -55,7 +57,8 @@ class LogPlan:
         told = "FULL" if self.identity_full else "an index"
         shape = "" if self.server == "mongodb" else f", {table}, identity {told}"
         faults = ", ".join(self.faults) or "none"
-        return f"{self.server:>7} {self.seed:>4}: {self.rows} rows{shape}, faults {faults}"
+        keys = ", shared keys" if self.shared else ""
+        return f"{self.server:>7} {self.seed:>4}: {self.rows} rows{shape}{keys}, faults {faults}"
 
     def random(self, of: str) -> Random:
         """Return what one part of the seed draws from."""
@@ -65,11 +68,12 @@ class LogPlan:
 def log_plan_of(seed: int, server: str, *, quick: bool) -> LogPlan:
     """Return the seed of this number on this server."""
     random = Random(f"soak {server} {seed}")
+    rows = 300 if quick else random.choice((300, 1200, 2500))
     return LogPlan(
         seed,
         server,
         quick,
-        rows=300 if quick else random.choice((300, 1200, 2500)),
+        rows=rows,
         writers=2 if quick else 4,
         linger_s=LINGER_QUICK_S if quick else LINGER_S,
         partitioned=random.random() < 0.3,
@@ -78,4 +82,6 @@ def log_plan_of(seed: int, server: str, *, quick: bool) -> LogPlan:
         catch_ups=2 if quick else 10,
         follows=1 if quick else 4,
         blow_share=0.6,
+        # Each change of a row reads all that share its key: with many rows a seed would do nothing else.
+        shared=rows < 2500 and random.random() < 0.7,
     )

@@ -12,12 +12,11 @@ import asyncpg
 
 from tests.soak.application import Hurry
 from tests.soak.plan import LogPlan
+from tests.soak.shared import DRAFT, Item, latest, latest_of
 from tests.support.pg import execute
 
-Item = dict[str, Any]
-
 CUSTOMERS, LINES = 9, 3
-GONE, DRAFT = "gone", "draft"
+GONE = "gone"
 STATES = ("open", "done", "open", "done", DRAFT, GONE)
 ELEMENTS = "abcdef"
 LONG = 6_000
@@ -48,7 +47,7 @@ def section(plan: LogPlan, url: str) -> dict[str, Any]:
         "url": url,
         "table": "orders",
         "where": "NOT hidden",
-        "unique": True,  # of a list's elements
+        "unique": not plan.shared,  # of a list's elements
         "batch_rows": 200,
         "embed": {"lines": embed},
         "catch_up": {"type": "log", "slot": f"soak_{plan.seed}"},
@@ -76,7 +75,8 @@ def rules(plan: LogPlan) -> list[dict[str, Any]]:
         "key": {"PK": "CODE#{code}", "SK": "CODE"},
         "attributes": {"id": "{rev}", "order": "{id}"},
     }
-    return [order, tag] if plan.partitioned else [order, tag, code]
+    own = [order, tag] if plan.partitioned else [order, tag, code]
+    return [*own, latest("id")] if plan.shared else own
 
 
 def schema(plan: LogPlan) -> Sequence[str]:
@@ -95,6 +95,7 @@ def schema(plan: LogPlan) -> Sequence[str]:
         made += [leaf.format(n) for n in range(3)]
     else:
         made += [f"CREATE TABLE orders ({columns})", "CREATE UNIQUE INDEX ON orders (code)"]
+    made.append("CREATE INDEX ON orders (customer)")
     needed = "id, customer, tags" if plan.partitioned else "id, customer, tags, code"
     for table in tables:
         if plan.identity_full:
@@ -282,7 +283,7 @@ def expected(plan: LogPlan, url: str) -> dict[str, Item]:
             make(f"ORDER#{row['id']}", f"TAG#{tag}", row, at={"N": str(at)})
         if not plan.partitioned and row["customer"] != 3:
             make(f"CODE#{row['code']}", "CODE", row, order={"N": str(row["id"])})
-    return made
+    return made | latest_of((row for row in orders if not row["hidden"]), "id") if plan.shared else made
 
 
 async def _rows(url: str) -> tuple[Sequence[Any], Sequence[Any]]:

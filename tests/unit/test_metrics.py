@@ -264,6 +264,30 @@ def test_probes_say_how_the_run_is(metrics: Metrics, clock: Clock) -> None:
     assert probe("/healthz") == ("200", b"ok\n")
 
 
+def test_jobs_that_run_side_by_side_each_have_their_figures_and_all_have_to_be_well(
+    metrics: Metrics, clock: Clock
+) -> None:
+    for job in ("orders", "users"):
+        metrics.on(run_started(job=job))
+        metrics.on(SegmentsPlanned(1, 0, job))
+    metrics.on(tick(100.0, job="orders", meter=asked(), counts=Counts(rows_read=7)))
+    metrics.on(tick(111.0, job="users", counts=Counts(rows_read=3)))
+    clock.now = 111.0
+    text = generate_latest(collector(metrics)).decode()
+    for job, rows in (("orders", 7), ("users", 3)):
+        assert f'backfill_rows_acked_total{{job="{job}"}} {rows}.0' in text
+    said: list[str] = []
+    app = answering(None, metrics, clock)
+    app({"PATH_INFO": "/readyz"}, lambda status, _headers: said.append(status[:3]))
+    assert said == ["503"], "the target of the first doesn't answer"
+
+
+def collector(metrics: Metrics) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(metrics)
+    return registry
+
+
 def test_the_end_stays_until_it_was_scraped(metrics: Metrics) -> None:
     metrics.on(run_started())
     metrics.on(RunEnded(run_report()))

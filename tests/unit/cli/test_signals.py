@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine.cli import signals
-from engine.run.stopping import stop_on_signals
+from engine.run.stopping import StopTogether, stop_on_signals
 from engine.run.voice import Voice
 
 
@@ -79,3 +79,17 @@ async def test_a_run_hands_back_the_handlers_that_it_found() -> None:
         await asyncio.wait_for(interrupted.wait(), 20)
     assert told == ["stop"]
     assert [signal.getsignal(number) for number in signals.ENDING] == found
+
+
+def test_runs_that_stop_together_all_hear_it_and_one_that_comes_later_at_once() -> None:
+    told: list[str] = []
+    together = StopTogether()
+    with together.heard(lambda: told.append("first"), Voice(())) as asked:
+        with together.heard(lambda: told.append("gone"), Voice(())):
+            pass
+        assert not asked.is_set()
+        together.ask()
+        assert asked.is_set()
+    with together.heard(lambda: told.append("late"), Voice(())):
+        pass
+    assert told == ["first", "late"]
