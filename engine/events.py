@@ -13,6 +13,13 @@ from engine.report import Report
 
 
 @dataclass(frozen=True, slots=True)
+class JobsPlanned:
+    """So many jobs are to be run, one after the other or several at a time."""
+
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """A run begins or goes on.
 
@@ -100,7 +107,7 @@ class RunEnded:
     report: Report
 
 
-Event: TypeAlias = RunStarted | SegmentsPlanned | Tick | Notice | BrokenOff | RunEnded
+Event: TypeAlias = JobsPlanned | RunStarted | SegmentsPlanned | Tick | Notice | BrokenOff | RunEnded
 
 
 class Observer(Protocol):
@@ -109,6 +116,6 @@ class Observer(Protocol):
     def on(self, event: Event) -> None:
         """Take note of one event.
 
-        Ordering: RunStarted, SegmentsPlanned, then Ticks and Notices, then RunEnded or BrokenOff, of each
-        job; those of jobs that are followed together lie between one another.
+        Ordering: JobsPlanned once; then of each job RunStarted, SegmentsPlanned, then Ticks and Notices, then
+        RunEnded or BrokenOff; those of jobs that run at one time lie between one another.
         """

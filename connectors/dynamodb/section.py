@@ -195,6 +195,14 @@ class DynamoDBSection(TargetSection):
         """What is equal in two jobs that write to one table."""
         return (self.type, self.table, self.region, self.endpoint_url, self.profile)
 
+    def may_be(self, other: TargetSection) -> bool:
+        """Say whether both may be one table: an ARN ends with its name, and replicas share it."""
+        return isinstance(other, DynamoDBSection) and self._name == other._name
+
+    @property
+    def _name(self) -> str:
+        return self.table.rpartition("/")[2]
+
     @property
     def rate_max(self) -> float | None:
         """The most write units per second, over all workers."""

@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 )
 @click.option("--fresh", is_flag=True, help="Start a new full run, whatever the checkpoint says.")
 @click.option("--follow", is_flag=True, help="Go on with what changes, by the source's log, until stopped.")
+@click.option(
+    "--parallel-jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Jobs of a file that run at one time.",
+)
 @options(given.as_json, given.telling)
 @click.pass_obj
 def run(
@@ -55,6 +63,7 @@ def run(
     textfile: Path | None,
     fresh: bool,
     follow: bool,
+    parallel_jobs: int,
     as_json: bool,
 ) -> int:
     """Load a job's source into its target, or go on with what was begun.
@@ -69,24 +78,19 @@ def run(
         from engine.commands.run.prepare import RunOptions
         from engine.show import progress
 
+        options = RunOptions(state_dir, workers, fresh=fresh, follow=follow, abreast=parallel_jobs)
         shown = any(each is not None for each in (metrics_port, linger_s, textfile))
         if shown:
             from engine.show.metrics_file import metrics_shown
 
-    display, ended = progress.observer(), _Ended()
+    display, ended = progress.observer(), _Ended(jobs)
     with ExitStack() as stack:
         stack.callback(display.close)
         observers: list[Observer] = [display, ended]
         if shown:
             observers += metrics_shown(stack, metrics_port, linger_s, textfile)
         try:
-            uvloop.run(
-                several.run(
-                    jobs,
-                    RunOptions(state_dir=state_dir, workers=workers, fresh=fresh, follow=follow),
-                    observers,
-                )
-            )
+            uvloop.run(several.run(jobs, options, observers))
         except BackfillError:
             # What was done before the job at fault is told first; as JSON it stands in the error's object.
             if ended.reports and as_json:
@@ -95,26 +99,32 @@ def run(
                 console.tell(_told(ended.reports, jobs, state_dir))
             raise
         display.close()
-        if as_json:
-            console.print_json(ended.reports, several=len(jobs) > 1)
-        else:
-            console.tell(_told(ended.reports, jobs, state_dir))
-        for report in ended.reports:
-            if report.error is not None:
-                console.fail(f"{f'{report.job}: ' if len(jobs) > 1 else ''}{report.error}", job=report.job)
+        _tell(ended.reports, jobs, state_dir, as_json=as_json)
     return exit_code(ended.reports)
+
+
+def _tell(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path, *, as_json: bool) -> None:
+    """Print how the jobs ended, and on stderr why one failed."""
+    if as_json:
+        console.print_json(reports, several=len(jobs) > 1)
+    else:
+        console.tell(_told(reports, jobs, state_dir))
+    for report in reports:
+        if report.error is not None:
+            console.fail(f"{f'{report.job}: ' if len(jobs) > 1 else ''}{report.error}", job=report.job)
 
 
 class _Ended:
     """An observer that keeps the reports; of a job that went on with another run the last one."""
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: "Sequence[Job]") -> None:
+        self._names = [job.name for job in jobs]
         self._by_job: dict[str, Report] = {}
 
     @property
     def reports(self) -> "list[Report]":
-        """What ended, in the order in which it was begun."""
-        return list(self._by_job.values())
+        """What ended, in the file's order."""
+        return [self._by_job[name] for name in self._names if name in self._by_job]
 
     def on(self, event: "Event") -> None:
         """Take note of one event."""

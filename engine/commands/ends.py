@@ -76,11 +76,11 @@ class Ends:
         """Return what a checkpoint of this job depends on, and both ends' identity. Raises: JobError."""
         return fingerprint(self.job.fingerprint_parts(), self.source.identity, self.target.identity)
 
-    def worth(self, rows: int | None) -> Worth:
-        """Choose how many processes a load of so many rows gets, where nobody has said it."""
+    def worth(self, rows: int | None, abreast: int = 1) -> Worth:
+        """Choose how many processes a load of so many rows gets, one of several that share the cores."""
         return worth(
             rows,
-            cores=cores(),
+            cores=max(1, cores() // abreast),
             target_max=self.connector.workers_max(self.job, self.target),
             cursors_max=self.source.ticket.cursors_max,
         )

@@ -98,6 +98,10 @@ class TargetSection(Section):
         """What is equal in two jobs that write to one place."""
         return (self.type, self.writes_to)
 
+    def may_be(self, other: "TargetSection") -> bool:
+        """Say whether both may write to one place, under whatever names."""
+        return self.place == other.place
+
     @property
     def rate_max(self) -> float | None:
         """A hard cap over all workers, in the target's units per second; None: no cap."""

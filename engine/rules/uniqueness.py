@@ -80,7 +80,7 @@ def key_proof(job: Job, schema: RowSchema) -> KeyProof:
     if job.hook is not None:  # what it makes of a column that it doesn't keep, the column's kind doesn't tell
         columns = {name: column for name, column in columns.items() if name in job.hook_keeps}
     rules = tuple(_rule_keys(job, rule, columns, schema, words) for rule in job.items)
-    meeting = [pair for pair in combinations(job.items, 2) if not _apart(*pair, columns)]
+    meeting = [pair for pair in combinations(job.items, 2) if not apart(*pair, columns)]
     between = None
     if meeting:
         between = f"the rules {' and '.join(rule.name for rule in meeting[0])} may give equal keys"
@@ -163,7 +163,7 @@ def _repeats(
     return None, ""
 
 
-def _apart(first: ItemRule, second: ItemRule, columns: Columns) -> bool:
+def apart(first: ItemRule, second: ItemRule, columns: Columns) -> bool:
     """Whether no key of one rule can equal one of the other, by the texts of one of the attributes."""
     others = dict(second.key_templates())
     each = (first.for_each is not None, second.for_each is not None)

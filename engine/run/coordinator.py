@@ -108,6 +108,10 @@ class Coordinator:
             self._fail(Finished(why))
         self._tick()
 
+    def limit(self, units_per_s: float) -> None:
+        """Set another cap over all workers."""
+        self._handing_out.recap(units_per_s)
+
     def stop(self) -> None:
         """Have the workers finish what is in flight and read no further."""
         if not self._stop_asked.is_set():

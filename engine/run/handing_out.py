@@ -72,6 +72,11 @@ class HandingOut:
         self.serve()
         self._share()
 
+    def recap(self, cap: float) -> None:
+        """Share another cap from now on."""
+        self._cap = cap
+        self._share()
+
     def stop(self) -> None:
         """Hand out nothing more."""
         self._stopping = True

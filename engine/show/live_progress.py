@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from engine.amounts import duration, number
 from engine.events import BrokenOff, Event, Notice, RunEnded, RunStarted, Tick
 from engine.masking import printable
-from engine.show.progress import Showing, Speeds, cells, rows, title, to_do
+from engine.show.overall import Overall
+from engine.show.progress import PROGRAM, Showing, cells, rows, title, to_do, which
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class _Drawn(Showing):
     """A run that is shown, as it was when it ticked last."""
 
-    seen: tuple[Tick, Speeds] | None = None
+    tick: Tick | None = None
 
 
 class LiveProgress:
@@ -31,7 +32,8 @@ class LiveProgress:
         self._stream = stream
         self._live: Live | None = None
         self._runs: dict[str, _Drawn] = {}
-        self._last = "backfill"
+        self._all = Overall()
+        self._last = PROGRAM
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
@@ -48,13 +50,14 @@ class LiveProgress:
             return
 
     def _show(self, event: Event) -> None:
+        self._all.take(event)
         match event:
             case RunStarted(job):
                 if not self._runs:
                     self._stop()
                 self._runs[job], self._last = _Drawn(event), job
                 self._live = self._live or _start_live(self._stream)
-                self._print(f"{job}: {title(event)}")
+                self._print(f"{job}: {title(event)}{which(self._all)}")
             case Notice(text, level, job):
                 # A job that runs alone has its name above; one that is only looked at would seem to be it.
                 alone = len(self._runs) == 1 and job in self._runs
@@ -77,9 +80,11 @@ class LiveProgress:
         run = self._runs.get(tick.job or self._last)
         if run is None:
             return
-        run.seen = tick, run.pace.take(tick, run.started.rows_expected)
+        run.tick, run.speeds = tick, run.pace.take(tick, run.started.rows_expected)
         if self._live is not None and run is next(iter(self._runs.values())):  # as often as one alone
-            self._live.update(_picture(self._runs.values()), refresh=True)
+            together = sum(each.speeds.items_per_s for each in self._runs.values())
+            line = "" if self._all.total == 1 else self._all.line(together, tick.at_s)
+            self._live.update(_picture(self._runs.values(), line), refresh=True)
 
     def _print(self, text: str) -> None:
         text = printable(text)
@@ -113,19 +118,25 @@ def _start_live(stream: TextIO) -> "Live":
     return live
 
 
-def _picture(runs: Collection[_Drawn]) -> "RenderableType":
-    """Draw a run that is alone in full, and of several a line each."""
+def _picture(runs: Collection[_Drawn], of_all: str) -> "RenderableType":
+    """Draw a run that is alone in full, and of several a line each; what is said of all jobs comes last."""
+    from rich.console import Group
+    from rich.text import Text
+
+    drawn = _alone(*runs) if len(runs) == 1 else _abreast(runs)
+    return Group(drawn, Text(of_all, no_wrap=True, overflow="ellipsis")) if of_all else drawn
+
+
+def _abreast(runs: Collection[_Drawn]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    if len(runs) == 1:
-        return _alone(*runs)
     grid = Table.grid(padding=(0, 2))
     for _ in range(5):
         grid.add_column(no_wrap=True, overflow="ellipsis")
     for run in runs:
-        if run.seen is not None:
-            tick, pace = run.seen
+        if (tick := run.tick) is not None:
+            pace = run.speeds
             letters = f"dead letters {number(tick.counts.items_dead_lettered)}"
             told = (f"{rows(tick, run.started.rows_expected)} rows", f"{number(pace.items_per_s)} items/s")
             grid.add_row(*map(Text, (run.started.job, *told, letters, to_do(tick, pace))))
@@ -138,8 +149,8 @@ def _alone(run: _Drawn) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    assert run.seen is not None, "it has ticked"
-    (tick, pace), started = run.seen, run.started
+    assert run.tick is not None, "it has ticked"
+    tick, pace, started = run.tick, run.speeds, run.started
     head = (
         f"{rows(tick, started.rows_expected)} rows, {number(pace.items_per_s)} items/s, {to_do(tick, pace)}"
     )

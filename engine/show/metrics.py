@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from engine.errors import JobError
-from engine.events import Event, RunEnded
+from engine.events import Event, JobsPlanned, RunEnded
 from engine.meter import LATENCY_BOUNDS_S, STAGES, TABLE, MeterTotals
 from engine.show.job_figures import JobFigures, Now, after
 from engine.show.metrics_server import MetricsServer, answering, started
@@ -48,6 +48,8 @@ class Metrics(Collector):
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
+        if isinstance(event, JobsPlanned):
+            return
         job = event.report.job if isinstance(event, RunEnded) else event.job
         self._job = job = job or self._job
         figures = after(self._jobs.get(job), event, Now(self._clock(), time.time()))

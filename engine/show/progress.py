@@ -16,6 +16,7 @@ from engine.batch import Counts
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
 from engine.meter import TABLE, quantile
 from engine.show import lines
+from engine.show.overall import Overall
 from engine.show.summary import KINDS, PASSED, behind
 
 PLAIN_EVERY_S = 10.0
@@ -25,6 +26,9 @@ SMOOTH_OVER_S = 10.0
 """Seconds over which speeds are averaged."""
 
 TICKS_KEPT_MAX = 120
+
+PROGRAM = "backfill"
+"""Whose lines they are that are about no job, or all."""
 
 
 class Progress(Observer, Protocol):
@@ -103,6 +107,7 @@ class Showing:
 
     started: RunStarted
     pace: Speedometer = field(default_factory=Speedometer)
+    speeds: Speeds = Speeds(0.0, 0.0, 0.0, None)
     said_at_s: float | None = None
 
 
@@ -113,6 +118,11 @@ def title(started: RunStarted) -> str:
         f"{KINDS[started.kind]} {started.run_id} {verb}, "
         f"{started.source} to {started.target}, workers {started.workers}"
     )
+
+
+def which(jobs: Overall) -> str:
+    """Say which of a file's jobs has just begun; of one alone nothing."""
+    return "" if jobs.total == 1 else f", job {number(jobs.begun)} of {number(jobs.total)}"
 
 
 def plain_line(started: RunStarted, tick: Tick, pace: Speeds) -> str:
@@ -193,14 +203,17 @@ class PlainProgress:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._runs: dict[str, Showing] = {}
-        self._last = "backfill"
+        self._all = Overall()
+        self._last = PROGRAM
 
     def on(self, event: Event) -> None:
         """Take note of one event."""
+        self._all.take(event)
         match event:
             case RunStarted(job):
                 self._runs[job], self._last = Showing(event), job
-                self._say(title(event), "run_started", job=job, fields=told_of(event, STARTED))
+                said = title(event) + which(self._all)
+                self._say(said, "run_started", job=job, fields=told_of(event, STARTED))
             case SegmentsPlanned(total, complete, job):
                 said = f"{counted(total, 'segment')}, {number(complete)} complete already"
                 fields = {"total": total, "complete": complete}
@@ -218,12 +231,19 @@ class PlainProgress:
                     f"{number(report.items_dead_lettered)} dead letters in {duration(report.elapsed_s)}"
                 )
                 self._say(said, "run_ended", job=report.job, fields=told_of(report, ENDED))
+                self._runs.pop(report.job, None)
+            case _:
+                pass
 
     def _tick(self, tick: Tick) -> None:
         run = self._runs.get(tick.job or self._last)
         if run is None:
             return
-        pace = run.pace.take(tick, run.started.rows_expected)
+        run.speeds = pace = run.pace.take(tick, run.started.rows_expected)
+        if self._all.due(tick.at_s):
+            together = sum(each.speeds.items_per_s for each in self._runs.values())
+            said, fields = self._all.line(together, tick.at_s), self._all.figures(together, tick.at_s)
+            self._say(said, "progress_of_all", job=PROGRAM, fields=fields)
         if run.said_at_s is None:
             run.said_at_s = tick.at_s
         elif tick.at_s - run.said_at_s >= PLAIN_EVERY_S:

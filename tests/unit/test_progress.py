@@ -149,8 +149,8 @@ def test_the_live_display_fits_the_terminal(
 def test_the_picture_holds_what_matters() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     now = tick(10.0, meter=totals(), counts=Counts(rows_read=250_000, items_dead_lettered=3))
-    run = live_progress._Drawn(run_started(), seen=(now, progress.Speeds(1.0, 128_400.0, 2.0, 61.0)))
-    console.print(live_progress._picture([run]))
+    pace = progress.Speeds(1.0, 128_400.0, 2.0, 61.0)
+    console.print(live_progress._picture([live_progress._Drawn(run_started(), speeds=pace, tick=now)], ""))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in (
         "250,000 of ~1,000,000 (25 %) rows, 128,400 items/s, ETA 1 min 01 s",

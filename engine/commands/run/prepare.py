@@ -42,13 +42,14 @@ SEGMENTS_PER_CURSOR = 8
 class RunOptions:
     """What the command line says about a run. `workers`: the most processes; None: as many as it is worth.
 
-    `follow`: a catch-up run goes on until it is stopped.
+    `follow`: a catch-up run goes on until it is stopped. `abreast`: the most jobs that run at one time.
     """
 
     state_dir: Path
     workers: int | None
     fresh: bool = False
     follow: bool = False
+    abreast: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ async def prepare(
         line = await caught_up(stack, ends, line, voice)
     elif job.source.watched and isinstance(untold := needed(ends), Untold):
         voice.warn(refusal(ends, untold))
-    workers = options.workers or await _worth(ends, decision)
+    workers = options.workers or await _worth(ends, decision, options.abreast)
     return Prepared(options, workers, store, ends, line, look, prints, former)
 
 
@@ -146,7 +147,7 @@ async def _line(
     return await followed(stack, ends, line, feed, follows, endless=endless)
 
 
-async def _worth(ends: Ends, decision: Decision) -> int:
+async def _worth(ends: Ends, decision: Decision, abreast: int) -> int:
     """Choose how many processes work, and say why to whoever looks with `-v`."""
     kind = decision.kind if isinstance(decision, Start) else decision.run.kind
     if isinstance(decision, NothingToDo) or log_of(ends, kind) is not None:
@@ -155,7 +156,7 @@ async def _worth(ends: Ends, decision: Decision) -> int:
     if isinstance(decision, GoOn) and rows is not None:
         states = decision.run.segments
         rows = round(rows * sum(not state.done for state in states) / max(1, len(states)))
-    found = ends.worth(rows)
+    found = ends.worth(rows, abreast)
     log.debug("workers %d: %s", found.workers, found.why)
     return found.workers
 

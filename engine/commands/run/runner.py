@@ -6,14 +6,13 @@ what a run ends with is what its checkpoint says.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.clock import utc_now
 from engine.commands import ends
-from engine.commands.run import processes
 from engine.commands.run.crew import crew, working
 from engine.commands.run.following import confirm, confirming, log_figures, log_of, log_watched, reached
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
@@ -35,8 +34,9 @@ from engine.report import (
     write,
 )
 from engine.run.coordinator import Coordinator
-from engine.run.stopping import Stops, stop_on_signals
+from engine.run.shared import Shared
 from engine.run.voice import Voice
+from engine.run.worker import Usage
 from engine.state import dead_letters
 from engine.state.resume import NothingToDo, Start, decide
 
@@ -48,16 +48,16 @@ async def run_job(
     options: RunOptions,
     observers: Sequence[Observer],
     store: CheckpointStore,
-    stops: Stops = stop_on_signals,
+    shared: Shared,
 ) -> Report:
     """Run a job once; once more behind what was a log's end yesterday, or what isn't yet followed.
 
-    `store` holds its lease; `stops` tells it when to stop.
+    `store` holds its lease; `shared` is what it has in common with others, and tells it when to stop.
     Raises: JobError and PermanentError before it has begun; afterwards its report tells.
     """
     voice = Voice(observers, job.name)
     while True:
-        passed = await _pass(job, options, voice, store, stops)
+        passed = await _pass(job, options, voice, store, shared)
         if not (passed.goes_on and (options.follow or passed.read_out)):
             return passed.report
         voice, options = Voice(observers, job.name), replace(options, fresh=False)
@@ -75,8 +75,11 @@ class _Passed:
     read_out: bool = False
 
 
-async def _pass(job: Job, options: RunOptions, voice: Voice, store: CheckpointStore, stops: Stops) -> _Passed:
+async def _pass(
+    job: Job, options: RunOptions, voice: Voice, store: CheckpointStore, shared: Shared
+) -> _Passed:
     async with AsyncExitStack() as stack:
+        used = stack.enter_context(shared.usage.counted())
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
         if job.source.log is not None and isinstance(decision, Start) and decision.kind == "full":
@@ -88,7 +91,7 @@ async def _pass(job: Job, options: RunOptions, voice: Voice, store: CheckpointSt
         way = await choose(prepared, decision, voice)
         state = await take_up(prepared, decision, way.segments)
         prepared = await put_to_work(prepared, way, state, voice)
-        report, stopped = await _carry(prepared, way, state, voice, stops)
+        report, stopped = await _carry(prepared, way, state, voice, shared, used)
         report = _kept(report, options.state_dir, voice)
         voice.tell(RunEnded(report))
         by_log = log_of(prepared.ends, state.kind) is not None
@@ -129,7 +132,7 @@ def _nothing_to_do(job: Job, done: RunState, letters_open: int, voice: Voice) ->
 
 
 async def _carry(
-    prepared: Prepared, way: Way, state: RunState, voice: Voice, stops: Stops
+    prepared: Prepared, way: Way, state: RunState, voice: Voice, shared: Shared, used: Callable[[], Usage]
 ) -> tuple[Report, bool]:
     """Work until the run is complete, interrupted or failed, and record which; say whether it was stopped."""
     open_segments = sum(not segment.done for segment in state.segments)
@@ -140,36 +143,27 @@ async def _carry(
         1 if way.in_order else max(1, min(ends.CURSORS, open_segments // workers)),
         prepared.ends.source.ticket.cursors_max,
     )
-    closed = await prepared.store.last_complete()
-    voice.tell(
-        RunStarted(
-            job=prepared.ends.job.name,
-            run_id=state.run_id,
-            kind=state.kind,
-            resumed=state.interruptions > 0,
-            rows_expected=state.rows_expected,
-            source=prepared.ends.job.source.reads,
-            target=prepared.ends.job.target.writes_to,
-            workers=size.workers,
-            started_at=state.started_at,
-            counts=state.counts,
-            letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
-            last_success=None if closed is None else closed.finished_at,
-            unit_usd=prepared.ends.connector.unit_usd(prepared.ends.target),
-        )
-    )
+    voice.tell(await _started(prepared, state, size.workers))
     voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
     coordinator = Coordinator(
         confirming(prepared.ends, prepared.store, state),
         state,
         [voice],
         rate_max=prepared.ends.job.target.rate_max,
-        own_usage=processes.usage,
+        own_usage=used,
         look=prepared.look,
         patience_s=prepared.ends.job.target.give_up_after_s,
         log_figures=lambda: log_figures(prepared.ends),
     )
-    with stops(coordinator.stop, voice) as interrupted:
+
+    def late_s() -> float:
+        """Say how long what was sent may still be applied: all of it is answered, unless the run failed."""
+        return 0.0 if coordinator.fault is None else prepared.ends.connector.abilities.late_s
+
+    with (
+        shared.stops(coordinator.stop, voice) as interrupted,
+        shared.caps.held(prepared.ends.job.target, coordinator.limit, late_s),
+    ):
         async with (
             log_watched(prepared.ends),
             working(prepared, size, errand(prepared, way, state), voice.warn) as working_crew,
@@ -181,6 +175,26 @@ async def _carry(
         broken = await broken_word(prepared, way, state, noted_by, voice)
     stopped = interrupted.is_set()
     return await _conclude(prepared, coordinator, state, broken, stopped, voice), stopped
+
+
+async def _started(prepared: Prepared, state: RunState, workers: int) -> RunStarted:
+    """Return what is told of a run as it begins, or goes on."""
+    job, closed = prepared.ends.job, await prepared.store.last_complete()
+    return RunStarted(
+        job=job.name,
+        run_id=state.run_id,
+        kind=state.kind,
+        resumed=state.interruptions > 0,
+        rows_expected=state.rows_expected,
+        source=job.source.reads,
+        target=job.target.writes_to,
+        workers=workers,
+        started_at=state.started_at,
+        counts=state.counts,
+        letters_open=await asyncio.to_thread(dead_letters.count, prepared.store.dead_letters),
+        last_success=None if closed is None else closed.finished_at,
+        unit_usd=prepared.ends.connector.unit_usd(prepared.ends.target),
+    )
 
 
 async def _conclude(

@@ -1,23 +1,27 @@
-"""The jobs of a file: run one after the other, or followed side by side in one process.
+"""The jobs of a file: run one after the other, several at a time, or followed side by side in one process.
 
-Invariant: followed together, each job keeps a lease, a checkpoint and a report of its own; one that ends has
-all others stop, and each of them ends as if it alone had been told to.
+Invariant: each job keeps a lease, a checkpoint and a report of its own, and ends as if it alone had been told
+to. Of jobs that run at one time none can make an item that another makes; of those that are followed
+together, one that ends has all others stop.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from engine.commands import ends
+from engine.commands.run import processes
 from engine.commands.run.prepare import RunOptions
 from engine.commands.run.runner import run_job
 from engine.commands.whose import job_named
 from engine.contracts.state import CheckpointStore
 from engine.errors import JobError
-from engine.events import Observer
+from engine.events import JobsPlanned, Observer
 from engine.job.model import Job
-from engine.report import FAILED, INTERRUPTED
+from engine.report import FAILED, INTERRUPTED, Report
+from engine.rules.jobs_apart import waits_for
+from engine.run.shared import OwnUsage, Shared
 from engine.run.stopping import StopTogether, stop_on_signals
 from engine.run.voice import Voice
 from engine.show import logs
@@ -30,25 +34,40 @@ PROGRAM = "backfill"
 async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> None:
     """Run jobs one after the other; one that doesn't end as complete ends the sequence.
 
-    To follow are several side by side, once each has had its full run. How a job ended, its report tells,
-    which observers are given.
+    With `abreast` several run at one time. To follow are all side by side, once each has had its full run.
+    How a job ended, its report tells, which observers are given.
     Raises: JobError and PermanentError before a job has begun.
     """
+    usage = OwnUsage(processes.usage)
+    for observer in observers:
+        observer.on(JobsPlanned(len(jobs)))
     if options.follow:
-        _check_follow(jobs)
+        _check_follow(jobs, options)
         if len(jobs) > 1:
-            await _followed(jobs, options, observers)
+            await _followed(jobs, options, observers, usage)
             return
+    if min(options.abreast, len(jobs)) > 1:
+        await _Abreast(jobs, options, observers, usage).run()
+        return
     for job in jobs:
-        async with _held(job, options, among=len(jobs)) as store:
-            with job_named(job, among=len(jobs)):
-                report = await run_job(job, options, observers, store)
+        report = await _run(job, options, observers, Shared(usage), among=len(jobs))
         if report.outcome in (FAILED, INTERRUPTED):
             return
 
 
-def _check_follow(jobs: Sequence[Job]) -> None:
+async def _run(
+    job: Job, options: RunOptions, observers: Sequence[Observer], shared: Shared, *, among: int
+) -> Report:
+    """Run one job under its lease. Raises: JobError and PermanentError before it has begun."""
+    async with _held(job, options, among=among) as store:
+        with job_named(job, among=among):
+            return await run_job(job, options, observers, store, shared)
+
+
+def _check_follow(jobs: Sequence[Job], options: RunOptions) -> None:
     """See that there are logs to follow. Raises: JobError."""
+    if options.abreast > 1:
+        raise JobError("--parallel-jobs is about loads: leave it out, --follow goes on with all jobs at once")
     for job in jobs:
         with job_named(job, among=len(jobs)):
             if job.source.log is None:
@@ -71,7 +90,9 @@ async def _held(job: Job, options: RunOptions, *, among: int) -> AsyncIterator[C
         await store.close()
 
 
-async def _followed(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> None:
+async def _followed(
+    jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], usage: OwnUsage
+) -> None:
     """Do what is left of full runs, one after the other; then follow all jobs."""
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(_held(job, options, among=len(jobs))) for job in jobs]
@@ -79,10 +100,11 @@ async def _followed(jobs: Sequence[Job], options: RunOptions, observers: Sequenc
         for job, store in zip(jobs, stores, strict=True):
             with job_named(job, among=len(jobs)):
                 if await _loads(job, options, store):
-                    report = await run_job(job, replace(options, follow=False), observers, store, full.stops)
+                    loading, shared = replace(options, follow=False), Shared(usage, stops=full.stops)
+                    report = await run_job(job, loading, observers, store, shared)
                     if full.stopped or report.outcome in (FAILED, INTERRUPTED):
                         return
-        await _side_by_side(jobs, stores, replace(options, fresh=False), observers)
+        await _side_by_side(jobs, stores, replace(options, fresh=False), observers, usage)
 
 
 async def _loads(job: Job, options: RunOptions, store: CheckpointStore) -> bool:
@@ -111,30 +133,88 @@ async def _side_by_side(
     stores: Sequence[CheckpointStore],
     options: RunOptions,
     observers: Sequence[Observer],
+    usage: OwnUsage,
 ) -> None:
     """Follow all jobs until a signal, or until one of them ends. Raises: what the first of them raises."""
     together = StopTogether()
+    shared = Shared(usage, stops=together.heard)
 
     async def follow(job: Job, store: CheckpointStore) -> None:
         logs.of_job(job.name)
         try:
             with job_named(job, among=len(jobs)):
-                await run_job(job, options, observers, store, together.heard)
+                await run_job(job, options, observers, store, shared)
         finally:
             if not together.asked.is_set():
                 Voice(observers, PROGRAM).say(f"{job.name} has ended, so all others stop")
                 together.ask()
 
-    with stop_on_signals(together.ask, Voice(observers, PROGRAM)):
-        following = [asyncio.create_task(follow(*each)) for each in zip(jobs, stores, strict=True)]
-        try:
-            await asyncio.wait(following)
-        finally:
-            for task in following:
-                task.cancel()
-            ended = await asyncio.gather(*following, return_exceptions=True)
+    voice = Voice(observers, PROGRAM)
+    with stop_on_signals(together.ask, voice):
+        await _all_of([follow(*each) for each in zip(jobs, stores, strict=True)], voice)
+
+
+async def _all_of(runs: Sequence[Coroutine[None, None, None]], voice: Voice) -> None:
+    """Carry all of them to their ends. Raises: what the first of them raises; the others' faults are told."""
+    tasks = [asyncio.create_task(run) for run in runs]
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
     faults = [fault for fault in ended if isinstance(fault, BaseException)]
     for fault in faults[1:]:
-        Voice(observers, PROGRAM).warn(str(fault))
+        voice.warn(str(fault))
     if faults:
         raise faults[0]
+
+
+class _Abreast:
+    """Runs as many jobs at a time as are asked for, begun in their order.
+
+    Where one doesn't end as complete, none is begun any more, and those that go on come to their ends.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], usage: OwnUsage
+    ) -> None:
+        self._jobs = jobs
+        self._options = options
+        self._observers = observers
+        self._voice = Voice(observers, PROGRAM)
+        self._together = StopTogether()
+        self._shared = Shared(usage, stops=self._together.heard)
+        self._room = asyncio.Semaphore(options.abreast)
+        self._over = [asyncio.Event() for _ in jobs]
+        self._waits_for = waits_for(jobs)
+        self._failed = False
+
+    async def run(self) -> None:
+        """Run all. Raises: JobError and PermanentError of the first that couldn't begin."""
+        for job, before in zip(self._jobs, self._waits_for, strict=True):
+            if before:
+                names = ", ".join(self._jobs[at].name for at in sorted(before))
+                self._voice.note(f"{job.name} waits for {names}: their items may have the same keys")
+        with stop_on_signals(self._together.ask, self._voice):
+            await _all_of([self._run_one(number) for number in range(len(self._jobs))], self._voice)
+
+    async def _run_one(self, number: int) -> None:
+        try:
+            for before in self._waits_for[number]:
+                await self._over[before].wait()
+            async with self._room:
+                if not (self._failed or self._together.asked.is_set()):
+                    await self._begin(self._jobs[number])
+        finally:
+            self._over[number].set()
+
+    async def _begin(self, job: Job) -> None:
+        well = False
+        try:
+            report = await _run(job, self._options, self._observers, self._shared, among=len(self._jobs))
+            well = report.outcome not in (FAILED, INTERRUPTED)
+        finally:
+            if not (well or self._failed or self._together.asked.is_set()):
+                self._failed = True
+                self._voice.say(f"{job.name} hasn't ended as complete: no other job is begun")

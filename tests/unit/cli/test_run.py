@@ -71,6 +71,8 @@ def test_options_reach_the_run(
         3,
         "--fresh",
         "--follow",
+        "--parallel-jobs",
+        4,
         "--set",
         "target.max_wcu=500",
     )
@@ -80,6 +82,7 @@ def test_options_reach_the_run(
         "workers": 3,
         "fresh": True,
         "follow": True,
+        "abreast": 4,
     }
     assert runner.jobs[0].target.max_wcu == 500
 
@@ -94,6 +97,7 @@ def test_how_many_work_is_left_to_the_run_unless_it_is_said(
         "workers": None,
         "fresh": False,
         "follow": False,
+        "abreast": 1,
     }
 
 
