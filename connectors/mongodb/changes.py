@@ -33,12 +33,14 @@ class Changes:
 
     Shape: `old` documents as BSON, as they were; `ids` each `_id` as a document of its own. `time`: nothing
     of this may be looked up as it was before. `place`: all before it is in this part or in an earlier one.
+    `at_s`: so is what was committed before, by the server's clock; None: no more than the place's time says.
     """
 
     old: Sequence[bytes]
     ids: Sequence[bytes]
     time: Timestamp
     place: PlaceInLog
+    at_s: float | None = None
 
     def __len__(self) -> int:
         return len(self.old) + len(self.ids)
@@ -92,10 +94,10 @@ class GatheredChanges:
         full = len(self) >= self.rows_max or self._bytes >= self.bytes_max
         return self.rest() if full else None
 
-    def rest(self, place: PlaceInLog | None = None) -> Changes:
+    def rest(self, place: PlaceInLog | None = None, at_s: float | None = None) -> Changes:
         """Return what is left as a part, which may be empty, up to a place behind it where one is known."""
         self.place = place or self.place
-        part = Changes(tuple(self._old), tuple(self._ids), self.place.time, self.place)
+        part = Changes(tuple(self._old), tuple(self._ids), self.place.time, self.place, at_s)
         self._old, self._ids, self._bytes = {}, {}, 0
         return part
 

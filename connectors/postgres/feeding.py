@@ -22,15 +22,14 @@ from engine.batch import Batch
 from engine.clock import utc_at
 from engine.contracts.feed import LogPlace
 
-PART_ROWS = 1_000
-"""Changes that are looked up together: what their rows take is held in memory."""
 PART_BYTES = 4_000_000
 """What is needed of rows as they were, as text of one statement."""
 POLL_S = 0.25
-"""How long a log that was read to its end is left alone; no less than that took, since each peek decodes from
-where the oldest transaction that is open began (docs/decisions.md)."""
-QUIET_S = 10.0
-"""How often a log that has nothing for us brings a batch without rows, behind which the slot moves on."""
+"""How long a log that was read to its end is left alone, looking up what was in it included; no less than
+the peek took, since each decodes from where the oldest transaction that is open began (docs/decisions.md)."""
+QUIET_S = 2.0
+"""How often a log that has nothing for us brings a batch without rows: the checkpoint says that nothing is
+missing, and the slot moves on behind it."""
 
 
 @dataclass(slots=True)
@@ -38,7 +37,7 @@ class LogReading:
     """One reading of a segment of the log. `in_place` raises where a slot is beyond a position.
 
     `position`: all before it was handed over, in batches up to `number`. Units: `at_s` since 1970, as in
-    LogPart; `moved_s` by the loop's clock.
+    LogPart; `moved_s` and `peeked_s`, the end of the last peek, by the loop's clock.
     """
 
     slot: SlotReader
@@ -52,6 +51,7 @@ class LogReading:
     at_s: float = 0.0
     sequence: int = 0
     moved_s: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    peeked_s: float = 0.0
     peek_s: float = 0.0
     drained: bool = False
 
@@ -65,19 +65,20 @@ class LogReading:
         self.progress.clock_is(now.clock_s)
         self.progress.held_back_bytes = now.held_back
         limit = now.position if until is None else until
-        gathering = Gathering(tables, self.position, PART_ROWS, PART_BYTES)
+        gathering = Gathering(tables, self.position, self.progress.part_rows, PART_BYTES)
         began_s = clock()
         async with self.slot.peeked(limit) as peeked:
-            self.peek_s = clock() - began_s
+            self.peeked_s = clock()
+            self.peek_s = self.peeked_s - began_s
             self.in_place(peeked.slot, number_of(self.progress.durable.position))
             self.drained = peeked.count < slot_reading.PEEK_CHANGES
-            for chunk in peeked.chunks():
-                await asyncio.sleep(0)  # a chunk that is passed over waits for nothing else
-                for message in chunk:
-                    if (part := gathering.take(message)) is not None:
-                        async with aclosing(self._looked_up(part, tables)) as batches:
-                            async for batch in batches:
-                                yield batch
+            for messages in peeked.chunks():
+                await asyncio.sleep(0)  # what is passed over waits for nothing else
+                gathering.rows_max = self.progress.part_rows
+                if (part := gathering.take(messages)) is not None:
+                    async with aclosing(self._looked_up(part, tables)) as batches:
+                        async for batch in batches:
+                            yield batch
         if self.drained:
             gathering.reach(limit, now.clock_s)
         rest = gathering.rest()
@@ -101,12 +102,14 @@ class LogReading:
         self.at_s = max(self.at_s, part.at_s)
         self.moved_s = asyncio.get_running_loop().time()
         self.sequence += 1
+        self.progress.handed(self.number, len(rows), rows.nbytes)
         end = LogPlace(text_of(part.position), self.number, utc_at(self.at_s) if self.at_s else None)
         return Batch(self.segment, self.sequence - 1, rows, end.cursor(), old=old)
 
     async def pause(self) -> None:
         """Wait before the next peek: for what was read to be durable, or for changes."""
         if self.drained:
-            await asyncio.sleep(max(POLL_S, self.peek_s))
+            left_alone_s = asyncio.get_running_loop().time() - self.peeked_s
+            await asyncio.sleep(max(0.0, max(POLL_S, self.peek_s) - left_alone_s))
         else:
             await self.progress.up_to(self.number)

@@ -4,19 +4,25 @@ Invariant: what every change of a table that matters was about is in some part, 
 behind a transaction of which a later part tells.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
 
 from connectors.postgres.logged import Logged, LoggedTable, Texts
 from connectors.postgres.pgoutput import (
+    TOAST,
     Begin,
     Commit,
+    Message,
+    Messages,
     RelationSent,
-    RowSent,
+    RowsSent,
     Truncated,
-    Unchanged,
-    Value,
     decoded,
+    rows_sent,
 )
 from connectors.postgres.publishing import MISSED
 from engine.batch import Cursor
@@ -50,6 +56,8 @@ class _Form:
     number: int
     """The table's place among the job's."""
     table: LoggedTable
+    columns: int
+    """How many columns its rows have."""
     needed: tuple[int, ...]
     key: tuple[int, ...]
     """Places in what is needed."""
@@ -57,7 +65,10 @@ class _Form:
 
 @dataclass(slots=True)
 class Gathering:
-    """Takes a log's messages and gives parts. What is committed before `position` is passed over."""
+    """Takes a log's messages and gives parts. What is committed before `position` is passed over.
+
+    `rows_max` and `bytes_max`: with so much a part is full, and what was taken with it is in it.
+    """
 
     tables: Logged
     position: int
@@ -73,11 +84,26 @@ class Gathering:
     _passed: bool = False
     _bytes: int = 0
 
-    def take(self, data: bytes) -> LogPart | None:
-        """Take the next message; return a part once there is enough for one. Raises: PermanentError."""
-        match message := decoded(data):
-            case RowSent():
-                self._change(message)
+    def take(self, messages: Messages) -> LogPart | None:
+        """Take the next messages; return a part once there is enough for one. Raises: PermanentError."""
+        others = np.flatnonzero(~messages.are_rows).tolist()
+        rows: list[tuple[int, int, int]] = []
+        for before, at in pairwise([-1, *others, len(messages)]):
+            if before >= 0:
+                message = decoded(messages[before])
+                if isinstance(message, RelationSent | Truncated):
+                    self._changed(messages, rows)
+                    rows = []
+                self._hear(message)
+            if at - before > 1 and not self._passed:
+                rows.append((before + 1, at, self._xid))
+        self._changed(messages, rows)
+        full = len(self._old) + len(self._keys) >= self.rows_max or self._bytes >= self.bytes_max
+        leads = sum(map(len, self._leads.values()))
+        return self.rest() if full or leads >= self.rows_max else None
+
+    def _hear(self, message: Message) -> None:
+        match message:
             case Begin(commit, xid):
                 self._xid, self._passed = xid, commit < self.position
             case Commit(end, at_s):
@@ -86,9 +112,6 @@ class Gathering:
                 self._relate(message)
             case Truncated():
                 self._truncated(message)
-        full = len(self._old) + len(self._keys) >= self.rows_max or self._bytes >= self.bytes_max
-        leads = sum(map(len, self._leads.values()))
-        return self.rest() if full or leads >= self.rows_max else None
 
     def reach(self, position: int, at_s: float) -> None:
         """Take in that all before a position was taken, and so was what had been committed by then."""
@@ -100,44 +123,51 @@ class Gathering:
             self.position,
             self.at_s,
             tuple(self._old),
-            tuple(Cursor(tuple(_known(text) for text in texts)) for texts in self._keys),
+            tuple(Cursor(_known(key)) for key in self._keys),
             {oid: tuple(leads) for oid, leads in self._leads.items()},
             frozenset(self._xids),
         )
         self._old, self._keys, self._leads, self._xids, self._bytes = {}, {}, {}, set(), 0
         return part
 
-    def _change(self, changed: RowSent) -> None:
-        forms = self._forms.get(changed.relation)
-        if forms is None or self._passed:
+    def _changed(self, messages: Messages, spans: Sequence[tuple[int, int, int]]) -> None:
+        """Note changed rows: from and up to which message, and whose transaction's."""
+        if not spans:
             return
-        self._xids.add(self._xid)
-        for form in forms:
-            self._note(form, changed)
+        at = np.concatenate([np.arange(first, end) for first, end, _ in spans])
+        xids = np.repeat([xid for _, _, xid in spans], [end - first for first, end, _ in spans])
+        relations = messages.relations(at)
+        for relation, forms in self._forms.items():
+            mine = relations == relation
+            if not forms or not mine.any():
+                continue
+            self._xids.update(np.unique(xids[mine]).tolist())
+            for form in forms:
+                self._note(form, rows_sent(messages, at[mine], form.columns, form.needed))
 
-    def _note(self, form: _Form, changed: RowSent) -> None:
-        new = None if changed.new is None else [changed.new[at] for at in form.needed]
-        old = None if changed.old is None else [changed.old[at] for at in form.needed]
-        if changed.new is not None and old is not None:
-            new = [was if now is Unchanged.TOAST else now for was, now in zip(old, new or (), strict=True)]
-        if new is not None:
-            self._look_up(form, _whole(new, form.table))
-        if not changed.inserted:
-            # An update of which the identity stays as it is has no old row: what is needed stays, too.
-            before = old if old is not None else new
-            assert before is not None, "what isn't new was there"
-            texts = _whole(before, form.table)
-            self._look_up(form, texts)
-            if not form.table.parents and texts not in self._old:
-                self._old[texts] = None
-                self._bytes += sum(len(text or "") for text in texts)
-
-    def _look_up(self, form: _Form, texts: Texts) -> None:
-        key = tuple(texts[at] for at in form.key)
+    def _note(self, form: _Form, rows: RowsSent) -> None:
+        new = rows.new.completed(rows.old)
+        new = new.taken(new.there)
+        # An update of which the identity stays as it is has no old row: what is needed stays, too.
+        old = rows.old.or_else(rows.new).taken(np.flatnonzero(~rows.inserted))
+        if (new.kinds == TOAST).any() or (old.kinds == TOAST).any():
+            raise _left_out(form.table)
+        self._look_up(form, zip(*new.texts(form.key), strict=True))
+        columns = old.texts(range(len(form.needed)))
+        self._look_up(form, zip(*(columns[at] for at in form.key), strict=True))
         if not form.table.parents:
-            self._keys[key] = None
-        elif None not in key:  # a child without a parent
-            self._leads.setdefault(form.number, {})[key] = None
+            for texts, size in zip(zip(*columns, strict=True), old.sizes.tolist(), strict=True):
+                if texts not in self._old:
+                    self._old[texts] = None
+                    self._bytes += size
+
+    def _look_up(self, form: _Form, keys: Iterable[Texts]) -> None:
+        if form.table.parents:  # a child may have none
+            leads = dict.fromkeys(key for key in keys if None not in key)
+            if leads:
+                self._leads.setdefault(form.number, {}).update(leads)
+        else:
+            self._keys.update(dict.fromkeys(keys))
 
     def _relate(self, relation: RelationSent) -> None:
         self._forms[relation.oid] = []
@@ -157,6 +187,7 @@ class Gathering:
                 _Form(
                     number,
                     table,
+                    len(relation.columns),
                     tuple(places[name] for name in table.needed),
                     tuple(table.needed.index(name) for name in table.key),
                 )
@@ -172,16 +203,13 @@ class Gathering:
                 )
 
 
-def _whole(values: Sequence[Value], table: LoggedTable) -> Texts:
-    """Return values as texts. Raises: PermanentError where the log left one out."""
-    if Unchanged.TOAST in values:
-        raise PermanentError(
-            f"source: the log left out values of {', '.join(table.needed)} of {table.called} that are stored"
-            f" apart; ALTER TABLE {table.written} REPLICA IDENTITY FULL, and {MISSED}"
-        )
-    return tuple(value for value in values if not isinstance(value, Unchanged))
+def _left_out(table: LoggedTable) -> PermanentError:
+    return PermanentError(
+        f"source: the log left out values of {', '.join(table.needed)} of {table.called} that are stored"
+        f" apart; ALTER TABLE {table.written} REPLICA IDENTITY FULL, and {MISSED}"
+    )
 
 
-def _known(text: str | None) -> str:
-    assert text is not None, "a key holds no null"
-    return text
+def _known(key: Texts) -> tuple[str, ...]:
+    assert None not in key, "a key holds no null"
+    return cast("tuple[str, ...]", key)

@@ -148,10 +148,10 @@ class LookUps:
     async def _is_steady(self, connection: Any) -> bool:
         """Lock what is read; hold it to what the run began with. Raises: PermanentError, TransientError."""
         await watch.lock(connection, self._view.shape)
-        if not await watch.is_steady(connection):
-            return False
         before = self._view.standing
         now = await watch.look(connection, self._view.shape, before.server)
+        if now is None:
+            return False
         misfit = await opening.misfit(connection, before, now, goes_on=True)
         if isinstance(misfit, Behind):
             raise TransientError(f"source: {misfit.text}")
@@ -169,6 +169,7 @@ class LookUps:
         """
         async with self._seeing(frozenset()) as connection, speaking("source"):
             now = await watch.look(connection, self._view.shape, self._held_to.server)
+            assert now is not None, "it is steady until the transaction ends"
             if (why := await untold(connection, self._published, self._held_to, now)) is not None:
                 raise PermanentError(f"source: {why}; {MISSED}")
             self._held_to = now

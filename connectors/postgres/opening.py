@@ -192,8 +192,8 @@ async def steady(
             async with waits_told(connection, section.url.get_secret_value()):
                 found = await layout(connection, section, since)
                 plan = await watch.lock(connection, found.shape)
-            if await watch.is_steady(connection):
-                return found, plan, await watch.look(connection, found.shape, server)
+            if (standing := await watch.look(connection, found.shape, server)) is not None:
+                return found, plan, standing
             await connection.execute("ROLLBACK")
     raise TransientError(
         f"source: {section.reads} is emptied or written anew again and again while the run begins; run again"

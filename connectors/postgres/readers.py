@@ -220,8 +220,8 @@ class Readers:
         """Begin on the run's snapshot; False, outside a transaction, where it can't be read any more."""
         if await begin(connection, self._snapshot):
             await watch.lock(connection, self._view.shape)
-            if await watch.is_steady(connection):
-                await self._hold_to(connection, await watch.look(connection, self._view.shape, server))
+            if (now := await watch.look(connection, self._view.shape, server)) is not None:
+                await self._hold_to(connection, now)
                 return True
         await connection.execute("ROLLBACK")
         return False

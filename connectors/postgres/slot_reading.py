@@ -13,7 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from connectors.postgres.errors import speaking
+from connectors.postgres.pgoutput import Messages
 from connectors.postgres.quoting import identifier, literal
 from connectors.postgres.section import LogCatchUp
 from connectors.postgres.session import abandon, begin, connect, reading_slot
@@ -26,9 +29,15 @@ PEEK_CHANGES = 100_000
 FETCH_ROWS = 1_000
 SPOOL_BYTES = 8_000_000
 """What of a peek is held in memory; more goes to a file without a name."""
+_HEAD = struct.Struct("<IQ")
+"""How many messages were taken together, and their bytes."""
 _NOW = """
 SELECT (pg_current_wal_flush_lsn() - '0/0')::int8 AS position,
        extract(epoch FROM clock_timestamp())::float8 AS clock_s
+"""
+_ADVANCE = """
+SELECT pg_catalog.pg_replication_slot_advance(s.slot_name, '{to}') FROM pg_catalog.pg_replication_slots AS s
+WHERE s.slot_name OPERATOR(pg_catalog.=) {slot} AND s.confirmed_flush_lsn OPERATOR(pg_catalog.<) '{to}'
 """
 
 
@@ -56,23 +65,22 @@ class Peeked:
 
     def take(self, messages: Sequence[bytes]) -> None:
         """Keep some more. Raises: PermanentError."""
-        heads = struct.pack(f"<I{len(messages)}I", len(messages), *map(len, messages))
+        sizes = np.fromiter(map(len, messages), np.uint32, len(messages))
         try:
-            self._spool.write(heads + b"".join(messages))
+            self._spool.write(_HEAD.pack(len(sizes), int(sizes.sum())) + sizes.tobytes() + b"".join(messages))
         except OSError as error:
             raise PermanentError(
                 f"source: a part of the log can't be kept for a moment ({error.strerror}); give TMPDIR room"
             ) from error
         self.count += len(messages)
 
-    def chunks(self) -> Iterator[Sequence[bytes]]:
+    def chunks(self) -> Iterator[Messages]:
         """Give them back, once, as they were taken."""
         self._spool.seek(0)
-        while head := self._spool.read(4):
-            (count,) = struct.unpack("<I", head)
-            yield [
-                self._spool.read(size) for size in struct.unpack(f"<{count}I", self._spool.read(4 * count))
-            ]
+        while head := self._spool.read(_HEAD.size):
+            count, size = _HEAD.unpack(head)
+            sizes = np.frombuffer(self._spool.read(4 * count), np.uint32)
+            yield Messages.of(self._spool.read(size), sizes)
 
     def close(self) -> None:
         """Forget them."""
@@ -86,6 +94,7 @@ class SlotReader:
         self._url = url
         self._slot, self._publication = catch_up.slot, catch_up.published
         self._connection: Any | None = None
+        self._moved_to = 0
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Any]:
@@ -105,18 +114,11 @@ class SlotReader:
     async def now(self, durable: int) -> LogNow:
         """Move the slot on to a position, if it stands before it; say how it stands then."""
         async with self.connected() as connection:
-            found = await self._looked(connection)
-            if found.slot is not None and found.slot.position is not None and found.slot.position < durable:
-                await connection.execute(
-                    f"SELECT pg_catalog.pg_replication_slot_advance({literal(self._slot)},"
-                    f" '{text_of(durable)}')"
-                )
-                found = await self._looked(connection)
-        return found
-
-    async def _looked(self, connection: Any) -> LogNow:
-        async with looking(connection):
-            slot, now = await slot_of(connection, self._slot), await connection.fetchrow(_NOW)
+            if durable > self._moved_to:
+                await connection.execute(_ADVANCE.format(slot=literal(self._slot), to=text_of(durable)))
+                self._moved_to = durable
+            async with looking(connection):
+                slot, now = await slot_of(connection, self._slot), await connection.fetchrow(_NOW)
         return LogNow(now["position"], now["clock_s"], slot)
 
     @asynccontextmanager
@@ -143,7 +145,7 @@ class SlotReader:
 
     async def let_go(self) -> None:
         """Close the connection."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._moved_to = self._connection, None, 0
         if connection is not None:
             await abandon(connection)
 

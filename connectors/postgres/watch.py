@@ -113,15 +113,15 @@ async def lock(connection: Any, shape: Shape) -> str:
     return str(await connection.fetchval(explain_sql(shape)))
 
 
-async def is_steady(connection: Any) -> bool:
-    """Say whether nothing that is locked was emptied or written anew behind the transaction's snapshot."""
-    return all(row["seen"] == row["storage"] for row in await _locked(connection))
+async def look(connection: Any, shape: Shape, server: str) -> Standing | None:
+    """Return what the run reads, as this transaction sees it. Call behind `lock`.
 
-
-async def look(connection: Any, shape: Shape, server: str) -> Standing:
-    """Return what the run reads, as this transaction sees it. Call behind `lock`."""
-    rows = await _locked(connection)
+    None: something that is locked was emptied or written anew behind the transaction's snapshot.
+    """
     async with by_catalogs(connection):
+        rows: Sequence[Mapping[str, Any]] = await connection.fetch(_LOCKED)
+        if any(row["seen"] != row["storage"] for row in rows):
+            return None
         parents = [row["oid"] for row in rows if not row["child"]]
         columns: dict[int, list[ColumnFact]] = {}
         for row in await connection.fetch(_COLUMNS, parents):
@@ -131,7 +131,7 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
             columns.setdefault(row["relation"], []).append(fact)
         about = await connection.fetchrow(_SERVER)
         orders = await _orders(connection, shape, columns)
-    position = await _position(connection)
+        position = await _position(connection)
     relations = tuple(
         RelationFact(
             **{name: told for name, told in row.items() if name != "seen"},
@@ -145,18 +145,16 @@ async def look(connection: Any, shape: Shape, server: str) -> Standing:
 
 
 async def _position(connection: Any) -> int:
-    """Return how far the log goes, 0 where the server doesn't tell. Within a transaction."""
-    await connection.execute("SAVEPOINT before_position")
+    """Return how far the log goes, 0 where the server doesn't tell.
+
+    Call last within `by_catalogs`, whose end takes back what the server didn't tell.
+    """
     try:
-        async with by_catalogs(connection):
-            position = int(await connection.fetchval(POSITION))
+        return int(await connection.fetchval(POSITION))
     except asyncpg.PostgresError as error:
         if error.sqlstate not in _NO_POSITION:
             raise
-        await connection.execute("ROLLBACK TO SAVEPOINT before_position")
-        position = 0
-    await connection.execute("RELEASE SAVEPOINT before_position")
-    return position
+        return 0
 
 
 async def settle_numbers(connection: Any, standing: Standing) -> None:
@@ -236,18 +234,14 @@ def _told(row: Mapping[str, Any]) -> str:
     )
 
 
-async def _locked(connection: Any) -> Sequence[Mapping[str, Any]]:
-    async with by_catalogs(connection):
-        rows: Sequence[Mapping[str, Any]] = await connection.fetch(_LOCKED)
-    return rows
-
-
 async def _orders(
     connection: Any, shape: Shape, columns: Mapping[int, Sequence[ColumnFact]]
 ) -> tuple[tuple[str, str], ...]:
     """Return the collations of columns that are called as key columns are, with their versions."""
     names = {key.name for key in shape.key}
-    wanted = {fact.collation for facts in columns.values() for fact in facts if fact.name in names}
+    wanted = {fact.collation for facts in columns.values() for fact in facts if fact.name in names} - {0}
+    if not wanted:
+        return ()
     known = connection.get_server_version().major >= DATABASE_COLLATION_SINCE
     default = (
         "coalesce((SELECT pg_database_collation_actual_version(d.oid)::text FROM pg_database AS d"
@@ -255,5 +249,5 @@ async def _orders(
         if known
         else "''"
     )
-    rows = await connection.fetch(_ORDERS.format(default=default), sorted(wanted - {0}))
+    rows = await connection.fetch(_ORDERS.format(default=default), sorted(wanted))
     return tuple((row["name"], row["version"]) for row in rows)

@@ -3,19 +3,21 @@
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
 from connectors.dynamodb.target import TableTarget
 from connectors.postgres.feed import PostgresFeed
+from connectors.postgres.looking_up import LookUps
 from connectors.postgres.slot_reading import LogNow, SlotReader, number_of
 from engine.batch import Cursor, EncodedBatch, Fates, WriteReport
 from engine.errors import PermanentError
 from engine.run.target_watch import TargetWatch
 from tests.support import loads
 from tests.support.command import Command
-from tests.support.logged import LOG, TABLE, asked, change, items, refused, run
+from tests.support.logged import LOG, TABLE, asked, change, items, parts_of, refused, run
 from tests.support.own_postgres import OwnPostgres
 from tests.support.pg import execute
 
@@ -100,7 +102,7 @@ def test_a_transaction_of_many_parts_and_a_log_of_many_peeks(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is gathered and peeked at a time is bounded; the next peek waits for what is durable."""
-    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 7)
+    parts_of(monkeypatch, 7)
     monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 50)
     run(command, "full")
     change(
@@ -158,7 +160,7 @@ def test_a_log_of_others_changes_is_covered_by_the_checkpoint_too(
 ) -> None:
     """Peeks that give nothing of ours come to an end, and the slot is never ahead of the checkpoint."""
     monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 50)
-    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 1)
+    parts_of(monkeypatch, 1)
     change(
         command, "CREATE TABLE other (id int PRIMARY KEY)", "CREATE PUBLICATION nightly FOR TABLE other, t"
     )
@@ -191,6 +193,50 @@ def test_a_log_of_others_changes_is_covered_by_the_checkpoint_too(
     assert run(command, "catch_up")["rows_read"] == 0
 
 
+def test_what_a_peek_and_a_look_up_ask_of_the_server(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs a round trip or two, several times a second: what is asked twice makes a follower slow."""
+    asked: dict[str, list[int]] = {"": [0], "now": [], "looked_up": []}
+    at = [""]
+
+    def named(cls: type, name: str) -> None:
+        did = getattr(cls, name)
+
+        async def noted(*arguments: Any) -> Any:
+            at.append(name)
+            asked[name].append(0)
+            try:
+                return await did(*arguments)
+            finally:
+                at.pop()
+
+        monkeypatch.setattr(cls, name, noted)
+
+    def counted(name: str) -> None:
+        did = getattr(asyncpg.Connection, name)
+
+        async def noted(*arguments: Any, **options: Any) -> Any:
+            asked[at[-1]][-1] += 1
+            return await did(*arguments, **options)
+
+        monkeypatch.setattr(asyncpg.Connection, name, noted)
+
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'second'")
+    parts_of(monkeypatch, 30)
+    named(SlotReader, "now")
+    named(LookUps, "looked_up")
+    for name in ("execute", "fetch", "fetchrow", "fetchval", "copy_from_query"):
+        counted(name)
+    run(command, "catch_up")
+    first, *later = asked["looked_up"]
+    assert first <= 16, "the driver may look types up"
+    assert set(later) <= {14, 0}
+    assert 14 in later
+    assert max(asked["now"]) <= 10
+
+
 def test_letters_of_rows_that_were_written_or_deleted_since_are_settled(command: Command) -> None:
     """Redrive reads each row as it is now, and the log takes away what was of those that are gone."""
     command.job["items"][0]["attributes"] = {"n": {"value": "{v}", "as": "N"}}
@@ -220,7 +266,7 @@ def test_a_put_and_a_delete_of_one_key_are_never_in_flight_together(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each change is a batch of its own, and each batch takes longer than the next one is away."""
-    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 1)
+    parts_of(monkeypatch, 1)
     run(command, "full")
     flips = [f"UPDATE t SET id = {to} WHERE id = {of}" for _ in range(10) for of, to in ((1, 500), (500, 1))]
     change(command, *flips)

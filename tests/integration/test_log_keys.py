@@ -13,7 +13,7 @@ from engine.batch import Batch
 from tests.support import loads
 from tests.support.command import Command
 from tests.support.log_keys import BY_K, BY_R, BY_TAG, OWN, TABLE, application, fresh, held
-from tests.support.logged import LOG, change, run
+from tests.support.logged import LOG, change, parts_of, run
 from tests.support.pg import execute
 
 
@@ -52,7 +52,7 @@ SCENES: Sequence[tuple[str, dict[str, int]]] = (
 def test_who_has_a_key_is_found_among_the_rows_as_they_are(
     command: Command, part_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", part_rows)
+    parts_of(monkeypatch, part_rows)
     run(command, "full")
     assert {of for of, _ in held(command).values()} == {2 * n for n in range(1, 21)}
     change(command, *(statement for statements, _ in SCENES for statement in statements.split("; ")))
@@ -74,7 +74,7 @@ def test_whatever_an_application_does_the_items_are_those_of_a_fresh_load(
     run(command, "full")
     assert held(command) == fresh(command)
     for part_rows in (1_000, 1, 3, 2, 7):
-        monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", part_rows)
+        parts_of(monkeypatch, part_rows)
         monkeypatch.setattr("connectors.deciding.DECIDING_BYTES", random.choice((1, 1_000_000)))
         monkeypatch.setattr("connectors.postgres.copy.CHUNK_BYTES", random.choice((50, 2_000_000)))
         change(command, *application(random, 40))

@@ -89,6 +89,13 @@ def once_looked_up(patch: pytest.MonkeyPatch, what: Callable[[], None]) -> None:
     patch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
 
 
+def parts_of(patch: pytest.MonkeyPatch, rows: int) -> None:
+    """Have so many rows looked up together, at most."""
+    patch.setattr("connectors.log_progress.PART_ROWS", rows)
+    patch.setattr("connectors.log_progress.PART_ROWS_MAX", rows)
+    patch.setattr("connectors.postgres.slot_reading.FETCH_ROWS", rows)
+
+
 def logs(command: Command) -> tuple[int, int]:
     """Return how many slots and publications there are."""
     slots = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"

@@ -209,10 +209,26 @@ async def test_a_pass_ends_only_where_nothing_can_follow(kind: str, answers: Any
     assert sum(map(len, parts)) == 2 * sum(each == event(50) for each, _ in answers)
 
 
-async def test_a_log_without_a_change_of_ours_moves_the_place_on() -> None:
-    silent = [(None, token(seconds)) for seconds in (1, 2, 15, 16, 17, 40)]
-    parts = await parts_of(Recorded([*silent, (None, token(51))]), UNTIL, "set")
-    assert [part.place.token for part in parts] == [token(15).raw, token(40).raw, None]
+class Clocked(LogProgress):
+    """A server whose clock says what is wanted, once each."""
+
+    def __init__(self, moments_s: Sequence[float]) -> None:
+        super().__init__()
+        self._moments_s = iter(moments_s)
+
+    @property
+    def clock_s(self) -> float | None:
+        return next(self._moments_s)
+
+
+async def test_a_quiet_log_is_told_of_every_other_second_though_nothing_is_written_to_it() -> None:
+    """Where nothing happens the server writes to its log every 10 s: places tell what is covered too late."""
+    silent = [(None, token(seconds)) for seconds in (1, 1, 1, 1, 11)]
+    progress = Clocked([100.0, 100.1, 101.9, 102.5, 103.0, 104.6, 104.7])
+    parts = await parts_of(Recorded([*silent, (None, token(51))]), UNTIL, "set", progress)
+    assert [(part.place.token, part.at_s) for part in parts] == [
+        (token(1).raw, 102.5), (token(11).raw, 104.6), (None, None),
+    ]  # fmt: skip
     assert [len(part) for part in parts] == [0, 0, 0]
 
 
