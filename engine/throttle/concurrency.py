@@ -52,12 +52,13 @@ class ConcurrencyLimit:
         if now >= self._best_until:
             self._best_s, self._next_best_s = self._next_best_s, float("inf")
             self._best_until = now + BEST_FOR_S
-        self._best_s = min(self._best_s, seconds)
-        self._next_best_s = min(self._next_best_s, seconds)
+        if seconds < self._next_best_s:
+            self._next_best_s = seconds
+            self._best_s = min(self._best_s, seconds)
         self._sum_s += min(seconds, LATE * self._best_s + SLOW_S)
         self._answers += 1
         self._requests += 1
-        if self._requests >= FAILURES_ROUND:
+        if self._requests >= FAILURES_ROUND and self._requests >= self.limit:
             self._judge_failures()
         if self._answers >= self.limit:
             self._end_round()
@@ -66,7 +67,7 @@ class ConcurrencyLimit:
         """Learn from a request that got no answer, or that of a server in trouble."""
         self._failures += 1
         self._requests += 1
-        if self._requests >= FAILURES_ROUND:
+        if self._requests >= FAILURES_ROUND and self._requests >= self.limit:
             self._judge_failures()
 
     def _end_round(self) -> None:
@@ -80,8 +81,6 @@ class ConcurrencyLimit:
         self._wanted = False
 
     def _judge_failures(self) -> None:
-        if self._requests < self.limit:
-            return
         failing = self._failures / self._requests
         self._requests = self._failures = 0
         if failing <= self._expected:

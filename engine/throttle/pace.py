@@ -58,8 +58,8 @@ class Pace:
 
     def take(self, units: float, now: float) -> int:
         """Spend `units` and return the epoch in which that was, to be handed to `account`."""
-        self._advance(now)
         if self.rate != float("inf"):
+            self._advance(now)
             self._tokens -= units
         return self._learned.epoch
 

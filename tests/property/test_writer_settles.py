@@ -14,6 +14,7 @@ from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
 from tests.support.encoded import delete, encoded, key_of, put
 from tests.support.model_table import ModelTable, fault, lost
+from tests.support.sending import TakingTurns
 from tests.support.virtual_time import run_virtual
 
 MOODS = (
@@ -112,7 +113,7 @@ def test_every_item_is_settled_once(batches, moods, cap, seed):
             await asyncio.sleep(0.01)
 
         settings = WriterSettings(PUT, "t", ("PK", "SK"), ("r",), ("id",), 3600.0)
-        writer = Writer(table, settings, meter, renew, lambda _: None, Random(seed))
+        writer = Writer(TakingTurns(table), settings, meter, renew, lambda _: None, Random(seed))
         writer.limit(cap)
         loads = [
             encoded(

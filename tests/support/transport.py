@@ -25,6 +25,9 @@ class Signers:
     def __init__(self, endpoint: Endpoint) -> None:
         self._signer = Signer(Keys("AKID", "secret"), endpoint.region, endpoint.authority)
 
+    def at_hand(self) -> Signer:
+        return self._signer
+
     async def signer(self) -> Signer:
         return self._signer
 

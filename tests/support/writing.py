@@ -10,6 +10,7 @@ from connectors.dynamodb.writing.writer import Writer
 from engine.meter import Meter
 from engine.tenure import NEVER, Tenure
 from tests.support.encoded import put
+from tests.support.sending import TakingTurns
 from tests.support.virtual_time import run_virtual
 
 
@@ -41,7 +42,7 @@ class Scene:
             wcu_start=wcu_start,
         )
         self.writer = Writer(
-            table,
+            TakingTurns(table),
             settings,
             self.meter,
             self.renew,

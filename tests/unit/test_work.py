@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 from types import FrameType
+from typing import Any
 
 import bson
 import numpy as np
@@ -24,8 +25,8 @@ from bench import documents, orders
 from bench.simulator.null import table_description
 from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.dynamodb.encoding.encode import Encoder
-from connectors.dynamodb.http.connection import Answer
-from connectors.dynamodb.modes import PUT
+from connectors.dynamodb.http.connection import Answer, Ended
+from connectors.dynamodb.modes import NEWER, PUT, WriteMode
 from connectors.dynamodb.table_info import table_info
 from connectors.dynamodb.target import TableTarget
 from connectors.dynamodb.writing.settings import WriterSettings
@@ -46,13 +47,18 @@ ROWS, BATCH_ROWS = 10_000, 5_000
 
 REQUESTS_MAX = ROWS // 25
 BYTES_PER_ITEM_MAX = 505
-CALLS_PER_ITEM_MAX = 3.4
-LINES_PER_ITEM_MAX = 7.9
+CALLS_PER_ITEM_MAX = 2.5
+LINES_PER_ITEM_MAX = 6.9
 QUERIES_PER_BATCH_MAX = 11
 NESTED_QUERIES_PER_BATCH_MAX = 9
 """A query takes 0.1 to 0.3 ms however few rows it has: thirty of them were half of what a batch cost."""
 PEAK_BYTES_PER_ITEM_MAX = 128
 BLOCKS_PER_ITEM_MAX = 1.4
+
+CALLS_PER_REQUEST_MAX = 46
+LINES_PER_REQUEST_MAX = 140
+TASKS_MAX = 20
+"""In mode `newer`, where each item is a request."""
 
 KINDS = {
     "id": Scalar.INT,
@@ -108,16 +114,24 @@ class Rows(FakeSource):
 
 @dataclass
 class Wire:
-    """What carries requests: nowhere."""
+    """What carries requests: nowhere. Some connection is always free."""
 
     requests: int = 0
     sent_bytes: int = 0
+    tasks: int = 0
 
-    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
+    def begin(self, operation: str, parts: Sequence[bytes | memoryview], ended: Ended) -> asyncio.Handle:
         self.requests += 1
         self.sent_bytes += sum(map(len, parts))
-        await asyncio.sleep(0)
-        return Answer(200, b'{"UnprocessedItems":{}}', None, 0.001)
+        body = b'{"UnprocessedItems":{}}' if operation == "BatchWriteItem" else b"{}"
+        return asyncio.get_running_loop().call_soon(ended, Answer(200, body, None, 0.001))
+
+    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
+        raise AssertionError("nothing has to wait here")
+
+    def count_tasks(self, loop: asyncio.AbstractEventLoop, main: Any, **settings: Any) -> "asyncio.Task[Any]":
+        self.tasks += 1
+        return asyncio.Task(main, loop=loop, **settings)
 
     async def close(self) -> None:
         return None
@@ -127,16 +141,22 @@ async def renew() -> None:
     raise AssertionError("nothing expires here")
 
 
-def load(batches: list[Batch], window_bytes: int = 8 * 2**20) -> tuple[Wire, Counts]:
+def load(batches: list[Batch], window_bytes: int = 8 * 2**20, mode: WriteMode = PUT) -> tuple[Wire, Counts]:
     """Carry the orders through the real pipeline to the socket's edge."""
 
     async def run() -> tuple[Wire, Counts]:
         job = Job.model_validate(orders.job("postgres://127.0.0.1/x", "http://127.0.0.1:1"))
         wire, meter = Wire(), Meter()
-        settings = WriterSettings(PUT, "orders", ("PK", "SK"), ("Order",), ("id",), 600.0)
+        asyncio.get_running_loop().set_task_factory(wire.count_tasks)
+        settings = WriterSettings(mode, "orders", ("PK", "SK"), ("Order",), ("id",), 600.0)
         writer = Writer(wire, settings, meter, renew, lambda _: None, Random(1))
         encoder = Encoder(
-            TABLE, table="orders", mode=PUT, version=None, options=job.options, key_columns=("id",)
+            TABLE,
+            table="orders",
+            mode=mode,
+            version="OrderID" if mode.compares else None,
+            options=job.options,
+            key_columns=("id",),
         )
         marks: list[Mark] = []
         with ThreadPoolExecutor(1) as threads:
@@ -207,6 +227,17 @@ def test_polars_is_asked_little_for_nested_documents_that_become_two_items() -> 
     queries = queries_of(lambda: encoder.encode(batch, transform(batch)))
 
     assert queries <= NESTED_QUERIES_PER_BATCH_MAX
+
+
+def test_a_request_of_one_item_is_no_task_and_few_calls(batches: list[Batch]) -> None:
+    wire, counts = load(batches, mode=NEWER)
+    calls = calls_of(lambda: load(batches, mode=NEWER))
+    lines = lines_of(lambda: load(batches, mode=NEWER))
+
+    assert counts.items_written == wire.requests == ROWS
+    assert wire.tasks <= TASKS_MAX
+    assert calls.total() / ROWS <= CALLS_PER_REQUEST_MAX, calls.most_common(20)
+    assert lines.total() / ROWS <= LINES_PER_REQUEST_MAX, lines.most_common(20)
 
 
 SLOW = """

@@ -7,13 +7,19 @@ import zlib
 
 import httptools
 
+LENGTHS = frozenset(map(len, (b"x-amz-crc32", b"x-amzn-requestid", b"content-encoding")))
+"""Of the names of headers that matter: most others are told apart by that alone."""
+
 
 class AnswerReader:
     """The answer that is being read. `last`: the connection is of no use behind it."""
 
     status: int
+    body: bytes
+    """The whole body, once the answer is complete."""
+    request_id: str | None
+    """The server's name for the request."""
     complete: bool
-    in_head: bool
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -24,29 +30,23 @@ class AnswerReader:
     def reset(self) -> None:
         """Forget the last answer."""
         self.status = 0
-        self._body = b""
+        self.body = b""
         self._chunks: list[bytes] | None = None
         self._crc: bytes | None = None
-        self._request_id: bytes | None = None
+        self.request_id = None
         self._encoded = False
-        self.in_head = True
         self.complete = False
 
     @property
-    def body(self) -> bytes:
-        """The whole body."""
-        return self._body if self._chunks is None else b"".join(self._chunks)
+    def in_head(self) -> bool:
+        """Whether nothing of the body has come yet."""
+        return not self.body
 
-    @property
-    def request_id(self) -> str | None:
-        """The server's name for the request."""
-        return self._request_id.decode("latin-1") if self._request_id else None
-
-    def flaw(self, body: bytes, name: str) -> str | None:
+    def flaw(self, name: str) -> str | None:
         """Return what is wrong with a server's answer that is complete."""
         if self._encoded:
             return f"{name} sent a compressed answer that wasn't asked for"
-        if self._crc is not None and self._crc != b"%d" % zlib.crc32(body):
+        if self._crc is not None and self._crc != b"%d" % zlib.crc32(self.body):
             return f"an answer of {name} doesn't match its checksum"
         return None
 
@@ -59,28 +59,24 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep the three headers that matter; the parser frames the body by itself."""
-        if self.complete:
+        if self.complete or len(name) not in LENGTHS:
             return
         name = name.lower()
         if name == b"x-amz-crc32":
             self._crc = value
         elif name == b"x-amzn-requestid":
-            self._request_id = value
+            self.request_id = value.decode("latin-1")
         elif name == b"content-encoding":
             self._encoded = value.lower() != b"identity"
-
-    def on_headers_complete(self) -> None:
-        """Take note that what follows is the body."""
-        self.in_head = False
 
     def on_body(self, body: bytes) -> None:
         """Collect the body."""
         if self.complete:
             return
-        if not self._body:
-            self._body = body
+        if not self.body:
+            self.body = body
         elif self._chunks is None:
-            self._chunks = [self._body, body]
+            self._chunks = [self.body, body]
         else:
             self._chunks.append(body)
 
@@ -93,5 +89,7 @@ class AnswerReader:
             self.reset()
             return
         self.complete = True
+        if self._chunks is not None:
+            self.body = b"".join(self._chunks)
         if not self._parser.should_keep_alive():
             self.last = True

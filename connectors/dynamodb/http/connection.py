@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: one request at a time, and its answer.
+"""One HTTP/1.1 connection: one request at a time, and its answer, told by a call.
 
 Invariant: an answer belongs to the request that was written before it, or the connection is dropped. Nothing
 is used again after a surprise: bytes nobody asked for, a broken frame, an answer that came too early.
@@ -7,9 +7,9 @@ is used again after a surprise: bytes nobody asked for, a broken frame, an answe
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
-from typing import cast
+from typing import NamedTuple, TypeAlias, cast
 
 import httptools
 
@@ -48,8 +48,7 @@ class TransportError(TransientError):
         self.sent = sent
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the server said, whole and with its checksum proved where it sent one.
 
     Units: `seconds` from writing the request to the answer's last byte.
@@ -61,11 +60,17 @@ class Answer:
     seconds: float
 
 
+Ended: TypeAlias = Callable[[Answer | Exception], None]
+"""Is told how a request ended: its answer, or why there is none."""
+
+
 class Connection(asyncio.Protocol):
     """The protocol under one socket; made by `loop.create_connection`."""
 
     _transport: asyncio.Transport
-    _answer: asyncio.Future[Answer] | None
+    _ended: Ended | None
+    """Whom the request in flight concerns; None while there is none."""
+    _free: Callable[["Connection"], None] | None
     _drained: asyncio.Future[None] | None
     _started: float
     _received: int
@@ -76,7 +81,7 @@ class Connection(asyncio.Protocol):
         self._tenure = tenure
         self._on_lost = on_lost
         self._reader = AnswerReader()
-        self._answer = None
+        self._ended = self._free = None
         self._drained = None
         self._paused = False
         self._reusable = True
@@ -88,6 +93,27 @@ class Connection(asyncio.Protocol):
         """Whether a request may be written here."""
         return self._reusable and not self._transport.is_closing()
 
+    def begin(
+        self,
+        head: bytes,
+        parts: Sequence[bytes | memoryview],
+        timeout_s: float,
+        ended: Ended,
+        free: Callable[["Connection"], None] | None = None,
+    ) -> None:
+        """Write one request of up to WRITE_CHUNK_BYTES at once.
+
+        Ordering: never before this has returned, and once unless it is cancelled: `ended` is called; before
+        that `free`, with this connection, when the answer is whole.
+        Raises: LeaseOver, PermanentError; the connection is to be dropped then.
+        """
+        self._expect(timeout_s, ended)
+        self._free = free
+        request = b"".join((head, *parts))
+        self._tenure.prove()
+        self._whole = True
+        self._transport.write(request)
+
     async def exchange(
         self, head: bytes, parts: Sequence[bytes | memoryview], length: int, timeout_s: float
     ) -> Answer:
@@ -96,30 +122,20 @@ class Connection(asyncio.Protocol):
         Units: `length` bytes of all parts together.
         Raises: TransportError, LeaseOver; the connection is lost then.
         """
-        assert self._answer is None, "one request at a time"
         if not self.usable:
             raise TransportError(f"the connection to {self.name} was closed while idle", sent=False)
-        self._reader.reset()
-        self._received = 0
-        self._started = perf_counter()
-        self._deadline = self._started + timeout_s
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._answer = answer
+        ended = partial(_settle, answer)
         if length <= WRITE_CHUNK_BYTES:
-            request = b"".join((head, *parts))
-            self._tenure.prove()
-            self._whole = True
-            self._transport.write(request)
+            self.begin(head, parts, timeout_s, ended)
         else:
-            self._whole = False
+            self._expect(timeout_s, ended)
             await self._write_slowly(head, parts)
         return await answer
 
-    def abandon(self) -> None:
-        """Drop the connection, and the request in flight with it."""
-        if self._answer is not None:
-            self._answer.cancel()
-            self._answer = None
+    def cancel(self) -> None:
+        """Drop the connection, and the request in flight with it; nobody is told."""
+        self._ended = None
         self.drop()
 
     def drop(self) -> None:
@@ -145,7 +161,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; settle the request once its answer is whole."""
-        if self._answer is None:
+        if self._ended is None:
             self.drop()
             return
         self._received += len(data)
@@ -168,13 +184,11 @@ class Connection(asyncio.Protocol):
         """Let the socket close: half-open connections are of no use."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the request in flight and say that this connection is no more."""
+        """Say that this connection is no more, and fail the request in flight."""
         self._reusable = False
-        if self._answer is not None:
-            what = "was reset" if exc is not None else "was closed"
-            self._fail(f"the connection to {self.name} {what} before the answer was whole", exc)
-        self._wake()
         self._on_lost(self)
+        what = "was reset" if exc is not None else "was closed"
+        self._fail(f"the connection to {self.name} {what} before the answer was whole", exc)
 
     def pause_writing(self) -> None:
         """Hold back the rest of a large request."""
@@ -187,33 +201,45 @@ class Connection(asyncio.Protocol):
 
     # Inside.
 
+    def _expect(self, timeout_s: float, ended: Ended) -> None:
+        """Get ready for the next answer."""
+        assert self._ended is None, "one request at a time"
+        self._ended = ended
+        self._free = None
+        self._whole = False
+        self._received = 0
+        self._reader.reset()
+        self._started = perf_counter()
+        self._deadline = self._started + timeout_s
+
     def _take_answer(self) -> None:
         """End the request with its answer, unless there is something wrong with that."""
         reader = self._reader
-        body = reader.body
-        if (flaw := reader.flaw(body, self.name)) is not None:
+        if (flaw := reader.flaw(self.name)) is not None:
             self._fail(flaw)
             return
-        answer, self._answer = self._answer, None
+        ended, self._ended = self._ended, None
         self._deadline = NEVER
         if not self._whole:
             self._reusable = False
             self._wake()
         if reader.last or not self._reusable:
             self.drop()
-        if answer is not None and not answer.done():
-            seconds = perf_counter() - self._started
-            answer.set_result(Answer(reader.status, body, reader.request_id, seconds))
+        if self._free is not None:
+            self._free(self)
+        if ended is not None:
+            ended(Answer(reader.status, reader.body, reader.request_id, perf_counter() - self._started))
 
     def _fail(self, message: str, cause: Exception | None = None) -> None:
-        answer, self._answer = self._answer, None
+        """End the request in flight, if there is one, without an answer."""
+        ended, self._ended = self._ended, None
         self._deadline = NEVER
         self.drop()
-        if answer is not None and not answer.done():
+        self._wake()
+        if ended is not None:
             error = TransportError(message, sent=self._whole)
             error.__cause__ = cause
-            answer.set_exception(error)
-        self._wake()
+            ended(error)
 
     async def _write_slowly(self, head: bytes, parts: Sequence[bytes | memoryview]) -> None:
         """Write chunk by chunk, each under the lease; stop when the answer, or the end, comes first.
@@ -224,10 +250,10 @@ class Connection(asyncio.Protocol):
         for part in (head, *most, last[:-1], last[-1:]):
             view = memoryview(part)
             for offset in range(0, len(view), WRITE_CHUNK_BYTES):
-                while self._paused and self._answer is not None:
+                while self._paused and self._ended is not None:
                     self._drained = asyncio.get_running_loop().create_future()
                     await self._drained
-                if self._answer is None or self._transport.is_closing():
+                if self._ended is None or self._transport.is_closing():
                     return
                 self._tenure.prove()
                 self._transport.write(view[offset : offset + WRITE_CHUNK_BYTES])
@@ -237,3 +263,13 @@ class Connection(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+
+
+def _settle(answer: asyncio.Future[Answer], outcome: Answer | Exception) -> None:
+    """Hand on how a request ended to who awaits it, unless that was cancelled."""
+    if answer.done():
+        return
+    if isinstance(outcome, Answer):
+        answer.set_result(outcome)
+    else:
+        answer.set_exception(outcome)

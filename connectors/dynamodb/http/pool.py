@@ -46,10 +46,8 @@ class ConnectionPool:
     async def acquire(self) -> Connection:
         """Return a connection that is free, in turn. Raises: as Connect and Greet."""
         while not self._closed:
-            while self._idle:
-                connection = self._idle.pop()
-                if connection.usable:
-                    return connection
+            if (connection := self.free()) is not None:
+                return connection
             if len(self._connections) + self._opening < self._connections_max:
                 self._opening += 1
                 return await self._open_greeted()
@@ -59,6 +57,14 @@ class ConnectionPool:
             if granted.usable:
                 return granted
         raise TransportError("the transport is closed", sent=False)
+
+    def free(self) -> Connection | None:
+        """Return a connection that nobody has or waits for, if there is one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        return None
 
     def release(self, connection: Connection) -> None:
         """Hand a connection on, to who waits or to the pool."""
@@ -115,7 +121,7 @@ class ConnectionPool:
         try:
             await self._greet(connection)
         except BaseException:
-            connection.abandon()
+            connection.cancel()
             raise
         if connection.usable:
             return connection

@@ -63,6 +63,10 @@ class Session:
         self._forced_at = float("-inf")
         self._changed = False
 
+    def at_hand(self) -> Signer | None:
+        """Return the signer to use now; None when a check is due, which `signer` sees to."""
+        return None if self._clock() >= self._check_at else self._signer
+
     async def signer(self) -> Signer:
         """Return the signer to use now.
 

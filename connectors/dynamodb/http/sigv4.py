@@ -1,8 +1,8 @@
 """Signature Version 4 for DynamoDB's requests, with everything prebuilt that doesn't change by request.
 
 Invariant: the signature is the one that botocore makes for the same headers, body and time. What is computed
-per request: the body's hash, the canonical request's hash and one HMAC; the rest is kept per second, per
-operation and per day.
+per request: the body's hash, and what it changes at the ends of the canonical request's hash and of the HMAC;
+how these begin is hashed once per second and operation, the key once per day.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -11,6 +11,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 SERVICE = "dynamodb"
 CONTENT_TYPE = "application/x-amz-json-1.0"
@@ -18,6 +22,9 @@ TARGET_PREFIX = "DynamoDB_20120810."
 """Source: the service model's targetPrefix and jsonVersion."""
 
 USER_AGENT = "backfill"
+
+BLOCK_BYTES, PADS = 64, (0x36, 0x5C)
+"""How HMAC mixes a key that is no longer than a block of SHA-256. Source: RFC 2104, section 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,15 @@ class Signer:
 
     __slots__ = (
         "_authority",
+        "_begun",
         "_day",
-        "_day_key",
+        "_inner",
         "_keys",
+        "_outer",
         "_prebuilt",
         "_region",
         "_second",
         "_signed",
-        "_to_sign",
     )
 
     def __init__(self, keys: Keys, region: str, authority: str) -> None:
@@ -49,11 +57,11 @@ class Signer:
         self._region = region
         self._authority = authority
         self._day = ""
-        self._day_key = b""
         self._second = -1
-        self._to_sign = b""
-        self._prebuilt: dict[str, tuple[bytes, bytes]] = {}
-        """By operation: the canonical request up to the body's hash, and the head up to the length."""
+        self._inner = self._outer = self._begun = sha256()
+        """HMAC's two hashes behind the key of the day; the inner one up to the canonical request's hash."""
+        self._prebuilt: dict[str, tuple[_Hash, bytes]] = {}
+        """By operation: the canonical request, hashed up to the body's hash; the head up to the signature."""
         token = ";x-amz-security-token" if keys.token else ""
         self._signed = f"content-type;host;x-amz-date{token};x-amz-target"
 
@@ -77,9 +85,13 @@ class Signer:
         body = sha256()
         for part in parts:
             body.update(part)
-        request = sha256(canonical + body.hexdigest().encode()).hexdigest().encode()
-        signature = hmac.digest(self._day_key, self._to_sign + request, "sha256").hex()
-        return b"%b%b\r\ncontent-length: %d\r\n\r\n" % (head, signature.encode(), length)
+        request = canonical.copy()
+        request.update(body.hexdigest().encode())
+        inner = self._begun.copy()
+        inner.update(request.hexdigest().encode())
+        signature = self._outer.copy()
+        signature.update(inner.digest())
+        return b"%b%b\r\ncontent-length: %d\r\n\r\n" % (head, signature.hexdigest().encode(), length)
 
     def _turn(self, second: int) -> None:
         """Prepare for another second, and another day where it is one."""
@@ -92,8 +104,10 @@ class Signer:
             key = b"AWS4" + self._keys.secret_key.encode()
             for step in (self._day, self._region, SERVICE, "aws4_request"):
                 key = hmac.digest(key, step.encode(), "sha256")
-            self._day_key = key
-        self._to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n".encode()
+            block = key.ljust(BLOCK_BYTES, b"\0")
+            self._inner, self._outer = (sha256(bytes(byte ^ pad for byte in block)) for pad in PADS)
+        self._begun = self._inner.copy()
+        self._begun.update(f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n".encode())
 
     def _stamp(self) -> str:
         return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._second))
@@ -101,7 +115,7 @@ class Signer:
     def _scope(self) -> str:
         return f"{self._stamp()[:8]}/{self._region}/{SERVICE}/aws4_request"
 
-    def _prebuild(self, operation: str) -> tuple[bytes, bytes]:
+    def _prebuild(self, operation: str) -> "tuple[_Hash, bytes]":
         headers = {
             "content-type": CONTENT_TYPE,
             "host": self._authority,
@@ -118,4 +132,4 @@ class Signer:
             + f"authorization: AWS4-HMAC-SHA256 Credential={self._keys.access_key}/{self._scope()}, "
             + f"SignedHeaders={self._signed}, Signature="
         )
-        return canonical.encode(), head.encode()
+        return sha256(canonical.encode()), head.encode()

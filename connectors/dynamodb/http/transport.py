@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from connectors.dynamodb.http.connection import Answer, Connection, TransportError
+from connectors.dynamodb.http.connection import WRITE_CHUNK_BYTES, Answer, Connection, Ended, TransportError
 from connectors.dynamodb.http.endpoint import Endpoint
 from connectors.dynamodb.http.pool import ConnectionPool
 from connectors.dynamodb.http.proxy import tunnel
@@ -28,6 +28,9 @@ GREETING_PAUSES_S = (0.1, 0.4)
 
 class SignerSource(Protocol):
     """Whoever has the credentials."""
+
+    def at_hand(self) -> Signer | None:
+        """Return the signer to use now; None when credentials have to be looked after first."""
 
     async def signer(self) -> Signer:
         """Return the signer to use now; doesn't wait unless credentials have to be fetched."""
@@ -70,6 +73,24 @@ class Transport:
         greet = None if greeting is None else self._greet
         self._pool = ConnectionPool(self._connect, greet, connections_max, answer_timeout_s)
 
+    def begin(self, operation: str, parts: Sequence[bytes | memoryview], ended: Ended) -> Connection | None:
+        """Send one request at once, where nothing has to be waited for; None: nothing is sent.
+
+        Shape: as `send`. Ordering: `ended` is called once, later, unless the connection is cancelled.
+        Raises: as `send`, but for what `ended` is told.
+        """
+        signer = self._signers.at_hand()
+        length = sum(map(len, parts))
+        if signer is None or length > WRITE_CHUNK_BYTES or (connection := self._pool.free()) is None:
+            return None
+        try:
+            head = signer.head(operation, parts, length, self._clock())
+            connection.begin(head, parts, self._answer_timeout_s, ended, self._pool.release)
+        except BaseException:
+            connection.cancel()
+            raise
+        return connection
+
     async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
         """Send one request and return its answer, whatever its status.
 
@@ -85,7 +106,7 @@ class Transport:
             head = signer.head(operation, parts, length, self._clock())
             answer = await connection.exchange(head, parts, length, self._answer_timeout_s)
         except BaseException:
-            connection.abandon()
+            connection.cancel()
             raise
         self._pool.release(connection)
         return answer

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import orjson
@@ -50,6 +51,8 @@ HOPELESS = frozenset({"ResourceNotFound", "AccessDenied"})
 CAPACITY_UNKNOWN = re.compile(r"consumed ?capacity", re.IGNORECASE)
 """In a refusal that is about what the request asks, not about its items: `INDEXES consumed capacity is not
 supported`. Source: scylladb/scylladb#29138."""
+REPEATED_BYTES_MAX, REPEATED_MAX = 512, 256
+"""Most answers say the same as some before, to the letter: that many of such a length are read only once."""
 DUPLICATES = frozenset({"DuplicateItem", "ConditionalCheckFailed"})
 
 
@@ -156,15 +159,24 @@ ReadBody: TypeAlias = Callable[[Body, Consumed, int], Verdict | Unprocessed]
 
 def judge(read: ReadBody, answer: Answer, items: int) -> Verdict | Unprocessed:
     """Say what an answer means for a request of `items` items; `read` is the mode's."""
+    if len(answer.body) <= REPEATED_BYTES_MAX:
+        return _judge_again(read, answer.status, answer.body, items)
+    return _judge(read, answer.status, answer.body, items)
+
+
+def _judge(read: ReadBody, status: int, text: bytes, items: int) -> Verdict | Unprocessed:
     try:
-        body = {} if not answer.body and answer.status != 200 else orjson.loads(answer.body)
+        body = {} if not text and status != 200 else orjson.loads(text)
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
-        return _unreadable(answer)
-    if answer.status != 200:
-        return _fault(answer.status, body)
+        return _unreadable(status)
+    if status != 200:
+        return _fault(status, body)
     return read(body, _consumed(body.get("ConsumedCapacity")), items)
+
+
+_judge_again = lru_cache(REPEATED_MAX)(_judge)
 
 
 def read_batch(body: Body, consumed: Consumed, _: int) -> Verdict | Unprocessed:
@@ -232,12 +244,12 @@ def _primary_key(of: WriteEntry, key: Sequence[str]) -> tuple[Any, ...]:
     return tuple(next(iter(canonical(of.key[name]).items())) for name in key)
 
 
-def _unreadable(answer: Answer) -> Verdict:
-    if answer.status in (200, 408, 429) or answer.status >= 500:
-        return Unavailable(f"HTTP {answer.status} without a readable answer")
-    if answer.status == 413:
+def _unreadable(status: int) -> Verdict:
+    if status in (200, 408, 429) or status >= 500:
+        return Unavailable(f"HTTP {status} without a readable answer")
+    if status == 413:
         return Refused("HTTP 413: a proxy on the way takes no request of this length")
-    return Fatal(f"HTTP {answer.status} and no JSON")
+    return Fatal(f"HTTP {status} and no JSON")
 
 
 def _fault(status: int, body: Mapping[str, Any]) -> Verdict:

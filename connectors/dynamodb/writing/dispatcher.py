@@ -1,7 +1,10 @@
 """One request from the queue to its answer: taken, paced, sent, judged, completed. This is the page to read.
 
-Invariant: a request that is out is one task; while something holds everything up, or after an error that
-concerns everybody, none is started.
+An answer calls back, and what it means is done before anything else is: nothing waits in between. Only a
+request that has to wait for a connection, for credentials or for room to write is a task until it is sent.
+
+Invariant: while something holds everything up, or after an error that concerns everybody, none is started;
+one that is out ends once.
 """
 
 import asyncio
@@ -9,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from connectors.dynamodb.http.connection import TransportError
-from connectors.dynamodb.http.sender import Sender
+from connectors.dynamodb.http.connection import Answer, TransportError
+from connectors.dynamodb.http.sender import Exchange, Sender
 from connectors.dynamodb.writing import answers
 from connectors.dynamodb.writing.completion import CompletionHandler
 from connectors.dynamodb.writing.flight import Flight
 from connectors.dynamodb.writing.interruption import Interruption
-from connectors.dynamodb.writing.request_builder import RequestBuilder
+from connectors.dynamodb.writing.request_builder import ApiCall, RequestBuilder
 from connectors.dynamodb.writing.requests import Request
 from connectors.dynamodb.writing.send_queue import SendQueue
 from connectors.dynamodb.writing.settings import WriterSettings
@@ -23,6 +26,17 @@ from connectors.dynamodb.writing.throttling import Throttling
 from engine.meter import Meter
 from engine.tenure import NEVER, LeaseOver
 from engine.throttle.concurrency import FLIGHT_MAX
+
+
+@dataclass(eq=False, slots=True)
+class Sent:
+    """A request that is out: its epoch of the pace, its number in flight, the renewals before it."""
+
+    request: Request
+    epoch: int
+    number: int
+    renewals: int
+    exchange: Exchange | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -40,17 +54,21 @@ class Dispatcher:
     _go_on: Callable[[], None]
     _on_error: Callable[[Exception], None]
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _out: set[Sent] = field(default_factory=set)
+    _waiting: set[asyncio.Task[None]] = field(default_factory=set)
+    """Requests that are out and have to wait for something before they are sent."""
     _flight: Flight = field(default_factory=Flight)
     _paced: Request | None = None
     """A request that waits for the pace."""
     _timer: asyncio.TimerHandle | None = None
+    _turning: bool = False
+    """Whether some have ended, and it hasn't been gone on since."""
     _stopped: bool = False
 
     @property
     def idle(self) -> bool:
         """Whether nothing is out."""
-        return not self._tasks
+        return not self._out
 
     def start(self) -> bool:
         """Start every request that may start now, and be called again when the next one may.
@@ -65,13 +83,13 @@ class Dispatcher:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(at, self._go_on) if at != NEVER else None
-        return at == NEVER and not self._tasks
+        return at == NEVER and not self._out
 
     def _start_next(self, now: float) -> float | None:
         """Start one request. Returns None, or when there may be one to start, NEVER if after an answer."""
         throttling = self._throttling
         width = 1 if throttling.breaker.open else throttling.concurrency.limit
-        if len(self._tasks) >= width and (self._flight.full(width) or len(self._tasks) >= FLIGHT_MAX):
+        if len(self._out) >= width and (self._flight.full(width) or len(self._out) >= FLIGHT_MAX):
             throttling.concurrency.wanted()
             return NEVER
         if now < throttling.breaker.probe_at:
@@ -83,65 +101,97 @@ class Dispatcher:
         if (wait_s := throttling.pace.wait_s(request.units, now)) > 0.0:
             self._paced = request
             return now + wait_s
+        self._send(request, throttling.pace.take(request.units, now))
+        return None
+
+    def _send(self, request: Request, epoch: int) -> None:
+        """Send a request, at once if a connection is free; `_ended` is told later."""
         self._meter.requests_in_flight += 1
         if request.again:
             self._meter.retries += 1
-        epoch = throttling.pace.take(request.units, now)
-        task = self._loop.create_task(self._send(request, epoch, self._interruption.renewals))
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, self._flight.sent()))
-        return None
-
-    async def _send(self, request: Request, epoch: int, renewals: int) -> None:
+        sent = Sent(request, epoch, self._flight.sent(), self._interruption.renewals)
+        self._out.add(sent)
+        ended = partial(self._ended, sent)
+        call = self._builder.call(request)
         try:
-            call = self._builder.call(request)
-            answer = await self._sender.send(call.operation, call.parts)
-            verdict = answers.judge(self._settings.mode.read, answer, request.items)
-            if isinstance(verdict, answers.Unprocessed):
-                verdict = answers.fates_of([item.text for item in request], verdict, self._settings.key)
-            self._completion.complete(request, epoch, verdict, answer, self._loop.time())
-            if isinstance(verdict, answers.Expired):
-                self._interruption.expired(verdict.detail, renewals)
-            else:
-                self._interruption.vain_renewals = 0
-        except LeaseOver:
-            self._queue.again(request.spans, self._loop.time())
-            self._interruption.await_lease()
-        except TransportError as error:
-            self._lost(request, error)
-        except Exception as error:  # told to everyone who waits in write()
-            self._on_error(error)
+            sent.exchange = self._sender.begin(call.operation, call.parts, ended)
+        except Exception as error:  # what became of it, as any other
+            sent.exchange = self._loop.call_soon(ended, error)
+        if sent.exchange is None:
+            sent.exchange = task = self._loop.create_task(self._send_in_turn(call, ended))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
 
-    def _lost(self, request: Request, error: TransportError) -> None:
-        self._meter.requests["error"] += 1
-        was_open = self._throttling.breaker.open
+    async def _send_in_turn(self, call: ApiCall, ended: Callable[[Answer | Exception], None]) -> None:
         try:
-            self._completion.failed(request, str(error), self._loop.time(), unknown=error.sent)
-            if self._throttling.breaker.open and not was_open:
-                self._flight.give_up()
-        except Exception as error:  # told to everyone who waits in write()
-            self._on_error(error)
+            outcome: Answer | Exception = await self._sender.send(call.operation, call.parts)
+        except Exception as error:  # what became of it, as any other
+            outcome = error
+        ended(outcome)
 
-    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
-        """Go on after a request, one that was cancelled before it began included."""
-        self._tasks.discard(task)
-        self._flight.ended(number)
+    def _ended(self, sent: Sent, outcome: Answer | Exception) -> None:
+        """Take in how a request ended, and go on once the others that ended with it are taken in."""
+        sent.exchange = None  # which leads back to it: batches mustn't wait for the garbage collector
+        self._out.discard(sent)
+        self._flight.ended(sent.number)
         self._meter.requests_in_flight -= 1
+        try:
+            if isinstance(outcome, Answer):
+                self._answered(sent, outcome)
+            else:
+                self._unanswered(sent.request, outcome)
+        except Exception as error:  # told to everyone who waits in write()
+            self._on_error(error)
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Go on after all the answers that came in one turn of the event loop."""
+        self._turning = False
         self._go_on()
 
+    def _answered(self, sent: Sent, answer: Answer) -> None:
+        request = sent.request
+        verdict = answers.judge(self._settings.mode.read, answer, request.items)
+        if isinstance(verdict, answers.Unprocessed):
+            verdict = answers.fates_of([item.text for item in request], verdict, self._settings.key)
+        self._completion.complete(request, sent.epoch, verdict, answer, self._loop.time())
+        if isinstance(verdict, answers.Expired):
+            self._interruption.expired(verdict.detail, sent.renewals)
+        else:
+            self._interruption.vain_renewals = 0
+
+    def _unanswered(self, request: Request, error: Exception) -> None:
+        """Take in that a request wasn't sent, or nobody knows. Raises: whatever concerns everybody."""
+        now, breaker = self._loop.time(), self._throttling.breaker
+        match error:
+            case LeaseOver():
+                self._queue.again(request.spans, now)
+                self._interruption.await_lease()
+            case TransportError():
+                self._meter.requests["error"] += 1
+                was_open = breaker.open
+                self._completion.failed(request, str(error), now, unknown=error.sent)
+                if breaker.open and not was_open:
+                    self._flight.give_up()
+            case _:
+                raise error
+
     def stop(self) -> None:
-        """Start nothing any more, and cancel what is out, but for the task that says so."""
+        """Start nothing any more, and abandon what is out."""
         self._stopped = True
         self._queue.clear()
         self._paced = None
         if self._timer is not None:
             self._timer.cancel()
-        current = asyncio.current_task()
-        for task in self._tasks:
-            if task is not current:
-                task.cancel()
+        self._meter.requests_in_flight -= len(self._out)
+        for sent in self._out:
+            if sent.exchange is not None:
+                sent.exchange.cancel()
+        self._out.clear()
 
     async def close(self) -> None:
-        """End every task."""
+        """Abandon what is out and end every task."""
         self.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._waiting, return_exceptions=True)

@@ -22,6 +22,8 @@ SHRINK, GROW = 0.5, 4.0
 """The share of their size that groups should have before what isn't begun is grouped anew, which takes a few
 milliseconds for a large batch."""
 
+ONE_WRITTEN = bytes((WRITTEN,))
+
 
 class OpenBatch:
     """One encoded batch on its way, and the tally of its items. `stop`: no item from there on is begun."""
@@ -96,6 +98,10 @@ class OpenBatch:
         """Return an item's source row."""
         return int(self.encoded.rows[index])
 
+    def is_delete(self, index: int) -> bool:
+        """Whether an item is a delete."""
+        return self._deletes is not None and self._deletes[index] < self._deletes[index + 1]
+
     def partitions(self, start: int, stop: int) -> list[int]:
         """Return the partition key hashes of some items."""
         hashes: list[int] = self.encoded.partition_hashes[start:stop].tolist()
@@ -107,7 +113,7 @@ class OpenBatch:
         self._deleted += deleted
         self._written += stop - start - deleted
         self.unsettled -= stop - start
-        self._fates[start:stop] = bytes((WRITTEN,)) * (stop - start)
+        self._fates[start:stop] = ONE_WRITTEN * (stop - start)
         return deleted
 
     def skip(self, index: int) -> None:

@@ -4,7 +4,7 @@ Invariant: items are never parsed or copied on their way into a request; only a 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -12,7 +12,7 @@ from connectors.dynamodb.encoding.entries import entry_of
 from connectors.dynamodb.limits import CAPACITY_WANTED, REQUEST_BYTES_MAX
 from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.writing.answers import CAPACITY_UNKNOWN
-from connectors.dynamodb.writing.requests import Request
+from connectors.dynamodb.writing.requests import ItemSpan, Request
 from engine.batch import EncodedBatch
 
 CAPACITY_ASKED = (CAPACITY_WANTED, b',"ReturnConsumedCapacity":"TOTAL"', b"")
@@ -20,8 +20,7 @@ CAPACITY_ASKED = (CAPACITY_WANTED, b',"ReturnConsumedCapacity":"TOTAL"', b"")
 Source: scylladb/scylladb#29138."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApiCall:
+class ApiCall(NamedTuple):
     """One API call. Shape: `parts` joined are the body."""
 
     operation: str
@@ -60,20 +59,26 @@ class RequestBuilder:
 
     def call(self, request: Request) -> ApiCall:
         """Wrap the items of a request."""
+        request.asked = self.asked
+        if not self._head:
+            return self._single(request.spans[0])
         texts = [
             span.batch.encoded.text[span.batch.offsets[span.start] : span.batch.offsets[span.stop]]
             for span in request.spans
         ]
-        request.asked = self.asked
-        if self._head:
-            texts[-1] = texts[-1][:-1]
-            return ApiCall(self._mode.operation, (self._head, *texts, self._tail))
-        first = request.spans[0]
-        operation = "DeleteItem" if first.batch.encoded.deletes[first.start] else "PutItem"
+        texts[-1] = texts[-1][:-1]
+        return ApiCall(self._mode.operation, (self._head, *texts, self._tail))
+
+    def _single(self, item: ItemSpan) -> ApiCall:
+        """Return the call that an item's text is; it asks about capacity by itself, at its end."""
+        batch, index = item.batch, item.start
+        operation = "DeleteItem" if batch.is_delete(index) else "PutItem"
+        start, comma = batch.offsets[index], batch.offsets[index + 1] - 1
         if not self.asked:
-            return ApiCall(operation, (texts[0][:-1],))
-        # The item's text asks by itself, at its end: `…,"ReturnConsumedCapacity":"INDEXES"},`.
-        return ApiCall(operation, (texts[0][: -len(CAPACITY_WANTED) - 2], self._tail))
+            return ApiCall(operation, (batch.encoded.text[start:comma],))
+        # `…,"ReturnConsumedCapacity":"INDEXES"},`
+        asks = comma - len(CAPACITY_WANTED) - 1
+        return ApiCall(operation, (batch.encoded.text[start:asks], self._tail))
 
     def _set_tail(self) -> None:
         self._tail = self._mode.closing + CAPACITY_ASKED[self.asked] + b"}"

@@ -75,11 +75,13 @@ class SendQueue:
         batch = self.fresh.next_batch()
         if batch is None:
             return None
-        stop = fit(batch, batch.next, batch.stop, self._items_max, self._bytes_max, units_max)
-        span = ItemSpan(batch, batch.next, max(stop, batch.next + 1))
-        batch.next = span.stop
+        stop = batch.next + 1
+        if self._items_max > 1:
+            stop = max(stop, fit(batch, batch.next, batch.stop, self._items_max, self._bytes_max, units_max))
+        span = ItemSpan(batch, batch.next, stop)
+        batch.next = stop
         self.fresh.turns.rotate(-1)
-        return Request([span], span.stop - span.start, span.units)
+        return Request([span], stop - span.start, span.units)
 
     def _pack(self, now: float, units_max: float) -> Request | None:
         """Make a request out of whatever is ready, item keys being told apart."""
