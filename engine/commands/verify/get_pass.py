@@ -9,6 +9,7 @@ position.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from random import Random
 
 from engine.batch import Batch, Cursor, Segment
@@ -24,26 +25,20 @@ STRETCHES = 200
 """Ranges of a source that are cut for a sample; the rows of one are neighbours."""
 
 
+@dataclass(frozen=True, slots=True)
 class GetPass:
     """Compares what the source gives with what the target has under the same keys."""
 
-    def __init__(
-        self,
-        progress: ProgressStore,
-        jobs: Sequence[OpenedJob],
-        reader: TargetReader,
-        told: Callable[[int], None],
-    ) -> None:
-        self._progress = progress
-        self._jobs = jobs
-        self._reader = reader
-        self._told = told
+    progress: ProgressStore
+    jobs: Sequence[OpenedJob]
+    reader: TargetReader
+    told: Callable[[int], None]
 
     async def everything(self) -> None:
         """Compare every row's items that weren't compared before."""
-        for job in self._jobs:
+        for job in self.jobs:
             with fault_of(job.job):
-                for state in await segments(self._progress, job):
+                for state in await segments(self.progress, job):
                     if not state.done:
                         await self._segment(job, state.segment, state.end)
 
@@ -53,8 +48,8 @@ class GetPass:
                 after = segment.after if at is None else at
                 at = batch.end
                 await self._compare(job, batch, RowRange(job.number, after, at), segment)
-        with self._progress.transaction():
-            self._progress.put_segment(job.number, SegmentState(segment, at, done=True))
+        with self.progress.transaction():
+            self.progress.put_segment(job.number, SegmentState(segment, at, done=True))
 
     async def rows(self, job: OpenedJob, keys: Sequence[Cursor]) -> None:
         """Compare the items of some rows."""
@@ -83,9 +78,9 @@ class GetPass:
     ) -> None:
         """Compare a batch's items; of a segment, note also how far it has got."""
         made = await job.make(batch)
-        compared = await compare(job, self._reader, made, range(len(made.keys)))
+        compared = await compare(job, self.reader, made, range(len(made.keys)))
         tallies = Counter(rows=batch.rows.num_rows, dead_lettered=len(made.encoded.dead_letters))
-        number = self._progress.row_ranges_count()
+        number = self.progress.row_ranges_count()
         rechecks = []
         for each in compared:
             if each.difference is None:
@@ -93,10 +88,10 @@ class GetPass:
             else:
                 hashes = int(made.keys[each.at]), int(made.contents[each.at]), each.content
                 rechecks.append(RecheckEntry(number, *hashes, each.key))
-        with self._progress.transaction():
-            self._progress.put_row_range(number, RowRange(job.number) if job.ordered else rows)
-            self._progress.recheck(rechecks)
-            self._progress.add(tallies)
+        with self.progress.transaction():
+            self.progress.put_row_range(number, RowRange(job.number) if job.ordered else rows)
+            self.progress.recheck(rechecks)
+            self.progress.add(tallies)
             if segment is not None:
-                self._progress.put_segment(job.number, SegmentState(segment, batch.end, done=False))
-        self._told(batch.rows.num_rows)
+                self.progress.put_segment(job.number, SegmentState(segment, batch.end, done=False))
+        self.told(batch.rows.num_rows)

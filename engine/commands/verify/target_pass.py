@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
@@ -77,36 +77,28 @@ def compare_page(
     return ComparedPage(seen, rechecks, tallies)
 
 
+@dataclass(slots=True)
 class TargetPass:
     """Scans every segment that isn't done yet."""
 
-    def __init__(
-        self,
-        progress: ProgressStore,
-        index: ExternalIndex,
-        reader: TargetReader,
-        compare: Callable[[Page], ComparedPage],
-        told: Callable[[int], None],
-        threads: Executor | None = None,
-    ) -> None:
-        self._progress = progress
-        self._threads = threads
-        self._index = index
-        self._reader = reader
-        self._told = told
-        self._compare = compare
-        self._rechecks: list[RecheckEntry] = []
-        self._tallies: Counter[str] = Counter()
-        self._positions: dict[int, Item | None] = {}
-        self._committed_at = monotonic()
+    progress: ProgressStore
+    index: ExternalIndex
+    reader: TargetReader
+    compare: Callable[[Page], ComparedPage]
+    told: Callable[[int], None]
+    threads: Executor | None = None
+    _rechecks: list[RecheckEntry] = field(default_factory=list)
+    _tallies: Counter[str] = field(default_factory=Counter)
+    _positions: dict[int, Item | None] = field(default_factory=dict)
+    _committed_at: float = field(default_factory=monotonic)
 
     async def run(self, segments: int) -> None:
         """Scan everything, then note what the scan hasn't met."""
-        if not self._progress.scans():
-            with self._progress.transaction():
+        if not self.progress.scans():
+            with self.progress.transaction():
                 for number in range(segments):
-                    self._progress.put_scan(number, None, done=False)
-        states = self._progress.scans()
+                    self.progress.put_scan(number, None, done=False)
+        states = self.progress.scans()
         todo = [(segment, start) for segment, start, done in states if not done]
         todo.reverse()
 
@@ -119,45 +111,45 @@ class TargetPass:
         self._note_missing()
 
     async def _scan(self, segment: int, start: Item | None, total: int) -> None:
-        async with aclosing(self._reader.scan(segment, total, start)) as pages:
+        async with aclosing(self.reader.scan(segment, total, start)) as pages:
             async for page in pages:
                 compared = await self._compared(page)
-                self._index.mark(compared.seen)
+                self.index.mark(compared.seen)
                 self._rechecks += compared.rechecks
                 self._tallies.update(compared.tallies)
                 self._positions[segment] = page.next
-                self._told(page.count)
+                self.told(page.count)
                 if monotonic() - self._committed_at > COMMIT_S:
                     self._commit()
 
     async def _compared(self, page: Page) -> ComparedPage:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._compare, page)
+            return await asyncio.get_running_loop().run_in_executor(self.threads, self.compare, page)
         except ValueError as error:
             raise PermanentError(
                 f"the target answered a scan with {error}; start verify again, which goes on where it was"
             ) from error
 
     def _commit(self) -> None:
-        self._index.sync()
-        with self._progress.transaction():
-            self._progress.recheck(self._rechecks)
-            self._progress.add(self._tallies)
+        self.index.sync()
+        with self.progress.transaction():
+            self.progress.recheck(self._rechecks)
+            self.progress.add(self._tallies)
             for segment, start in self._positions.items():
-                self._progress.put_scan(segment, start, done=start is None)
+                self.progress.put_scan(segment, start, done=start is None)
         self._rechecks, self._tallies, self._positions = [], Counter(), {}
         self._committed_at = monotonic()
 
     def _note_missing(self) -> None:
         """Have checked again what should have been met, and count what rightly was not."""
-        with self._progress.transaction():
-            for keys, contents, row_ranges in self._index.unseen():
+        with self.progress.transaction():
+            for keys, contents, row_ranges in self.index.unseen():
                 gone = int((contents == ABSENT).sum())
-                self._progress.add({"matched": gone})
+                self.progress.add({"matched": gone})
                 missing = contents > UNKNOWN
                 columns = (row_ranges[missing].tolist(), keys[missing].tolist(), contents[missing].tolist())
-                self._progress.recheck(
+                self.progress.recheck(
                     RecheckEntry(rows, key, content, ABSENT, None)
                     for rows, key, content in zip(*columns, strict=True)
                 )
-            self._progress.put(DONE, "1")
+            self.progress.put(DONE, "1")

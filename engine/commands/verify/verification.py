@@ -37,7 +37,7 @@ from engine.commands.verify.source_pass import SourcePass
 from engine.commands.verify.target_pass import DONE as TARGET_DONE
 from engine.commands.verify.target_pass import TargetPass, compare_page
 from engine.commands.whose import fault_of, job_named
-from engine.contracts.readback import TargetReader
+from engine.contracts.readback import ItemCodec, TargetReader
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.own_files import made
@@ -112,7 +112,7 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
             elapsed_s=monotonic() - began,
             cpu_s=after.cpu_s - before.cpu_s,
             peak_rss_mb=after.peak_rss_bytes / 1e6,
-            consumed_rcu=verification.consumed,
+            consumed_rcu=verification.reader.consumed,
         )
 
 
@@ -139,36 +139,28 @@ async def _opened(
     return Verification(opened, reader, former, options, narrator)
 
 
+@dataclass(frozen=True, slots=True)
 class Verification:
     """Jobs that write to one target, held against it: first all of it, then again what seems to differ."""
 
-    def __init__(
-        self,
-        jobs: Sequence[OpenedJob],
-        reader: TargetReader,
-        former: FormerKeys,
-        options: VerifyOptions,
-        narrator: Narrator,
-    ) -> None:
-        self._jobs = jobs
-        self._reader = reader
-        self._former = former
-        self._options = options
-        self._narrator = narrator
-        self.codec = jobs[0].codec
+    jobs: Sequence[OpenedJob]
+    reader: TargetReader
+    former: FormerKeys
+    options: VerifyOptions
+    narrator: Narrator
 
     @property
-    def consumed(self) -> float:
-        """What reading the target has cost, in its read units."""
-        return self._reader.consumed
+    def codec(self) -> ItemCodec:
+        """What tells of the target's items."""
+        return self.jobs[0].codec
 
     def open_progress(self, stack: AsyncExitStack) -> ProgressStore:
         """Open the progress store: for everything, one to go on with later; for a sample, a passing one."""
-        if self._options.sample is None:
-            directory = made(self._options.state_dir, self._jobs[0].job.name, "verify")
-            progress = open_store(directory, self._fingerprint(), fresh=self._options.fresh)
+        if self.options.sample is None:
+            directory = made(self.options.state_dir, self.jobs[0].job.name, "verify")
+            progress = open_store(directory, self._fingerprint(), fresh=self.options.fresh)
             if progress.get(SOURCE_DONE) or progress.segments(0):
-                self._narrator.say("going on with the verification that was begun (--fresh starts anew)")
+                self.narrator.say("going on with the verification that was begun (--fresh starts anew)")
         else:
             scratch = Path(tempfile.mkdtemp(prefix="backfill-verify-"))
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -178,14 +170,14 @@ class Verification:
 
     async def first_passes(self, progress: ProgressStore) -> bool:
         """Compare; return whether items were looked for that no row stands behind."""
-        if self._options.sample is not None:
-            return await self._sample(progress, self._options.sample)
+        if self.options.sample is not None:
+            return await self._sample(progress, self.options.sample)
         if await self._way() == "get":
-            told = self._narrator.counting("items compared")
-            await GetPass(progress, self._jobs, self._reader, told).everything()
+            told = self.narrator.counting("items compared")
+            await GetPass(progress, self.jobs, self.reader, told).everything()
             return False
         if progress.get(SOURCE_DONE) is None:
-            await SourcePass(progress, self._jobs, self._narrator.counting("rows read")).run()
+            await SourcePass(progress, self.jobs, self.narrator.counting("rows read")).run()
         if progress.get(TARGET_DONE) is None:
             await self._scan(progress, int(progress.get(SOURCE_DONE) or 0))
         return True
@@ -193,50 +185,50 @@ class Verification:
     async def _scan(self, progress: ProgressStore, length: int) -> None:
         """Hold the whole target against the external index."""
         index = ExternalIndex(progress.directory, length)
-        keeps = all(job.keeps for job in self._jobs)
-        patterns = self._former.patterns
+        keeps = all(job.keeps for job in self.jobs)
+        patterns = self.former.patterns
         compare = partial(compare_page, index=index, codec=self.codec, patterns=patterns, keeps=keeps)
-        told, threads = self._narrator.counting("items read back"), self._jobs[0].stages.threads
-        wanted = max(self._jobs[0].info.size_bytes // SCAN_SEGMENT_BYTES, length // SCAN_SEGMENT_ITEMS)
+        told, threads = self.narrator.counting("items read back"), self.jobs[0].stages.threads
+        wanted = max(self.jobs[0].info.size_bytes // SCAN_SEGMENT_BYTES, length // SCAN_SEGMENT_ITEMS)
         segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, wanted))
-        await TargetPass(progress, index, self._reader, compare, told, threads).run(segments)
+        await TargetPass(progress, index, self.reader, compare, told, threads).run(segments)
 
     async def recheck(self, progress: ProgressStore) -> Outcome:
         """Check again what seemed to differ, and repair what may be; return what was found."""
-        options, outcome = self._options, Outcome()
+        options, outcome = self.options, Outcome()
         gave_rows = progress.tallies().get("rows", 0) > 0
-        repairs = Repairs(self._reader, outcome, options.repair, options.delete_extra, gave_rows)
+        repairs = Repairs(self.reader, outcome, options.repair, options.delete_extra, gave_rows)
         if options.delete_extra and not gave_rows:
-            self._narrator.notice("the source gave no rows, so nothing is deleted")
+            self.narrator.notice("the source gave no rows, so nothing is deleted")
         await Recheck(
             progress,
-            self._jobs,
-            self._reader,
+            self.jobs,
+            self.reader,
             outcome,
             repairs,
-            self._former,
-            self._narrator.say,
-            self._narrator.notice,
-            rejected(self._jobs, options.state_dir),
+            self.former,
+            self.narrator.say,
+            self.narrator.notice,
+            rejected(self.jobs, options.state_dir),
         ).run()
         return outcome
 
     async def _way(self) -> Ways:
         """Return how the target is read: in both directions, unless told otherwise."""
-        repeat = any(job.ordered for job in self._jobs)
-        if self._options.read == "get":
+        repeat = any(job.ordered for job in self.jobs)
+        if self.options.read == "get":
             if repeat:
-                self._narrator.notice(
+                self.narrator.notice(
                     "several rows may give one key, and --read get compares each row: such an item is"
                     " counted once for each (--read scan counts items)"
                 )
             return "get"
-        there = self._jobs[0].info.item_count
-        if self._options.read == "auto" and there and not repeat and not self._former:
-            rows = [await job.source.rows_expected() or there for job in self._jobs]
-            expected = sum(count * len(job.job.items) for count, job in zip(rows, self._jobs, strict=True))
-            if self._reader.gets_cost_less(expected):
-                self._narrator.say(
+        there = self.jobs[0].info.item_count
+        if self.options.read == "auto" and there and not repeat and not self.former:
+            rows = [await job.source.rows_expected() or there for job in self.jobs]
+            expected = sum(count * len(job.job.items) for count, job in zip(rows, self.jobs, strict=True))
+            if self.reader.gets_cost_less(expected):
+                self.narrator.say(
                     "the whole table is scanned for items that no row stands behind; --read get reads only"
                     " what rows give, which costs less here, and doesn't look for such items"
                 )
@@ -244,16 +236,16 @@ class Verification:
 
     async def _sample(self, progress: ProgressStore, wanted: int) -> bool:
         """Compare random rows' items, then look for the rows of random items."""
-        seed, share = self._options.seed, max(1, wanted // len(self._jobs))
-        compare = GetPass(progress, self._jobs, self._reader, self._narrator.counting("items compared"))
-        for job in self._jobs:
+        seed, share = self.options.seed, max(1, wanted // len(self.jobs))
+        compare = GetPass(progress, self.jobs, self.reader, self.narrator.counting("items compared"))
+        for job in self.jobs:
             with fault_of(job.job):
                 if (lookup := job.source.abilities.lookup) is not None:
                     await compare.rows(job, await lookup.sample_keys(share, seed))
                 else:
                     await compare.stretches(job, share, Random(seed))  # noqa: S311 - a sample
-        if not all(KeyInversion(job).complete for job in self._jobs):
-            self._narrator.notice(
+        if not all(KeyInversion(job).complete for job in self.jobs):
+            self.narrator.notice(
                 "the keys of some rules don't tell their source row, so the target's own items were not"
                 " sampled; --full finds items that no row stands behind"
             )
@@ -264,12 +256,12 @@ class Verification:
     async def _sample_target(self, progress: ProgressStore, wanted: int) -> None:
         """Have random items of the target checked again, of those that rules could have made."""
         entries: list[RecheckEntry] = []
-        async for page in self._reader.sample(wanted, self._options.seed):
+        async for page in self.reader.sample(wanted, self.options.seed):
             hashes = page.digests()
             pairs = zip(hashes.keys.tolist(), hashes.contents.tolist(), strict=True)
             for at, (key_hash, content) in enumerate(pairs):
                 item = page.item(at)
-                if self._former.patterns.hold(item):
+                if self.former.patterns.hold(item):
                     key = self.codec.key_of(item)
                     entries.append(RecheckEntry(None, key_hash, ABSENT, content, key))
             if len(entries) >= wanted:
@@ -280,10 +272,10 @@ class Verification:
     def _fingerprint(self) -> str:
         parts = [
             [job.job.fingerprint_parts(), dict(job.source.identity), dict(job.info.identity)]
-            for job in self._jobs
+            for job in self.jobs
         ]
         text = orjson.dumps(
-            [INDEX_FORMAT, pl.__version__, parts, self._former.patterns.texts], option=orjson.OPT_SORT_KEYS
+            [INDEX_FORMAT, pl.__version__, parts, self.former.patterns.texts], option=orjson.OPT_SORT_KEYS
         )
         return blake2b(text, digest_size=16).hexdigest()
 
