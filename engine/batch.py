@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -178,19 +178,8 @@ class EncodedBatch:
 
     def emptied(self) -> "EncodedBatch":
         """Return it without rows and items: what is left for its ack to count."""
-        none = np.empty(0, np.uint64)
-        return replace(
-            self,
-            batch=replace(self.batch, rows=pa.RecordBatch.from_pylist([], self.batch.rows.schema), cuts=None),
-            text=memoryview(b""),
-            offsets=np.zeros(1, np.int64),
-            units=np.empty(0, np.int32),
-            key_hashes=none,
-            partition_hashes=none,
-            deletes=np.empty(0, np.bool_),
-            rows=NO_ROWS,
-            rules=np.empty(0, np.uint16),
-        )
+        none = pa.RecordBatch.from_pylist([], self.batch.rows.schema)
+        return replace(self, batch=replace(self.batch, rows=none, cuts=None), **NO_ITEMS)
 
     def item(self, index: int) -> bytes:
         """Return one item's wire text without the comma."""
@@ -230,6 +219,18 @@ class EncodedBatch:
             survivor_rows=np.concatenate((self.survivor_rows, gone)),
         )
 
+
+NO_ITEMS: Mapping[str, Any] = {
+    "text": memoryview(b""),
+    "offsets": np.zeros(1, np.int64),
+    "units": np.empty(0, np.int32),
+    "key_hashes": np.empty(0, np.uint64),
+    "partition_hashes": np.empty(0, np.uint64),
+    "deletes": np.empty(0, np.bool_),
+    "rows": NO_ROWS,
+    "rules": np.empty(0, np.uint16),
+}
+"""The fields of an EncodedBatch that has none."""
 
 OPEN, WRITTEN, DELETED, SKIPPED, REFUSED = range(5)
 """What has become of an item that is to be sent."""

@@ -62,7 +62,8 @@ class SqliteStore:
         self._path = directory / STATE_NAME
         self._letters = DeadLetterFile(directory / FILE_NAME)
         self._lease = lease
-        self._tenure = Tenure()
+        self.tenure = Tenure()
+        """Without an end: a stopped process goes on holding its lock."""
         self._now = now
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         # From here on touched only in that thread:
@@ -74,11 +75,6 @@ class SqliteStore:
     def lease_fd(self) -> int:
         """The lease's descriptor, for workers to inherit."""
         return self._lease.fd
-
-    @property
-    def tenure(self) -> Tenure:
-        """Without an end: a stopped process goes on holding its lock."""
-        return self._tenure
 
     @property
     def dead_letters(self) -> Path:
@@ -234,14 +230,9 @@ class SqliteStore:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
+            cause = os.strerror(error.errno or errno.EIO) if isinstance(error, OSError) else error
             since = f"after {self._acked_at}" if self._acked_at else "since this start"
             raise PermanentError(
-                f"the checkpoint in {self._path.parent} can't be written ({_cause(error)}); nothing {since}"
+                f"the checkpoint in {self._path.parent} can't be written ({cause}); nothing {since}"
                 " is acked: make room or mend the disk, and run again"
             ) from error
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return os.strerror(error.errno or errno.EIO)
-    return str(error)

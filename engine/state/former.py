@@ -45,7 +45,8 @@ def restored(text: str, environment: Mapping[str, str] = os.environ) -> tuple[It
             value if value is not None and _digest(value) == match["digest"] else f"${{{{{match['name']}}}}}"
         )
 
-    return _rules(_mapped(json.loads(text), lambda each: _HIDDEN.sub(shown, each)))
+    data = _mapped(json.loads(text), lambda each: _HIDDEN.sub(shown, each))
+    return tuple(ItemRule.model_validate(_exact(rule)) for rule in data)
 
 
 def hidden_for_good(text: str, environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -86,10 +87,6 @@ def told(before: RunState, former: Sequence[str], job: str) -> str:
 
 def _gone(text: str, environment: Mapping[str, str]) -> list[re.Match[str]]:
     return [m for m in _HIDDEN.finditer(text) if _digest(environment.get(m["name"], "")) != m["digest"]]
-
-
-def _rules(data: Sequence[dict[str, Any]]) -> tuple[ItemRule, ...]:
-    return tuple(ItemRule.model_validate(_exact(rule)) for rule in data)
 
 
 def _mapped(data: Any, change: Callable[[str], str]) -> Any:

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import polars as pl
-import pyarrow as pa
 
 from connectors.dynamodb.documents import number_sizes
 from connectors.dynamodb.documents.json_walk import documents_from_json
 from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE, NOTATION
-from connectors.dynamodb.documents.numbers import Number, number, plain_size
+from connectors.dynamodb.documents.numbers import number, plain_size
 from engine.contracts.documents import DocumentCodec, Fragment, ValueType
 from engine.documents.writing import binary_size
 
@@ -71,9 +70,9 @@ class DynamoDBDocuments:
 
     notation = NOTATION
 
-    def number(self, text: str) -> Number:
-        """Return a decimal as an N holds it."""
-        return number(text)
+    number = staticmethod(number)
+    from_json = staticmethod(documents_from_json)
+    parsed = staticmethod(orjson.loads)
 
     @staticmethod
     @lru_cache(maxsize=1 << 14)
@@ -85,14 +84,6 @@ class DynamoDBDocuments:
     def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
         """Return the same for each of a column."""
         return number_sizes.whole(texts) if whole else number_sizes.plain(texts)
-
-    def from_json(self, texts: pa.Array) -> pa.StructArray:
-        """Turn JSON texts into documents."""
-        return documents_from_json(texts)
-
-    def parsed(self, wire: str) -> Any:
-        """Return an attribute value."""
-        return orjson.loads(wire)
 
     def opened(self, value: Any) -> tuple[ValueType, Any]:
         """Return what an attribute value is, and its content; a set is the list of its elements."""

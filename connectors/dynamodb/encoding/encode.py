@@ -25,7 +25,7 @@ from connectors.dynamodb.encoding.values import ValueOptions
 from connectors.dynamodb.expiry import TimeToLive
 from connectors.dynamodb.modes import WriteMode
 from connectors.dynamodb.table_info import TableInfo
-from engine.batch import NO_ROWS, Batch, DeadLetter, EncodedBatch, source_key_of
+from engine.batch import NO_ITEMS, NO_ROWS, Batch, DeadLetter, EncodedBatch, source_key_of
 from engine.contracts.transform import RuleItems
 from engine.errors import PermanentError
 from engine.job.model import Options
@@ -111,7 +111,14 @@ def _assembled(
         np.array([rule.rule for rule, _ in texts], np.uint16), [len(part.text) for part in parts]
     )
     if not len(rules):
-        return _empty(batch, emitted, letters, letter_rows, skipped_rows)
+        return EncodedBatch(
+            batch=batch,
+            emitted=emitted,
+            dead_letters=letters,
+            letter_rows=letter_rows,
+            skipped_rows=skipped_rows,
+            **NO_ITEMS,
+        )
     text = pl.concat([part.text for part in parts])
     hashes = np.concatenate([part.key_hashes for part in parts])
     partition_hashes = np.concatenate([part.partition_hashes for part in parts])
@@ -167,24 +174,3 @@ def _without_expired(order: Indexes, parts: Sequence[RuleTexts], rows: Indexes) 
     assert len(told) == len(parts), "items are left out by all rules or by none"
     expired = np.concatenate(told)
     return order[~expired[order]], rows[order[expired[order]]]
-
-
-def _empty(
-    batch: Batch, emitted: int, letters: tuple[DeadLetter, ...], letter_rows: Indexes, skipped_rows: Indexes
-) -> EncodedBatch:
-    hashes = np.empty(0, np.uint64)
-    return EncodedBatch(
-        batch=batch,
-        text=memoryview(b""),
-        offsets=np.zeros(1, np.int64),
-        units=np.empty(0, np.int32),
-        key_hashes=hashes,
-        partition_hashes=hashes,
-        deletes=np.empty(0, np.bool_),
-        rows=NO_ROWS,
-        rules=np.empty(0, np.uint16),
-        emitted=emitted,
-        dead_letters=letters,
-        letter_rows=letter_rows,
-        skipped_rows=skipped_rows,
-    )

@@ -7,7 +7,7 @@ that could fail are comments.
 import asyncio
 from collections.abc import Iterator, Mapping
 
-from engine.contracts.starter import SourceStarter, Starter, TargetStarter
+from engine.contracts.starter import Starter, TargetStarter
 from engine.errors import JobError
 from engine.job.yaml_text import comment, job_name, literal, mapped, placeholder, quoted, template, unused
 from engine.registry import SOURCES, TARGETS
@@ -21,7 +21,9 @@ def run(url: str, options: Mapping[str, str | None]) -> str:
     starters = {name: found for name in SOURCES.names() if (found := SOURCES[name].starter) is not None}
     source = next((name for name, each in starters.items() if url.lower().startswith(each.schemes)), None)
     if source is None:
-        raise JobError(_no_scheme([*starters.values()]))
+        schemes = " or ".join(starter.schemes[0] for starter in starters.values())
+        example = next(iter(starters.values())).example
+        raise JobError(f"URL: it must begin with {schemes}, such as {example}")
     target = TARGETS[TARGET].starter
     assert target is not None, "the target of a starter job can be written for"
     return job_file(source, asyncio.run(starters[source].look(url, options)), TARGET, target)
@@ -30,11 +32,6 @@ def run(url: str, options: Mapping[str, str | None]) -> str:
 def job_file(source: str, seen: Starter, target: str, writes: TargetStarter) -> str:
     """Write the job file. Pure."""
     return "\n".join(_lines(source, seen, target, writes)) + "\n"
-
-
-def _no_scheme(starters: list[SourceStarter]) -> str:
-    schemes = " or ".join(starter.schemes[0] for starter in starters)
-    return f"URL: it must begin with {schemes}, such as {starters[0].example}"
 
 
 def _lines(source: str, seen: Starter, target: str, writes: TargetStarter) -> Iterator[str]:
