@@ -58,11 +58,11 @@ def change(command: Command, *statements: str) -> None:
     asyncio.run(execute(command.job["jobs"][0]["source"]["url"], *statements))
 
 
-def arrived(command: Command, streamed: Streamed, value: str) -> None:
+def arrived(command: Command, streamed: Streamed, value: str, of_u: str = "u#50|R") -> None:
     """Change a row of each, and wait until all are in the target: then all that came before is, too."""
     change(command, *(f"UPDATE {name} SET v = '{value}' WHERE id = 50" for name in "tu"))
     streamed.collection.update_one({"_id": 50}, {"$set": {"v": value}})
-    places = ("t#50|R", "u#50|R", "D#50|D")
+    places = ("t#50|R", of_u, "D#50|D")
 
     def there() -> bool:
         found = items(command)
@@ -93,6 +93,7 @@ def test_each_has_its_full_run_and_then_all_are_followed_until_they_are_stopped(
 
     ended = followed(command, scene, "--metrics-textfile", str(command.folder / "m.prom"))
     assert ended.code == 0, ended.stderr
+    assert "may make the items of" not in ended.stderr
     reports = {report["job"]: report for report in ended.report["jobs"]}
     assert set(reports) == set(NAMES)
     for name, report in reports.items():
@@ -124,10 +125,11 @@ def test_one_that_fails_ends_the_others_with_all_that_they_have_read_written(
     command: Command, streamed: Streamed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connectors.postgres.feed.CHECK_S", 0.5)
+    command.job["jobs"][1]["items"][0]["key"]["PK"] = "t#u{id}"
     assert command.here("run", "--workers", "1").code == 0
 
     def scene(over: threading.Event) -> None:
-        arrived(command, streamed, "once")
+        arrived(command, streamed, "once", "t#u50|R")
         change(command, "ALTER PUBLICATION follows_u DROP TABLE u")
         until(over.is_set, "they go on")
 
@@ -135,6 +137,7 @@ def test_one_that_fails_ends_the_others_with_all_that_they_have_read_written(
     assert ended.code == 1, ended.stderr
     outcomes = {report["job"]: report["outcome"] for report in ended.report["jobs"]}
     assert outcomes == {"t": "complete", "u": "failed", "c": "complete"}
+    assert "u may make the items of t, too" in ended.stderr
     assert "u has ended, so all others stop" in ended.stderr
     assert 'has no "public"."u" any more' in ended.stderr
 

@@ -6,7 +6,7 @@ together, one that ends has all others stop.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 
@@ -94,6 +94,12 @@ async def _followed(
     jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], usage: OwnUsage
 ) -> None:
     """Do what is left of full runs, one after the other; then follow all jobs."""
+    for job, before in zip(jobs, waits_for(jobs), strict=True):
+        if before:
+            Voice(observers, PROGRAM).warn(
+                f"{job.name} may make the items of {_named(jobs, before)}, too: the last that changes has it,"
+                " and what one deletes another may still make; give keys different texts to begin or end with"
+            )
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(_held(job, options, among=len(jobs))) for job in jobs]
         full = _Noting()
@@ -170,6 +176,10 @@ async def _all_of(runs: Sequence[Coroutine[None, None, None]], voice: Voice) -> 
         raise faults[0]
 
 
+def _named(jobs: Sequence[Job], places: Collection[int]) -> str:
+    return ", ".join(jobs[at].name for at in sorted(places))
+
+
 class _Abreast:
     """Runs as many jobs at a time as are asked for, begun in their order.
 
@@ -194,7 +204,7 @@ class _Abreast:
         """Run all. Raises: JobError and PermanentError of the first that couldn't begin."""
         for job, before in zip(self._jobs, self._waits_for, strict=True):
             if before:
-                names = ", ".join(self._jobs[at].name for at in sorted(before))
+                names = _named(self._jobs, before)
                 self._voice.note(f"{job.name} waits for {names}: their items may have the same keys")
         with stop_on_signals(self._together.ask, self._voice):
             await _all_of([self._run_one(number) for number in range(len(self._jobs))], self._voice)
