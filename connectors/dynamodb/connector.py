@@ -122,8 +122,7 @@ class DynamoDBConnector:
 
     def unit_usd(self, info: TargetInfo) -> float:
         """Return the packaged price of a write unit as the table pays for it, in every replica."""
-        from connectors.dynamodb.planning.forecast import unit_usd
-        from connectors.dynamodb.planning.prices import load_prices
+        from connectors.dynamodb.planning.prices import load_prices, unit_usd
 
         table = _table(info)
         return unit_usd(table, load_prices(None))[table.billing]

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.patience import PATIENCE_S, with_source
 from connectors.postgres import asking, opening
@@ -16,7 +16,6 @@ from connectors.postgres import segments as cutting
 from connectors.postgres.blame import blamed, culprit, is_of_a_value
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.errors import SnapshotTooOldError, speaking
-from connectors.postgres.feed import PostgresFeed
 from connectors.postgres.lookup import by_key, refused, sampled
 from connectors.postgres.peers import unindexed, with_peers
 from connectors.postgres.readers import Readers
@@ -30,6 +29,9 @@ from engine.contracts.source import Sharing, SourceAbilities, SourceTicket
 from engine.documents.plain import PLAIN
 from engine.errors import PermanentError, TransientError
 from engine.plain import dumped, loaded
+
+if TYPE_CHECKING:
+    from connectors.postgres.feed import PostgresFeed
 
 SNAPSHOT_LONG_S = 3_600.0
 """From how long on it is told that a snapshot is held."""
@@ -100,7 +102,9 @@ class PostgresSource:
             log_rate=lambda: asking.log_rate(self._keeper),
         )
 
-    def _feed_by(self, section: PostgresSection) -> PostgresFeed:
+    def _feed_by(self, section: PostgresSection) -> "PostgresFeed":
+        from connectors.postgres.feed import PostgresFeed
+
         schema = self.ticket.schema
         return PostgresFeed(section, self._view, schema, self._codec, self._patience_s, self.close)
 

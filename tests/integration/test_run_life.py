@@ -67,6 +67,21 @@ def ids(command: Command) -> set[int]:
     return {int(place[4:-4]) for place in loads.items(target["endpoint_url"], target["table"])}
 
 
+def test_a_run_to_its_end_loads_nothing_that_its_job_has_no_use_for(command: Command) -> None:
+    """Imports are most of what a short run costs."""
+    process = command.start("run", "--json", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    loaded = {
+        line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")
+    }
+    assert {"polars", "asyncpg", "connectors.postgres.source", "connectors.dynamodb.target"} <= loaded
+    of_others = {"prometheus_client", "rich", "botocore", "urllib3", "pymongo", "ray", "bench"}
+    of_logs = {f"connectors.postgres.{name}" for name in ("feed", "feeding", "pgoutput", "slot_reading")}
+    of_plans = {"connectors.dynamodb.planning.forecast", "engine.commands.plan", "engine.commands.verify"}
+    assert loaded & (of_others | of_logs | of_plans) == set()
+
+
 @pytest.fixture
 def slow(command: Command) -> Iterator["subprocess.Popen[str]"]:
     """A run that has written something and has some seconds to go."""

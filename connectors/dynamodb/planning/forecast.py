@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.dynamodb.planning.hot_keys import HotKey, HotKeyCounter
-from connectors.dynamodb.planning.prices import Prices
+from connectors.dynamodb.planning.prices import Prices, unit_usd
 from connectors.dynamodb.planning.use import TABLE, Totals
 from connectors.dynamodb.table_info import TableInfo
 
@@ -188,18 +188,6 @@ def cost(volume: Volume, table: TableInfo, prices: Prices) -> Cost:
         s3_import=volume.json_bytes / GB * prices.s3_import_gb,
         storage_month=volume.stored_bytes * copies / GB * prices.storage_gb_month,
     )
-
-
-def unit_usd(table: TableInfo, prices: Prices) -> Mapping[str, float]:
-    """Return what a write unit of the table costs in all its replicas, in US dollars, by way of paying.
-
-    A unit of provisioned capacity that is used to the full writes 3,600 an hour.
-    """
-    copies = 1 + len(table.replicas)
-    return {
-        "on_demand": copies * prices.write_units_per_million / 1e6,
-        "provisioned": copies * prices.write_capacity_unit_hour / 3600,
-    }
 
 
 def _drawn(volume: Volume, table: TableInfo) -> dict[str, float]:

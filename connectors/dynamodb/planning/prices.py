@@ -3,11 +3,13 @@
 Invariant: no price stands in code.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from connectors.dynamodb.table_info import TableInfo
 from engine.errors import JobError
 from engine.job.yaml_core import parse_yaml
 
@@ -34,6 +36,18 @@ def load_prices(path: Path | None) -> Prices:
         return _prices(path.read_text("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(f"--prices {path}: it can't be read; name a file like the packaged one") from error
+
+
+def unit_usd(table: TableInfo, prices: Prices) -> Mapping[str, float]:
+    """Return what a write unit of the table costs in all its replicas, in US dollars, by way of paying.
+
+    A unit of provisioned capacity that is used to the full writes 3,600 an hour.
+    """
+    copies = 1 + len(table.replicas)
+    return {
+        "on_demand": copies * prices.write_units_per_million / 1e6,
+        "provisioned": copies * prices.write_capacity_unit_hour / 3600,
+    }
 
 
 def _prices(text: str, name: str) -> Prices:
