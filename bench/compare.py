@@ -21,7 +21,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured. Units: rows; `rounds` runs of everything; `log_seconds` of each rate."""
+    """How much is measured. Units: rows, documents; `rounds` of everything; `log_seconds` of each rate."""
 
     engine_rows: int
     peer_rows: int
@@ -31,11 +31,16 @@ class Sizes:
     plan_rows: int
     log_rows: int
     log_seconds: int
+    documents: int
 
 
-FULL = Sizes(1_000_000, 50_000, (100_000, 1_000_000, 10_000_000), 5, 1_000_000, 10_000_000, 5_000_000, 30)
-USUAL = Sizes(1_000_000, 20_000, (100_000, 1_000_000, 5_000_000), 5, 1_000_000, 1_000_000, 5_000_000, 20)
-QUICK = Sizes(100_000, 2_000, (50_000, 100_000), 1, 20_000, 50_000, 100_000, 3)
+FULL = Sizes(
+    1_000_000, 50_000, (100_000, 1_000_000, 10_000_000), 5, 1_000_000, 10_000_000, 5_000_000, 30, 500_000
+)
+USUAL = Sizes(
+    1_000_000, 20_000, (100_000, 1_000_000, 5_000_000), 5, 1_000_000, 1_000_000, 5_000_000, 20, 500_000
+)
+QUICK = Sizes(100_000, 2_000, (50_000, 100_000), 1, 20_000, 50_000, 100_000, 3, 20_000)
 
 
 @contextmanager

@@ -9,17 +9,18 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import Any
 
 from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId, Timestamp
 from pymongo import AsyncMongoClient
 
-from bench import contenders, measure, mongod
+from bench import compare, contenders, measure, mongod
 from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.source import MongoDBSource, open_source
@@ -147,6 +148,12 @@ ORDER_RULES: list[dict[str, Any]] = [
 MIXED_RULES: list[dict[str, Any]] = [
     {"name": "Doc", "key": {"PK": "DOC#{_id}", "SK": "DOC"}, "include": "all"}
 ]
+KINDS: Mapping[str, tuple[str, Make, list[dict[str, Any]]]] = {
+    "nested users": ("users", user, USER_RULES),
+    "flat orders": ("orders", order, ORDER_RULES),
+    "of any shape": ("mixed", of_its_own_shape, MIXED_RULES),
+}
+"""By what they are called: their collection, what makes them, the rules."""
 TYPES_RULES: list[dict[str, Any]] = [
     {"name": "Doc", "key": {"PK": "D#{n}", "SK": "D"}, "attributes": {"n": "{n}"}}
 ]
@@ -204,6 +211,41 @@ def loaded_by_ingestr(url: str, collection: str, documents: int) -> str:
     return figures(measure.whole(contenders.INGESTR, command, url, documents), documents)
 
 
+def run(server: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]:
+    """Load each kind in one process, and the flat ones with ingestr, in rounds; a part of `make bench`."""
+    del server  # PostgreSQL's
+    able, missing = contenders.ready([contenders.INGESTR], tell)
+    count = sizes.documents
+    took: dict[str, list[measure.RunSample]] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="backfill-bench-mongo-") as place,
+        mongod.mongod(Path(place) / "data") as url,
+    ):
+        for collection, make, _ in KINDS.values():
+            asyncio.run(fill(url, collection, make, count))
+        for _ in range(sizes.rounds):
+            for kind, (collection, _, rules) in KINDS.items():
+                made = partial(job, url, collection, rules)
+                took.setdefault(kind, []).append(measure.load(made, count * len(rules)))
+                tell(f"{kind}: {figures(took[kind][-1], count)}")
+            for peer in able:
+                command = peer.ingesting(f"{DATABASE}.orders", "orders", key="_id")
+                took.setdefault(peer.name, []).append(measure.whole(peer, command, url, count))
+                tell(f"{peer.name}: {figures(took[peer.name][-1], count)}")
+    return {
+        "documents": count,
+        "missing": missing,
+        **{
+            kind: {"us_per_document": _us_per_document(samples, count), **compare.summary(samples)}
+            for kind, samples in took.items()
+        },
+    }
+
+
+def _us_per_document(samples: Sequence[measure.RunSample], documents: int) -> float:
+    return round(median(each.cpu_us_per_item * each.rows for each in samples) / documents, 2)
+
+
 def figures(took: measure.RunSample, documents: int) -> str:
     """Say what a load took."""
     return (
@@ -226,12 +268,10 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="backfill-bench-mongo-") as place,
         mongod.mongod(Path(place) / "data") as url,
     ):
-        makes = {"users": user, "orders": order, "mixed": of_its_own_shape, "types": of_eight_types}
-        for name, make in makes.items():
+        asyncio.run(fill(url, "types", of_eight_types, documents))
+        for kind, (name, make, rules) in KINDS.items():
             asyncio.run(fill(url, name, make, documents))
-        say("nested users", loaded(url, "users", USER_RULES, documents))
-        say("flat orders", loaded(url, "orders", ORDER_RULES, documents))
-        say("of any shape", loaded(url, "mixed", MIXED_RULES, documents))
+            say(kind, loaded(url, name, rules, documents))
         say("orders, ingestr", loaded_by_ingestr(url, "orders", documents))
         say("eight _id types", asyncio.run(balance(url, "types")))
         say("a sample", asyncio.run(drawn(url, "orders")))

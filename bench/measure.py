@@ -1,6 +1,8 @@
 """One measured run of a command: CPU and peak memory are the kernel's own account of its processes.
 
-Invariant: a run whose items didn't all reach the null target is a fault, never a figure.
+Invariant: a run whose items didn't all reach the null target is a fault, never a figure. What runs is there
+as bytecode, as what pip has installed is: a checkout is compiled at every start where Python may not write
+beside it.
 """
 
 import json
@@ -14,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,7 +51,7 @@ class _Used:
     output: str
 
 
-def engine(source: str, rows: int, *, workers: int = 1, settings: Mapping[str, str] = {}) -> RunSample:
+def engine(source: str, rows: int, *, workers: int | None = 1, settings: Mapping[str, str] = {}) -> RunSample:
     """Run `backfill run` over the whole table, start-up and all, and return what it took."""
     return load(partial(orders.job, source), rows, workers=workers, settings=settings)
 
@@ -58,28 +60,29 @@ def load(
     job_for: Callable[[str], Mapping[str, Any]],
     items: int,
     *,
-    workers: int = 1,
+    workers: int | None = 1,
     settings: Mapping[str, str] = {},
     program: str = sys.executable,
     target: Callable[[], AbstractContextManager[str]] = servers.null_target,
 ) -> RunSample:
     """Run `backfill run` of a job that gives so many items; `job_for` takes the target's endpoint.
 
-    `program`: the interpreter of the environment whose engine runs. `target` is a null target.
+    `program`: the interpreter of the environment whose engine runs. `target` is a null target. Without
+    `workers` the engine chooses how many there are.
     """
+    _compile(program)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder, target() as endpoint:
         job_file = Path(folder) / "job.yaml"
         job_file.write_text(yaml.safe_dump(job_for(endpoint), sort_keys=False), encoding="utf-8")
-        told = ("run", str(job_file), "--json", "--workers", str(workers))
-        command = module_command("engine", *told, python=program)
+        chosen = () if workers is None else ("--workers", str(workers))
+        command = module_command("engine", "run", str(job_file), "--json", *chosen, python=program)
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         used = _run(command, {**environment, **settings}, folder)
         report = json.loads(used.output)
         if report["items_written"] != items:
             raise PermanentError(f"the engine wrote {report['items_written']} of {items} items")
-        # With several workers the runner's own account of its children is the report's.
-        cpu_s = used.cpu_s if workers == 1 else report["cpu_s"]
-        return _sample(endpoint, items, used, cpu_s, start_s=0.0)
+        # The kernel's account has the workers, too, whom the runner has waited for.
+        return _sample(endpoint, items, used, used.cpu_s, start_s=0.0)
 
 
 def peer(who: contenders.Peer, source: str, rows: int) -> RunSample:
@@ -99,6 +102,52 @@ def whole(who: contenders.Peer, command: Sequence[str], source: str, rows: int) 
     with servers.null_target() as endpoint, tempfile.TemporaryDirectory() as folder:
         used = _run(command, contenders.environment(who, source, endpoint), folder)
         return _sample(endpoint, rows, used, used.cpu_s, start_s=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StartSample:
+    """What a run of no rows took, and a process that imports the same modules. Units: seconds of CPU, MB."""
+
+    run_cpu_s: float
+    imports_cpu_s: float
+    peak_rss_mb: float
+
+
+def start(job_for: Callable[[str], Mapping[str, Any]]) -> StartSample:
+    """Run a job that has no rows, with default options, and import by itself what it has imported."""
+    _compile(sys.executable)
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder, servers.null_target() as endpoint:
+        job_file = Path(folder) / "job.yaml"
+        job_file.write_text(yaml.safe_dump(job_for(endpoint), sort_keys=False), encoding="utf-8")
+        command = module_command("engine", "run", str(job_file), "--fresh")
+        keys = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        timed = {**keys, "PYTHONPROFILEIMPORTTIME": "1"}
+        told = subprocess.run(  # noqa: S603 - a fixed command line
+            command, cwd=folder, env=timed, capture_output=True, text=True, check=True
+        )
+        lines = [line for line in told.stderr.splitlines() if line.startswith("import time:")]
+        names = [line.rpartition("|")[2].strip() for line in lines]
+        run = _run(command, keys, folder)
+        imports = _run([sys.executable, "-P", "-c", _IMPORTS, *names[1:]], keys, folder)
+        return StartSample(run.cpu_s, imports.cpu_s, run.peak_rss_bytes / 1e6)
+
+
+_IMPORTS = """
+import contextlib, importlib, sys
+from engine.environment import tune
+tune()
+for name in sys.argv[1:]:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+"""
+
+
+@lru_cache
+def _compile(program: str) -> None:
+    """Compile the engine as pip does when it installs it."""
+    compiled = "import compileall, connectors, engine\nfor package in (engine, connectors):"
+    compiled += " compileall.compile_dir(package.__path__[0], quiet=2)"
+    subprocess.run([program, "-P", "-c", compiled], check=True)  # noqa: S603 - a fixed command line
 
 
 def middle(samples: Sequence[RunSample]) -> RunSample:

@@ -103,7 +103,7 @@ SHAPES = (
 
 def run(server: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]:
     """Measure each shape in one process, in rounds over all of them."""
-    costs: dict[str, list[tuple[float, float]]] = {shape.name: [] for shape in SHAPES}
+    costs: dict[str, list[tuple[float, float, float]]] = {shape.name: [] for shape in SHAPES}
     servers.execute(server, f"CREATE DATABASE {DATABASE}")
     url = servers.database_url(server, DATABASE)
     rows = {shape.name: max(1, round(sizes.engine_rows * shape.share)) for shape in SHAPES}
@@ -134,12 +134,13 @@ def markdown(found: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _middle(took: Sequence[tuple[float, float]]) -> Mapping[str, float]:
-    us, size = median(cost for cost, _ in took), took[0][1]
+def _middle(took: Sequence[tuple[float, float, float]]) -> Mapping[str, float]:
+    us, size = median(cost for cost, _, _ in took), took[0][1]
     return {
         "us_per_item": round(us, 2),
         "bytes_per_item": round(size),
         "ns_per_byte": round(us / size * 1e3, 2),
+        "peak_rss_mb": round(median(peak for _, _, peak in took), 1),
     }
 
 
@@ -153,12 +154,12 @@ def _fill(url: str, table: str, shape: RowShape, rows: int) -> None:
     servers.execute(url, "VACUUM ANALYZE")
 
 
-def _measured(url: str, table: str, shape: RowShape, rows: int) -> tuple[float, float]:
-    """Return what an item took without the start-up, and its bytes in a request. Units: µs of CPU."""
+def _measured(url: str, table: str, shape: RowShape, rows: int) -> tuple[float, float, float]:
+    """Return what an item took without the start-up, its bytes in a request, the peak. Units: µs, MB."""
     whole = measure.load(partial(_job, url, table, shape, None), rows * shape.per_row, target=_target(shape))
     alone = measure.load(partial(_job, url, table, shape, "id = 1"), shape.per_row, target=_target(shape))
     spent_us = whole.cpu_us_per_item * whole.rows - alone.cpu_us_per_item * alone.rows
-    return spent_us / whole.rows, whole.body_bytes_per_item
+    return spent_us / whole.rows, whole.body_bytes_per_item, whole.peak_rss_mb
 
 
 def _target(shape: RowShape) -> Callable[[], AbstractContextManager[str]]:

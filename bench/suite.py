@@ -12,11 +12,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import compare, following, goals, machine, plots, servers, shapes, throttling, trust, write_stage
+from bench import (
+    compare,
+    documents,
+    following,
+    goals,
+    machine,
+    plots,
+    servers,
+    shapes,
+    short_loads,
+    throttling,
+    trust,
+    write_stage,
+)
 from engine.environment import tune
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 RESULTS = "results.json"
+REASONS = "misses.json"
+"""Why a goal is missed, in a sentence each, by what the goal is about: written by who has looked."""
 
 Part = Callable[[str, compare.Sizes, compare.Tell], Any]
 
@@ -25,6 +40,8 @@ PARTS: Mapping[str, Part] = {
     "cores": compare.cores,
     "growth": compare.growth,
     "write": write_stage.requests,
+    "short": short_loads.run,
+    "documents": documents.run,
     "shapes": shapes.run,
     "throttle": throttling.run,
     "trust": trust.run,
@@ -54,7 +71,7 @@ def main() -> None:
     for name, why in results.get("peers", {}).get("missing", {}).items():
         print(f"{name} was left out: {why}")
     if out is not None:
-        (out / "goals.md").write_text(goals.markdown(rows) + "\n", encoding="utf-8")
+        (out / "goals.md").write_text(goals.markdown(rows, _read(out / REASONS)) + "\n", encoding="utf-8")
         if "shapes" in results:
             (out / "shapes.md").write_text(shapes.markdown(results["shapes"]) + "\n", encoding="utf-8")
         plots.draw(results, out)
@@ -73,9 +90,11 @@ def _arguments() -> argparse.Namespace:
 
 def _known(out: Path | None) -> dict[str, Any]:
     """Return the results that are there: those of parts not measured now stay."""
-    if out is None or not (out / RESULTS).exists():
-        return {}
-    known: dict[str, Any] = json.loads((out / RESULTS).read_text(encoding="utf-8"))
+    return {} if out is None else _read(out / RESULTS)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return known
 
 
