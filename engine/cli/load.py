@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from engine.exits import exit_code
 from engine.show import console
 
 if TYPE_CHECKING:
+    from engine.commands.run.listening import Listen
     from engine.events import Event, Observer
     from engine.job.model import Job
     from engine.report import Report
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="Jobs of a file that run at one time.",
 )
-@options(given.as_json, given.telling)
+@options(given.listen, given.as_json, given.telling)
 @click.pass_obj
 def run(
     invocation: Invocation,
+    /,
     job_file: Path,
     state_dir: Path,
     overrides: tuple[str, ...],
@@ -65,6 +67,7 @@ def run(
     follow: bool,
     parallel_jobs: int,
     as_json: bool,
+    **listen: Any,
 ) -> int:
     """Load a job's source into its target, or go on with what was begun.
 
@@ -78,7 +81,8 @@ def run(
         from engine.commands.run.prepare import RunOptions
         from engine.show import progress
 
-        options = RunOptions(state_dir, workers, fresh=fresh, follow=follow, abreast=parallel_jobs)
+        afar = _listen(**listen)
+        options = RunOptions(state_dir, workers, fresh, follow, parallel_jobs, afar)
         shown = any(each is not None for each in (metrics_port, linger_s, textfile))
         if shown:
             from engine.show.metrics_file import metrics_shown
@@ -112,6 +116,19 @@ def _tell(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path, *
     for report in reports:
         if report.error is not None:
             console.fail(f"{f'{report.job}: ' if len(jobs) > 1 else ''}{report.error}", job=report.job)
+
+
+def _listen(
+    listen: str | None, expect: int | None, tls_cert: Path | None, tls_key: Path | None
+) -> "Listen | None":
+    """Return where to listen for workers of other hosts. Raises: JobError."""
+    if listen is None:
+        if expect or tls_cert or tls_key:
+            raise JobError("--expect, --tls-cert and --tls-key are about workers that dial in: add --listen")
+        return None
+    from engine.commands.run.listening import Listen, address
+
+    return Listen(address(listen, "--listen"), tls_cert, tls_key, expect or 0)
 
 
 class _Ended:

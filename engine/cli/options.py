@@ -67,7 +67,7 @@ def _processes(context: click.Context, parameter: click.Parameter, value: str) -
     """Return the number that was typed, None for `auto`."""
     if value == AUTO:
         return None
-    number: int = click.IntRange(1, 256)(value, parameter, context)
+    number: int = click.IntRange(0, 256)(value, parameter, context)
     return number
 
 
@@ -119,6 +119,16 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 
     return decorate
 
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+listen = options(
+    click.option("--listen", metavar="HOST:PORT", help="Let `backfill worker`s of other hosts take part."),
+    click.option(
+        "--expect", type=click.IntRange(0, 1024), metavar="N", help="Begin when so many have dialled in."
+    ),
+    click.option("--tls-cert", type=_FILE, help="Certificate to listen with, in PEM."),
+    click.option("--tls-key", type=_FILE, help="Its private key."),
+)
 
 telling = options(_verbose_option, _quiet_option, _log_format_option)
 """What is said on stderr, and how: an option of every command."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from engine import __version__
-from engine.cli import check, instruments, load, prepare
+from engine.cli import check, instruments, join, load, prepare
 from engine.cli.options import AS_JSON, Invocation, json_asked
 from engine.cli.signals import interrupted
 from engine.errors import BackfillError, JobError
@@ -26,6 +26,7 @@ COMMANDS = (
     prepare.table,
     prepare.schema,
     load.run,
+    join.worker,
     load.status,
     load.log,
     check.verify,

@@ -5,6 +5,7 @@ opened here belongs to the caller's stack.
 """
 
 import math
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -211,6 +212,22 @@ async def read_state(job: Job, state_dir: Path) -> RunState | None:
     return await STATES[job.state.type].read(job, state_dir)
 
 
-async def open_store(job: Job, state_dir: Path) -> CheckpointStore:
-    """Take the job's lease and open its checkpoint. Raises: JobError when another run holds it."""
-    return await STATES[job.state.type].open(job, state_dir)
+async def open_store(job: Job, state_dir: Path, tell: Callable[[str], None]) -> CheckpointStore:
+    """Take the job's lease and open its checkpoint, once no worker of another host writes any more.
+
+    `tell` hears of it if that takes a while. Raises: JobError when another run holds the lease.
+    """
+    store = await STATES[job.state.type].open(job, state_dir)
+    try:
+        wait_s = await store.elsewhere_s()
+        if wait_s is not None:
+            tell(
+                f"waiting for {wait_s:.0f} s: the runner before this one didn't end cleanly, and workers of"
+                " other hosts that it had may still write"
+            )
+            await sleep(wait_s)
+            await store.keep_elsewhere(None)
+    except BaseException:
+        await store.close()
+        raise
+    return store

@@ -119,5 +119,14 @@ class CheckpointStore(MarkStore, Protocol):
         Raises: PermanentError; then those from before are still there.
         """
 
+    async def keep_elsewhere(self, wait_s: float | None) -> None:
+        """Keep, for whoever has the lease next, that other hosts may write for so long behind this one's end.
+
+        None: none does any more.
+        """
+
+    async def elsewhere_s(self) -> float | None:
+        """Return what is kept of that."""
+
     async def close(self) -> None:
         """Give the lease back."""

@@ -47,15 +47,19 @@ def load(
         raise JobError(f"{file}: {error}") from error
     set_paths = [apply_override(data, text) for text in overrides]
     try:
-        data = interpolation(data)
+        written, data = data, interpolation(data)
         entries = _entries(data)
     except JobError as error:
         raise JobError(f"{file}: {error}") from error
     jobs: list[Job] = []
     found: list[Fault] = []
-    for prefix, entry in entries:
+    for (prefix, entry), (_, as_written) in zip(entries, _entries(written), strict=True):
         try:
-            context = {"directory": file.resolve().parent, "variables": interpolation.variables}
+            context = {
+                "directory": file.resolve().parent,
+                "variables": interpolation.variables,
+                "written": as_written,
+            }
             jobs.append(Job.model_validate(entry, context=context))
         except ValidationError as error:
             found += [_placed(fault, prefix, data) for fault in faults(error, entry)]
@@ -64,6 +68,19 @@ def load(
         # The validation's own error holds the values: it mustn't be anybody's cause.
         raise JobError(_told(found, file, set_paths, interpolation.used)) from None
     return _chosen(jobs, only, file)
+
+
+def completed(entry: Mapping[str, Any], directory: Path, env: Mapping[str, str]) -> Job:
+    """Return the job of another host's file, with what the environment here says. Raises: JobError."""
+    interpolation = Interpolation(env)
+    data = interpolation(dict(entry))
+    try:
+        return Job.model_validate(
+            data, context={"directory": directory, "variables": interpolation.variables}
+        )
+    except ValidationError as error:
+        found = "; ".join(f"{dotted(fault.path)}: {fault.sentence}" for fault in faults(error, data))
+        raise JobError(f"the runner's job: {_masked(found, interpolation.used)}") from None
 
 
 def _read(file: Path) -> str:

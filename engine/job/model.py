@@ -83,6 +83,7 @@ class Job(Section):
     """Where progress is kept."""
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
     _variables: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _written: Mapping[str, Any] | None = PrivateAttr(default=None)
 
     @property
     def hook(self) -> str | None:
@@ -104,11 +105,17 @@ class Job(Section):
         """The values that the job file took from the environment, by name."""
         return self._variables
 
+    @property
+    def written(self) -> Mapping[str, Any] | None:
+        """The job's data as its file has them, references to the environment unreplaced; None: of no file."""
+        return self._written
+
     def model_post_init(self, context: Any) -> None:
-        """Take the job file's directory and variables from the validation's context."""
+        """Take the job file's directory, variables and data from the validation's context."""
         if isinstance(context, Mapping):
             self._directory = Path(context["directory"])
             self._variables = context.get("variables", {})
+            self._written = context.get("written")
 
     def fingerprint_parts(self) -> dict[str, str]:
         """Return a short digest for each part that a checkpoint of this job depends on; no secrets.

@@ -7,7 +7,7 @@ no message, ends the link, as if the other end had died.
 import asyncio
 import socket
 import struct
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -16,6 +16,9 @@ from engine.run.link import ToRunner, ToWorker
 
 MESSAGE_BYTES_MAX = 256 * 2**20
 """The longest message: a mark with as many dead letters as one batch may give, several times over."""
+
+CLOSE_S = 1.0
+"""How long what is buffered may take to be sent."""
 
 _LENGTH = struct.Struct("!I")
 
@@ -29,10 +32,7 @@ class Garbled(Exception):
 
 
 class Language(Generic[Said]):
-    """The messages that one end may say, as a union of dataclasses. What they are made of is read only now.
-
-    A float may be infinite.
-    """
+    """The messages that one end may say: a dataclass, or a union of some, whose floats may be infinite."""
 
     def __init__(self, declared: Any) -> None:
         self._declared = declared
@@ -52,8 +52,11 @@ class Language(Generic[Said]):
 
     def _of(self) -> "TypeAdapter[Any]":
         if self._adapter is None:
-            union: Any = Annotated[self._declared, OneOf()]
-            self._adapter = TypeAdapter(union, config=ConfigDict(ser_json_inf_nan="constants"))
+            if not get_args(self._declared):
+                self._adapter = TypeAdapter(self._declared)
+            else:
+                union: Any = Annotated[self._declared, OneOf()]
+                self._adapter = TypeAdapter(union, config=ConfigDict(ser_json_inf_nan="constants"))
         return self._adapter
 
 
@@ -71,7 +74,10 @@ class SocketEnd(Generic[Received, Sent]):
         *,
         says: Language[Sent],
         hears: Language[Received],
+        bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
+        self.bytes_max = bytes_max
+        """The longest message that is taken in."""
         self._reader = reader
         self._writer = writer
         self._says = says
@@ -103,15 +109,20 @@ class SocketEnd(Generic[Received, Sent]):
 
     async def _text(self) -> bytes:
         (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-        if length > MESSAGE_BYTES_MAX:
+        if length > self.bytes_max:
             raise Garbled
         self.heard = True
         return await self._reader.readexactly(length)
 
     async def close(self) -> None:
-        """Send what is buffered and close."""
+        """Send what is buffered and close; an end that takes nothing any more is given up."""
         self._writer.close()
         try:
-            await self._writer.wait_closed()
-        except OSError:
-            return
+            async with asyncio.timeout(CLOSE_S):
+                await self._writer.wait_closed()
+        except OSError:  # TimeoutError too
+            self.abort()
+
+    def abort(self) -> None:
+        """Close without sending what is buffered."""
+        self._writer.transport.abort()

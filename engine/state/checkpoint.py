@@ -20,9 +20,9 @@ from engine.clock import utc_now
 from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.own_files import sync_directory
+from engine.state import elsewhere, records
 from engine.state import file as state_file
 from engine.state import lease as leases
-from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines
 from engine.state.file import STATE_NAME
 from engine.state.held_run import HeldRun
@@ -158,6 +158,18 @@ class SqliteStore:
         with self._failure_told(), self._letters.replacing() as write:
             for line in lines:
                 write(line)
+
+    @_in_thread
+    def keep_elsewhere(self, wait_s: float | None) -> None:
+        """Keep for how long other hosts may write behind this process's end; damaged state spares it."""
+        with self._failure_told():
+            elsewhere.keep(self._path.parent, wait_s)
+
+    @_in_thread
+    def elsewhere_s(self) -> float | None:
+        """Return what is kept of that."""
+        with self._failure_told():
+            return elsewhere.kept(self._path.parent)
 
     async def close(self) -> None:
         """Close the file and give the lease back."""

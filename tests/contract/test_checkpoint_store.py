@@ -301,3 +301,19 @@ async def test_a_second_runner_is_refused_while_the_first_lives(place):
         await place.open()
     await store.close()
     await (await place.open()).close()
+
+
+async def test_that_other_hosts_may_write_is_known_to_the_next_runner_until_it_is_taken_back(place):
+    store = await place.open()
+    assert await store.elsewhere_s() is None
+    await store.keep_elsewhere(None)
+    await store.keep_elsewhere(20.5)
+    await store.close()
+    store = await place.open()
+    await closed_run(store, a_run())
+    assert await store.elsewhere_s() == 20.5, "no run of this runner's has ended it"
+    await store.keep_elsewhere(None)
+    await store.close()
+    store = await place.open()
+    assert await store.elsewhere_s() is None
+    await store.close()

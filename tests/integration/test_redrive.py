@@ -158,7 +158,7 @@ async def test_refusals_do_not_end_a_redrive(monkeypatch, tmp_path, table_name):
     """Good letters may lie behind a thousand bad ones."""
     asked = []
 
-    async def open_store(job, state_dir):
+    async def open_store(job, state_dir, tell):
         asked.append(job.target.stop_after_refusals)
         raise PermanentError("that is all")
 

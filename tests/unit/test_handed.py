@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.job.handed import read, write
+from engine.errors import JobError
+from engine.job.file import load
+from engine.job.handed import as_written, completed, read, write
 from engine.job.model import Job
 
 DYNAMODB = {"type": "dynamodb", "table": "t-able", "max_wcu": 4000, "mode": "newer", "version": "at"}
@@ -66,3 +68,62 @@ def test_a_literal_number_arrives_to_the_last_digit(tmp_path):
     there = read(write(job))
     assert there == job
     assert str(there.items[0].attributes["n"]) == digits
+
+
+def test_a_job_goes_to_another_host_as_it_is_written(tmp_path):
+    text = """
+    name: orders
+    source: {type: postgres, url: "${SOURCE_URL}", table: orders, where: "a <> '$${x'"}
+    target: {type: dynamodb, table: t-able}
+    items: [{name: R, key: {PK: "${TENANT:-none}#{id}"}, attributes: {n: 1.234567890123456789012345678}}]
+    """
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    env = {"SOURCE_URL": "postgresql://me:s3cret@here/x", "TENANT": "t"}
+    (job,) = load(path, env=env)
+    said = as_written(job)
+    assert "s3cret" not in said
+    assert "${SOURCE_URL}" in said
+    there = completed(said, tmp_path / "hooks", {**env, "SOURCE_URL": "postgresql://me:other@there/x"})
+    assert there.fingerprint_parts() == job.fingerprint_parts()
+    assert there.items == job.items
+    assert there.source.where == "a <> '${x'"
+    assert there.source.url.get_secret_value() == "postgresql://me:other@there/x"
+    assert there.directory == tmp_path / "hooks"
+    elsewhere = completed(said, tmp_path, {**env, "TENANT": "u"})
+    assert elsewhere.fingerprint_parts() != job.fingerprint_parts(), "a variable decides what is written"
+
+
+def test_of_several_jobs_each_goes_with_what_stands_at_the_top(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        """
+        target: {type: dynamodb, table: t-able, region: "${REGION}"}
+        jobs:
+          - name: a
+            source: {type: postgres, url: "postgresql://h/d", table: a}
+            items: [{name: R, key: {PK: "{id}"}}]
+          - name: b
+            source: {type: postgres, url: "postgresql://h/d", table: b}
+            items: [{name: R, key: {PK: "{id}"}}]
+        """
+    )
+    (job,) = load(path, ["jobs.b.source.table=c"], {"REGION": "r"}, only="b")
+    there = completed(as_written(job), tmp_path, {"REGION": "r"})
+    assert (there.name, there.source.table, there.target.region) == ("b", "c", "r")
+
+
+@pytest.mark.parametrize(
+    ("env", "sentence"),
+    [({}, "SOURCE_URL isn't set"), ({"SOURCE_URL": "s3cret-mongodb://"}, "the runner's job: source.url: ")],
+)
+def test_what_is_wrong_with_it_there_is_one_sentence_without_a_secret(tmp_path, env, sentence):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: a\nsource: {type: postgres, url: '${SOURCE_URL}', table: a}\n"
+        "target: {type: dynamodb, table: t-able}\nitems: [{name: R, key: {PK: '{id}'}}]\n"
+    )
+    (job,) = load(path, env={"SOURCE_URL": "postgresql://here/x"})
+    with pytest.raises(JobError, match=sentence) as refused:
+        completed(as_written(job), tmp_path, env)
+    assert "s3cret" not in str(refused.value)

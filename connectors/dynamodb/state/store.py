@@ -22,11 +22,12 @@ from connectors.dynamodb.state.table import (
     TRANSACT_ACTIONS_MAX,
     Item,
     StateTable,
+    called_state,
 )
 from connectors.dynamodb.table import create, describe
 from engine.batch import Effort, Mark
 from engine.contracts.state import RunState
-from engine.errors import BackfillError, JobError, PermanentError
+from engine.errors import JobError, PermanentError
 from engine.state import records
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile, count_in
 from engine.state.held_run import HeldRun
@@ -47,7 +48,7 @@ async def open_store(
     local = take(state_dir, job_name)
     async with AsyncExitStack() as stack:
         stack.callback(local.release)
-        with _called_state():
+        with called_state():
             target = section.as_target()
             await create(target, log.info)
             call = await stack.enter_async_context((await open_session(target)).calls())
@@ -81,7 +82,7 @@ async def letters_open(section: DynamoDBStateSection, job_name: str) -> int:
 async def _looked_at(section: DynamoDBStateSection, job_name: str) -> AsyncGenerator[StateTable | None, None]:
     """Open a job's part of the table to look at it; None where there is no table."""
     target = section.as_target()
-    with _called_state():
+    with called_state():
         if await describe(target) is None:
             yield None
             return
@@ -240,6 +241,16 @@ class DynamoDBStore:
             with _disk_told(self._letters):
                 await self._rebuild(held, self._held.segments)
 
+    async def keep_elsewhere(self, wait_s: float | None) -> None:
+        """Keep for how long other hosts may write behind this process's end."""
+        await self._lease.ensure()
+        await self._table.commit([self._table.put_elsewhere(wait_s)])
+
+    async def elsewhere_s(self) -> float | None:
+        """Return what is kept of that."""
+        item = await self._table.get("ELSEWHERE")
+        return None if item is None else float(item["wait_s"]["N"])
+
     async def close(self) -> None:
         """Give both leases back."""
         await self._resources.aclose()
@@ -315,16 +326,6 @@ async def _read(table: StateTable) -> tuple[RunRecord, dict[int, SegmentRecord]]
         items = table.of_run(run.run.run_id, "SEGMENT#")
         segments = [records.read_segment(each["record"]["S"]) async for each in items]
         return run, records.checked(run, segments)
-
-
-@contextmanager
-def _called_state() -> Iterator[None]:
-    """Name the state's keys where a shared message speaks of the target's."""
-    try:
-        yield
-    except BackfillError as error:
-        error.args = (str(error).replace("target.create", "the state").replace("target", "state"),)
-        raise
 
 
 @contextmanager

@@ -1,20 +1,21 @@
 """The items of a checkpoint in a DynamoDB table: reading, writing and fencing them.
 
-Shape: partition key `PK` and sort key `SK`, both S. Below `JOB`: `LEASE`, `RUN` (the latest run's record) and
-`CLOSED` (the latest that went to its end). Below `JOB#RUN_ID`: `SEGMENT#00000012` (a segment's record and
-its version), `LETTERS#00000012#000000000034#000000` (dead letters of one advance: segment, version, part).
+Shape: partition key `PK` and sort key `SK`, both S. Below `JOB`: `LEASE`, `RUN` (the latest run's record),
+`CLOSED` (the latest that went to its end) and `ELSEWHERE` (workers of other hosts may write). Below
+`JOB#RUN_ID`: `SEGMENT#00000012` (a segment's record and its version),
+`LETTERS#00000012#000000000034#000000` (dead letters of one advance: segment, version, part).
 Invariant: what counts is written only while the lease is held, checked in the same transaction.
 """
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn, TypeAlias
 
 from connectors.dynamodb.errors import Subject
 from connectors.dynamodb.http.calls import CallRefused, Calls, told
-from engine.errors import PermanentError, TransientError
+from engine.errors import BackfillError, PermanentError, TransientError
 from engine.retry import Patience, RetryPolicy
 from engine.state.records import SegmentRecord, segment_text
 from engine.tenure import NEVER, Tenure
@@ -181,6 +182,13 @@ class StateTable:
         item = {**key(self.job, sort_key), "record": {"S": record}, "version": {"N": str(version)}}
         return {"Put": {"TableName": self.table, "Item": item}}
 
+    def put_elsewhere(self, wait_s: float | None) -> Item:
+        """Return the action that keeps for how long other hosts may write, None: that none does."""
+        place = key(self.job, "ELSEWHERE")
+        if wait_s is None:
+            return {"Delete": {"TableName": self.table, "Key": place}}
+        return {"Put": {"TableName": self.table, "Item": {**place, "wait_s": {"N": f"{wait_s}"}}}}
+
     def put_segment(self, run_id: str, record: SegmentRecord, version_before: int) -> Item:
         """Return the action that puts a segment's record over the one that this store knows."""
         return {
@@ -210,3 +218,13 @@ def key(partition_key: str, sort_key: str) -> Item:
 def run_key(job_name: str, run_id: str) -> str:
     """Return the partition key of a run's segments and dead letters."""
     return f"{job_name}#{run_id}"
+
+
+@contextmanager
+def called_state() -> Iterator[None]:
+    """Name the state's keys where a shared message speaks of the target's."""
+    try:
+        yield
+    except BackfillError as error:
+        error.args = (str(error).replace("target.create", "the state").replace("target", "state"),)
+        raise

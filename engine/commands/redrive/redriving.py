@@ -71,7 +71,7 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
         notice(text)
 
     async with AsyncExitStack() as stack:
-        store = await open_store(job, options.state_dir)
+        store = await open_store(job, options.state_dir, notice)
         stack.push_async_callback(store.close)
         before = await store.load()
         if before is not None and not before.closed:

@@ -10,14 +10,20 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from signal import Signals
+from typing import TYPE_CHECKING
 
 from engine.commands.run import processes
 from engine.commands.run.prepare import Prepared
 from engine.errors import PermanentError
 from engine.job import handed
+from engine.run.beats import DialledIn
 from engine.run.link import RunnerEnd, queue_link
 from engine.run.pipeline import Stages
 from engine.run.worker import Usage, work
+
+if TYPE_CHECKING:
+    from engine.commands.run.afar import Afar
+    from engine.commands.run.listening import Candidate
 
 REPLACED_MAX = 3
 """So many processes of a run are replaced when they die: more don't die by chance."""
@@ -57,12 +63,21 @@ class Errand:
 class WorkingCrew:
     """The workers of one run; see Workforce. `warn` tells the user."""
 
-    def __init__(self, prepared: Prepared, size: Crew, errand: Errand, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        size: Crew,
+        errand: Errand,
+        warn: Callable[[str], None],
+        afar: "Afar | None" = None,
+    ) -> None:
         self._prepared = prepared
         self._size = size
         self._errand = errand
         self._warn = warn
-        self._vacant: asyncio.Queue[int] = asyncio.Queue()
+        self._afar = afar
+        self._vacant: asyncio.Queue[int | Candidate] = asyncio.Queue()
+        """Places to be taken here, and workers of other hosts that have dialled in."""
         for number in range(size.workers):
             self._vacant.put_nowait(number)
         self._own: asyncio.Task[None] | None = None
@@ -71,12 +86,22 @@ class WorkingCrew:
         """How many processes have died, and were replaced."""
 
     async def joining(self) -> RunnerEnd:
-        """Return the next worker: this process first, then one more process each time.
+        """Return the next worker: this process first, then one more process each time, and who dials in.
 
         Raises: PermanentError.
         """
-        number = await self._vacant.get()
-        return await self._start(number) if number else self._begin()
+        while True:
+            next_one = await self._vacant.get()
+            if isinstance(next_one, int):
+                return await self._start(next_one) if next_one else self._begin()
+            assert self._afar is not None, "nobody else dials in"
+            if (link := await self._afar.admit(next_one)) is not None:
+                return link
+
+    async def let_in(self) -> None:
+        """Have those join that dial in, for as long as the run lasts."""
+        while self._afar is not None:
+            self._vacant.put_nowait(await self._afar.line.get())
 
     def _begin(self) -> RunnerEnd:
         """Begin to work in this process."""
@@ -112,6 +137,8 @@ class WorkingCrew:
 
         Raises: PermanentError when too many have died, or none can be replaced.
         """
+        if isinstance(link, DialledIn):
+            return await link.buried()
         worker = self._processes.pop(link)
         await worker.end()
         how = _ending(worker.process.returncode)
@@ -135,17 +162,29 @@ class WorkingCrew:
             self._own.cancel()
             await asyncio.gather(self._own, return_exceptions=True)
         await asyncio.gather(*(worker.end() for worker in self._processes.values()))
+        if self._afar is not None:
+            while not self._vacant.empty():
+                if not isinstance(late := self._vacant.get_nowait(), int):
+                    self._afar.line.put_nowait(late)
+            await self._afar.end()
 
 
 @asynccontextmanager
 async def working(
-    prepared: Prepared, size: Crew, errand: Errand, warn: Callable[[str], None]
+    prepared: Prepared,
+    size: Crew,
+    errand: Errand,
+    warn: Callable[[str], None],
+    afar: "Afar | None" = None,
 ) -> AsyncGenerator[WorkingCrew, None]:
-    """Have a crew work, and see that none of it is left."""
-    made = WorkingCrew(prepared, size, errand, warn)
+    """Have a crew work, with workers of other hosts where there are any, and see that none of it is left."""
+    made = WorkingCrew(prepared, size, errand, warn, afar)
+    letting_in = asyncio.create_task(made.let_in())
     try:
         yield made
     finally:
+        letting_in.cancel()
+        await asyncio.gather(letting_in, return_exceptions=True)
         await made.end()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.batch import Counts, Effort, Segment
 from engine.clock import utc_now
@@ -29,6 +30,9 @@ from engine.state.fingerprint import STANDING, attributes, changed, compare, res
 from engine.state.former import dumped, former_rules, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
+if TYPE_CHECKING:
+    from engine.commands.run.listening import Listen
+
 log = logging.getLogger(__name__)
 
 SEGMENT_ROWS = 50_000
@@ -43,6 +47,7 @@ class RunOptions:
     """What the command line says about a run. `workers`: the most processes; None: as many as it is worth.
 
     `follow`: a catch-up run goes on until it is stopped. `abreast`: the most jobs that run at one time.
+    `listen`: for workers of other hosts.
     """
 
     state_dir: Path
@@ -50,6 +55,12 @@ class RunOptions:
     fresh: bool = False
     follow: bool = False
     abreast: int = 1
+    listen: "Listen | None" = None
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Whether all is left to workers of other hosts."""
+        return self.workers == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,10 @@ async def prepare(
         line = await caught_up(stack, ends, line, voice)
     elif job.source.watched and isinstance(untold := needed(ends), Untold):
         voice.warn(refusal(ends, untold))
-    workers = options.workers or await _worth(ends, decision, options.abreast)
+    workers = options.workers
+    if workers is None:
+        workers = await _worth(ends, decision, options.abreast)
+    workers = max(1, workers)
     return Prepared(options, workers, store, ends, line, look, prints, former)
 
 
@@ -248,5 +262,7 @@ def segments_wanted(prepared: Prepared, rows: int | None) -> int:
     """Cut for even work over all cursors."""
     if prepared.ends.job.source.segments != "auto":
         return prepared.ends.job.source.segments
-    most = prepared.workers * CURSORS * SEGMENTS_PER_CURSOR
+    listen = prepared.options.listen
+    workers = prepared.workers + (0 if listen is None else listen.expect)
+    most = workers * CURSORS * SEGMENTS_PER_CURSOR
     return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.clock import utc_now
 from engine.commands import ends
-from engine.commands.run.crew import crew, working
+from engine.commands.run.crew import Crew, crew, working
 from engine.commands.run.following import confirm, confirming, log_figures, log_of, log_watched, reached
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
@@ -40,6 +41,10 @@ from engine.run.worker import Usage
 from engine.state import dead_letters
 from engine.state.resume import NothingToDo, Start, decide
 
+if TYPE_CHECKING:
+    from engine.commands.run.afar import Afar
+    from engine.commands.run.listening import Listener
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,15 +54,17 @@ async def run_job(
     observers: Sequence[Observer],
     store: CheckpointStore,
     shared: Shared,
+    listener: "Listener | None" = None,
 ) -> Report:
     """Run a job once; once more behind what was a log's end yesterday, or what isn't yet followed.
 
-    `store` holds its lease; `shared` is what it has in common with others, and tells it when to stop.
+    `store` holds its lease; `shared` is what it has in common with others, and tells it when to stop;
+    `listener` has workers of other hosts.
     Raises: JobError and PermanentError before it has begun; afterwards its report tells.
     """
     voice = Voice(observers, job.name)
     while True:
-        passed = await _pass(job, options, voice, store, shared)
+        passed = await _pass(job, options, voice, store, shared, listener)
         if not (passed.goes_on and (options.follow or passed.read_out)):
             return passed.report
         voice, options = Voice(observers, job.name), replace(options, fresh=False)
@@ -76,7 +83,12 @@ class _Passed:
 
 
 async def _pass(
-    job: Job, options: RunOptions, voice: Voice, store: CheckpointStore, shared: Shared
+    job: Job,
+    options: RunOptions,
+    voice: Voice,
+    store: CheckpointStore,
+    shared: Shared,
+    listener: "Listener | None",
 ) -> _Passed:
     async with AsyncExitStack() as stack:
         used = stack.enter_context(shared.usage.counted())
@@ -88,10 +100,13 @@ async def _pass(
         if isinstance(decision, NothingToDo):
             letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
             return _Passed(_nothing_to_do(job, decision.run, letters, voice))
+        if listener is not None and options.listen is not None:
+            await listener.expected(options.listen.expect)
         way = await choose(prepared, decision, voice)
         state = await take_up(prepared, decision, way.segments)
         prepared = await put_to_work(prepared, way, state, voice)
-        report, stopped = await _carry(prepared, way, state, voice, shared, used)
+        afar = None if listener is None else await _afar(prepared, way, listener, voice)
+        report, stopped = await _carry(prepared, way, state, voice, shared, used, afar)
         report = _kept(report, options.state_dir, voice)
         voice.tell(RunEnded(report))
         by_log = log_of(prepared.ends, state.kind) is not None
@@ -132,17 +147,19 @@ def _nothing_to_do(job: Job, done: RunState, letters_open: int, voice: Voice) ->
 
 
 async def _carry(
-    prepared: Prepared, way: Way, state: RunState, voice: Voice, shared: Shared, used: Callable[[], Usage]
+    prepared: Prepared,
+    way: Way,
+    state: RunState,
+    voice: Voice,
+    shared: Shared,
+    used: Callable[[], Usage],
+    afar: "Afar | None",
 ) -> tuple[Report, bool]:
     """Work until the run is complete, interrupted or failed, and record which; say whether it was stopped."""
     open_segments = sum(not segment.done for segment in state.segments)
-    workers = 1 if way.in_order else max(1, min(prepared.workers, open_segments))
-    size = crew(
-        workers,
-        # The first is there before the others: with few segments it leaves one for each of them.
-        1 if way.in_order else max(1, min(ends.CURSORS, open_segments // workers)),
-        prepared.ends.source.ticket.cursors_max,
-    )
+    size = _size(prepared, way, open_segments, alone=afar is None)
+    if afar is not None:
+        afar.leave_room_for(size)
     voice.tell(await _started(prepared, state, size.workers))
     voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
     coordinator = Coordinator(
@@ -166,7 +183,7 @@ async def _carry(
     ):
         async with (
             log_watched(prepared.ends),
-            working(prepared, size, errand(prepared, way, state), voice.warn) as working_crew,
+            working(prepared, size, errand(prepared, way, state), voice.warn, afar) as working_crew,
         ):
             await coordinator.run(working_crew)
     broken = None
@@ -175,6 +192,30 @@ async def _carry(
         broken = await broken_word(prepared, way, state, noted_by, voice)
     stopped = interrupted.is_set()
     return await _conclude(prepared, coordinator, state, broken, stopped, voice), stopped
+
+
+def _size(prepared: Prepared, way: Way, open_segments: int, *, alone: bool) -> Crew:
+    """Return how many work here. `alone`: whether no worker of another host does."""
+    cursors_max = prepared.ends.source.ticket.cursors_max
+    if prepared.options.reads_nothing and not alone:
+        return Crew(0, 0)
+    if way.in_order:
+        return crew(1, 1, cursors_max)
+    workers = max(1, min(prepared.workers, open_segments))
+    # The first is there before the others: with few segments it leaves one for each of them.
+    return crew(workers, max(1, min(ends.CURSORS, open_segments // workers)), cursors_max)
+
+
+async def _afar(prepared: Prepared, way: Way, listener: "Listener", voice: Voice) -> "Afar | None":
+    """Return the workers of other hosts; None, and they are sent home, where the run is this host's alone."""
+    why = way.here_only
+    if why is None:
+        from engine.commands.run.afar import Afar  # only where somebody may dial in
+
+        return Afar(prepared, listener, voice)
+    voice.note(f"workers of other hosts take no part in this run: {why}")
+    await listener.not_needing(why)
+    return None
 
 
 async def _started(prepared: Prepared, state: RunState, workers: int) -> RunStarted:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from engine.commands import ends
 from engine.commands.run import processes
@@ -27,6 +28,9 @@ from engine.run.voice import Voice
 from engine.show import logs
 from engine.state.resume import Start, decide
 
+if TYPE_CHECKING:
+    from engine.commands.run.listening import Listener
+
 PROGRAM = "backfill"
 """Whose words they are that are about all jobs."""
 
@@ -38,6 +42,10 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     How a job ended, its report tells, which observers are given.
     Raises: JobError and PermanentError before a job has begun.
     """
+    if options.reads_nothing and options.listen is None:
+        raise JobError("--workers 0 leaves all to workers that dial in: add --listen, or take at least one")
+    if options.listen is not None and len(jobs) > 1:
+        raise JobError("--listen is about one job: name it with --only; one command each")
     usage = OwnUsage(processes.usage)
     for observer in observers:
         observer.on(JobsPlanned(len(jobs)))
@@ -59,9 +67,10 @@ async def _run(
     job: Job, options: RunOptions, observers: Sequence[Observer], shared: Shared, *, among: int
 ) -> Report:
     """Run one job under its lease. Raises: JobError and PermanentError before it has begun."""
-    async with _held(job, options, among=among) as store:
+    voice = Voice(observers, job.name)
+    async with _held(job, options, voice, among=among) as store, _door(options, voice) as listener:
         with job_named(job, among=among):
-            return await run_job(job, options, observers, store, shared)
+            return await run_job(job, options, observers, store, shared, listener)
 
 
 def _check_follow(jobs: Sequence[Job], options: RunOptions) -> None:
@@ -79,15 +88,27 @@ def _check_follow(jobs: Sequence[Job], options: RunOptions) -> None:
 
 
 @asynccontextmanager
-async def _held(job: Job, options: RunOptions, *, among: int) -> AsyncIterator[CheckpointStore]:
+async def _held(job: Job, options: RunOptions, voice: Voice, *, among: int) -> AsyncIterator[CheckpointStore]:
     """Hold a job's lease. Raises: JobError where another run does."""
     logs.of_job(job.name)
     with job_named(job, among=among):
-        store = await ends.open_store(job, options.state_dir)
+        store = await ends.open_store(job, options.state_dir, voice.say)
     try:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _door(options: RunOptions, voice: Voice) -> "AsyncIterator[Listener | None]":
+    """Listen for workers of other hosts, where that is asked for. Raises: JobError."""
+    if options.listen is None:
+        yield None
+        return
+    from engine.commands.run.listening import listening  # with what encrypts
+
+    async with listening(options.listen, voice) as listener:
+        yield listener
 
 
 async def _followed(
@@ -101,7 +122,10 @@ async def _followed(
                 " and what one deletes another may still make; give keys different texts to begin or end with"
             )
     async with AsyncExitStack() as stack:
-        stores = [await stack.enter_async_context(_held(job, options, among=len(jobs))) for job in jobs]
+        stores = [
+            await stack.enter_async_context(_held(job, options, Voice(observers, job.name), among=len(jobs)))
+            for job in jobs
+        ]
         full = _Noting()
         for job, store in zip(jobs, stores, strict=True):
             with job_named(job, among=len(jobs)):

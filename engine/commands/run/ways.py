@@ -76,6 +76,17 @@ class Way:
         """Whether one cursor has to read everything."""
         return self.name == "in order"
 
+    @property
+    def here_only(self) -> str | None:
+        """Say why no other host can take part; None: any can."""
+        if self.in_order:
+            return "all is read in order, by one cursor"
+        if self.said:
+            return "what is written is noted here, to hold the job to its word that keys are unique"
+        if self.settled is not None and len(self.settled):
+            return "which rows win the keys that several make is known to this host alone"
+        return None
+
 
 def unsettled(ends: Ends, *, catch_up: bool) -> str | None:
     """Say why keys can't be settled before they are written; None when they can."""

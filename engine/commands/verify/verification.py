@@ -124,7 +124,7 @@ async def _opened(
     if options.repair:
         for number, job in enumerate(jobs):
             with fault_of(job):
-                store = await open_checkpoint(job, options.state_dir)
+                store = await open_checkpoint(job, options.state_dir, narrator.notice)
             stack.push_async_callback(store.close)
             tenures[number] = store.tenure
     opened = [

@@ -83,6 +83,7 @@ def test_options_reach_the_run(
         "fresh": True,
         "follow": True,
         "abreast": 4,
+        "listen": None,
     }
     assert runner.jobs[0].target.max_wcu == 500
 
@@ -98,6 +99,7 @@ def test_how_many_work_is_left_to_the_run_unless_it_is_said(
         "fresh": False,
         "follow": False,
         "abreast": 1,
+        "listen": None,
     }
 
 
@@ -106,3 +108,34 @@ def test_metrics_are_served_while_the_run_lasts(
 ) -> None:
     _, _, err = backfill("run", job_file, "--metrics-port", "127.0.0.1:0")
     assert "backfill: metrics on http://127.0.0.1:" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--workers", "0"), "--workers 0 leaves all to workers that dial in: add --listen"),
+        (("--expect", "2"), "are about workers that dial in: add --listen"),
+        (("--tls-key", "key.pem"), "are about workers that dial in: add --listen"),
+        (("--listen", "7400"), "--listen: it must be HOST:PORT"),
+        (("--listen", "127.0.0.1:0"), "--listen is about one job: name it with --only"),
+        (("--listen", "127.0.0.1:0", "--only", "users"), "BACKFILL_WORKER_TOKEN must hold the token"),
+    ],
+    ids=" ".join,
+)
+def test_how_workers_of_other_hosts_take_part_is_checked_first(
+    backfill: Callable[..., Answer],
+    several: Path,
+    options: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("BACKFILL_WORKER_TOKEN", raising=False)
+    code, _, err = backfill("run", several, "--state", tmp_path / "state", *options)
+    assert (code, sentence in err) == (2, True), err
+
+
+@pytest.mark.parametrize("head", ["head", "head:", ":7400"])
+def test_a_worker_is_told_whom_to_call(backfill: Callable[..., Answer], head: str) -> None:
+    code, out, err = backfill("worker", head)
+    assert (code, out, "HEAD:PORT: it must be HOST:PORT" in err) == (2, "", True), err

@@ -1,0 +1,220 @@
+"""The work of a worker on another host: dials in to a runner, takes part in its run, and ends with it.
+
+Invariant: nothing is sent to the target but within the tenure that the runner grants from beat to beat; what
+the runner doesn't say, source URL and credentials, comes from this host's own environment.
+"""
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.commands.ends import open_ends
+from engine.commands.run.listening import AFAR_SAYS, HEAD_SAYS, Address, kept_alive
+from engine.commands.run.processes import usage
+from engine.contracts.source import SourceTicket
+from engine.errors import JobError, PermanentError
+from engine.events import BrokenOff, Event, Notice
+from engine.exits import Exit
+from engine.job import handed
+from engine.job.hook import source_digest
+from engine.job.model import Job
+from engine.registry import TARGETS
+from engine.run.beats import Beat, Granted, HeadLink, Left
+from engine.run.greeting import (
+    GREETING_BYTES_MAX,
+    GREETING_S,
+    OF_DIALLING,
+    OF_HEAD,
+    DiallingEnd,
+    NotLetIn,
+    NotNeeded,
+    Unanswered,
+    Welcome,
+    introduce,
+    refusal,
+    token_of,
+)
+from engine.run.letters import LETTERS_WINDOW_BYTES
+from engine.run.link import Noted, ToRunner, ToWorker
+from engine.run.stopping import stop_on_signals
+from engine.run.voice import Voice
+from engine.run.wire import MESSAGE_BYTES_MAX, SocketEnd
+from engine.run.worker import describe, work
+from engine.show import logs
+
+log = logging.getLogger(__name__)
+
+DIALLED_S = 60.0
+"""How long a runner may take to be there."""
+
+REDIAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """What the command line says. `hooks`: where a hook lies; `authority`: who vouches for the runner."""
+
+    at: Address
+    hooks: Path
+    authority: Path | None = None
+
+
+async def join(dial: Dial, say: Callable[[str], None]) -> Exit:
+    """Dial in, and work until the run is over. Raises: JobError where it can't take part, PermanentError."""
+    token = token_of(os.environ)
+    reader, writer = await _dialled(dial)
+    wire: DiallingEnd = SocketEnd(
+        reader, writer, says=OF_DIALLING, hears=OF_HEAD, bytes_max=GREETING_BYTES_MAX
+    )
+    try:
+        told = await _welcome(wire, token, _certificate(writer), dial.at)
+        if isinstance(told, NotNeeded):
+            say(f"nothing to do: {told.why}")
+            return Exit.DONE
+        head: SocketEnd[ToWorker | Granted, ToRunner | Beat | Left]
+        head = SocketEnd(reader, writer, says=AFAR_SAYS, hears=HEAD_SAYS)
+        link = HeadLink(head, told.silence_s)
+        return await _taking_part(link, told, dial, say)
+    finally:
+        await wire.close()
+
+
+async def _welcome(wire: DiallingEnd, token: str, certificate: bytes, at: Address) -> Welcome | NotNeeded:
+    try:
+        async with asyncio.timeout(GREETING_S):
+            await introduce(wire, token, certificate, str(at))
+    except (TimeoutError, Unanswered) as error:
+        raise PermanentError(
+            f"what answers at {at} doesn't speak as a runner does: is it a run's --listen, with TLS on both"
+            " sides or, on this machine, on none?"
+        ) from error
+    wire.bytes_max = MESSAGE_BYTES_MAX
+    match await wire.receive():
+        case (Welcome() | NotNeeded()) as told:
+            return told
+        case NotLetIn(why):
+            raise refusal(str(at), why)
+        case _:
+            raise PermanentError(
+                f"the runner at {at} was lost before there was anything to do: dial in again"
+            )
+
+
+async def _taking_part(link: HeadLink, told: Welcome, dial: Dial, say: Callable[[str], None]) -> Exit:
+    """Work until there is nothing more. Raises: what ended the work; PermanentError: the runner was lost."""
+    voice = Voice([_Printed(say)])
+    with stop_on_signals(lambda: link.leave("it was asked to stop"), voice) as interrupted:
+        try:
+            async with AsyncExitStack() as stack:
+                job = _alike(handed.completed(told.job, dial.hooks, os.environ), told)
+                logs.of_job(job.name)
+                ticket, target = (
+                    SourceTicket.from_json(told.ticket),
+                    TARGETS[job.target.type].info_from(told.target),
+                )
+                ends = await open_ends(stack, job, ticket=ticket, target=target)
+                if ends.source.abilities.keep_view is not None:
+                    ends.source.abilities.keep_view()  # another host's own view would be nobody's but its own
+                line = await stack.enter_async_context(
+                    ends.stages(
+                        lambda text: link.send(Noted(text)),
+                        letters_bytes=LETTERS_WINDOW_BYTES,
+                        tenure=link.tenure,
+                    )
+                )
+                say(f"taking part in the run of {job.name} at {dial.at}")
+                await stack.enter_async_context(link.alive())
+                await work(line, link, told.cursors, usage)
+        except Exception as fault:  # told to the runner first
+            link.send(describe(fault))
+            if not isinstance(fault, ExceptionGroup):
+                raise
+    if interrupted.is_set():
+        return Exit.INTERRUPTED
+    if link.lost is not None:
+        raise PermanentError(f"{link.lost}; nothing acked is lost: dial in again when it is back")
+    if link.error is not None:
+        raise link.error
+    say(f"the run of {job.name} is over")
+    return Exit.DONE
+
+
+def _alike(job: Job, told: Welcome) -> Job:
+    """See that the job means the same here as at the runner. Raises: JobError."""
+    parts = job.fingerprint_parts()
+    hook = source_digest(job.hook, job.directory) if job.hook else None
+    if hook != told.hook:
+        raise JobError(
+            f"transform {job.hook!r}: its source here isn't the runner's: put the same file into --hooks"
+        )
+    for part, digest in told.parts.items():
+        if parts.get(part) != digest:
+            raise JobError(
+                f"the job's {part} isn't the runner's: a variable that it takes from the environment has"
+                " another value here; set it as it is there"
+            )
+    return job
+
+
+async def _dialled(dial: Dial) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, with patience for a runner that is yet to come. Raises: JobError, PermanentError."""
+    loop, tls = asyncio.get_running_loop(), _tls(dial)
+    until = loop.time() + DIALLED_S
+    limit_s = None if tls is None else GREETING_S
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(
+                dial.at.host, dial.at.port, ssl=tls, ssl_handshake_timeout=limit_s
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise JobError(
+                f"the runner at {dial.at} shows a certificate that --ca doesn't vouch for"
+                f" ({error.verify_message})"
+            ) from error
+        except OSError as error:
+            if loop.time() > until:
+                raise PermanentError(
+                    f"no runner answers at {dial.at} ({error.strerror or error}): see that it listens there"
+                    " and that nothing between keeps connections back"
+                ) from error
+            await asyncio.sleep(REDIAL_S)
+        else:
+            kept_alive(writer.get_extra_info("socket"))
+            return reader, writer
+
+
+def _tls(dial: Dial) -> ssl.SSLContext | None:
+    """Return what encrypts. Without an authority the token vouches for the certificate (greeting.py)."""
+    if dial.authority is not None:
+        try:
+            return ssl.create_default_context(cafile=dial.authority)
+        except OSError as error:
+            raise JobError(f"--ca {dial.authority}: it can't be used ({error.strerror or error})") from error
+    if dial.at.is_here:
+        return None
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    return tls
+
+
+def _certificate(writer: asyncio.StreamWriter) -> bytes:
+    """Return the certificate that the other end has shown; nothing where there is no TLS."""
+    secured = writer.get_extra_info("ssl_object")
+    return b"" if secured is None else secured.getpeercert(binary_form=True) or b""
+
+
+class _Printed:
+    """An observer that says sentences."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def on(self, event: Event) -> None:
+        """Take note of one event."""
+        if isinstance(event, Notice | BrokenOff):
+            self._say(event.text)

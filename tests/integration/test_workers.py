@@ -1,0 +1,179 @@
+"""Workers that dial in to a run: together they load all of it, and a host's bad days lose nothing."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import servers
+from tests.support.afar import OTHER_VERSION, Hosts, Valve, hosts, job
+from tests.support.command import Ended
+from tests.support.pg import execute
+from tests.support.tls import certificates
+
+__all__ = ["certificates"]
+
+ROWS = 12_000
+
+
+@pytest.fixture(scope="module")
+def source_url(postgres_server: str) -> Iterator[str]:
+    """A database with one table of rows."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    asyncio.run(servers.admin_execute(postgres_server, f"CREATE DATABASE {name}"))
+    url = servers.database_url(postgres_server, name)
+    asyncio.run(
+        execute(
+            url,
+            "CREATE TABLE events (id bigint PRIMARY KEY, body text)",
+            f"INSERT INTO events SELECT g, repeat('x', (g % 50)::int) FROM generate_series(1, {ROWS}) g",
+            "ANALYZE events",
+        )
+    )
+    yield url
+    asyncio.run(servers.admin_execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def scene(source_url: str, dynoxide: str, tmp_path: Path) -> Iterator[Hosts]:
+    with hosts(tmp_path, source_url, job(dynoxide, f"t-{uuid.uuid4().hex[:8]}")) as made:
+        made.create()
+        yield made
+
+
+def whole() -> dict[tuple[str, ...], Any]:
+    return {
+        (json.dumps({"S": f"EVENT#{n}"}), json.dumps({"S": "ROW"})): {
+            "PK": {"S": f"EVENT#{n}"},
+            "SK": {"S": "ROW"},
+            "id": {"N": str(n)},
+            "body": {"S": "x" * (n % 50)},
+        }
+        for n in range(1, ROWS + 1)
+    }
+
+
+def slow(scene: Hosts, units_per_s: int) -> None:
+    """Have a load last, so that something can happen in the middle of it."""
+    scene.job["target"]["max_wcu"] = units_per_s
+    scene.silence_s, scene.margin_s = 5.0, 1.0
+
+
+def held_to_all(scene: Hosts, ended: Ended) -> None:
+    """See that a run is complete, and that what it wrote is what its source has."""
+    assert ended.code == 0, ended.stderr
+    report = ended.report
+    assert (report["rows_read"], report["items_written"], report["outcome"]) == (ROWS, ROWS, "complete")
+    assert scene.items() == whole()
+    assert not list(scene.folder.rglob("workers-elsewhere")), "it has ended cleanly"
+
+
+def test_workers_that_dial_in_load_all_of_it(scene: Hosts, certificates: Path) -> None:
+    shown = ("--tls-cert", str(certificates / "cert.pem"), "--tls-key", str(certificates / "key.pem"))
+    runner = scene.run("--workers", "0", "--expect", "2", *shown)
+    workers = [scene.worker(number, "--ca", str(certificates / "ca.pem")) for number in (1, 2)]
+    ended = scene.ended(runner)
+    held_to_all(scene, ended)
+    assert [scene.ended(each).code for each in workers] == [0, 0]
+    assert ended.stderr.count(" joins") == 2, ended.stderr
+    assert scene.url not in ended.stderr + ended.stdout
+
+
+def test_workers_die_sleep_and_join_late_and_nothing_is_lost(scene: Hosts) -> None:
+    slow(scene, 700)
+    runner = scene.run("--workers", "1", "--expect", "2")
+    killed, asleep = (scene.worker(number) for number in (1, 2))
+    for each in (killed, asleep):
+        scene.said(each, "taking part")
+    time.sleep(2.0)  # into their segments
+    killed.kill()
+    os.kill(asleep.pid, signal.SIGSTOP)
+    late = scene.worker(3)
+    scene.said(runner, "has said nothing for 5 s")
+    os.kill(asleep.pid, signal.SIGCONT)
+    woken = scene.ended(asleep)
+    assert (woken.code, "lost its runner" in woken.stderr) == (1, True), woken.stderr
+    ended = scene.ended(runner)
+    held_to_all(scene, ended)
+    assert any("is lost: its connection has ended; what" in text for text in ended.report["notices"]), (
+        ended.report["notices"]
+    )
+    assert scene.ended(late).code == 0
+
+
+def test_workers_that_are_cut_off_from_the_runner_alone_stop_sending(scene: Hosts) -> None:
+    slow(scene, 700)
+    runner = scene.run("--workers", "1", "--expect", "3")
+    scene.said(runner, "listening")
+    valves = [Valve(scene.port) for _ in range(3)]
+    try:
+        workers = [scene.worker(number, port=valve.port) for number, valve in enumerate(valves)]
+        for each in workers:
+            scene.said(each, "taking part")
+        time.sleep(2.0)  # into their segments
+        for cut in (valves[0].to_head, valves[0].from_head, valves[1].to_head, valves[2].from_head):
+            cut.set()
+        for each in workers:
+            ended = scene.ended(each)
+            assert (ended.code, "lost its runner" in ended.stderr) == (1, True), ended.stderr
+        ended = scene.ended(runner)
+        held_to_all(scene, ended)
+        assert sum(" is lost: " in text or " has left: " in text for text in ended.report["notices"]) == 3
+    finally:
+        for valve in valves:
+            valve.close()
+
+
+def test_a_new_runner_waits_for_the_workers_of_one_that_was_killed(scene: Hosts) -> None:
+    slow(scene, 700)
+    first = scene.run("--workers", "1", "--expect", "1")
+    worker = scene.worker(1)
+    scene.said(worker, "taking part")
+    time.sleep(2.0)  # into its segments
+    first.kill()
+    again = scene.run("--workers", "1")
+    orphan = scene.ended(worker)
+    assert (orphan.code, "its connection has ended" in orphan.stderr) == (1, True), orphan.stderr
+    scene.said(again, "waiting for 11 s")
+    held_to_all(scene, scene.ended(again))
+
+
+def test_who_can_not_take_part_is_refused_with_one_sentence(scene: Hosts) -> None:
+    (scene.folder / "hook.py").write_text("def same(rows):\n    return rows\n")
+    scene.job["transform"] = {"hook": "hook:same", "keeps": ["id"]}
+    slow(scene, 100)
+    runner = scene.run("--workers", "1")
+    scene.said(runner, "listening")
+    other = scene.folder / "host-4"
+    other.mkdir()
+    (other / "hook.py").write_text("def same(rows):\n    return rows.filter(True)\n")
+    refused = {
+        "BACKFILL_WORKER_TOKEN isn't the runner's": scene.worker(1, BACKFILL_WORKER_TOKEN="x" * 40),
+        "it has backfill 0.0.1 where the runner has": scene.worker(2, first=OTHER_VERSION),
+        "there is no module hook": scene.worker(3),
+        "its source here isn't the runner's": scene.worker(4),
+        "SOURCE_URL isn't set": scene.worker(
+            5, "--hooks", str(scene.folder), first="import os; del os.environ['SOURCE_URL']"
+        ),
+        "must hold the token": scene.worker(6, BACKFILL_WORKER_TOKEN="short"),
+    }
+    for sentence, worker in refused.items():
+        ended = scene.ended(worker)
+        assert (ended.code, sentence in ended.stderr) == (2, True), (sentence, ended.stderr)
+        assert "Traceback" not in ended.stderr
+    good = scene.worker(7, "--hooks", str(scene.folder))
+    scene.said(good, "taking part")
+    good.terminate()
+    assert scene.ended(good).code == 130
+    runner.terminate()
+    ended = scene.ended(runner)
+    assert ended.code == 130, ended.stderr
+    assert ended.stderr.count("dialled in and was refused") == 1, "an address is told of once"
+    assert scene.url not in ended.stderr + ended.stdout
