@@ -34,7 +34,7 @@ from connectors.mongodb.watermark import server_time
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.clock import utc_at
-from engine.contracts.feed import Deciding, LogFigures, LogPlace
+from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import patiently
@@ -89,19 +89,17 @@ class MongoDBFeed:
         """How far the log reaches back."""
         return foretold(self._window)
 
-    async def check(
-        self, needed: frozenset[str], position: str | None, by: Sequence[tuple[str, ...]] = ()
-    ) -> None:
+    async def check(self, needs: LogNeeds, position: str | None) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""
-        if lost := self._look_ups.peers.unnamed(by):
+        if lost := self._look_ups.peers.unnamed(needs.by):
             raise JobError(
                 f"source.catch_up: several documents may make one item, and those that share"
                 f" {', '.join(lost)} can't be asked for by that name; make each key one document's alone"
             )
 
         async def look() -> None:
-            await self._check(needed, position)
-            self._by = by
+            await self._check(needs.columns, position)
+            self._by = needs.by
 
         await patiently(look, with_source(self._patience_s), PassingError)
 

@@ -38,9 +38,7 @@ async def embedded_list(
         child = await catalog.relation(connection, embed.table)
     if child is None:
         raise JobError(f"{key}.table: there is no table {embed.table} that this role can find")
-    alias = identifier(child.name)
-    if alias == parent_alias:
-        alias = identifier(f"{child.name} embedded")
+    alias = _alias(child, parent_alias)
     columns = chosen(child, embed.columns, f"{key}.columns")
     joined = [
         (find_column(child, theirs, f"{key}.on"), find_column(parent, ours, f"{key}.on"))
@@ -79,6 +77,33 @@ async def embedded_list(
             lately = changed_sql(alias, column, types, embed.watermark, since)
             changed = f"EXISTS (SELECT FROM {origin} WHERE {' AND '.join((*joins, lately))})"
     return Embedded(ReadColumn(name, sql, ArrayOf(node, splits=False)), notices, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One child of a list as JSON. `sql` over `alias`; `casts`: its table's columns with their types."""
+
+    name: str
+    sql: str
+    alias: str
+    casts: tuple[tuple[str, str], ...]
+
+
+async def element_of(connection: Any, name: str, embed: Embed, child: Relation, parent: Relation) -> Element:
+    """Return what makes an element of a child's row, as `embedded_list` does. Raises: JobError."""
+    alias = _alias(child, identifier(parent.name))
+    columns = chosen(child, embed.columns, f"source.embed.{name}.columns")
+    types = await catalog.types(connection, {column.type_oid for column in child.columns})
+    node = Composite(
+        tuple((column.name, node_of(types.rows, column.type_oid, column.typmod)) for column in columns)
+    )
+    casts = tuple((column.name, types.casts[types.base(column.type_oid).oid]) for column in child.columns)
+    return Element(name, _object(node, alias), alias, casts)
+
+
+def _alias(child: Relation, parent_alias: str) -> str:
+    alias = identifier(child.name)
+    return identifier(f"{child.name} embedded") if alias == parent_alias else alias
 
 
 def _object(node: Composite, alias: str) -> str:

@@ -5,9 +5,8 @@ a checkpoint covers.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +27,7 @@ from connectors.postgres.slots import Slot, check_slot, slot_of
 from engine.amounts import bytes_text
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.feed import Deciding, LogFigures, LogPlace
+from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace
 from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
 
@@ -58,7 +57,7 @@ class PostgresFeed:
         self._patience_s = patience_s
         self._let_view_go = let_view_go
         self._tables: Logged | None = None
-        self._by: tuple[tuple[str, ...], ...] = ()
+        self._needs = LogNeeds(frozenset())
         self._served: Served | None = None
         self._progress = LogProgress()
         self.notices: list[str] = []
@@ -80,24 +79,19 @@ class PostgresFeed:
         """How far behind the target is, and what the server keeps."""
         return self._progress.figures
 
-    async def check(
-        self, needed: frozenset[str], position: str | None, by: Sequence[tuple[str, ...]] = ()
-    ) -> None:
+    async def check(self, needs: LogNeeds, position: str | None) -> None:
         """See that the log gives all that the job needs; see contracts.ChangeFeed."""
-        self._by = tuple(by)
+        self._needs = needs
         connection = await connect(self._url)
         try:
-            await self._check(connection, needed, position, waits=True)
+            await self._check(connection, position, waits=True)
         finally:
             await abandon(connection)
 
-    async def _check(
-        self, connection: Any, needed: frozenset[str], position: str | None, *, waits: bool
-    ) -> None:
+    async def _check(self, connection: Any, position: str | None, *, waits: bool) -> None:
         async with speaking("source.catch_up"):
             await begin(connection, None)
-            found = await logged(connection, self._section, self._shape, needed)
-            self._tables = replace(found, by=self._by)
+            self._tables = await logged(connection, self._section, self._shape, self._needs)
             self._served = await check_log(connection, self._catch_up, self._tables, begins=position is None)
             slot = await (
                 free_slot(connection, self._catch_up) if waits else slot_of(connection, self._catch_up.slot)
@@ -182,10 +176,6 @@ class PostgresFeed:
             await self._look_ups.let_go()
 
     @property
-    def _needed(self) -> frozenset[str]:
-        return frozenset(self._found.own.needed)
-
-    @property
     def _found(self) -> Logged:
         assert self._tables is not None, "it has been checked"
         return self._tables
@@ -197,14 +187,14 @@ class PostgresFeed:
         """
         await self._look_ups.still_there()
         async with self._slot.connected() as connection:
-            await self._check(connection, self._needed, self._progress.durable.position, waits=False)
+            await self._check(connection, self._progress.durable.position, waits=False)
 
     async def _told(self, error: JobError | PermanentError, position: str) -> PermanentError:
         """Say what became of the slot, where that explains an error. `position`: all before it is durable."""
         if isinstance(error, JobError):
             return PermanentError(str(error))
         try:
-            await self.check(self._needed, position, self._by)
+            await self.check(self._needs, position)
         except JobError as fault:
             return PermanentError(str(fault))
         except TransientError:

@@ -34,8 +34,9 @@ class LogPart:
     """Changes that are looked up together.
 
     Shape: `old` in the order of the table's `needed`; `leads` by the place of the children's table among the
-    job's. `xids` of their transactions, without epochs. `position`: all before it is in this part or in an
-    earlier one, and so is what was committed before `at_s`. Units: seconds since 1970; 0 is not known.
+    job's, and so `elements`: children as they were, where these give keys. `xids` of their transactions,
+    without epochs. `position`: all before it is in this part or in an earlier one, and so is what was
+    committed before `at_s`. Units: seconds since 1970; 0 is not known.
     """
 
     position: int
@@ -44,6 +45,7 @@ class LogPart:
     keys: Sequence[Cursor]
     leads: Mapping[int, Sequence[Texts]]
     xids: frozenset[int]
+    elements: Mapping[int, Sequence[Texts]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.old) + len(self.keys) + sum(map(len, self.leads.values()))
@@ -79,6 +81,7 @@ class Gathering:
     _old: dict[Texts, None] = field(default_factory=dict)
     _keys: dict[Texts, None] = field(default_factory=dict)
     _leads: dict[int, dict[Texts, None]] = field(default_factory=dict)
+    _elements: dict[int, dict[Texts, None]] = field(default_factory=dict)
     _xids: set[int] = field(default_factory=set)
     _xid: int = 0
     _passed: bool = False
@@ -99,8 +102,8 @@ class Gathering:
                 rows.append((before + 1, at, self._xid))
         self._changed(messages, rows)
         full = len(self._old) + len(self._keys) >= self.rows_max or self._bytes >= self.bytes_max
-        leads = sum(map(len, self._leads.values()))
-        return self.rest() if full or leads >= self.rows_max else None
+        children = sum(map(len, (*self._leads.values(), *self._elements.values())))
+        return self.rest() if full or children >= self.rows_max else None
 
     def _hear(self, message: Message) -> None:
         match message:
@@ -126,8 +129,10 @@ class Gathering:
             tuple(Cursor(_known(key)) for key in self._keys),
             {oid: tuple(leads) for oid, leads in self._leads.items()},
             frozenset(self._xids),
+            {n: _of_rows(self.tables.tables[n], gone) for n, gone in self._elements.items()},
         )
         self._old, self._keys, self._leads, self._xids, self._bytes = {}, {}, {}, set(), 0
+        self._elements = {}
         return part
 
     def _changed(self, messages: Messages, spans: Sequence[tuple[int, int, int]]) -> None:
@@ -155,11 +160,15 @@ class Gathering:
         self._look_up(form, zip(*new.texts(form.key), strict=True))
         columns = old.texts(range(len(form.needed)))
         self._look_up(form, zip(*(columns[at] for at in form.key), strict=True))
-        if not form.table.parents:
-            for texts, size in zip(zip(*columns, strict=True), old.sizes.tolist(), strict=True):
-                if texts not in self._old:
-                    self._old[texts] = None
-                    self._bytes += size
+        was = self._old
+        if form.table.parents:
+            if form.table.element is None:
+                return  # keys are made of none of these children
+            was = self._elements.setdefault(form.number, {})
+        for texts, size in zip(zip(*columns, strict=True), old.sizes.tolist(), strict=True):
+            if texts not in was:
+                was[texts] = None
+                self._bytes += size
 
     def _look_up(self, form: _Form, keys: Iterable[Texts]) -> None:
         if form.table.parents:  # a child may have none
@@ -213,3 +222,8 @@ def _left_out(table: LoggedTable) -> PermanentError:
 def _known(key: Texts) -> tuple[str, ...]:
     assert None not in key, "a key holds no null"
     return cast("tuple[str, ...]", key)
+
+
+def _of_rows(child: LoggedTable, gone: Iterable[Texts]) -> Sequence[Texts]:
+    """Return the children that belonged to a row; one that did to none was no element."""
+    return [texts for texts in gone if None not in texts[: len(child.key)]]

@@ -14,14 +14,26 @@ from typing import Any
 
 from connectors.postgres import catalog
 from connectors.postgres.catalog import Relation, Types
+from connectors.postgres.embed import Element, element_of
 from connectors.postgres.errors import checking
 from connectors.postgres.quoting import identifier, literal
-from connectors.postgres.section import PostgresSection
+from connectors.postgres.section import Embed, PostgresSection
+from connectors.postgres.settings import by_catalogs
 from connectors.postgres.sql import KeyColumn, Shape, one_of
 from engine.batch import Cursor
+from engine.contracts.feed import LogNeeds
 from engine.errors import JobError
 
 Texts = tuple[str | None, ...]
+
+_PRINTED_ONE_WAY = ("int2", "int4", "int8", "uuid", "bool", "date", "text", "varchar")
+"""Types whose equal values print alike, as long as a text's collation tells all texts apart."""
+_TELLING = """
+SELECT coalesce(bool_and(c.collisdeterministic), true)
+FROM pg_attribute AS a JOIN pg_collation AS c ON c.oid = a.attcollation
+WHERE (a.attrelid = $1::int8::oid AND a.attname = ANY ($2::text[]))
+   OR (a.attrelid = $3::int8::oid AND a.attname = ANY ($4::text[]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class LoggedTable:
 
     `needed`: the columns of a row as it was, in the order in which they are kept; `key`: those of them that
     are looked up, the source's own key or, of children, what leads to the parent. `parents`: the parent's
-    columns that these lead to; empty for the source's own table.
+    columns that these lead to; empty for the source's own table. `element` of children that give keys.
     """
 
     oid: int
@@ -43,6 +55,7 @@ class LoggedTable:
     of: str
     """The job's key that names it."""
     parents: tuple[KeyColumn, ...] = ()
+    element: Element | None = None
 
     @property
     def called(self) -> str:
@@ -69,22 +82,21 @@ class Logged:
     by: tuple[tuple[str, ...], ...] = ()
 
     @property
+    def lists(self) -> frozenset[str]:
+        """The lists of children of whose elements keys are made."""
+        return frozenset(table.element.name for table in self.tables if table.element is not None)
+
+    @property
     def own(self) -> LoggedTable:
         """The table that the source reads."""
         return self.tables[0]
 
 
-async def logged(connection: Any, section: PostgresSection, shape: Shape, needed: frozenset[str]) -> Logged:
+async def logged(connection: Any, section: PostgresSection, shape: Shape, needs: LogNeeds) -> Logged:
     """Look the tables of a job up. Call inside a transaction. Raises: JobError."""
     assert section.table is not None, "a query has no log"
     own = await _relation(connection, section.table, "source.table")
     types = await catalog.types(connection, {column.type_oid for column in own.columns})
-    if lost := sorted(needed & section.embed.keys()):
-        raise JobError(
-            f"source.catch_up: item keys are made of embedded children ({', '.join(lost)}), and the log"
-            " doesn't tell which of them a row had; load the children by a job of their own, or go by"
-            " source.watermark"
-        )
     if not shape.key or not shape.key_unique:
         raise JobError(
             f"source.catch_up: {section.table} has no unique key to look changed rows up by; set"
@@ -94,21 +106,72 @@ async def logged(connection: Any, section: PostgresSection, shape: Shape, needed
     tables = [
         LoggedTable(
             own.oid, own.schema, own.name, own.kind, own.inherited,
-            tuple(dict.fromkeys((*key, *sorted(needed)))), key, "source.table",
+            tuple(dict.fromkeys((*key, *sorted(needs.columns - section.embed.keys())))), key, "source.table",
         )
     ]  # fmt: skip
     for name, embed in section.embed.items():
         child = await _relation(connection, embed.table, f"source.embed.{name}.table")
         theirs = tuple(embed.on)
         parents = tuple(_lead(own, types, ours) for ours in embed.on.values())
+        element, fields = None, frozenset[str]()
+        if name in needs.columns:
+            fields = _fields_of_keys(name, embed, key, needs)
+            element = await element_of(connection, name, embed, child, own)
+            await _see_to_on(connection, name, embed, child, own)
         tables.append(
             LoggedTable(
                 child.oid, child.schema, child.name, child.kind, child.inherited,
-                theirs, theirs, f"source.embed.{name}.table", parents,
+                tuple(dict.fromkeys((*theirs, *sorted(fields)))), theirs, f"source.embed.{name}.table",
+                parents, element,
             )
         )  # fmt: skip
     casts = tuple((column.name, types.casts[types.base(column.type_oid).oid]) for column in own.columns)
-    return Logged(tuple(tables), casts, frozenset(section.embed))
+    return Logged(tuple(tables), casts, frozenset(section.embed), needs.by)
+
+
+def _fields_of_keys(name: str, embed: Embed, key: tuple[str, ...], needs: LogNeeds) -> frozenset[str]:
+    """Return the children's columns that keys are made of.
+
+    Raises: JobError where an old child's row doesn't tell the key that its element had.
+    """
+    made = needs.elements[name]
+    why = None
+    if made.fields is None:
+        why = (
+            "need more of a child than its columns (its place in the list, a list in it, or, in mode newer, a"
+            " version)"
+        )
+    elif set(embed.on.values()) != set(key):
+        why = f"are of children that don't belong to their row by source.key ({', '.join(key)})"
+    elif others := sorted(made.columns - set(key)):
+        why = f"need {', '.join(others)} of a child's row, which may have changed meanwhile"
+    if why is None:
+        return made.fields or frozenset()
+    raise JobError(
+        f"source.catch_up: item keys of for_each: {name} {why}, and the log brings a child that is gone"
+        f" without its row and its siblings; make them of the children's own columns and of {', '.join(key)},"
+        " load the children by a job of their own, or go by source.watermark"
+    )
+
+
+async def _see_to_on(connection: Any, name: str, embed: Embed, child: Relation, own: Relation) -> None:
+    """See that what joins a child with its row prints alike in both. Raises: JobError."""
+    pairs = [
+        catalog.find_column(relation, column, f"source.embed.{name}.on")
+        for theirs, ours in embed.on.items()
+        for relation, column in ((child, theirs), (own, ours))
+    ]
+    types = await catalog.types(connection, {column.type_oid for column in pairs})
+    alike = all(types.base(column.type_oid).name in _PRINTED_ONE_WAY for column in pairs)
+    async with by_catalogs(connection):
+        names = list(embed.on), list(embed.on.values())
+        telling = await connection.fetchval(_TELLING, child.oid, names[0], own.oid, names[1])
+    if not (alike and telling):
+        raise JobError(
+            f"source.catch_up: item keys are made of for_each: {name}, and values that are equal by"
+            f" source.embed.{name}.on may print in several ways, so that the keys of a child that is gone"
+            " can't be told; load the children by a job of their own, or go by source.watermark"
+        )
 
 
 async def _relation(connection: Any, name: str, key: str) -> Relation:
@@ -139,9 +202,51 @@ def _lead(parent: Relation, types: Types, name: str) -> KeyColumn:
 def old_rows_sql(shape: Shape, found: Logged, rows: Sequence[Texts]) -> str:
     """Return the SELECT that reads rows as they were; what isn't needed of them is null."""
     selected = ", ".join(
-        "'[]'::pg_catalog.json" if column.name in found.embedded else column.sql for column in shape.columns
+        "'[]'::pg_catalog.json" if column.name in found.embedded - found.lists else column.sql
+        for column in shape.columns
     )
     return f"SELECT {selected} FROM {old_rows_from(found, rows)}"
+
+
+def old_elements_sql(shape: Shape, found: Logged, child: LoggedTable, rows: Sequence[Texts]) -> str:
+    """Return the SELECT that reads children as they were, each as the only one of its row.
+
+    Of the row there is nothing but the key, by which they belong to it.
+    """
+    element, own = child.element, found.own
+    assert element is not None, "keys are made of these children"
+    selected = ", ".join(
+        f"pg_catalog.json_build_array({element.sql})" if column.name == element.name
+        else "'[]'::pg_catalog.json" if column.name in found.embedded
+        else column.sql
+        for column in shape.columns
+    )  # fmt: skip
+    of_child, places = dict(element.casts), {name: f"v{n}" for n, name in enumerate(child.needed)}
+    values = ", ".join(
+        f"({', '.join(_value(text, of_child[name]) for text, name in zip(texts, child.needed, strict=True))})"
+        for texts in rows
+    )
+    leads = {parent.name: places[name] for name, parent in zip(child.key, child.parents, strict=True)}
+    row = ", ".join(
+        f"{leads[name]}::{cast} AS {identifier(name)}" if name in leads
+        else f"NULL::{cast} AS {identifier(name)}"
+        for name, cast in found.casts
+    )  # fmt: skip
+    fields = ", ".join(
+        f"{places.get(name, f'NULL::{cast}')} AS {identifier(name)}" for name, cast in element.casts
+    )
+    return (
+        f'SELECT {selected} FROM (VALUES {values}) AS "children that were" ({", ".join(places.values())}),'
+        f" LATERAL (SELECT {row}) AS {identifier(own.name)}, LATERAL (SELECT {fields}) AS {element.alias}"
+    )
+
+
+def rows_of_elements(found: Logged, child: LoggedTable, rows: Sequence[Texts]) -> Sequence[Texts]:
+    """Return what is known of the rows that children belonged to: their keys."""
+    at = {
+        parent.name: child.needed.index(name) for name, parent in zip(child.key, child.parents, strict=True)
+    }
+    return [tuple(texts[at[name]] if name in at else None for name in found.own.needed) for texts in rows]
 
 
 def old_rows_from(found: Logged, rows: Sequence[Texts]) -> str:

@@ -16,7 +16,14 @@ from connectors.postgres import opening, watch
 from connectors.postgres.copy import ParsedRows, copy
 from connectors.postgres.errors import speaking
 from connectors.postgres.gathering import LogPart
-from connectors.postgres.logged import Logged, old_rows_from, old_rows_sql, parents_sql
+from connectors.postgres.logged import (
+    Logged,
+    old_elements_sql,
+    old_rows_from,
+    old_rows_sql,
+    parents_sql,
+    rows_of_elements,
+)
 from connectors.postgres.lookup import by_key
 from connectors.postgres.peers import with_peers
 from connectors.postgres.publishing import MISSED
@@ -85,6 +92,12 @@ class LookUps:
             if part.old:
                 async with aclosing(rows_of(old_rows_sql(shape, found, part.old))) as rows:
                     old = [each async for each in rows]
+            was = list(part.old)
+            for number, gone in part.elements.items():
+                child = found.tables[number]
+                async with aclosing(rows_of(old_elements_sql(shape, found, child, gone))) as rows:
+                    old += [each async for each in rows]
+                was += rows_of_elements(found, child, gone)
             keys = dict.fromkeys(part.keys)
             for number, leads in part.leads.items():
                 async with speaking("source.catch_up"):
@@ -95,8 +108,8 @@ class LookUps:
                 async with aclosing(by_key(shape, list(keys), read, _none_refused)) as batches:
                     now = [batch.rows async for batch in batches]
             if found.by and keys:
-                was = old_rows_from(found, part.old) if part.old else None
-                whole = with_peers(shape, Sharing(found.by, tuple(keys)), was)
+                before = old_rows_from(found, was) if was else None
+                whole = with_peers(shape, Sharing(found.by, tuple(keys)), before)
                 old += now
                 now = await decided(old, rows_of(copy_sql(whole, _WHOLE, None)), self.deciding)
         if not old and not now:

@@ -7,8 +7,8 @@ Invariant: no row is handed over as older than the change that brought it; whate
 that was confirmed is given again, so what was given twice must change nothing.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import pyarrow as pa
@@ -18,6 +18,35 @@ from engine.batch import Batch, Cursor, Segment
 Deciding: TypeAlias = Callable[[Batch], Awaitable[pa.RecordBatch]]
 """Returns, of a batch's rows as they are now, those that decide what its keys' items are, in their order: no
 more than there are keys of its old rows and rows that have changed, however many share values with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElementKeys:
+    """What the keys of a list's elements are made of: `columns` of the row, `fields` of the element.
+
+    `fields` None: of more than that, such as its place in the list, all of it, or what has a version.
+    """
+
+    columns: frozenset[str]
+    fields: frozenset[str] | None
+
+    def joined(self, other: "ElementKeys") -> "ElementKeys":
+        """Return what both are made of."""
+        some = None if self.fields is None or other.fields is None else self.fields | other.fields
+        return ElementKeys(self.columns | other.columns, some)
+
+
+@dataclass(frozen=True, slots=True)
+class LogNeeds:
+    """What a job needs of a log: columns of rows as they were, by what rows have peers, lists that give keys.
+
+    `by` as in Sharing: the rows that may make the items of changed ones, or of what these were, are read
+    besides. `elements` of the lists among the columns.
+    """
+
+    columns: frozenset[str]
+    by: tuple[tuple[str, ...], ...] = ()
+    elements: Mapping[str, ElementKeys] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +89,11 @@ class LogFigures:
 class ChangeFeed(Protocol):
     """The log of one source, as far as one job goes by it. Positions are texts of the source's own."""
 
-    async def check(
-        self, needed: frozenset[str], position: str | None, by: Sequence[tuple[str, ...]] = ()
-    ) -> None:
+    async def check(self, needs: LogNeeds, position: str | None) -> None:
         """See that the log gives all that a job needs; nothing is written.
 
-        `needed`: columns of rows as they were. `position`: from where changes are wanted; None: of a log that
-        `set_up` is about to make, so that it is enough if it can be made. `by` as in Sharing: the rows that
-        may make the items of changed ones, or of what these were, are read besides.
+        `position`: from where changes are wanted; None: of a log that `set_up` is about to make, so that it
+        is enough if it can be made.
         Raises: JobError (with what to do), PermanentError, TransientError.
         """
 

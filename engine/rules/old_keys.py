@@ -5,7 +5,7 @@ since more keys do no harm: no item of another row has them, or those of all row
 again. Where versions are compared, a delete has that of its old row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
+from engine.contracts.feed import ElementKeys
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
 from engine.errors import JobError
 from engine.job.items import Filled, ItemRule, Sql
@@ -26,12 +27,13 @@ from engine.rules.transform import compile_rules
 class OldKeys:
     """Rules that make keys, with versions where they are compared, and `keys` alone.
 
-    `needed`: the source columns that they are made of.
+    `needed`: the source columns that they are made of; `elements` of the lists among these.
     """
 
     made: Transform
     keys: Transform
     needed: frozenset[str]
+    elements: Mapping[str, ElementKeys]
 
 
 def old_keys(job: Job, schema: RowSchema, codec: DocumentCodec) -> OldKeys:
@@ -39,7 +41,7 @@ def old_keys(job: Job, schema: RowSchema, codec: DocumentCodec) -> OldKeys:
 
     Raises: JobError where a key can't be told of a row that is gone.
     """
-    needed, versions = frozenset[str](), list[dict[str, Any]]()
+    needed, versions, elements = frozenset[str](), list[dict[str, Any]](), dict[str, ElementKeys]()
     for number, rule in enumerate(job.items):
         version, of_version = _version(rule, number, job.target.compared)
         versions.append(version)
@@ -51,6 +53,9 @@ def old_keys(job: Job, schema: RowSchema, codec: DocumentCodec) -> OldKeys:
                 " alone, and say which: transform: {hook: …, keeps: […]}"
             )
         needed |= named
+        if (path := rule.for_each_path()) is not None:
+            of_each = _of_elements(rule, path, named, versioned=job.target.compared is not None)
+            elements[path[0]] = elements.get(path[0], of_each).joined(of_each)
     bare: dict[str, Any] = {
         "include": "none",
         "exclude": (),
@@ -64,7 +69,18 @@ def old_keys(job: Job, schema: RowSchema, codec: DocumentCodec) -> OldKeys:
         return compile_rules(job.model_copy(update={"items": rules, "transform": None}), schema, None, codec)
 
     keys = compiled([{}] * len(job.items))
-    return OldKeys(compiled(versions) if any(versions) else keys, keys, needed)
+    return OldKeys(compiled(versions) if any(versions) else keys, keys, needed, elements)
+
+
+def _of_elements(
+    rule: ItemRule, path: tuple[str, ...], named: frozenset[str], *, versioned: bool
+) -> ElementKeys:
+    """Return what a rule's keys are made of, which has one for each element of the list at a path."""
+    parts = [part for _, template in rule.key_templates() for part in placeholders(template)]
+    whole = versioned or len(path) > 1 or any(part.of_position for part in parts)
+    paths = [part.path for part in parts if part.of_element]
+    fields = None if whole or any(len(each) < 2 for each in paths) else frozenset(each[1] for each in paths)
+    return ElementKeys(named - {path[0]}, fields)
 
 
 def _version(rule: ItemRule, number: int, compared: str | None) -> tuple[dict[str, Any], frozenset[str]]:

@@ -10,6 +10,7 @@ import pytest
 from pymongo import MongoClient
 
 from engine.batch import Cursor, Segment
+from engine.contracts.feed import LogNeeds
 from tests.support import loads
 from tests.support.logged import items, run
 from tests.support.mongo_source import opened
@@ -52,7 +53,7 @@ async def test_a_log_is_read_on_behind_what_was_handed_over(
         found: list[tuple[str, Any]] = []
         try:
             feed = source.abilities.feed
-            await feed.check(frozenset({"_id"}), since)
+            await feed.check(LogNeeds(frozenset({"_id"})), since)
             async for batch in feed.read(whole, None):
                 now = batch.rows.slice(batch.old)
                 found += zip(now.column("_id").to_pylist(), now.column("n").to_pylist(), strict=True)

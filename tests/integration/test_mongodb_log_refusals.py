@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from connectors.mongodb import logged
 from connectors.mongodb.place_in_log import PlaceInLog
 from engine.batch import Cursor, Segment
+from engine.contracts.feed import LogNeeds
 from engine.errors import BackfillError, JobError, PermanentError
 from tests.support.logged import items, refused, run
 from tests.support.mongo_moves import there_and_back
@@ -165,10 +166,10 @@ async def test_what_the_server_answers_is_told(
         source = await opened(proxy.url, database, catch_up={"type": "log"})
         try:
             with pytest.raises(kind, match=said):
-                await source.abilities.feed.check(frozenset({"_id"}), None)
+                await source.abilities.feed.check(LogNeeds(frozenset({"_id"})), None)
             code = 262  # ExceededTimeLimit: it passes
             asyncio.get_running_loop().call_later(0.2, lambda: setattr(proxy, "_answer", lambda _: None))
-            await source.abilities.feed.check(frozenset({"_id"}), None)
+            await source.abilities.feed.check(LogNeeds(frozenset({"_id"})), None)
         finally:
             await source.close()
 
@@ -191,7 +192,7 @@ async def test_documents_are_looked_up_as_most_members_have_them_and_not_as_befo
         source = await opened(proxy.url, database, since=first.watermark, catch_up={"type": "log"})
         try:
             feed = source.abilities.feed
-            await feed.check(frozenset({"_id"}), first.watermark)
+            await feed.check(LogNeeds(frozenset({"_id"})), first.watermark)
             asked.clear()
             whole = Segment(0, Cursor((first.watermark,)), Cursor((source.watermark,)), None)
             assert [batch.old async for batch in feed.read(whole, None) if batch.old] == [2]

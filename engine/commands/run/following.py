@@ -15,7 +15,7 @@ import pyarrow as pa
 from engine.batch import Batch, Cursor, Effort, Mark, Segment
 from engine.commands.ends import Ends
 from engine.commands.peers import by_log
-from engine.contracts.feed import ChangeFeed, Deciding, LogFigures, LogPlace
+from engine.contracts.feed import ChangeFeed, Deciding, LogFigures, LogNeeds, LogPlace
 from engine.contracts.readback import Hashes
 from engine.contracts.state import MarkStore, RunState
 from engine.errors import BackfillError, JobError
@@ -48,8 +48,8 @@ async def log_checked(ends: Ends, feed: ChangeFeed, decision: Decision) -> WithO
             kind, position = decision.kind, decision.since
         case GoOn(run) | NothingToDo(run):
             kind, position = run.kind, reached(run)
-    old, by = _old_keys(ends)
-    await feed.check(old.needed, position, by)
+    old, needs = _old_keys(ends)
+    await feed.check(needs, position)
     return WithOldKeys(ends.transform(), old.made, old.keys) if kind == "catch_up" else None
 
 
@@ -65,8 +65,7 @@ async def foretold(ends: Ends) -> tuple[Sequence[str], bool]:
 async def lacking(ends: Ends, feed: ChangeFeed) -> str | None:
     """Say why a job can't go by a log, or what is missing for it; None: it can."""
     try:
-        old, by = _old_keys(ends)
-        await feed.check(old.needed, None, by)
+        await feed.check(_old_keys(ends)[1], None)
     except BackfillError as error:
         return str(error)
     return None
@@ -80,11 +79,8 @@ def reached(run: RunState) -> str | None:
     return run.since if end is None else LogPlace.of(end).position
 
 
-def _old_keys(ends: Ends) -> tuple[OldKeys, Sequence[tuple[str, ...]]]:
-    """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted.
-
-    And by what other rows that may make them are found, where there may be such.
-    """
+def _old_keys(ends: Ends) -> tuple[OldKeys, LogNeeds]:
+    """Return the rules for the keys of rows as they were, where mode, target and keys let them be deleted."""
     if ends.job.target.mode == "insert":
         raise JobError(
             "source.catch_up: changes from the log need target.mode put or newer; mode insert keeps what is"
@@ -102,7 +98,7 @@ def _old_keys(ends: Ends) -> tuple[OldKeys, Sequence[tuple[str, ...]]]:
             f" now, which can't be seen to ({found.reason}); {found.way_out}"
         )
     old = old_keys(ends.job, ends.source.ticket.schema, ends.connector.documents())
-    return old, () if found is None else found.by
+    return old, LogNeeds(old.needed, () if found is None else found.by, old.elements)
 
 
 async def followed(
