@@ -107,7 +107,7 @@ class LookUps:
             if keys:
                 async with aclosing(by_key(shape, list(keys), read, _none_refused)) as batches:
                     now = [batch.rows async for batch in batches]
-            if found.by and keys:
+            if found.by and (keys or was):
                 before = old_rows_from(found, was) if was else None
                 whole = with_peers(shape, Sharing(found.by, tuple(keys)), before)
                 old += now

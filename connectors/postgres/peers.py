@@ -64,7 +64,7 @@ def unindexed(section: PostgresSection, sharing: Sharing, indexed: Sequence[Sequ
 def _touched(shape: Shape, sharing: Sharing) -> str:
     """Return the condition for the rows that a sharing is of."""
     if sharing.of is not None:
-        return one_of(shape, sharing.of)
+        return one_of(shape, sharing.of) if sharing.of else "false"
     assert shape.changed is not None, "only a catch-up run reads some rows of its own accord"
     return shape.changed
 

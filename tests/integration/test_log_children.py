@@ -169,3 +169,32 @@ def test_what_a_child_that_is_gone_cannot_tell_is_refused(
     command.job["source"]["embed"] = {"lines": EMBED | embed}
     assert said in refused(command)
     assert logs(command) == (0, 0)
+
+
+def test_a_childs_old_row_takes_no_key_that_another_row_makes_of_the_same_columns(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The children come behind their row in the log, in batches of their own, and tell of its key alone."""
+    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 1)
+    change(
+        command,
+        "CREATE TABLE p (house int, id int, v text, PRIMARY KEY (house, id))",
+        "CREATE TABLE c (house int, p_id int, n int PRIMARY KEY,"
+        " FOREIGN KEY (house, p_id) REFERENCES p ON DELETE CASCADE)",
+        "ALTER TABLE c REPLICA IDENTITY FULL",
+        "INSERT INTO p VALUES (1, 5, 'first'), (1, 6, 'first')",
+        "INSERT INTO c VALUES (1, 6, 1), (1, 6, 2)",
+    )
+    command.job["source"] |= {
+        "table": "p",
+        "embed": {"cs": {"table": "c", "on": {"house": "house", "p_id": "id"}}},
+    }
+    command.job["items"] = [
+        ROW | {"key": {"PK": "HOUSE#{house}", "SK": "HOUSE"}},
+        LINE | {"for_each": "cs", "key": {"PK": "C#{house}", "SK": "{id}#{each.n}"}, "attributes": {}},
+    ]
+    run(command, "full")
+    assert items(command).keys() == {"HOUSE#1|HOUSE", "C#1|6#1", "C#1|6#2"}
+    change(command, "DELETE FROM p WHERE id = 6")
+    run(command, "catch_up")
+    assert items(command).keys() == {"HOUSE#1|HOUSE"}
