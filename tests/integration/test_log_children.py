@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import loads
 from tests.support.command import Command
-from tests.support.logged import LOG, asked, change, items, logs, refused, run
+from tests.support.logged import LOG, asked, change, items, logs, parts_of, refused, run
 from tests.support.pg import execute
 
 TABLES = (
@@ -83,7 +83,7 @@ SCENES = (
 def test_items_of_children_that_are_gone_go(
     command: Command, part_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", part_rows)
+    parts_of(monkeypatch, part_rows)
     change(command, FULL)
     run(command, "full")
     assert held(command) == fresh(command)
@@ -122,7 +122,7 @@ def test_whatever_becomes_of_children_the_items_are_those_of_a_fresh_load(
     change(command, FULL, "ALTER TABLE t REPLICA IDENTITY FULL", "CREATE INDEX ON t (v)")
     run(command, "full")
     for part_rows in (1_000, 1, 3):
-        monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", part_rows)
+        parts_of(monkeypatch, part_rows)
         statements = ["BEGIN"]
         for _ in range(40):
             row, other, line = random.randint(1, 10), random.randint(1, 10), random.randint(1, 30)
@@ -175,7 +175,7 @@ def test_a_childs_old_row_takes_no_key_that_another_row_makes_of_the_same_column
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The children come behind their row in the log, in batches of their own, and tell of its key alone."""
-    monkeypatch.setattr("connectors.postgres.feeding.PART_ROWS", 1)
+    parts_of(monkeypatch, 1)
     change(
         command,
         "CREATE TABLE p (house int, id int, v text, PRIMARY KEY (house, id))",
