@@ -129,7 +129,11 @@ class Gathering:
             tuple(Cursor(_known(key)) for key in self._keys),
             {oid: tuple(leads) for oid, leads in self._leads.items()},
             frozenset(self._xids),
-            {n: _of_rows(self.tables.tables[n], gone) for n, gone in self._elements.items()},
+            {
+                n: found
+                for n, gone in self._elements.items()
+                if (found := _of_rows(self.tables.tables[n], gone))
+            },
         )
         self._old, self._keys, self._leads, self._xids, self._bytes = {}, {}, {}, set(), 0
         self._elements = {}
