@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from bench import servers
 from tests.support.afar import OTHER_VERSION, Hosts, Valve, hosts, job
@@ -177,3 +178,28 @@ def test_who_can_not_take_part_is_refused_with_one_sentence(scene: Hosts) -> Non
     assert ended.code == 130, ended.stderr
     assert ended.stderr.count("dialled in and was refused") == 1, "an address is told of once"
     assert scene.url not in ended.stderr + ended.stdout
+
+
+def test_a_collection_is_loaded_by_a_worker_of_another_host(
+    mongodb_url: str, dynoxide: str, tmp_path: Path
+) -> None:
+    made = job(dynoxide, f"t-{uuid.uuid4().hex[:8]}")
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        collection = client[f"d_{uuid.uuid4().hex[:8]}"].c
+        collection.insert_many([{"_id": n, "body": "x" * (n % 50)} for n in range(6_000)])
+        made["source"] = {
+            "type": "mongodb",
+            "url": "${SOURCE_URL}",
+            "database": collection.database.name,
+            "collection": "c",
+            "segments": 6,
+        }
+        made["items"][0]["key"]["PK"] = "EVENT#{_id}"
+        with hosts(tmp_path, mongodb_url, made) as scene:
+            scene.create()
+            runner = scene.run("--workers", "0", "--expect", "1")
+            worker = scene.worker(1)
+            ended = scene.ended(runner)
+            assert (ended.code, scene.ended(worker).code) == (0, 0), ended.stderr
+            loaded = {int(item["_id"]["N"]): item["body"]["S"] for item in scene.items().values()}
+            assert loaded == {n: "x" * (n % 50) for n in range(6_000)}
