@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from connectors.postgres import pgoutput
+from connectors.postgres.embed import Element
 from connectors.postgres.gathering import Gathering, LogPart
 from connectors.postgres.logged import Logged, LoggedTable
 from connectors.postgres.pgoutput import (
@@ -199,6 +200,17 @@ def test_children_lead_to_both_parents() -> None:
     )
     assert {number: set(leads) for number, leads in part.leads.items()} == {1: {("1",), ("2",)}}
     assert not part.old
+
+
+def test_children_that_give_keys_are_kept_as_they_were_where_they_belonged_to_a_row() -> None:
+    gives = replace(CHILD, needed=("t_id", "n"), element=Element("c", "", "c", ()))
+    gathering = Gathering(replace(TABLES, tables=(OWN, gives)), 0, 1_000, 1_000_000)
+    of_child = relation(C, "f", t_id=True, n=True)
+    messages = deleted(C, row("1", "a")), deleted(C, row(None, "b")), updated(C, "2", "c", old=row("1", "c"))
+    assert gathering.take(together(began(10, 5), of_child, *messages, inserted(C, "3", "d"))) is None
+    assert gathering.rest().elements == {1: [("1", "a"), ("1", "c")]}
+    assert gathering.take(together(deleted(C, row(None, "b")))) is None
+    assert not gathering.rest().elements
 
 
 def test_what_was_committed_before_the_position_is_passed_over() -> None:
