@@ -81,7 +81,7 @@ def run(
         from engine.commands.run.prepare import RunOptions
         from engine.show import progress
 
-        afar = _listen(**listen)
+        afar = _listen(workers, **listen)
         options = RunOptions(state_dir, workers, fresh, follow, parallel_jobs, afar)
         shown = any(each is not None for each in (metrics_port, linger_s, textfile))
         if shown:
@@ -119,10 +119,14 @@ def _tell(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path, *
 
 
 def _listen(
-    listen: str | None, expect: int | None, tls_cert: Path | None, tls_key: Path | None
+    workers: int | None, listen: str | None, expect: int | None, tls_cert: Path | None, tls_key: Path | None
 ) -> "Listen | None":
     """Return where to listen for workers of other hosts. Raises: JobError."""
     if listen is None:
+        if workers == 0:
+            raise JobError(
+                "--workers 0 leaves all to workers that dial in: add --listen, or take at least one"
+            )
         if expect or tls_cert or tls_key:
             raise JobError("--expect, --tls-cert and --tls-key are about workers that dial in: add --listen")
         return None

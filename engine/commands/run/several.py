@@ -42,8 +42,6 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     How a job ended, its report tells, which observers are given.
     Raises: JobError and PermanentError before a job has begun.
     """
-    if options.reads_nothing and options.listen is None:
-        raise JobError("--workers 0 leaves all to workers that dial in: add --listen, or take at least one")
     if options.listen is not None and len(jobs) > 1:
         raise JobError("--listen is about one job: name it with --only; one command each")
     usage = OwnUsage(processes.usage)
