@@ -286,7 +286,8 @@ class Course:
     def _judge(self, ended: Ended, blow: Blow | None) -> None:
         fair = {0}
         if blow in ("kill_all", "kill_runner"):
-            fair = {-signal.SIGKILL}
+            # A run may end by itself between the last look at it and the blow.
+            fair = {0, -signal.SIGKILL}
         elif blow in ("sigterm", "sigint"):
             # A process that only begins hasn't said yet how it takes signals.
             fair = {0, 130, -signal.SIGTERM, -signal.SIGINT}
