@@ -88,6 +88,12 @@ class TargetConnector(Protocol):
     def starter(self) -> TargetStarter | None:
         """How `init` writes for it; None: no starter job is written for it."""
 
+    def shared(self) -> AbstractAsyncContextManager[TargetConnector]:
+        """Return this connector for the jobs of one process, which may use together what each would open.
+
+        Each job still finds out for itself that the target isn't the one that was described to it.
+        """
+
     def documents(self) -> DocumentCodec:
         """Return how it writes documents: engine.documents.plain.PLAIN, or a codec of its own."""
 

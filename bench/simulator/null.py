@@ -7,6 +7,7 @@ or those that CreateTable asked for.
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -35,15 +36,26 @@ class NullCounts:
     """What came in since the start."""
 
     def __init__(self) -> None:
+        self.connections = 0
         self.requests = 0
         self.body_bytes = 0
         self.items = 0
+        self.asked: Counter[str] = Counter()
+        """Operations that are about tables, as they are sent but in lower case."""
         self.created: dict[str, dict[str, Any]] = {}
         """What CreateTable asked for, by the table's name."""
 
     def as_json(self) -> bytes:
         """Return the answer to `GET /counts`."""
-        return orjson.dumps({"requests": self.requests, "items": self.items, "bytes": self.body_bytes})
+        return orjson.dumps(
+            {
+                "connections": self.connections,
+                "requests": self.requests,
+                "items": self.items,
+                "bytes": self.body_bytes,
+                "asked": dict(self.asked),
+            }
+        )
 
 
 def table_description(name: str, asked: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
@@ -82,6 +94,7 @@ class NullProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where answers go."""
         self._transport = cast("asyncio.Transport", transport)
+        self._counts.connections += 1
 
     def data_received(self, data: bytes) -> None:
         """Answer every request that is whole now."""
@@ -115,7 +128,7 @@ class NullProtocol(asyncio.Protocol):
             return http_answer(counts.as_json())
         counts.requests += 1
         counts.body_bytes += len(body)
-        match _header(head, _OPERATION).rpartition(b".")[2]:
+        match operation := _header(head, _OPERATION).rpartition(b".")[2]:
             case b"batchwriteitem":
                 # In a string these quotes would be escaped, so only the requests' own names are found.
                 counts.items += body.count(b'"PutRequest"') + body.count(b'"DeleteRequest"')
@@ -128,6 +141,7 @@ class NullProtocol(asyncio.Protocol):
                 counts.items += statements
                 return http_answer(b'{"Responses":[' + b",".join([b"{}"] * statements) + b"]}")
             case b"describetable":
+                counts.asked["describetable"] += 1
                 name = orjson.loads(body)["TableName"]
                 return http_answer(
                     orjson.dumps({"Table": table_description(name, counts.created.get(name, {}))})
@@ -138,6 +152,7 @@ class NullProtocol(asyncio.Protocol):
                 described = table_description(asked["TableName"], asked)
                 return http_answer(orjson.dumps({"TableDescription": described}))
             case _:
+                counts.asked[operation.decode()] += 1
                 return _EMPTY_ANSWER
 
 

@@ -4,8 +4,8 @@ Invariant: nothing heavy is loaded before an end is opened; a job of another typ
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from engine.meter import Meter
 from engine.tenure import Tenure
 
 if TYPE_CHECKING:
+    from connectors.dynamodb.sharing import Clients
     from connectors.dynamodb.table_info import TableInfo
     from engine.contracts.documents import DocumentCodec
 
@@ -37,12 +38,23 @@ def section_of(job: Job) -> DynamoDBSection:
 
 
 class DynamoDBConnector:
-    """registry.TargetConnector for DynamoDB tables."""
+    """registry.TargetConnector for DynamoDB tables. `clients` are those that jobs of a process share."""
 
     section = DynamoDBSection
     abilities = TargetAbilities(
         reads_back=True, deletes=True, creates=True, acks="item", late_s=REQUEST_LIFE_S
     )
+
+    def __init__(self, clients: "Clients | None" = None) -> None:
+        self._clients = clients
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncGenerator["DynamoDBConnector", None]:
+        """Yield this connector for jobs that run in one process: what one has opened, others use, too."""
+        from connectors.dynamodb.sharing import Clients
+
+        async with AsyncExitStack() as stack:
+            yield DynamoDBConnector(Clients(stack))
 
     @property
     def starter(self) -> TargetStarter:
@@ -61,7 +73,8 @@ class DynamoDBConnector:
         """Return the table, or None if there is no such table."""
         from connectors.dynamodb.table import describe
 
-        return await describe(section_of(job))
+        ask = describe if self._clients is None else self._clients.describe
+        return await ask(section_of(job))
 
     def planned(self, job: Job) -> TargetInfo | None:
         """Return the table that `target.create` describes."""
@@ -95,7 +108,9 @@ class DynamoDBConnector:
         """Open the table for writing. Raises: JobError when region, endpoint or credentials are missing."""
         from connectors.dynamodb.target import open_target
 
-        return await open_target(job, _table(info), schema, rules, meter, notice, tenure=tenure)
+        return await open_target(
+            job, _table(info), schema, rules, meter, notice, tenure=tenure, clients=self._clients
+        )
 
     def workers_max(self, job: Job, info: TargetInfo) -> int | None:
         """Return how many processes fill the table's capacity, or the job's cap."""
@@ -127,11 +142,16 @@ class DynamoDBConnector:
         table = _table(info)
         return unit_usd(table, load_prices(None))[table.billing]
 
-    def watch(self, job: Job, info: TargetInfo) -> AbstractAsyncContextManager[Look]:
-        """Return what looks whether the table is still the one that was described."""
+    @asynccontextmanager
+    async def watch(self, job: Job, info: TargetInfo) -> AsyncGenerator[Look, None]:
+        """Yield what looks whether the table is still the one that was described."""
         from connectors.dynamodb.lookout import watched
 
-        return watched(section_of(job), _table(info))
+        if self._clients is not None:
+            yield await self._clients.look(section_of(job), _table(info))
+            return
+        async with watched(section_of(job), _table(info)) as look:
+            yield look
 
     def codec(self, info: TargetInfo) -> ItemCodec:
         """Return what tells of the table's items what a comparison has to know."""

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import orjson
 
 from connectors.dynamodb.http.connection import Answer, TransportError
-from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.http.session import Session, open_session
 from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import WRITABLE, TableInfo, table_info
@@ -95,9 +95,11 @@ def moved(before: TableInfo, now: TableInfo) -> str | None:
 
 
 @asynccontextmanager
-async def watched(section: DynamoDBSection, table: TableInfo) -> AsyncIterator[Look]:
+async def watched(
+    section: DynamoDBSection, table: TableInfo, session: Session | None = None
+) -> AsyncIterator[Look]:
     """Yield what looks at the table whenever it is called, on a connection of its own."""
-    session = await open_session(section)
+    session = session or await open_session(section)
     transport = session.transport(connections_max=1)
     lookout = Lookout(table, section.table)
 

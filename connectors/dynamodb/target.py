@@ -10,10 +10,11 @@ from random import Random, SystemRandom
 
 from connectors.dynamodb.connector import section_of
 from connectors.dynamodb.encoding.encode import Encoder
+from connectors.dynamodb.http.sender import Sender
 from connectors.dynamodb.http.session import open_session
-from connectors.dynamodb.http.transport import Transport
 from connectors.dynamodb.lookout import Lookout
 from connectors.dynamodb.modes import write_mode
+from connectors.dynamodb.sharing import Clients
 from connectors.dynamodb.table_info import TableInfo
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
@@ -31,10 +32,10 @@ log = logging.getLogger(__name__)
 class TableTarget:
     """contracts.Target for one table and one process."""
 
-    def __init__(self, encoder: Encoder, writer: Writer, transport: Transport) -> None:
+    def __init__(self, encoder: Encoder, writer: Writer, sender: Sender) -> None:
         self._encoder = encoder
         self._writer = writer
-        self._transport = transport
+        self._sender = sender
 
     def encode(self, batch: Batch, items: Sequence[RuleItems]) -> EncodedBatch:
         """Turn items into wire text, with every limit checked. Safe to call from several threads."""
@@ -67,9 +68,9 @@ class TableTarget:
         self._writer.limit(units_per_s)
 
     async def close(self) -> None:
-        """Close every connection. What is in flight is abandoned."""
+        """Close every connection of its own. What is in flight is abandoned."""
         await self._writer.close()
-        await self._transport.close()
+        await self._sender.close()
 
 
 async def open_target(
@@ -82,18 +83,24 @@ async def open_target(
     random: Random | None = None,
     *,
     tenure: Tenure | None = None,
+    clients: Clients | None = None,
 ) -> TableTarget:
     """Open the job's table for writing. Nothing is sent before the first batch, nor behind `tenure`'s end.
 
-    `notice` is told when the table goes away and when it is back.
+    `notice` is told when the table goes away and when it is back. `clients`: those of other jobs, too.
     Raises: JobError when region, endpoint or credentials are missing.
     """
     section = section_of(job)
-    session = await open_session(section)
     tenure = tenure or Tenure()
-    transport = session.transport(
-        connections_max=FLIGHT_MAX, tenure=tenure, greeting=Lookout(table, section.table)
-    )
+    sender: Sender
+    if clients is None:
+        session = await open_session(section)
+        sender = session.transport(
+            connections_max=FLIGHT_MAX, tenure=tenure, greeting=Lookout(table, section.table)
+        )
+    else:
+        session = await clients.session(section)
+        sender = await clients.sender(section, table, tenure)
     encoder = Encoder(
         table,
         table=section.table,
@@ -115,12 +122,10 @@ async def open_target(
         wcu_start=NEVER if session.endpoint.loopback else capacity(table),
     )
     show = partial(log.debug, "%s")  # whoever looks with `-v` sees what is decided
-    writer = Writer(
-        transport, settings, meter, session.refresh, notice, random or SystemRandom(), tenure, show
-    )
+    writer = Writer(sender, settings, meter, session.refresh, notice, random or SystemRandom(), tenure, show)
     # The runner tells every process its share; before that, no one may take more than all.
     writer.limit(section.max_wcu)
-    return TableTarget(encoder, writer, transport)
+    return TableTarget(encoder, writer, sender)
 
 
 def capacity(table: TableInfo) -> float:

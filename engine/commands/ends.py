@@ -48,17 +48,16 @@ memory (30 MB)."""
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """A job with its source opened and its target described. `proof`: whether item keys can meet."""
+    """A job with its source opened and its target described.
+
+    `proof`: whether item keys can meet. `connector`: the target's.
+    """
 
     job: Job
     source: Source
     target: TargetInfo
     proof: KeyProof
-
-    @property
-    def connector(self) -> TargetConnector:
-        """The target's connector."""
-        return TARGETS[self.job.target.type]
+    connector: TargetConnector
 
     @property
     def ordered_reason(self) -> str | None:
@@ -164,20 +163,23 @@ async def open_ends(
     since: str | None = None,
     ticket: SourceTicket | None = None,
     target: TargetInfo | None = None,
+    connector: TargetConnector | None = None,
 ) -> Ends:
     """Describe the job's target and open its source; the stack closes it.
 
     `since`: the watermark that a catch-up run reads from; a worker has it in its `ticket`. `target`: where it
-    was described already.
+    was described already. `connector`: the target's where other jobs of this process use it, too.
     """
     logs.of_job(job.name)
+    connector = connector or TARGETS[job.target.type]
     _check_deletes(job)
-    target = target or await describe_target(job)
-    connector = SOURCES[job.source.type]
-    codec = TARGETS[job.target.type].documents()
-    source = await connector.open(job, since if ticket is None else ticket.since, ticket, codec)
+    target = target or await describe_target(job, connector)
+    codec = connector.documents()
+    source = await SOURCES[job.source.type].open(
+        job, since if ticket is None else ticket.since, ticket, codec
+    )
     stack.push_async_callback(source.close)
-    return Ends(job, source, target, key_proof(job, source.ticket.schema))
+    return Ends(job, source, target, key_proof(job, source.ticket.schema), connector)
 
 
 def _check_deletes(job: Job) -> None:
@@ -191,12 +193,12 @@ def _check_deletes(job: Job) -> None:
             )
 
 
-async def describe_target(job: Job) -> TargetInfo:
+async def describe_target(job: Job, connector: TargetConnector | None = None) -> TargetInfo:
     """Return what the target says of itself, checked against the rules' keys.
 
     Raises: JobError when there is no such target or its keys don't fit.
     """
-    connector = TARGETS[job.target.type]
+    connector = connector or TARGETS[job.target.type]
     info = await connector.describe(job)
     if info is None:
         raise JobError(

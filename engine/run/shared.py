@@ -1,15 +1,17 @@
-"""What the runs of one process share: how they are stopped, each target's cap, what the process has used.
+"""What runs of one process share: how they are stopped, targets and caps, what the process has used.
 
 Invariant: the shares of a cap never add up to more than the greatest cap of those who share it; what the
 process has used is counted once, however many runs go on in it.
 """
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from engine.job.model import Job
 from engine.job.sections import TargetSection
+from engine.registry import TARGETS, TargetConnector
 from engine.run.stopping import Stops, stop_on_signals
 from engine.run.worker import Usage
 
@@ -106,3 +108,10 @@ class Shared:
     usage: OwnUsage
     caps: Caps = field(default_factory=Caps)
     stops: Stops = stop_on_signals
+    targets: Mapping[str, TargetConnector] = field(default_factory=dict)
+    """Connectors by their `type`, as TargetConnector.shared gives them."""
+
+    def target(self, job: Job) -> TargetConnector:
+        """Return the connector of a job's target."""
+        kind = job.target.type
+        return self.targets[kind] if kind in self.targets else TARGETS[kind]

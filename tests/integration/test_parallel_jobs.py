@@ -1,9 +1,12 @@
 """`run --parallel-jobs N`: jobs of a file at one time, in their order where they may make the same items."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import threading
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from connectors.dynamodb import sharing
 from tests.support import loads
 from tests.support.command import Command, Ended, kill_group
 from tests.support.logged import until
@@ -180,3 +184,28 @@ def test_it_is_about_loads(command: Command) -> None:
     refused = command.here("run", "--json", "--follow", "--parallel-jobs", "2")
     assert refused.code == 2
     assert "--parallel-jobs is about loads" in refused.report["error"]
+
+
+def counts(endpoint: str) -> Counter[str]:
+    """Count what has come to the null target: connections, and operations by their names."""
+    with urllib.request.urlopen(f"{endpoint}/counts", timeout=10) as answer:
+        told = json.load(answer)
+    return Counter({"connections": told["connections"], **told["asked"]})
+
+
+@pytest.mark.parametrize("abreast", ["1", "4"])
+def test_jobs_that_write_to_one_table_share_its_description_and_its_connections(
+    command: Command, null_target: str, abreast: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "FRESH_S", float("inf"))  # however slow this machine is
+    command.job["target"]["endpoint_url"] = null_target
+    before = counts(null_target)
+    done = command.here("run", "--json", "--fresh", "--workers", "1", "--parallel-jobs", abreast)
+    assert done.code == 0, done.stderr
+    now = counts(null_target)
+    now.subtract(before)
+    assert now["describecontinuousbackups"] == now["describetimetolive"] == 1, "it is described once"
+    # One for that, one for looks, one for each job that writes at a time, and those that counted here.
+    assert now["connections"] <= 1 + 1 + int(abreast) + 2
+    # The description, a greeting for each connection, and of each job three looks, or more where it is slow.
+    assert now["describetable"] >= 1 + 1 + len(command.job["jobs"])

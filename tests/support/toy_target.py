@@ -313,6 +313,10 @@ class ToyConnector:
     abilities = TargetAbilities(reads_back=True, deletes=True, creates=True)
     starter = None
 
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator["ToyConnector"]:
+        yield self
+
     def documents(self) -> DocumentCodec:
         return PLAIN
 

@@ -36,6 +36,9 @@ HEAD_BYTES_MAX = 64 * 1024
 
 NEVER = float("inf")
 
+Parts: TypeAlias = Sequence[bytes | memoryview]
+"""What makes a request's body, in order; memoryviews of bytes."""
+
 
 class TransportError(TransientError):
     """A request got no valid answer.
@@ -76,9 +79,8 @@ class Connection(asyncio.Protocol):
     _received: int
     _whole: bool
 
-    def __init__(self, name: str, on_lost: Callable[["Connection"], None], tenure: Tenure) -> None:
+    def __init__(self, name: str, on_lost: Callable[["Connection"], None]) -> None:
         self.name = name
-        self._tenure = tenure
         self._on_lost = on_lost
         self._reader = AnswerReader()
         self._ended = self._free = None
@@ -96,12 +98,13 @@ class Connection(asyncio.Protocol):
     def begin(
         self,
         head: bytes,
-        parts: Sequence[bytes | memoryview],
+        parts: Parts,
         timeout_s: float,
+        tenure: Tenure,
         ended: Ended,
         free: Callable[["Connection"], None] | None = None,
     ) -> None:
-        """Write one request of up to WRITE_CHUNK_BYTES at once.
+        """Write one request of up to WRITE_CHUNK_BYTES at once, under its sender's `tenure`.
 
         Ordering: never before this has returned, and once unless it is cancelled: `ended` is called; before
         that `free`, with this connection, when the answer is whole.
@@ -110,14 +113,14 @@ class Connection(asyncio.Protocol):
         self._expect(timeout_s, ended)
         self._free = free
         request = b"".join((head, *parts))
-        self._tenure.prove()
+        tenure.prove()
         self._whole = True
         self._transport.write(request)
 
     async def exchange(
-        self, head: bytes, parts: Sequence[bytes | memoryview], length: int, timeout_s: float
+        self, head: bytes, parts: Parts, length: int, timeout_s: float, tenure: Tenure
     ) -> Answer:
-        """Write one request and return its answer.
+        """Write one request, under its sender's `tenure`, and return its answer.
 
         Units: `length` bytes of all parts together.
         Raises: TransportError, LeaseOver; the connection is lost then.
@@ -127,10 +130,10 @@ class Connection(asyncio.Protocol):
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         ended = partial(_settle, answer)
         if length <= WRITE_CHUNK_BYTES:
-            self.begin(head, parts, timeout_s, ended)
+            self.begin(head, parts, timeout_s, tenure, ended)
         else:
             self._expect(timeout_s, ended)
-            await self._write_slowly(head, parts)
+            await self._write_slowly(head, parts, tenure)
         return await answer
 
     def cancel(self) -> None:
@@ -241,7 +244,7 @@ class Connection(asyncio.Protocol):
             error.__cause__ = cause
             ended(error)
 
-    async def _write_slowly(self, head: bytes, parts: Sequence[bytes | memoryview]) -> None:
+    async def _write_slowly(self, head: bytes, parts: Parts, tenure: Tenure) -> None:
         """Write chunk by chunk, each under the lease; stop when the answer, or the end, comes first.
 
         The last byte goes alone, once the kernel has all others: no request is completed out of a buffer.
@@ -255,7 +258,7 @@ class Connection(asyncio.Protocol):
                     await self._drained
                 if self._ended is None or self._transport.is_closing():
                     return
-                self._tenure.prove()
+                tenure.prove()
                 self._transport.write(view[offset : offset + WRITE_CHUNK_BYTES])
         self._whole = True
 

@@ -73,7 +73,13 @@ class Transport:
         greet = None if greeting is None else self._greet
         self._pool = ConnectionPool(self._connect, greet, connections_max, answer_timeout_s)
 
-    def begin(self, operation: str, parts: Sequence[bytes | memoryview], ended: Ended) -> Connection | None:
+    def begin(
+        self,
+        operation: str,
+        parts: Sequence[bytes | memoryview],
+        ended: Ended,
+        tenure: Tenure | None = None,
+    ) -> Connection | None:
         """Send one request at once, where nothing has to be waited for; None: nothing is sent.
 
         Shape: as `send`. Ordering: `ended` is called once, later, unless the connection is cancelled.
@@ -85,16 +91,21 @@ class Transport:
             return None
         try:
             head = signer.head(operation, parts, length, self._clock())
-            connection.begin(head, parts, self._answer_timeout_s, ended, self._pool.release)
+            connection.begin(
+                head, parts, self._answer_timeout_s, tenure or self._tenure, ended, self._pool.release
+            )
         except BaseException:
             connection.cancel()
             raise
         return connection
 
-    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
+    async def send(
+        self, operation: str, parts: Sequence[bytes | memoryview], tenure: Tenure | None = None
+    ) -> Answer:
         """Send one request and return its answer, whatever its status.
 
-        Shape: `parts` make the body, in order; memoryviews of bytes.
+        Shape: `parts` make the body, in order; memoryviews of bytes. `tenure`: the sender's, in place of the
+        transport's own.
         Ordering: none between requests in flight; who waits longest for a connection gets it first.
         Raises: TransportError; LeaseOver when the job's lease has ended, and nothing was sent whole;
         PermanentError when it is lost, or the server's certificate isn't trusted.
@@ -104,7 +115,9 @@ class Transport:
             signer = await self._signers.signer()
             length = sum(map(len, parts))
             head = signer.head(operation, parts, length, self._clock())
-            answer = await connection.exchange(head, parts, length, self._answer_timeout_s)
+            answer = await connection.exchange(
+                head, parts, length, self._answer_timeout_s, tenure or self._tenure
+            )
         except BaseException:
             connection.cancel()
             raise
@@ -123,7 +136,7 @@ class Transport:
             signer = await self._signers.signer()
             parts, length = (greeting.body,), len(greeting.body)
             head = signer.head(greeting.operation, parts, length, self._clock())
-            answer = await connection.exchange(head, parts, length, self._answer_timeout_s)
+            answer = await connection.exchange(head, parts, length, self._answer_timeout_s, self._tenure)
             if greeting.judge(answer) is None or pause_s is None or not connection.usable:
                 return
             await asyncio.sleep(pause_s)
@@ -139,7 +152,7 @@ class Transport:
                 if where.proxy is not None:
                     place = {"sock": await tunnel(where.proxy, where.host, where.port)}
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(where.authority, on_lost, self._tenure),
+                    lambda: Connection(where.authority, on_lost),
                     **place,
                     ssl=self._tls,
                     server_hostname=where.host if self._tls else None,
@@ -158,3 +171,22 @@ class Transport:
                 f"can't connect to {whom}: {error.strerror or str(error) or type(error).__name__}", sent=False
             ) from error
         return connection
+
+
+class Lent:
+    """A transport that others use, too: sends under a tenure of its own, and closes no connection."""
+
+    def __init__(self, transport: Transport, tenure: Tenure) -> None:
+        self._transport = transport
+        self._tenure = tenure
+
+    def begin(self, operation: str, parts: Sequence[bytes | memoryview], ended: Ended) -> Connection | None:
+        """Send one request at once; see Transport.begin."""
+        return self._transport.begin(operation, parts, ended, self._tenure)
+
+    async def send(self, operation: str, parts: Sequence[bytes | memoryview]) -> Answer:
+        """Send one request and return its answer; see Transport.send."""
+        return await self._transport.send(operation, parts, self._tenure)
+
+    async def close(self) -> None:
+        """Leave the connections to the others."""

@@ -5,6 +5,7 @@ Invariant: no price stands in code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,7 @@ class Prices:
 def load_prices(path: Path | None) -> Prices:
     """Read a price list; without a path the packaged one. Raises: JobError."""
     if path is None:
-        packaged = resources.files("connectors.dynamodb.planning").joinpath("prices.yaml")
-        return _prices(packaged.read_text("utf-8"), packaged.name)
+        return _packaged()
     try:
         return _prices(path.read_text("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -48,6 +48,12 @@ def unit_usd(table: TableInfo, prices: Prices) -> Mapping[str, float]:
         "on_demand": copies * prices.write_units_per_million / 1e6,
         "provisioned": copies * prices.write_capacity_unit_hour / 3600,
     }
+
+
+@cache
+def _packaged() -> Prices:
+    file = resources.files("connectors.dynamodb.planning").joinpath("prices.yaml")
+    return _prices(file.read_text("utf-8"), file.name)
 
 
 def _prices(text: str, name: str) -> Prices:

@@ -22,6 +22,7 @@ from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.job.model import Job
+from engine.registry import TargetConnector
 from engine.rules.peers import Untold
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Stages
@@ -84,14 +85,15 @@ async def prepare(
     store: CheckpointStore,
     decision: Decision,
     voice: Voice,
+    connector: TargetConnector,
 ) -> Prepared:
-    """Open both ends and check the job against them; nothing is written.
+    """Open both ends and check the job against them; nothing is written. `connector`: the target's.
 
     A finished run with nothing to catch up with is looked at in the same way: what has changed since is said
     by refusing, never by leaving it out.
     """
     since = decision.since if isinstance(decision, Start) else decision.run.since
-    ends = await open_ends(stack, job, since=since)
+    ends = await open_ends(stack, job, since=since, connector=connector)
     source = ends.source
     for text in () if isinstance(decision, NothingToDo) else source.notices:
         voice.warn(text)

@@ -24,6 +24,7 @@ from engine.contracts.state import CheckpointStore, RunState
 from engine.errors import BackfillError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
+from engine.registry import TargetConnector
 from engine.report import (
     COMPLETE,
     COMPLETE_WITH_DEAD_LETTERS,
@@ -95,8 +96,8 @@ async def _pass(
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
         if job.source.log is not None and isinstance(decision, Start) and decision.kind == "full":
-            await _keep_log(job, options, store, decision, voice)
-        prepared = await prepare(stack, job, options, store, decision, voice)
+            await _keep_log(job, options, store, decision, voice, shared.target(job))
+        prepared = await prepare(stack, job, options, store, decision, voice, shared.target(job))
         if isinstance(decision, NothingToDo):
             letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
             return _Passed(_nothing_to_do(job, decision.run, letters, voice))
@@ -115,11 +116,16 @@ async def _pass(
 
 
 async def _keep_log(
-    job: Job, options: RunOptions, store: CheckpointStore, decision: Start, voice: Voice
+    job: Job,
+    options: RunOptions,
+    store: CheckpointStore,
+    decision: Start,
+    voice: Voice,
+    connector: TargetConnector,
 ) -> None:
     """Have the log kept from before the run's snapshot on, once everything else has been checked."""
     async with AsyncExitStack() as trial:
-        prepared = await prepare(trial, job, options, store, decision, Voice((), job.name))
+        prepared = await prepare(trial, job, options, store, decision, Voice((), job.name), connector)
         feed = prepared.ends.source.abilities.feed
         assert feed is not None, "the job goes by a log"
         await feed.set_up(voice.note)

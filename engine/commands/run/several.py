@@ -20,6 +20,7 @@ from engine.contracts.state import CheckpointStore
 from engine.errors import JobError
 from engine.events import JobsPlanned, Observer
 from engine.job.model import Job
+from engine.registry import TARGETS
 from engine.report import FAILED, INTERRUPTED, Report
 from engine.rules.jobs_apart import waits_for
 from engine.run.shared import OwnUsage, Shared
@@ -44,19 +45,27 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     """
     if options.listen is not None and len(jobs) > 1:
         raise JobError("--listen is about one job: name it with --only; one command each")
-    usage = OwnUsage(processes.usage)
     for observer in observers:
         observer.on(JobsPlanned(len(jobs)))
+    async with AsyncExitStack() as stack:
+        kinds = {job.target.type for job in jobs}
+        targets = {kind: await stack.enter_async_context(TARGETS[kind].shared()) for kind in kinds}
+        await _all(jobs, options, observers, Shared(OwnUsage(processes.usage), targets=targets))
+
+
+async def _all(
+    jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], shared: Shared
+) -> None:
     if options.follow:
         _check_follow(jobs, options)
         if len(jobs) > 1:
-            await _followed(jobs, options, observers, usage)
+            await _followed(jobs, options, observers, shared)
             return
     if min(options.abreast, len(jobs)) > 1:
-        await _Abreast(jobs, options, observers, usage).run()
+        await _Abreast(jobs, options, observers, shared).run()
         return
     for job in jobs:
-        report = await _run(job, options, observers, Shared(usage), among=len(jobs))
+        report = await _run(job, options, observers, shared, among=len(jobs))
         if report.outcome in (FAILED, INTERRUPTED):
             return
 
@@ -110,7 +119,7 @@ async def _door(options: RunOptions, voice: Voice) -> "AsyncIterator[Listener | 
 
 
 async def _followed(
-    jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], usage: OwnUsage
+    jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], shared: Shared
 ) -> None:
     """Do what is left of full runs, one after the other; then follow all jobs."""
     for job, before in zip(jobs, waits_for(jobs), strict=True):
@@ -128,11 +137,11 @@ async def _followed(
         for job, store in zip(jobs, stores, strict=True):
             with job_named(job, among=len(jobs)):
                 if await _loads(job, options, store):
-                    loading, shared = replace(options, follow=False), Shared(usage, stops=full.stops)
-                    report = await run_job(job, loading, observers, store, shared)
+                    loading, sharing = replace(options, follow=False), replace(shared, stops=full.stops)
+                    report = await run_job(job, loading, observers, store, sharing)
                     if full.stopped or report.outcome in (FAILED, INTERRUPTED):
                         return
-        await _side_by_side(jobs, stores, replace(options, fresh=False), observers, usage)
+        await _side_by_side(jobs, stores, replace(options, fresh=False), observers, shared)
 
 
 async def _loads(job: Job, options: RunOptions, store: CheckpointStore) -> bool:
@@ -161,17 +170,17 @@ async def _side_by_side(
     stores: Sequence[CheckpointStore],
     options: RunOptions,
     observers: Sequence[Observer],
-    usage: OwnUsage,
+    shared: Shared,
 ) -> None:
     """Follow all jobs until a signal, or until one of them ends. Raises: what the first of them raises."""
     together = StopTogether()
-    shared = Shared(usage, stops=together.heard)
+    sharing = replace(shared, stops=together.heard)
 
     async def follow(job: Job, store: CheckpointStore) -> None:
         logs.of_job(job.name)
         try:
             with job_named(job, among=len(jobs)):
-                await run_job(job, options, observers, store, shared)
+                await run_job(job, options, observers, store, sharing)
         finally:
             if not together.asked.is_set():
                 Voice(observers, PROGRAM).say(f"{job.name} has ended, so all others stop")
@@ -209,14 +218,14 @@ class _Abreast:
     """
 
     def __init__(
-        self, jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], usage: OwnUsage
+        self, jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], shared: Shared
     ) -> None:
         self._jobs = jobs
         self._options = options
         self._observers = observers
         self._voice = Voice(observers, PROGRAM)
         self._together = StopTogether()
-        self._shared = Shared(usage, stops=self._together.heard)
+        self._shared = replace(shared, stops=self._together.heard)
         self._room = asyncio.Semaphore(options.abreast)
         self._over = [asyncio.Event() for _ in jobs]
         self._waits_for = waits_for(jobs)
