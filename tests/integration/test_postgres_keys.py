@@ -1,8 +1,10 @@
 """Keys: positions to go on from, segments, what is proved to be unique."""
 
 from itertools import chain
+from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 
 from connectors.postgres import segments
@@ -226,3 +228,48 @@ async def test_segments_from_a_sample_are_even_on_skewed_keys(
     assert len(counts) == 4
     assert sum(counts) == 20_000
     assert max(counts) < 2 * min(counts)
+
+
+class Counting:
+    """A connection that counts the pages which its statements look at."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.statements, self.pages = 0, 0
+
+    async def fetch(self, sql: str) -> Any:
+        explained = await self._connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")
+        (told,) = orjson.loads(explained)
+        self.statements += 1
+        self.pages += sum(told["Plan"][f"Shared {how} Blocks"] for how in ("Hit", "Read"))
+        return await self._connection.fetch(sql)
+
+
+@pytest.mark.parametrize(
+    ("where", "statements", "at_least"),
+    [("true", 1, 190), ("id % 997 = 0", 2, 190), ("id < 0", 2, 190)],
+    ids=["all rows", "few rows", "no rows"],
+)
+async def test_cutting_reads_no_more_however_many_segments_there_are(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, where: str, statements: int, at_least: int
+) -> None:
+    monkeypatch.setattr(segments, "SAMPLED_PAGES_MIN", 50)
+    monkeypatch.setattr(segments, "SAMPLED_PAGES_MAX", 100)
+    await execute(
+        postgres_url,
+        "CREATE TABLE t (id int8 PRIMARY KEY, pad text)",
+        "INSERT INTO t SELECT n, repeat('x', 150) FROM generate_series(1, 40000) AS n",
+        "VACUUM ANALYZE t",
+    )
+    async with opened(postgres_url, table="t", where=where) as source:
+        assert source._shape.pages > 800
+        counting = Counting(source._keeper)
+        cut = await segments.cut(counting, source._shape, 200, 40_000)
+        assert counting.statements == statements
+        # A sample is drawn page by page, by chance: a bit more or less than its share.
+        assert counting.pages < statements * 150, counting.pages
+        assert at_least <= len(cut) <= 200
+        sizes = [segment.rows_expected or 0 for segment in cut]
+        assert max(sizes) < 4 * 40_000 / 200
+        if where == "true":
+            assert len({row["id"] for row in await rows(source, 200)}) == 40_000

@@ -25,7 +25,7 @@ from connectors.mongodb.chunks import chunks
 from connectors.mongodb.positions import id_element, position_element, position_text, position_value
 from connectors.mongodb.query import query_of
 from connectors.mongodb.raw import _unpacked
-from connectors.mongodb.segments import between
+from connectors.mongodb.segments import SAMPLED_MAX, between, cut
 from connectors.mongodb.watermark import changed_since
 from engine.batch import Cursor
 from engine.documents import walking
@@ -114,6 +114,38 @@ def test_ranges_are_open_at_both_ends_and_meet():
     assert [segment.rows_expected for segment in (first, second, third)] == [100, 100, 200]
     (only,) = between([], None)
     assert (only.after, only.until) == (None, None)
+
+
+class Asked:
+    """A collection that keeps what it was asked, and gives nothing."""
+
+    def __init__(self):
+        self.pipelines = []
+
+    def with_options(self, **_):
+        return self
+
+    async def aggregate(self, pipeline, **_):
+        self.pipelines.append(pipeline)
+        return Nothing()
+
+
+class Nothing:
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        raise StopAsyncIteration
+
+
+@pytest.mark.parametrize("wanted", [4_000, 100_000])
+@pytest.mark.parametrize("query", [{}, {"a": 1}])
+async def test_what_cutting_draws_does_not_grow_with_the_segments(wanted, query):
+    collection = Asked()
+    await cut(collection, query, wanted, 10**9, None)
+    drawn = [pipeline[0]["$sample"]["size"] for pipeline in collection.pipelines]
+    assert drawn == [SAMPLED_MAX] * (2 if query else 1)
+    assert SAMPLED_MAX * 32 * 2**10 <= 2.1e9
 
 
 DOCUMENTS = [{"_id": n, "pad": "x" * (n * 37 % 200)} for n in range(100)]

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.postgres.quoting import enclosed, identifier, literal
-from connectors.postgres.segments import between, sample_percent
+from connectors.postgres.segments import SAMPLED_PAGES_MAX, between, sample_percent, unfiltered
 from connectors.postgres.sql import (
     KeyColumn,
     Operators,
@@ -99,6 +99,20 @@ def test_only_tables_much_larger_than_the_sample_are_sampled() -> None:
     assert sample_percent(shape(A, pages=1_000_000), 4) == 0.8
     assert sample_percent(shape(A, pages=1_000_000), 64) == 3.2
     assert sample_percent(shape(A, pages=1_000_000, samples=False), 4) is None
+
+
+@pytest.mark.parametrize("wanted", [4_000, 100_000])
+def test_what_cutting_reads_does_not_grow_with_the_segments(wanted: int) -> None:
+    """4,000 segments took 2 million pages, 16 GB, before the first write."""
+    percent = sample_percent(shape(A, pages=10_000_000), wanted)
+    assert percent == 100 * SAMPLED_PAGES_MAX / 10_000_000
+    assert SAMPLED_PAGES_MAX * 8_192 < 600 * 2**20
+
+
+def test_what_cuts_by_all_rows_leaves_out_keys_that_are_null() -> None:
+    key = KeyColumn("a", 't."a"', "bigint", "pg_catalog.int8", nullable=True)
+    sql = boundaries_sql(unfiltered(shape(key, B, filters=("x",))), 4, 1.0)
+    assert ' WHERE t."a" IS NOT NULL) AS looked_at' in sql
 
 
 def test_segments_between_boundaries_cover_everything_once() -> None:
