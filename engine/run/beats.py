@@ -217,6 +217,8 @@ class DialledIn:
         """The segments that it was given and hasn't ended."""
         self._draining = False
         self._patience_s = START_S
+        self.there = True
+        """Whether anything may still come of it: it hasn't finished or left, and isn't lost."""
         self._ended = False
         """Whether it has finished, or is buried."""
 
@@ -260,7 +262,7 @@ class DialledIn:
                     self._gone("its connection has ended")
                     return None
                 case Finished():
-                    self._ended = True
+                    self.there, self._ended = False, True
                     return message
                 case Advanced(mark):
                     if mark.done:
@@ -294,11 +296,13 @@ class DialledIn:
 
     def _left(self, why: str) -> Finished | None:
         """See to one that sends nothing more, but whose last requests may still be under way."""
+        self.there = False
         self._until_s = min(self._until_s, boot_s())
         self._tell_of(f"has left: {why}")
         return Finished() if self.settled or self._draining else None
 
     def _gone(self, how: str) -> None:
+        self.there = False
         self._wire.abort()
         self._tell_of(f"is lost: {how}")
 

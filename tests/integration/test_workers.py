@@ -14,7 +14,7 @@ import pytest
 from pymongo import MongoClient
 
 from bench import servers
-from tests.support.afar import OTHER_VERSION, Hosts, Valve, hosts, job
+from tests.support.afar import IMPATIENT, OTHER_VERSION, Hosts, Valve, hosts, job
 from tests.support.command import Ended
 from tests.support.pg import execute
 from tests.support.tls import certificates
@@ -144,6 +144,14 @@ def test_a_new_runner_waits_for_the_workers_of_one_that_was_killed(scene: Hosts)
     assert (orphan.code, "its connection has ended" in orphan.stderr) == (1, True), orphan.stderr
     scene.said(again, "waiting for 11 s")
     held_to_all(scene, scene.ended(again))
+
+
+def test_a_run_that_reads_nothing_itself_ends_in_time_where_nobody_dials_in(scene: Hosts) -> None:
+    alone = scene.ended(scene.run("--workers", "0", first=IMPATIENT))
+    assert alone.code == 1, alone.stderr
+    assert f"waiting for one to dial in at 127.0.0.1:{scene.port}; in " in alone.stderr
+    assert "no worker has been there for 1 s" in alone.stderr
+    assert alone.report["outcome"] == "failed", "it can be gone on with"
 
 
 def test_who_can_not_take_part_is_refused_with_one_sentence(scene: Hosts) -> None:

@@ -25,6 +25,7 @@ PROGRAM = (
     "import sys; from engine.run import beats; beats.SILENCE_S, beats.MARGIN_S = {silence_s}, {margin_s};"
     " {first}; from engine.cli import main; main(sys.argv[1:])"
 )
+IMPATIENT = "from engine.commands.run import waiting; waiting.TOLD_EVERY_S, waiting.NOBODY_S = 0.2, 1.0"
 OTHER_VERSION = "from engine.run import greeting; greeting.__version__ = '0.0.1'"
 
 
@@ -63,11 +64,11 @@ class Hosts:
     port: int = field(default_factory=free_port)
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
-    def run(self, *arguments: str, **env: str) -> "subprocess.Popen[str]":
-        """Start the runner."""
+    def run(self, *arguments: str, first: str = "pass", **env: str) -> "subprocess.Popen[str]":
+        """Start the runner; `first` is done before anything else."""
         (self.folder / "job.yaml").write_text(yaml.safe_dump(self.job, sort_keys=False))
         listen = ("--listen", f"127.0.0.1:{self.port}")
-        return self._start(self.folder, env, "run", "job.yaml", "--json", *listen, *arguments)
+        return self._start(self.folder, env, "run", "job.yaml", "--json", *listen, *arguments, first=first)
 
     def worker(
         self, number: int, *arguments: str, port: int | None = None, first: str = "pass", **env: str

@@ -8,6 +8,7 @@ import pytest
 
 from engine.batch import Segment
 from engine.commands import ends
+from engine.commands.run import waiting
 from engine.commands.run.afar import NOTED_MAX, Afar
 from engine.commands.run.crew import Crew, Errand, WorkingCrew
 from engine.contracts.target import TargetAbilities
@@ -81,7 +82,7 @@ class Scene:
             "Any", SimpleNamespace(ends=ends, store=self.store, prints={**parts, "source.server": "x"})
         )
         self.line: asyncio.Queue[Any] = asyncio.Queue()
-        self.afar = Afar(self.prepared, cast("Any", SimpleNamespace(line=self.line)), self.voice)
+        self.afar = Afar(self.prepared, cast("Any", SimpleNamespace(line=self.line, at="here:1")), self.voice)
 
     def worker(self, name: str = "there:7") -> Any:
         return Dialled(name, self.log)
@@ -176,6 +177,31 @@ async def test_they_join_beside_the_runners_own_and_are_buried_by_their_beats(
     await crew.end()
     assert isinstance(worker.wire.sent[-1], Drain)
     assert scene.line.get_nowait() is late, "the door sends it home"
+
+
+async def test_a_run_that_reads_nothing_itself_says_that_nobody_is_there_and_ends_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "TOLD_EVERY_S", 0.02)
+    monkeypatch.setattr(waiting, "NOBODY_S", 0.2)
+    said: list[str] = []
+    scene = Scene(monkeypatch)
+    monkeypatch.setattr(scene.voice, "say", said.append)
+    errand = Errand(line(FakeSource({}), FakeTarget()), None, lambda boot, _: boot)
+    crew = WorkingCrew(scene.prepared, Crew(0, 0), errand, lambda _: None, scene.afar)
+    letting_in = asyncio.create_task(crew.let_in())
+    scene.line.put_nowait(scene.worker())
+    link = await crew.joining()
+    joining = asyncio.create_task(crew.joining())
+    await asyncio.sleep(0.3)
+    assert not joining.done(), "one is there"
+    assert said == []
+    assert await link.receive() is None, "it is lost"
+    with pytest.raises(PermanentError, match=r"no worker has been there .* nothing acked is lost"):
+        await joining
+    assert "waiting for one to dial in at here:1; in" in said[0]
+    letting_in.cancel()
+    await crew.end()
 
 
 class Elsewhere:

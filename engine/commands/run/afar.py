@@ -4,11 +4,13 @@ Invariant: before the first of them is given anything it is durable that others 
 only when nothing of any of them can come any more.
 """
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.commands.ends import CURSORS
 from engine.commands.run.listening import Candidate, Listener
 from engine.commands.run.prepare import Prepared
+from engine.commands.run.waiting import next_of
 from engine.errors import BackfillError
 from engine.job import handed
 from engine.job.hook import source_digest
@@ -20,6 +22,8 @@ from engine.run.voice import Voice
 if TYPE_CHECKING:
     from engine.commands.run.crew import Crew
 
+_Next = TypeVar("_Next")
+
 NOTED_MAX = 100
 """Sentences about workers that come and go of which the report keeps so many."""
 
@@ -29,6 +33,7 @@ class Afar:
 
     def __init__(self, prepared: Prepared, listener: Listener, voice: Voice) -> None:
         self.line = listener.line
+        self._at = str(listener.at)
         self._prepared = prepared
         self._voice = voice
         self._cursors_left = prepared.ends.source.ticket.cursors_max
@@ -44,6 +49,12 @@ class Afar:
         """Leave the runner's own workers what they read by."""
         if self._cursors_left is not None:
             self._cursors_left -= size.workers * size.cursors
+
+    async def next_of(self, queue: "asyncio.Queue[_Next]") -> _Next:
+        """Return the next of a queue, for a run that reads nothing itself. Raises: PermanentError."""
+        return await next_of(
+            queue, lambda: any(link.there for link in self._links), self._voice.say, self._at
+        )
 
     async def admit(self, candidate: Candidate) -> DialledIn | None:
         """Tell a worker what to do; None where there is no room for it, or it is gone."""

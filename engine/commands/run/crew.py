@@ -91,12 +91,17 @@ class WorkingCrew:
         Raises: PermanentError.
         """
         while True:
-            next_one = await self._vacant.get()
+            next_one = await self._next()
             if isinstance(next_one, int):
                 return await self._start(next_one) if next_one else self._begin()
             assert self._afar is not None, "nobody else dials in"
             if (link := await self._afar.admit(next_one)) is not None:
                 return link
+
+    async def _next(self) -> "int | Candidate":
+        if self._size.workers or self._afar is None:
+            return await self._vacant.get()
+        return await self._afar.next_of(self._vacant)
 
     async def let_in(self) -> None:
         """Have those join that dial in, for as long as the run lasts."""
