@@ -42,7 +42,7 @@ async def cut(connection: Any, shape: Shape, wanted: int, rows_expected: int | N
 
 
 def unfiltered(shape: Shape) -> Shape:
-    """Return what cuts by all rows, where a filter passes few: what takes time is then to look at the others."""
+    """Return what cuts by all rows, where a filter passes few: looking at the others is what takes time."""
     there = tuple(f"{key.sql} IS NOT NULL" for key in shape.key if key.nullable)
     return replace(shape, filters=there, changed=None)
 

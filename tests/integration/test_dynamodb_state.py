@@ -1,15 +1,20 @@
 """State in a table: runs go on from another machine, and a stalled runner can't overwrite its successor."""
 
 import json
+import math
 import os
 import shutil
+from collections import Counter
 
 import boto3
 import pytest
 
 from connectors.dynamodb.state import lease as state_lease
+from connectors.dynamodb.state import store as state_store
+from connectors.dynamodb.state.reading import read_state
 from connectors.dynamodb.state.section import DynamoDBStateSection
-from connectors.dynamodb.state.store import open_store, read_state
+from connectors.dynamodb.state.store import open_store
+from connectors.dynamodb.state.table import SPREAD_VERSION
 from connectors.dynamodb.table import create
 from engine.batch import Effort
 from engine.errors import JobError, PermanentError
@@ -297,3 +302,78 @@ async def test_a_table_with_other_keys_is_refused(place):
     with pytest.raises(JobError, match="state") as refused:
         await place.open()
     assert "target" not in str(refused.value)
+
+
+class Bill:
+    """What a store's calls cost by partition key, in write units, and how many there are of each kind."""
+
+    def __init__(self, store):
+        self._call, store._table.call = store._table.call, self
+        self.units, self.calls = Counter(), Counter()
+
+    async def __call__(self, operation, **body):
+        self.calls[operation] += 1
+        for kind, action in self._actions(operation, body):
+            item = action.get("Item") or action["Key"]
+            size = sum(len(name) + len(*value.values()) for name, value in item.items())
+            each = 2 if operation == "TransactWriteItems" else 1
+            kilobytes = 1 if kind == "ConditionCheck" else math.ceil(size / 1024)
+            self.units[item["PK"]["S"]] += each * kilobytes
+        return await self._call(operation, **body)
+
+    def _actions(self, operation, body):
+        if operation == "TransactWriteItems":
+            return [pair for action in body["TransactItems"] for pair in action.items()]
+        requests = body.get("RequestItems", {}).values()
+        return [pair for some in requests for request in some for pair in request.items()]
+
+    def most(self):
+        found, self.units = max(self.units.values()), Counter()
+        return found
+
+
+async def test_many_segments_ask_of_no_partition_more_than_it_takes(place):
+    """Below one key a checkpoint of 500 cursors took all of the 1,000 units that a partition has a second."""
+    store = await place.open("one")
+    bill = Bill(store)
+    await store.begin(a_run(segments=2_000))
+    assert bill.most() <= 256
+    assert bill.calls["BatchWriteItem"] == 80
+    await store.advance([a_mark(number, "10", 1) for number in range(500)], Effort())
+    assert bill.most() <= 2 * math.ceil(500 / 8)
+    assert bill.calls["TransactWriteItems"] == 1 + 6 + 1, "the run, 99 segments at a time, the run"
+    await store.advance([a_mark(7, "20", 1)], Effort())
+    assert bill.calls["TransactWriteItems"] == 8 + 2, "what hasn't changed isn't written"
+    await store.close()
+    store = await place.open("two")
+    run = await store.load()
+    assert [state.segment.number for state in run.segments] == list(range(2_000))
+    assert (run.counts.rows_read, run.segments[7].end.key) == (501, ("20",))
+    await store.begin(a_run("run-2", segments=2))
+    left = {item["PK"] for item in place.table.scan()["Items"] if item["SK"].startswith("SEGMENT#")}
+    assert left == {"orders#run-2"}
+    await store.close()
+
+
+async def test_a_state_of_an_earlier_version_goes_on_below_its_one_key(place, monkeypatch):
+    store = await place.open("one")
+    with monkeypatch.context() as patch:
+        patch.setattr(state_store, "spread_for", lambda _: 1)
+        await store.begin(a_run(segments=600))
+    await store.advance([a_mark(0, "10", 3)], Effort())
+    await store.close()
+    run = {"PK": "orders", "SK": "RUN"}
+    place.table.update_item(Key=run, UpdateExpression="REMOVE spread")
+    assert place.table.get_item(Key=run)["Item"]["version"] == 1, "an earlier version reads it, too"
+    store = await place.open("two")
+    assert (await store.load()).counts.rows_read == 3
+    await store.resume()
+    await store.advance([a_mark(0, "20", 3), a_mark(599, "20", 1)], Effort())
+    assert (await read_state(place.section, "orders")).counts.rows_read == 7
+    await store.begin(a_run("run-2", segments=600))
+    items = place.table.scan()["Items"]
+    assert Counter(item["PK"] for item in items if item["SK"].startswith("SEGMENT#")) == {
+        f"orders#run-2#0{n}": 200 for n in range(3)
+    }
+    assert place.table.get_item(Key=run)["Item"]["version"] == SPREAD_VERSION, "an earlier version refuses it"
+    await store.close()

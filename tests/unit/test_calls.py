@@ -9,6 +9,8 @@ from connectors.dynamodb.http.calls import TRIES, CallRefused, Calls, calling
 from connectors.dynamodb.http.connection import TransportError
 from connectors.dynamodb.state.table import StateTable
 from engine.retry import RetryPolicy
+from engine.state.records import begun
+from tests.support.states import a_run
 from tests.support.stub_server import Stub, answer, raw, stub_server
 from tests.support.transport import transport_to
 
@@ -85,8 +87,9 @@ async def test_expired_credentials_are_looked_for_once() -> None:
 async def test_a_checkpoint_whose_answer_is_lost_is_repeated_as_the_same_transaction() -> None:
     async with stub_server(raw(close=True), answer(), answer()) as stub:
         table = StateTable(calls_to(stub), "state", "orders")
-        await table.commit([table.put_run("RUN", "{}", 1)])
-        await table.commit([table.put_run("RUN", "{}", 1)])
+        put = table.put_run("RUN", begun(a_run(), letters_base=0, letters_of=()), 1)
+        await table.commit([put])
+        await table.commit([put])
         first, again, second = (json.loads(body)["ClientRequestToken"] for body in stub.bodies)
     assert first == again != second
 

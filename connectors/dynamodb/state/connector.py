@@ -20,13 +20,13 @@ async def _open(job: Job, state_dir: Path) -> CheckpointStore:
 
 
 async def _read(job: Job, _: Path) -> RunState | None:
-    from connectors.dynamodb.state.store import read_state
+    from connectors.dynamodb.state.reading import read_state
 
     return await read_state(_section(job), job.name)
 
 
 async def _letters_open(job: Job, _: Path) -> int:
-    from connectors.dynamodb.state.store import letters_open
+    from connectors.dynamodb.state.reading import letters_open
 
     return await letters_open(_section(job), job.name)
 

@@ -8,31 +8,31 @@ them; the local file is a copy, built anew when a run goes on.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.state import letters as letter_items
 from connectors.dynamodb.state.lease import TableLease, owner_of
+from connectors.dynamodb.state.reading import damage_told, letters_of, read
 from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.table import (
     TRANSACT_ACTIONS_MAX,
     Item,
     StateTable,
     called_state,
+    spread_for,
 )
-from connectors.dynamodb.table import create, describe
+from connectors.dynamodb.table import create
 from engine.batch import Effort, Mark
 from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.state import records
-from engine.state.dead_letters import FILE_NAME, DeadLetterFile, count_in
+from engine.state.dead_letters import FILE_NAME, DeadLetterFile
 from engine.state.held_run import HeldRun
 from engine.state.lease import Lease, take
-from engine.state.records import STATE_VERSION, Damaged, RunRecord, SegmentRecord
+from engine.state.records import RunRecord, SegmentRecord
 from engine.tenure import Tenure
 
 log = logging.getLogger(__name__)
@@ -61,36 +61,6 @@ async def open_store(
     return DynamoDBStore(table, lease, local, DeadLetterFile(directory / FILE_NAME), resources)
 
 
-async def read_state(section: DynamoDBStateSection, job_name: str) -> RunState | None:
-    """Return a job's latest run without its lease, also while it is alive; None when it never ran."""
-    async with _looked_at(section, job_name) as table:
-        latest = None if table is None else await _read(table)
-    return None if latest is None else records.whole(latest[0], latest[1].values())
-
-
-async def letters_open(section: DynamoDBStateSection, job_name: str) -> int:
-    """Return how many dead letters are kept in the table, as far as its records count them."""
-    async with _looked_at(section, job_name) as table:
-        latest = None if table is None else await _read(table)
-        if table is None or latest is None:
-            return 0
-        kept = [letters async for letters in _letters(table, *latest) if letters.counted]
-    return sum(count_in(letters.text().splitlines()) for letters in kept)
-
-
-@asynccontextmanager
-async def _looked_at(section: DynamoDBStateSection, job_name: str) -> AsyncGenerator[StateTable | None, None]:
-    """Open a job's part of the table to look at it; None where there is no table."""
-    target = section.as_target()
-    with called_state():
-        if await describe(target) is None:
-            yield None
-            return
-        session = await open_session(target)
-    async with session.calls() as call:
-        yield StateTable(call, section.table, job_name)
-
-
 class DynamoDBStore:
     """The CheckpointStore in a table. Belongs to one event loop."""
 
@@ -108,6 +78,8 @@ class DynamoDBStore:
         self._letters = letters
         self._resources = resources
         self._held = HeldRun()
+        self._spread = 1
+        """Below how many partition keys the segments of that run lie."""
         self._letters_end = 0
         self._failed = False
 
@@ -128,10 +100,10 @@ class DynamoDBStore:
 
     async def load(self) -> RunState | None:
         """Return the latest run, or None; changes nothing."""
-        latest = await _read(self._table)
+        latest = await read(self._table)
         if latest is None:
             return None
-        self._held.record, self._held.segments = latest
+        self._held.record, self._held.segments, self._spread = latest.run, latest.segments, latest.spread
         return self._held.state
 
     async def last_complete(self) -> RunState | None:
@@ -139,7 +111,7 @@ class DynamoDBStore:
         item = await self._table.get("CLOSED")
         if item is None:
             return None
-        with _damage_told(self._table.table):
+        with damage_told(self._table.table):
             return records.read_run(item["record"]["S"]).run
 
     async def begin(self, run: RunState) -> None:
@@ -149,18 +121,21 @@ class DynamoDBStore:
             await self.load()
         except JobError:
             self._held = HeldRun()
-        before = self._held.record
+        before, before_spread = self._held.record, self._spread
         chain = before.letters_of if before is not None and run.kind == "catch_up" else ()
         record = records.begun(run, letters_base=0, letters_of=(*chain, run.run_id))
         segments = records.segments_of(run)
-        await self._table.put_all([self._table.segment_item(run.run_id, each) for each in segments.values()])
+        spread = spread_for(len(segments))
+        await self._table.put_all(
+            [self._table.segment_item(run.run_id, each, spread) for each in segments.values()]
+        )
         await self._take_over_letters(before, run)
+        self._spread = spread
         await self._commit_run(record)
         self._held.begun(record, segments)
         self._failed = False
         if before is not None:
-            old = self._table.of_run(before.run.run_id, "SEGMENT#")
-            await self._table.delete_all([item async for item in old])
+            await self._table.delete_all(await self._table.segments(before.run.run_id, before_spread))
 
     async def _take_over_letters(self, before: RunRecord | None, run: RunState) -> None:
         """Set this machine's copy up for a run: emptied for a full one, complete for a catch-up."""
@@ -256,10 +231,9 @@ class DynamoDBStore:
         await self._resources.aclose()
 
     async def _commit_run(self, run: RunRecord) -> None:
-        text = records.run_text(run)
-        actions = [self._table.put_run("RUN", text, STATE_VERSION)]
+        actions = [self._table.put_run("RUN", run, self._spread)]
         if run.run.closed:
-            actions.append(self._table.put_run("CLOSED", text, STATE_VERSION))
+            actions.append(self._table.put_run("CLOSED", run, self._spread))
         await self._table.commit(actions)
         self._held.record = run
 
@@ -270,7 +244,9 @@ class DynamoDBStore:
         for start in range(0, len(numbers), TRANSACT_ACTIONS_MAX - 1):
             part = numbers[start : start + TRANSACT_ACTIONS_MAX - 1]
             actions = [
-                self._table.put_segment(run_id, changed[number], self._held.segments[number].version)
+                self._table.put_segment(
+                    run_id, changed[number], self._held.segments[number].version, self._spread
+                )
                 for number in part
             ]
             await self._table.commit(actions)
@@ -280,63 +256,12 @@ class DynamoDBStore:
         """Build this machine's copy from the table, and delete there what no record counts."""
         stale: list[Item] = []
         with self._letters.replacing() as write:
-            async for letters in _letters(self._table, run, segments):
+            async for letters in letters_of(self._table, run, segments):
                 if letters.counted:
                     write(letters.text())
                 else:
                     stale += letters.parts
         await self._table.delete_all(stale)
-
-
-@dataclass(frozen=True, slots=True)
-class _Letters:
-    """The letters of one version of a segment. `counted`: the records say that they are part of the run."""
-
-    parts: list[Item]
-    counted: bool
-
-    def text(self) -> bytes:
-        return letter_items.unpacked(self.parts)
-
-
-async def _letters(
-    table: StateTable, run: RunRecord, segments: Mapping[int, SegmentRecord]
-) -> AsyncGenerator[_Letters, None]:
-    """Yield all dead letters that are in force for a run, those of the runs before it too."""
-    for run_id in run.letters_of:
-        items = [item async for item in table.of_run(run_id, "LETTERS#")]
-        for (number, version), parts in groupby(items, letter_items.segment_and_version):
-            segment = segments.get(number) if run_id == run.run.run_id else None
-            counted = segment is None or segment.restarted_at < version <= segment.version
-            yield _Letters(list(parts), counted)
-
-
-async def _read(table: StateTable) -> tuple[RunRecord, dict[int, SegmentRecord]] | None:
-    item = await table.get("RUN")
-    if item is None:
-        return None
-    with _damage_told(table.table):
-        version = int(item["version"]["N"])
-        if version > STATE_VERSION:
-            raise JobError(
-                f"the checkpoint in {table.table} was written by a newer backfill (state version {version},"
-                f" this one reads {STATE_VERSION}): install that version again, or start over with --fresh"
-            )
-        run = records.read_run(item["record"]["S"])
-        items = table.of_run(run.run.run_id, "SEGMENT#")
-        segments = [records.read_segment(each["record"]["S"]) async for each in items]
-        return run, records.checked(run, segments)
-
-
-@contextmanager
-def _damage_told(table: str) -> Iterator[None]:
-    try:
-        yield
-    except (Damaged, KeyError, ValueError) as error:
-        raise JobError(
-            f"the checkpoint in the state table {table} is damaged ({error}): restore the table, or start"
-            " over with --fresh"
-        ) from error
 
 
 @contextmanager

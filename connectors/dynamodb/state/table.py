@@ -3,7 +3,8 @@
 Shape: partition key `PK` and sort key `SK`, both S. Below `JOB`: `LEASE`, `RUN` (the latest run's record),
 `CLOSED` (the latest that went to its end) and `ELSEWHERE` (workers of other hosts may write). Below
 `JOB#RUN_ID`: `SEGMENT#00000012` (a segment's record and its version),
-`LETTERS#00000012#000000000034#000000` (dead letters of one advance: segment, version, part).
+`LETTERS#00000012#000000000034#000000` (dead letters of one advance: segment, version, part). The segments of
+a run with many lie below `JOB#RUN_ID#03` and its like: `RUN` has in `spread` below how many.
 Invariant: what counts is written only while the lease is held, checked in the same transaction.
 """
 
@@ -17,7 +18,8 @@ from connectors.dynamodb.errors import Subject
 from connectors.dynamodb.http.calls import CallRefused, Calls, told
 from engine.errors import BackfillError, PermanentError, TransientError
 from engine.retry import Patience, RetryPolicy
-from engine.state.records import SegmentRecord, segment_text
+from engine.state.records import STATE_VERSION, RunRecord, SegmentRecord, run_text, segment_text
+from engine.tasks import together
 from engine.tenure import NEVER, Tenure
 
 Item: TypeAlias = dict[str, Any]
@@ -27,6 +29,23 @@ TRANSACT_ACTIONS_MAX = 100
 
 BATCH_ITEMS_MAX = 25
 """Items of one BatchWriteItem. Source: API reference, BatchWriteItem."""
+
+BATCHES_ABREAST = 4
+"""So many BatchWriteItem at a time."""
+
+SEGMENTS_PER_KEY = 256
+"""Segments below one partition key. A checkpoint is written each second, a change costs two units in its
+transaction, and a partition takes 1,000 a second: this leaves half of them.
+
+Source: Amazon DynamoDB developer guide, "Best practices for designing and using partition keys effectively",
+"Read/write capacity mode", transactional writes.
+"""
+
+KEYS_MAX = 64
+"""So many partition keys are asked when a run is read; they take 16,000 changes a second."""
+
+SPREAD_VERSION = 2
+"""Version of a state whose segments lie below several partition keys; STATE_VERSION where below one."""
 
 BUSY = RetryPolicy(base_s=0.05, cap_s=5.0, give_up_after_s=15.0)
 """For what a table answers that has little capacity, or another writer at the same items."""
@@ -65,8 +84,21 @@ class StateTable:
         item: Item | None = answer.get("Item")
         return item
 
+    async def segments(self, run_id: str, spread: int) -> list[Item]:
+        """Return the items of a run's segments, which lie below so many partition keys."""
+
+        async def below(partition_key: str) -> list[Item]:
+            return [item async for item in self._below(partition_key, "SEGMENT#")]
+
+        keys = [segments_key(self.job, run_id, number, spread) for number in range(spread)]
+        return [item for items in await together(map(below, keys)) for item in items]
+
     async def of_run(self, run_id: str, prefix: str) -> AsyncIterator[Item]:
-        """Yield a run's items whose sort key starts so, in its order."""
+        """Yield the items below a run's own partition key whose sort key starts so, in its order."""
+        async for item in self._below(run_key(self.job, run_id), prefix):
+            yield item
+
+    async def _below(self, partition_key: str, prefix: str) -> AsyncIterator[Item]:
         behind: Item = {}
         while True:
             with self.told():
@@ -75,7 +107,7 @@ class StateTable:
                     TableName=self.table,
                     ConsistentRead=True,
                     KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
-                    ExpressionAttributeValues={":pk": {"S": run_key(self.job, run_id)}, ":sk": {"S": prefix}},
+                    ExpressionAttributeValues={":pk": {"S": partition_key}, ":sk": {"S": prefix}},
                     **behind,
                 )
             for item in page["Items"]:
@@ -115,17 +147,25 @@ class StateTable:
         )
 
     async def _batch(self, requests: list[Item]) -> None:
-        for start in range(0, len(requests), BATCH_ITEMS_MAX):
-            left = {self.table: requests[start : start + BATCH_ITEMS_MAX]}
-            patience = Patience(BUSY)
-            while left:
-                self.tenure.prove()  # no condition guards these, and another runner may use the same keys
-                with self.told():
-                    answer = await self.call("BatchWriteItem", RequestItems=left)
-                left = answer.get("UnprocessedItems") or {}
-                if left:
-                    why = f"the state table {self.table} is throttled for too long: give it more capacity"
-                    await patience.wait(TransientError(why))
+        abreast = asyncio.Semaphore(BATCHES_ABREAST)
+
+        async def some(start: int) -> None:
+            async with abreast:
+                await self._written(requests[start : start + BATCH_ITEMS_MAX])
+
+        await together(map(some, range(0, len(requests), BATCH_ITEMS_MAX)))
+
+    async def _written(self, requests: list[Item]) -> None:
+        left = {self.table: requests}
+        patience = Patience(BUSY)
+        while left:
+            self.tenure.prove()  # no condition guards these, and another runner may use the same keys
+            with self.told():
+                answer = await self.call("BatchWriteItem", RequestItems=left)
+            left = answer.get("UnprocessedItems") or {}
+            if left:
+                why = f"the state table {self.table} is throttled for too long: give it more capacity"
+                await patience.wait(TransientError(why))
 
     async def commit(self, actions: Sequence[Item]) -> None:
         """Do all actions or none, only while the lease is held under this term.
@@ -177,9 +217,15 @@ class StateTable:
             raise LeaseLost(self.tenure.lost)
         raise PermanentError(f"the state table {self.table} refuses a checkpoint: {', '.join(sorted(codes))}")
 
-    def put_run(self, sort_key: str, record: str, version: int) -> Item:
-        """Return the action that puts a run's record."""
-        item = {**key(self.job, sort_key), "record": {"S": record}, "version": {"N": str(version)}}
+    def put_run(self, sort_key: str, record: RunRecord, spread: int) -> Item:
+        """Return the action that puts a run's record; its segments lie below so many partition keys."""
+        version = STATE_VERSION if spread == 1 else SPREAD_VERSION
+        item = {
+            **key(self.job, sort_key),
+            "record": {"S": run_text(record)},
+            "version": {"N": str(version)},
+            "spread": {"N": str(spread)},
+        }
         return {"Put": {"TableName": self.table, "Item": item}}
 
     def put_elsewhere(self, wait_s: float | None) -> Item:
@@ -189,25 +235,31 @@ class StateTable:
             return {"Delete": {"TableName": self.table, "Key": place}}
         return {"Put": {"TableName": self.table, "Item": {**place, "wait_s": {"N": f"{wait_s}"}}}}
 
-    def put_segment(self, run_id: str, record: SegmentRecord, version_before: int) -> Item:
+    def put_segment(self, run_id: str, record: SegmentRecord, version_before: int, spread: int) -> Item:
         """Return the action that puts a segment's record over the one that this store knows."""
         return {
             "Put": {
                 "TableName": self.table,
-                "Item": self.segment_item(run_id, record),
+                "Item": self.segment_item(run_id, record, spread),
                 "ConditionExpression": "#version = :before",
                 "ExpressionAttributeNames": {"#version": "version"},
                 "ExpressionAttributeValues": {":before": {"N": str(version_before)}},
             }
         }
 
-    def segment_item(self, run_id: str, record: SegmentRecord) -> Item:
+    def segment_item(self, run_id: str, record: SegmentRecord, spread: int) -> Item:
         """Return a segment's item."""
+        number = record.segment.number
         return {
-            **key(run_key(self.job, run_id), f"SEGMENT#{record.segment.number:08d}"),
+            **key(segments_key(self.job, run_id, number, spread), f"SEGMENT#{number:08d}"),
             "record": {"S": segment_text(record)},
             "version": {"N": str(record.version)},
         }
+
+
+def spread_for(segments: int) -> int:
+    """Return below how many partition keys a run's segments are to lie."""
+    return max(1, min(KEYS_MAX, -(-segments // SEGMENTS_PER_KEY)))
 
 
 def key(partition_key: str, sort_key: str) -> Item:
@@ -216,8 +268,14 @@ def key(partition_key: str, sort_key: str) -> Item:
 
 
 def run_key(job_name: str, run_id: str) -> str:
-    """Return the partition key of a run's segments and dead letters."""
+    """Return the partition key of a run's dead letters, and of its segments where they lie below one."""
     return f"{job_name}#{run_id}"
+
+
+def segments_key(job_name: str, run_id: str, number: int, spread: int) -> str:
+    """Return the partition key of a segment. Those that are read at a time have neighbouring numbers."""
+    whole = run_key(job_name, run_id)
+    return whole if spread == 1 else f"{whole}#{number % spread:02d}"
 
 
 @contextmanager

@@ -26,30 +26,36 @@ async def next_of(
 
     Raises: PermanentError when that lasts too long.
     """
-    loop = asyncio.get_running_loop()
     getting = asyncio.create_task(queue.get())
-    alone_since = told = loop.time()
     try:
-        while not getting.done():
-            await asyncio.wait({getting}, timeout=min(TOLD_EVERY_S, NOBODY_S) / 10)
-            now = loop.time()
-            if anybody():
-                alone_since = told = now
-            elif now - alone_since > NOBODY_S:
-                raise PermanentError(
-                    f"no worker has been there for {NOBODY_S:.0f} s, and with --workers 0 this run reads"
-                    " nothing itself; nothing acked is lost: start workers, and run the same command to go on"
-                )
-            elif now - told > TOLD_EVERY_S:
-                told = now
-                left_s = NOBODY_S - (now - alone_since)
-                say(
-                    f"no worker is there, and this run reads nothing itself: waiting for one to dial in at"
-                    f" {where}; in {left_s:.0f} s it ends, to be gone on with"
-                )
+        await _watched(getting, anybody, say, where)
         return getting.result()
     except BaseException:
         if getting.done() and not getting.cancelled():
             queue.put_nowait(getting.result())  # it came in this very moment: whoever ends sees to it
         getting.cancel()
         raise
+
+
+async def _watched(
+    getting: "asyncio.Task[_Next]", anybody: Callable[[], bool], say: Callable[[str], None], where: str
+) -> None:
+    clock = asyncio.get_running_loop().time
+    alone_since = told = clock()
+    while not getting.done():
+        await asyncio.wait({getting}, timeout=min(TOLD_EVERY_S, NOBODY_S) / 10)
+        now = clock()
+        if anybody():
+            alone_since = told = now
+        elif now - alone_since > NOBODY_S:
+            raise PermanentError(
+                f"no worker has been there for {NOBODY_S:.0f} s, and with --workers 0 this run reads nothing"
+                " itself; nothing acked is lost: start workers, and run the same command to go on"
+            )
+        elif now - told > TOLD_EVERY_S:
+            told = now
+            left_s = NOBODY_S - (now - alone_since)
+            say(
+                f"no worker is there, and this run reads nothing itself: waiting for one to dial in at {where};"
+                f" in {left_s:.0f} s it ends, to be gone on with"
+            )
