@@ -78,8 +78,7 @@ class DynamoDBStore:
         self._letters = letters
         self._resources = resources
         self._held = HeldRun()
-        self._spread = 1
-        """Below how many partition keys the segments of that run lie."""
+        self._spread = 1  # below so many partition keys its segments lie
         self._letters_end = 0
         self._failed = False
 

@@ -56,6 +56,6 @@ async def _watched(
             told = now
             left_s = NOBODY_S - (now - alone_since)
             say(
-                f"no worker is there, and this run reads nothing itself: waiting for one to dial in at {where};"
-                f" in {left_s:.0f} s it ends, to be gone on with"
+                "no worker is there, and this run reads nothing itself: waiting for one to dial in at"
+                f" {where}; in {left_s:.0f} s it ends, to be gone on with"
             )
