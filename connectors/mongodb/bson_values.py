@@ -6,6 +6,7 @@ a duplicate name, a type or a digit on the way.
 
 import base64
 import struct
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring as json_text  # in C where the interpreter has it
@@ -25,7 +26,7 @@ GENERIC, UUID = 0, 4
 
 INT32_AT, INT64_AT, DOUBLE_AT = (struct.Struct(code).unpack_from for code in ("<i", "<q", "<d"))
 UNSUPPORTED = "value_unsupported"
-FIXED_SIZES = {
+_FIXED_SIZES = {
     DOUBLE: 8,
     UNDEFINED: 0,
     OBJECT_ID: 12,
@@ -36,8 +37,8 @@ FIXED_SIZES = {
     TIMESTAMP: 8,
     INT64: 8,
 }
-FIXED_SIZES |= {DECIMAL128: 16, MIN_KEY: 0, MAX_KEY: 0}
-LENGTH_EXTRAS = {
+_FIXED_SIZES |= {DECIMAL128: 16, MIN_KEY: 0, MAX_KEY: 0}
+_LENGTH_EXTRAS = {
     STRING: 4,
     CODE: 4,
     SYMBOL: 4,
@@ -54,12 +55,20 @@ WHOLE_DOUBLE_MAX = 1e15
 """Below it a double without a fraction is the integer that it prints as."""
 
 
-def skipped(kind: int, data: bytes, at: int) -> int:
-    """Return where a value ends."""
-    size = FIXED_SIZES.get(kind)
-    if size is not None:
-        return at + size
-    extra = LENGTH_EXTRAS.get(kind)
+def elements(data: bytes, document: int) -> Iterator[tuple[int, bytes, int, int]]:
+    """Yield each element of a document, or list: its type, its name, where its value begins and ends."""
+    at = document + 4
+    while kind := data[at]:
+        name_end = data.index(0, at)
+        begin = name_end + 1
+        size = _FIXED_SIZES.get(kind)
+        end = _end(kind, data, begin) if size is None else begin + size
+        yield kind, data[at + 1 : name_end], begin, end
+        at = end
+
+
+def _end(kind: int, data: bytes, at: int) -> int:
+    extra = _LENGTH_EXTRAS.get(kind)
     if extra is not None:
         return at + int(INT32_AT(data, at)[0]) + extra
     assert kind == REGEX, f"BSON has no type {kind:#x}"
@@ -133,13 +142,9 @@ class Walk:
             return self._extended(DOCUMENT, data, at, level)
         members: list[str] = []
         names: set[bytes] = set()
-        at += 4
-        while kind := data[at]:
-            end = data.index(0, at)
-            name = data[at + 1 : end]
+        for kind, name, begin, _ in elements(data, at):
             names.add(name)
-            members.append(f"{self.name(name)}:{self.value(kind, data, end + 1, level + 1)}")
-            at = skipped(kind, data, end + 1)
+            members.append(f"{self.name(name)}:{self.value(kind, data, begin, level + 1)}")
         if len(names) < len(members):
             self.spoil(f"{UNSUPPORTED}: a name stands twice in one document")
         self._enter(level, len(members))
@@ -159,15 +164,12 @@ class Walk:
             self.spoil(f"{UNSUPPORTED}: {self._notation.nameless}")
 
     def _list(self, data: bytes, at: int, level: int) -> str:
-        elements: list[str] = []
-        at += 4
-        while kind := data[at]:
-            at = data.index(0, at) + 1
-            elements.append(self.value(kind, data, at, level + 1))
-            at = skipped(kind, data, at)
-        self._enter(level, len(elements))
+        found: list[str] = []
+        for kind, _, begin, _ in elements(data, at):  # a comprehension is one frame more for each level
+            found.append(self.value(kind, data, begin, level + 1))
+        self._enter(level, len(found))
         before, after = self._notation.list
-        return f"{before}{','.join(elements)}{after}"
+        return f"{before}{','.join(found)}{after}"
 
     def _enter(self, level: int, count: int) -> None:
         self.size += self._notation.container_size + self._notation.element_size * count
@@ -256,15 +258,9 @@ def is_reference(data: bytes, at: int) -> bool:
     """
     if data[at + 4 : at + 10] != b"\x02$ref\0":
         return False
-    at = skipped(STRING, data, at + 10)
-    if data[at] == 0 or data[at + 1 : at + 5] != b"$id\0":
-        return False
-    while kind := data[at]:
-        end = data.index(0, at)
-        if kind != STRING and data[at + 1 : end] == b"$db":
-            return False
-        at = skipped(kind, data, end + 1)
-    return True
+    kinds = [(kind, name) for kind, name, _, _ in elements(data, at)]
+    names = [name for _, name in kinds]
+    return names[1:2] == [b"$id"] and all(kind == STRING for kind, name in kinds if name == b"$db")
 
 
 def iso_date(ms: int) -> str:
@@ -274,8 +270,7 @@ def iso_date(ms: int) -> str:
     """
     if YEAR_1_MS <= ms < YEAR_10000_MS:
         whole, fraction = divmod(ms, 1000)
-        text = (_EPOCH + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S")
-        text = text.rjust(19, "0")  # some C libraries don't pad the year
+        text = (_EPOCH + timedelta(seconds=whole)).isoformat()[:19]
     else:
         days, of_day = divmod(ms, _DAY_MS)
         eras = (days - (YEAR_10000_MS // _DAY_MS - _ERA_DAYS)) // _ERA_DAYS

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from connectors.mongodb.bson_values import INT32_AT
+from connectors.mongodb.bson_values import INT32_AT, elements
 from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.positions import id_element, position_text
 from connectors.mongodb.walked import read_columns
@@ -65,13 +65,7 @@ def starts_in(array: bytes) -> npt.NDArray[np.int64]:
     found = walking.starts(array)
     if found is not None:
         return found
-    starts: list[int] = []
-    at = 4
-    while array[at]:
-        at = array.index(0, at) + 1
-        starts.append(at)
-        at += int(INT32_AT(array, at)[0])
-    return np.array(starts, np.int64)
+    return np.array([begin for _, _, begin, _ in elements(array, 0)], np.int64)
 
 
 def starts_of(data: bytes) -> list[int]:

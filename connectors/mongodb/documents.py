@@ -1,10 +1,11 @@
-"""Raw documents to the columns of a batch, document by document: the way for whatever has no common shape.
+"""Raw documents to the columns of a batch in Python, document by document: what the walk in C is held to.
 
 Invariant: a field that isn't there is an Arrow null, one that is has its own type, one that is there twice
 has a flaw; whatever reads documents in another way must give the very same columns.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -15,9 +16,9 @@ from connectors.mongodb.bson_values import (
     NULL,
     UNSUPPORTED,
     Walk,
+    elements,
     first_flaw,
     placed,
-    skipped,
 )
 from connectors.mongodb.keys import exact_texts
 from connectors.mongodb.layout import Elements, FieldColumns, Node, scalar_id
@@ -50,15 +51,13 @@ def _lists(cells: Sequence[Any], kind: StructOf) -> pa.StructArray:
     (_, list_kind), _ = kind.fields
     assert isinstance(list_kind, ListOf), "a list column's first field is the list"
     element_type = arrow_type(list_kind.element)
-    found = [elements for elements, _ in cells]
-    flat = [element for elements in found if elements is not None for element in elements]
-    offsets = [0]
-    for elements in found:
-        offsets.append(offsets[-1] + len(elements or ()))
+    found = [cell for cell, _ in cells]
+    flat = [element for cell in found if cell is not None for element in cell]
+    offsets = [0, *accumulate(len(cell or ()) for cell in found)]
     by_field: Sequence[Sequence[Any]] = list(zip(*flat, strict=True)) if flat else [()] * len(element_type)
     fields = [documents_array(part) for part in by_field]
     values = pa.StructArray.from_arrays(fields, fields=list(element_type))
-    mask = pa.array([elements is None for elements in found], pa.bool_())
+    mask = pa.array([cell is None for cell in found], pa.bool_())
     lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=mask)
     flaws = pa.array([flaw for _, flaw in cells], pa.string())
     return pa.StructArray.from_arrays([lists, flaws], fields=list(arrow_type(kind)))
@@ -70,7 +69,8 @@ def _row(layout: FieldColumns, data: bytes, start: int) -> list[Any]:
     ]
     _collect(layout.tree, data, start, cells, layout.codec)
     if layout.rests:
-        members = _members(data, start, layout.codec)
+        nowhere = frozenset.intersection(*(without for _, without in layout.rests))
+        members = _members(data, start, nowhere, layout.codec)
         for column, without in layout.rests:
             cells[column] = _joined(members, without)
     return cells
@@ -80,18 +80,13 @@ def _collect(node: Node, data: bytes, at: int, cells: list[Any], codec: Document
     """Find what is wanted of a document."""
     seen: set[bytes] = set()
     children = node.children
-    at += 4
-    while kind := data[at]:
-        end = data.index(0, at)
-        child = children.get(data[at + 1 : end])
-        if child is not None:
-            name = data[at + 1 : end]
-            if name in seen:
-                _spoil(child, cells, codec)
-            else:
-                seen.add(name)
-                _found(child, kind, data, end + 1, cells, codec)
-        at = skipped(kind, data, end + 1)
+    for kind, name, begin, _ in elements(data, at):
+        child = children.get(name)
+        if child is not None and name in seen:
+            _spoil(child, cells, codec)
+        elif child is not None:
+            seen.add(name)
+            _found(child, kind, data, begin, cells, codec)
 
 
 def _found(node: Node, kind: int, data: bytes, at: int, cells: list[Any], codec: DocumentCodec) -> None:
@@ -113,14 +108,11 @@ def _elements(
     if kind != ARRAY:
         return None, f"{UNSUPPORTED}: for_each needs a list, and {wanted.name} is none"
     found: list[Any] = []
-    at += 4
-    while kind := data[at]:
-        at = data.index(0, at) + 1
+    for inner, _, begin, _ in elements(data, at):
         cells: list[Any] = [None] * len(wanted.names)
-        if kind == DOCUMENT:
-            _collect(wanted.tree, data, at, cells, codec)
+        if inner == DOCUMENT:
+            _collect(wanted.tree, data, begin, cells, codec)
         found.append(cells)
-        at = skipped(kind, data, at)
     return found, None
 
 
@@ -131,19 +123,19 @@ def _spoil(node: Node, cells: list[Any], codec: DocumentCodec) -> None:
         cells[column] = (None, TWICE) if lists else null
 
 
-def _members(data: bytes, at: int, codec: DocumentCodec) -> list[tuple[bytes, str, Cell]]:
-    """Return every field of a document: its name, the name as JSON, its value."""
+def _members(
+    data: bytes, at: int, nowhere: frozenset[bytes], codec: DocumentCodec
+) -> list[tuple[bytes, str, Cell]]:
+    """Return every field of a document that goes somewhere: its name, the name as JSON, its value."""
     found: list[tuple[bytes, str, Cell]] = []
     walk = Walk(codec)
-    at += 4
-    while kind := data[at]:
-        end = data.index(0, at)
-        name = data[at + 1 : end]
+    for kind, name, begin, _ in elements(data, at):
+        if name in nowhere:
+            continue
         walk.begin()
         quoted = walk.name(name)
-        wire = walk.value(kind, data, end + 1, 0)
+        wire = walk.value(kind, data, begin, 0)
         found.append((name, quoted, (wire, walk.size, walk.depth, walk.flaw)))
-        at = skipped(kind, data, end + 1)
     return found
 
 

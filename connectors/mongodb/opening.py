@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from connectors.mongodb import lookalikes
-from connectors.mongodb.bson_values import skipped
+from connectors.mongodb.bson_values import elements
 from connectors.mongodb.catalog import CollectionInfo, look_up, proved_id
 from connectors.mongodb.chunks import starts_of
 from connectors.mongodb.distinct import distinct, unique_fields
@@ -215,9 +215,5 @@ def _top_level(data: bytes, starts: Any) -> frozenset[str]:
     """Return the names of the fields of some documents."""
     names: set[bytes] = set()
     for start in starts.tolist():
-        at = start + 4
-        while kind := data[at]:
-            end = data.index(0, at)
-            names.add(data[at + 1 : end])
-            at = skipped(kind, data, end + 1)
+        names.update(name for _, name, _, _ in elements(data, start))
     return frozenset(name.decode(errors="replace") for name in names)

@@ -29,7 +29,7 @@ from connectors.mongodb.bson_values import (
     OBJECT_ID,
     STRING,
     TIMESTAMP,
-    skipped,
+    elements,
 )
 from connectors.mongodb.extended import OLD_BINARY, extended
 
@@ -56,13 +56,10 @@ _CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=Datetime
 
 def id_element(data: bytes, start: int) -> bytes | None:
     """Return the `_id` of the document at a place as a document of its own; None when it has none."""
-    at = start + 4
-    while kind := data[at]:
-        end = data.index(0, at)
-        after = skipped(kind, data, end + 1)
-        if data[at + 1 : end] == _ID:
-            return (after - at + 5).to_bytes(4, "little") + data[at:after] + b"\0"
-        at = after
+    for _, name, begin, end in elements(data, start):
+        if name == _ID:
+            element = data[begin - len(name) - 2 : end]
+            return (len(element) + 5).to_bytes(4, "little") + element + b"\0"
     return None
 
 
@@ -110,13 +107,10 @@ def _faithful(kind: int, data: bytes, at: int) -> bool:
         return bool(Decimal128(str(Decimal128.from_bid(raw))).bid == raw)
     if kind not in (DOCUMENT, ARRAY):
         return False
-    at += 4
-    while inner := data[at]:
-        end = data.index(0, at)
-        if data[at + 1 : at + 2] == b"$" or not _faithful(inner, data, end + 1):
-            return False
-        at = skipped(inner, data, end + 1)
-    return True
+    return all(
+        not name.startswith(b"$") and _faithful(inner, data, begin)
+        for inner, name, begin, _ in elements(data, at)
+    )
 
 
 def _encoded(text: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 import bson
 
-from connectors.mongodb.bson_values import INT32_AT, skipped
+from connectors.mongodb.bson_values import INT32_AT, elements
 from connectors.mongodb.session import CODEC
 
 _CODEC = CODEC.with_options(unicode_decode_error_handler="replace")
@@ -75,11 +75,7 @@ def _unpacked(response: Any, *_: Any, **__: Any) -> list[dict[str, Any]]:
 
 def _element(data: bytes, document: int, names: frozenset[bytes]) -> tuple[int, int, int] | None:
     """Return where an element of a document begins, its value and what follows it; None if it isn't there."""
-    at = document + 4
-    while kind := data[at]:
-        value = data.index(0, at) + 1
-        end = skipped(kind, data, value)
-        if data[at + 1 : value - 1] in names:
-            return at, value, end
-        at = end
+    for _, name, value, end in elements(data, document):
+        if name in names:
+            return value - len(name) - 2, value, end
     return None

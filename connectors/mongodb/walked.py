@@ -1,4 +1,4 @@
-"""Raw documents to the columns of a batch: in C where the extension was built, by their shapes otherwise.
+"""Raw documents to the columns of a batch: in C where the extension was built, in Python otherwise.
 
 Invariant: the very same columns as `documents` gives document by document, in the same order; documents that
 the C calls odd are read in Python.
@@ -11,12 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.mongodb.columns import read_by_shape
+from connectors.mongodb.documents import read_documents
 from connectors.mongodb.keys import exact_texts
 from connectors.mongodb.layout import FieldColumns
-from connectors.mongodb.shapes import Places
 from engine.documents import walking
-from engine.documents.walking import ABSENT, ODD, SHARE, Rows, codes_of, struct_of
+from engine.documents.walking import ABSENT, ODD, SHARE, Places, Rows, codes_of, struct_of
 from engine.kinds import Scalar, StructOf, arrow_type
 
 
@@ -25,14 +24,14 @@ def read_columns(layout: FieldColumns, data: bytes, starts: Places) -> pa.Record
     found = _read_in_c(layout, data, starts)
     if found is None:
         SHARE.count(len(starts), len(starts))
-        return read_by_shape(layout, data, starts)
+        return read_documents(layout, data, starts.tolist())
     rows, odd = found
     SHARE.count(len(starts), len(odd))
     if not len(odd):
         return rows
     order = np.arange(len(starts))
     order[odd] = len(starts) + np.arange(len(odd))
-    others = read_by_shape(layout, data, starts[odd])
+    others = read_documents(layout, data, starts[odd].tolist())
     return pa.concat_batches([rows, others]).take(pa.array(order))
 
 

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 
 Fragment: TypeAlias = tuple[str, int, int]
@@ -105,9 +102,6 @@ class DocumentCodec(Protocol):
 
     def integer(self, value: int) -> tuple[str, int]:
         """Return an integer of 64 bits within its affixes, and its size; asked often."""
-
-    def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
-        """Return what decimals without an exponent count; `whole`: all are integers. Units: bytes."""
 
     def from_json(self, texts: pa.Array) -> pa.StructArray:
         """Turn JSON texts into documents.

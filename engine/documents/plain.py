@@ -5,10 +5,7 @@ Invariant: a document says what its source says, numbers of any length; a binary
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import orjson
-import polars as pl
 import pyarrow as pa
 
 from engine.contracts.documents import AS_TEXT, Affix, DocumentCodec, Fragment, Notation, ValueType
@@ -57,11 +54,6 @@ class PlainDocuments:
         """Return an integer as it is."""
         text = str(value)
         return text, len(text)
-
-    def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
-        """Return each decimal's length."""
-        del whole
-        return texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64)
 
     def from_json(self, texts: pa.Array) -> pa.StructArray:
         """Turn JSON texts into documents: they stay as they are."""

@@ -25,6 +25,8 @@ FORM = 5
 ODD, ABSENT = 1, 2
 """What the extension says of a row: it is Python's, or there is nothing."""
 Rows: TypeAlias = npt.NDArray[np.intp]
+Places: TypeAlias = npt.NDArray[np.int64]
+"""Where documents begin in what holds them."""
 
 logger = logging.getLogger(__name__)
 

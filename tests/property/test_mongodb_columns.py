@@ -1,4 +1,4 @@
-"""Documents read in columns are those read one by one, whatever is in them."""
+"""Documents walked in C, a batch at a time, are those read one by one, whatever is in them."""
 
 import bson
 import numpy as np
@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
-from connectors.mongodb import shapes
-from connectors.mongodb.columns import read_by_shape
 from connectors.mongodb.documents import read_documents
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
 from connectors.mongodb.walked import read_columns
@@ -80,20 +78,16 @@ def collections(draw):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("group_min", [1, 3])
 @settings(deadline=None, max_examples=100)
 @given(found=collections())
-def test_columns_are_what_single_documents_are(layout, group_min, found):
+def test_columns_are_what_single_documents_are(layout, found):
     encoded = [bson.encode(document, codec_options=CODEC) for document in found]
     starts = np.cumsum([0, *map(len, encoded[:-1])]).astype(np.int64)
     data = b"".join(encoded)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shapes, "GROUP_MIN", group_min)
-        by_shape = read_by_shape(layout, data, starts)
     alone = read_documents(layout, data, starts.tolist())
     alone.validate(full=True)
-    for together in (by_shape, read_columns(layout, data, starts)):
-        together.validate(full=True)
-        assert together.schema == alone.schema
-        for name in alone.schema.names:
-            assert together.column(name).to_pylist() == alone.column(name).to_pylist(), name
+    together = read_columns(layout, data, starts)
+    together.validate(full=True)
+    assert together.schema == alone.schema
+    for name in alone.schema.names:
+        assert together.column(name).to_pylist() == alone.column(name).to_pylist(), name

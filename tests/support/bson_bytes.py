@@ -5,9 +5,9 @@ from random import Random
 
 NAMES = (b"a", b"b", b"c", b"l", b"\xc3\xbc", b'q"', b"a.b", b"$x", b"a long name with spaces", b"n\x01")
 TEXTS = (b"", b"x", b"plain text of some length", b'"\\', b"\0\n\x1f\x7f", "é日😀".encode(), b"a" * 300)
-PLAIN = (0x01, 0x02, 0x03, 0x04, 0x05, 0x07, 0x08, 0x09, 0x0A, 0x10, 0x12, 0x13)
+PLAIN = (0x01, 0x02, 0x03, 0x04, 0x05, 0x07, 0x08, 0x09, 0x0A, 0x10, 0x11, 0x12, 0x13)
 """Types that need no Python."""
-OTHERS = (0x06, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x11, 0x7F, 0xFF, 0x14)
+OTHERS = (0x06, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x7F, 0xFF, 0x14)
 DATES = (
     0,
     -1,
@@ -70,6 +70,7 @@ def plain(random: Random, kind: int, depth: int, *, odd: bool) -> bytes:
                 [
                     struct.pack("<iB", len(content), 0) + content,
                     struct.pack("<iB", 16, 4) + random.randbytes(16),
+                    struct.pack("<iB", len(content), random.choice([1, 3, 4, 5, 128])) + content,
                 ]
             )
         case 0x07:
@@ -83,6 +84,8 @@ def plain(random: Random, kind: int, depth: int, *, odd: bool) -> bytes:
             return b""
         case 0x10:
             return struct.pack("<i", random.choice([n for n in INTS if -(2**31) <= n < 2**31]))
+        case 0x11:
+            return struct.pack("<II", random.choice([0, 1, 2**32 - 1]), random.randrange(2**32))
         case 0x12:
             return struct.pack("<q", random.choice([*INTS, random.randrange(-(2**63), 2**63)]))
         case _:
@@ -101,8 +104,6 @@ def other(random: Random, kind: int) -> bytes:
         case 0x0F:
             inner = text(b"f()") + document(random, 0, odd=False)
             return struct.pack("<i", len(inner) + 4) + inner
-        case 0x11:
-            return random.randbytes(8)
         case _:
             return b""
 
@@ -118,7 +119,7 @@ def odd_value(random: Random) -> tuple[int, bytes]:
             (0x03, written(element(0x02, b"$ref", text(b"c")) + element(0x07, b"$id", random.randbytes(12)))),
             (0x03, written(element(0x0A, b"", b""))),
             (0x03, written(element(0x0A, b"n", b"") + element(0x08, b"n", b"\1"))),
-            (0x05, struct.pack("<iB", 3, random.choice([1, 3, 4, 5, 128])) + b"abc"),
+            (0x05, struct.pack("<iBi", 7, 2, 3) + b"abc"),
             (0x09, struct.pack("<q", random.choice([-(2**63), 2**63 - 1, 253_402_300_800_000]))),
             (
                 0x13,

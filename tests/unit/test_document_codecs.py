@@ -69,9 +69,6 @@ class Labelled:
         text, size, _ = self.number(str(value))
         return f'["number","{text}"]', size
 
-    def plain_sizes(self, texts: pl.Series, *, whole: bool) -> Any:
-        return np.array([0 if text is None else self.number(text)[1] for text in texts], np.int64)
-
     def from_json(self, texts: pa.Array) -> pa.StructArray:
         return documents_array([None if text is None else self._cell(text) for text in texts.to_pylist()])
 

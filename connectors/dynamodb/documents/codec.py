@@ -6,12 +6,8 @@ Invariant: what is written is the attribute value as it stands in a request; not
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import orjson
-import polars as pl
 
-from connectors.dynamodb.documents import number_sizes
 from connectors.dynamodb.documents.json_walk import documents_from_json
 from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE, NOTATION
 from connectors.dynamodb.documents.numbers import number, plain_size
@@ -80,10 +76,6 @@ class DynamoDBDocuments:
         """Return an integer as an attribute value, and its size; the same ones come again and again."""
         text = str(value)
         return f'{{"N":"{text}"}}', plain_size(text)
-
-    def plain_sizes(self, texts: pl.Series, *, whole: bool) -> npt.NDArray[np.int64]:
-        """Return the same for each of a column."""
-        return number_sizes.whole(texts) if whole else number_sizes.plain(texts)
 
     def opened(self, value: Any) -> tuple[ValueType, Any]:
         """Return what an attribute value is, and its content; a set is the list of its elements."""

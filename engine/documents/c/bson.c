@@ -189,20 +189,74 @@ static void put_base64(Writing *out, const uint8_t *at, size_t length) {
     }
 }
 
-static int put_binary(BsonWalk *walk, const Reading *value, Writing *out, Measure *measure) {
-    const uint8_t *content = value->at + 5;
+static void put_key(const char *name, Writing *out, Measure *measure) {
+    put_byte(out, '"');
+    for (; *name; name++, measure->size++) put_byte(out, (uint8_t)*name);
+    put_byte(out, '"');
+    put_byte(out, ':');
+}
+
+/* Begin a map of so many members, the first of this name: what no target knows is canonical Extended JSON.
+ * Source: connectors.mongodb.extended */
+static void put_first(BsonWalk *walk, const char *name, int members, Writing *out, Measure *measure) {
+    put(out, &walk->notation->map.before);
+    put_key(name, out, measure);
+    measure->size += walk->notation->container_size + walk->notation->element_size * members;
+}
+
+static void put_extended_binary(BsonWalk *walk, uint8_t subtype, const uint8_t *content, size_t length, Writing *out,
+                                Measure *measure) {
+    put_first(walk, "$binary", 1, out, measure);
+    put_first(walk, "base64", 2, out, measure);
+    put(out, &walk->notation->string.before);
+    put_byte(out, '"');
+    put_base64(out, content, length);
+    put_byte(out, '"');
+    put(out, &walk->notation->string.after);
+    put_byte(out, ',');
+    put_key("subType", out, measure);
+    put(out, &walk->notation->string.before);
+    put_byte(out, '"');
+    put_hex(out, &subtype, 1);
+    put_byte(out, '"');
+    put(out, &walk->notation->string.after);
+    put(out, &walk->notation->map.after);
+    put(out, &walk->notation->map.after);
+    measure->size += (int64_t)((length + 2) / 3 * 4) + 2;
+}
+
+static int put_binary(BsonWalk *walk, const Reading *value, Writing *out, Measure *measure, int level) {
+    const uint8_t *content = value->at + 5, subtype = value->at[4];
     size_t length = (size_t)(value->end - content);
-    if (value->at[4] == BINARY_UUID && length == UUID_SIZE) {
+    if (subtype == BINARY_UUID && length == UUID_SIZE) {
         put_uuid(walk, content, out, measure);
         return 1;
     }
-    if (value->at[4] != BINARY_GENERIC) return 0;
+    if (subtype == BINARY_OLD) return 0;
     if ((size_t)(out->limit - out->at) < length / 3 * 4 + ROOM_PER_TOKEN && !grow(out, length / 3 * 4 + ROOM_PER_TOKEN))
         return 0;
+    if (subtype != BINARY_GENERIC) {
+        put_extended_binary(walk, subtype, content, length, out, measure);
+        deepen(measure, level + 2);
+        return 1;
+    }
     put(out, &walk->notation->binary.before);
     put_base64(out, content, length);
     put(out, &walk->notation->binary.after);
     measure->size += (int64_t)length;
+    return 1;
+}
+
+static int put_timestamp(BsonWalk *walk, uint64_t value, Writing *out, Measure *measure, int level) {
+    put_first(walk, "$timestamp", 1, out, measure);
+    put_first(walk, "t", 2, out, measure);
+    if (!bson_integer(walk->notation, (int64_t)(value >> 32), out, measure)) return 0;
+    put_byte(out, ',');
+    put_key("i", out, measure);
+    if (!bson_integer(walk->notation, (int64_t)(value & UINT32_MAX), out, measure)) return 0;
+    put(out, &walk->notation->map.after);
+    put(out, &walk->notation->map.after);
+    deepen(measure, level + 2);
     return 1;
 }
 
@@ -267,7 +321,8 @@ int bson_value(BsonWalk *walk, const Element *element, Writing *out, Measure *me
     case BSON_DOCUMENT: case BSON_ARRAY: return put_container(walk, element, out, measure, level);
     case BSON_DATE: return put_date(walk, bson_int64(value->at), out, measure);
     case BSON_BOOL: return put_boolean(walk, *value->at, out, measure);
-    case BSON_BINARY: return put_binary(walk, value, out, measure);
+    case BSON_BINARY: return put_binary(walk, value, out, measure, level);
+    case BSON_TIMESTAMP: return put_timestamp(walk, eight_bytes(value->at), out, measure, level);
     case BSON_OBJECT_ID:
         put_object_id(walk, value->at, out, measure);
         return 1;
