@@ -31,13 +31,12 @@ from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.sql import copy_sql
-from connectors.postgres.standing import Behind
 from connectors.postgres.untold import untold
 from engine.batch import Cursor, Segment
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.feed import Deciding
 from engine.contracts.source import Sharing
-from engine.errors import PermanentError, TransientError
+from engine.errors import PermanentError
 
 SEEN_POLL_S, SEEN_TOLD_S = 0.05, 5.0
 """How often, and from when on aloud, a transaction is waited for that is in the log and not yet seen."""
@@ -165,14 +164,7 @@ class LookUps:
         now = await watch.look(connection, self._view.shape, before.server)
         if now is None:
             return False
-        misfit = await opening.misfit(connection, before, now, goes_on=True)
-        if isinstance(misfit, Behind):
-            raise TransientError(f"source: {misfit.text}")
-        if misfit is not None:
-            raise PermanentError(
-                f"source: {misfit.text}, so {self._section.reads} is no longer the table that the run began"
-                " with; put it back and run again to go on, or start over with --fresh"
-            )
+        await opening.hold_to(connection, before, now, self._section)
         return True
 
     async def still_there(self) -> None:

@@ -257,3 +257,15 @@ async def misfit(
     async with speaking("source"):
         gone = await watch.emptied(connection, found.relations, before.horizon)
     return None if gone is None else Changed(gone)
+
+
+async def hold_to(connection: Any, before: Standing, now: Standing, section: PostgresSection) -> None:
+    """See that the source is what the run began with. Raises: PermanentError, TransientError."""
+    found = await misfit(connection, before, now, goes_on=True)
+    if isinstance(found, Behind):
+        raise TransientError(f"source: {found.text}")
+    if found is not None:
+        raise PermanentError(
+            f"source: {found.text}, so {section.reads} is no longer the table that the run began"
+            " with; put it back and run again to go on, or start over with --fresh"
+        )

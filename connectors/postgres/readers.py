@@ -16,9 +16,8 @@ from connectors.postgres.layout import check_keys
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshot import server_identity
-from connectors.postgres.standing import Behind, Standing
 from engine.contracts.source import ViewLost
-from engine.errors import JobError, PermanentError, TransientError
+from engine.errors import JobError, PermanentError
 
 ALONE = (
     "The source gives this run no other connection, so it reads on the one that it has, one segment after"
@@ -207,7 +206,7 @@ class Readers:
             await check_keys(connection, self._view.shape)
         except JobError as error:
             raise PermanentError(str(error)) from error
-        await self._hold_to(connection, now)
+        await opening.hold_to(connection, self._view.standing, now, self._section)
         if found.name != self._view.relation or not found.shape.gives(self._view.shape):
             raise PermanentError(
                 f"source: {self._section.reads} is no longer the table that the run began with, or its"
@@ -221,7 +220,7 @@ class Readers:
         if await begin(connection, self._snapshot):
             await watch.lock(connection, self._view.shape)
             if (now := await watch.look(connection, self._view.shape, server)) is not None:
-                await self._hold_to(connection, now)
+                await opening.hold_to(connection, self._view.standing, now, self._section)
                 return True
         await connection.execute("ROLLBACK")
         return False
@@ -231,14 +230,3 @@ class Readers:
             raise ViewLost(VIEW_LOST)
         if SNAPSHOT_GONE not in self._notices:
             self._notices.append(SNAPSHOT_GONE)
-
-    async def _hold_to(self, connection: Any, now: Standing) -> None:
-        """See that the source is what the run began with. Raises: PermanentError, TransientError."""
-        misfit = await opening.misfit(connection, self._view.standing, now, goes_on=True)
-        if isinstance(misfit, Behind):
-            raise TransientError(f"source: {misfit.text}")
-        if misfit is not None:
-            raise PermanentError(
-                f"source: {misfit.text}, so {self._section.reads} is no longer the table that the run began"
-                " with; put it back and run again to go on, or start over with --fresh"
-            )
