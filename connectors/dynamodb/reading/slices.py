@@ -62,15 +62,18 @@ def cut(text: bytes | memoryview, depth: int) -> Slices | None:
     wanted[escapes + 1] = False
     at = np.flatnonzero(wanted)
     found = signs[at]
-    within = np.cumsum(found == _QUOTE, dtype=np.uint8) & np.uint8(1)
-    folded = found | np.uint8(_BRACE_OF)
-    step = ((folded == _OPEN).view(np.int8) - (folded == _CLOSE).view(np.int8)) * (within ^ 1).view(np.int8)
-    level = np.cumsum(step, dtype=np.int32)
-    opened, closed = step > 0, step < 0
+    brackets = np.flatnonzero(found != _QUOTE)
+    quotes_before = brackets - np.arange(len(brackets))
+    outside = brackets[quotes_before & 1 == 0]  # of strings
+    is_whole = (len(at) - len(brackets)) % 2 == 0
+    at, found = at[outside], found[outside]
+    opened = (found | np.uint8(_BRACE_OF)) == _OPEN
+    closed = ~opened
+    level = np.cumsum(opened.view(np.int8) - closed.view(np.int8), dtype=np.int32)
     begins = at[opened & (level == depth)]
     ends = at[closed & (level == depth - 1)] + 1
     stops = at[closed & (level == depth)] + 1
-    if len(begins) != len(ends) or not _whole(within, level):
+    if len(begins) != len(ends) or not (is_whole and _balanced(level)):
         return None
     first = np.searchsorted(stops, begins)
     starts = np.empty_like(stops)
@@ -120,9 +123,9 @@ def _respelled(signs: Bytes, escapes: Places) -> Places:
     return found
 
 
-def _whole(within: Bytes, level: npt.NDArray[np.int32]) -> bool:
-    """Whether every string and every bracket ends."""
-    return not len(level) or (within[-1] == 0 and level[-1] == 0 and bool((level >= 0).all()))
+def _balanced(level: npt.NDArray[np.int32]) -> bool:
+    """Whether every bracket ends."""
+    return not len(level) or (level[-1] == 0 and bool((level >= 0).all()))
 
 
 def _filled(first: Places, count: int) -> bool:
