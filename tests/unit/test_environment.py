@@ -1,5 +1,8 @@
 """The process doesn't take more than it was given, and what the user has set wins."""
 
+import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,21 @@ def test_the_users_own_setting_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert os.environ["POLARS_MAX_THREADS"] == "7"
     assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+def test_the_many_containers_of_a_start_are_hardly_collected() -> None:
+    code = (
+        "from engine.environment import tune; tune(); import engine.commands.run.runner, gc;"
+        "print(sum(each['collections'] for each in gc.get_stats()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 20  # by default some 180
+
+
+def test_a_process_of_a_run_collects_rarely() -> None:
+    before = gc.get_threshold()
+    try:
+        environment.tune()
+        assert gc.get_threshold()[0] == environment.COLLECT_AFTER
+    finally:
+        gc.set_threshold(*before)

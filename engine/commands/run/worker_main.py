@@ -7,11 +7,14 @@ Drain; so what takes a second to import is imported behind that.
 import signal
 import sys
 
+from engine.environment import tune
+
 
 def main() -> None:
     """Run with the signals left to the runner."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    tune()
     from engine.commands.run import worker_process
 
     worker_process.run(int(sys.argv[1]), verbose="-v" in sys.argv, log_json="--log-format=json" in sys.argv)

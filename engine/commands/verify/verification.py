@@ -4,11 +4,10 @@ Invariant: nothing is written to the target unless `repair` was asked for, and t
 lease.
 """
 
-import gc
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -50,8 +49,6 @@ SCAN_SEGMENT_BYTES, SCAN_SEGMENT_ITEMS = 16 * 2**20, 20_000
 SCAN_SEGMENTS_MIN, SCAN_SEGMENTS_MAX = 8, 4_096
 INDEX_FORMAT = 4
 """Rises when items are hashed or kept in another way: what was begun before is then begun anew."""
-GC_THRESHOLD = 200_000
-"""New containers between two collections. Collecting after every 700 took a third of the time of parsing."""
 
 Ways = Literal["auto", "scan", "get"]
 
@@ -81,7 +78,7 @@ async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator
         groups.setdefault(job.target.place, []).append(job)
     reports = []
     for group in groups.values():
-        with _few_collections(), job_named(*group, among=len(jobs)):
+        with job_named(*group, among=len(jobs)):
             reports.append(await _verify(group, options, narrator))
     return reports
 
@@ -278,14 +275,3 @@ class Verification:
             [INDEX_FORMAT, pl.__version__, parts, self.former.patterns.texts], option=orjson.OPT_SORT_KEYS
         )
         return blake2b(text, digest_size=16).hexdigest()
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Let the garbage collector rest: items come by the hundred thousand and hold no cycles."""
-    before = gc.get_threshold()
-    gc.set_threshold(GC_THRESHOLD, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
