@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import (
     compare,
+    coordinating,
     documents,
     following,
     goals,
@@ -46,6 +47,7 @@ PARTS: Mapping[str, Part] = {
     "throttle": throttling.run,
     "trust": trust.run,
     "log": following.run,
+    "coordinator": coordinating.run,
 }
 
 

@@ -28,15 +28,8 @@ def tls_null_target() -> Iterator[str]:
 
     Raises: JobError where there is no openssl.
     """
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        raise JobError("openssl isn't installed, and the certificate for the TLS figure is made with it")
     with TemporaryDirectory(prefix="backfill-tls-") as folder:
-        certificate, key = Path(folder) / "certificate.pem", Path(folder) / "key.pem"
-        request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        request += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-        request += ["-keyout", str(key), "-out", str(certificate)]
-        subprocess.run(request, check=True, capture_output=True)  # noqa: S603 - a fixed command line
+        certificate, key = self_signed(Path(folder))
         port = free_port()
         before = os.environ.get("AWS_CA_BUNDLE")
         os.environ["AWS_CA_BUNDLE"] = str(certificate)
@@ -49,6 +42,19 @@ def tls_null_target() -> Iterator[str]:
                 del os.environ["AWS_CA_BUNDLE"]
             else:
                 os.environ["AWS_CA_BUNDLE"] = before
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 and its key. Raises: JobError where there is no openssl."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise JobError("openssl isn't installed, and the certificate for a figure with TLS is made with it")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    request += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    request += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(request, check=True, capture_output=True)  # noqa: S603 - a fixed command line
+    return certificate, key
 
 
 async def serve(port: int, certificate: str, key: str) -> None:

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from bench import compare, goals, report, scenarios, servers, stages, suite, throttling, write_stage
+from bench import (
+    compare,
+    coordinating,
+    goals,
+    report,
+    scenarios,
+    servers,
+    stages,
+    suite,
+    throttling,
+    write_stage,
+)
 from bench.scenarios import SCENARIOS, Second
 from bench.simulator.null import table_description
 from bench.stages import Figures
@@ -242,3 +253,10 @@ def test_a_reason_is_of_a_goal_that_there_is() -> None:
     """A sentence under another name would be shown to nobody."""
     reasons = json.loads((suite.DOCS / suite.REASONS).read_text(encoding="utf-8"))
     assert reasons.keys() <= {goal.what for goal in goals.GOALS}
+
+
+async def test_a_coordinators_figures_are_of_marks_that_are_durable() -> None:
+    """Simulated workers are let in, given segments, and heard, as real ones are."""
+    found = await coordinating.measured(coordinating.Load(workers=2, marks=3, marks_a_s=None))
+    assert found["marks"] == 2 * coordinating.SEGMENTS_EACH * 3
+    assert found["cpu_s"] > 0
