@@ -10,17 +10,6 @@ from engine.cli.jobs import load_jobs
 from engine.cli.options import options
 from engine.cli.signals import held
 
-
-def _no_workers(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
-    if value is not None:
-        raise click.BadParameter(
-            "verify does everything in one process, which keeps up with what tables let through:"
-            " leave --workers out; --max-rcu holds it back",
-            context,
-            parameter,
-        )
-
-
 VERIFY = (
     click.option(
         "--sample",
@@ -48,7 +37,7 @@ VERIFY = (
         help="With --repair: delete the items of this job's keys that no source row gives.",
     ),
     click.option("--fresh", is_flag=True, help="Begin --full anew instead of going on."),
-    click.option("--workers", type=int, hidden=True, expose_value=False, callback=_no_workers),
+    given.workers,
 )
 
 REDRIVE = (
@@ -63,7 +52,7 @@ REDRIVE = (
 def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choices: Any) -> int:
     """Compare the target with what the source gives, a sample of it or everything.
 
-    One process does it all; there are no workers. Exit code 4: items differ, and not all were repaired.
+    Exit code 4: items differ, and not all were repaired.
     """
     jobs = load_jobs(job_file, overrides, only)
     with held():

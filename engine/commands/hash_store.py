@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import PermanentError
-from engine.own_files import created
+from engine.own_files import created, sync_directory
 
 PART_RECORDS = 1_000_000
 
@@ -88,6 +88,8 @@ class HashStore:
             if not (part := directory / f"part-{number}").exists():
                 return
             part.rename(self._path(self.parts))
+            if self._durable:
+                sync_directory(self._directory)
             self.parts += 1
 
     def merged(self) -> Iterator[Records]:

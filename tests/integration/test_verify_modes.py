@@ -141,9 +141,3 @@ def test_by_key_each_row_is_compared_and_the_report_says_so(load):
     Item(loaded).put(total={"N": str(FIRST)})
     report = loaded.verify("--full", "--read", "get", code=4)
     assert report["mismatched"] >= 1
-
-
-def test_workers_are_refused_with_a_reason(load):
-    ended = load("int", "1").command.here("verify", "--workers", "2")
-    assert ended.code == 2
-    assert "one process" in ended.stderr

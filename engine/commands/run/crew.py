@@ -17,7 +17,7 @@ from engine.commands.run.prepare import Prepared
 from engine.errors import PermanentError
 from engine.job import handed
 from engine.run.beats import DialledIn
-from engine.run.link import RunnerEnd, queue_link
+from engine.run.link import RunnerEnd, ToRunner, ToWorker, queue_link
 from engine.run.pipeline import Stages
 from engine.run.worker import Usage, work
 
@@ -81,7 +81,7 @@ class WorkingCrew:
         for number in range(size.workers):
             self._vacant.put_nowait(number)
         self._own: asyncio.Task[None] | None = None
-        self._processes: dict[RunnerEnd, processes.WorkerProcess] = {}
+        self._processes: dict[RunnerEnd, processes.WorkerProcess[ToRunner, processes.Boot | ToWorker]] = {}
         self.replaced = 0
         """How many processes have died, and were replaced."""
 

@@ -12,10 +12,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 from engine.environment import module_command
 from engine.run.link import ToRunner, ToWorker
-from engine.run.wire import OF_WORKER, Language, SocketEnd
+from engine.run.wire import OF_WORKER, Language, Received, Sent, SocketEnd
 from engine.run.worker import Usage
 from engine.show import lines, logs
 
@@ -53,11 +54,11 @@ OF_PARENT: Language[Boot | ToWorker] = Language(Boot | ToWorker)
 
 
 @dataclass(slots=True)
-class WorkerProcess:
-    """A running worker and the link to it."""
+class WorkerProcess(Generic[Received, Sent]):
+    """A running process and the link to it."""
 
     process: asyncio.subprocess.Process
-    link: SocketEnd[ToRunner, Boot | ToWorker]
+    link: SocketEnd[Received, Sent]
 
     async def end(self) -> None:
         """See that the process is gone. It has said Finished, or it is not worth waiting for.
@@ -74,14 +75,23 @@ class WorkerProcess:
             await self.process.wait()
 
 
-async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
+async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess[ToRunner, Boot | ToWorker]:
     """Start a worker process and tell it what to do."""
+    started = await launched("engine.commands.run.worker_main", lease_fd, says=OF_PARENT, hears=OF_WORKER)
+    started.link.send(boot)
+    return started
+
+
+async def launched(
+    module: str, lease_fd: int | None, *, says: Language[Sent], hears: Language[Received]
+) -> WorkerProcess[Received, Sent]:
+    """Start a module's main in a process of its own, which is told the descriptor of its end of a link."""
     ours, theirs = socket.socketpair()
     inherited = (theirs.fileno(), *(() if lease_fd is None else (lease_fd,)))
     try:
         process = await asyncio.create_subprocess_exec(
             *module_command(
-                "engine.commands.run.worker_main",
+                module,
                 str(theirs.fileno()),
                 *(("-v",) if logs.verbose() else ()),
                 *lines.arguments(),
@@ -92,9 +102,7 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess:
         )
     finally:
         theirs.close()
-    link = await SocketEnd.open(ours, says=OF_PARENT, hears=OF_WORKER)
-    link.send(boot)
-    return WorkerProcess(process, link)
+    return WorkerProcess(process, await SocketEnd.open(ours, says=says, hears=hears))
 
 
 def usage() -> Usage:

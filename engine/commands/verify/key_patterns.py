@@ -49,6 +49,14 @@ class KeyPatterns:
         return _made_by(self.former, texts) and not _made_by(self.others, texts)
 
 
+def patterns_from(codec: ItemCodec, texts: Sequence[Sequence[Sequence[str]]]) -> KeyPatterns:
+    """Return the patterns of `KeyPatterns.texts`."""
+    rules, former, others = (
+        tuple(tuple(re.compile(text, re.DOTALL) for text in rule) for rule in each) for each in texts
+    )
+    return KeyPatterns(codec, rules, former, others)
+
+
 def _made_by(rules: Patterns, texts: Sequence[str]) -> bool:
     return any(
         all(pattern.fullmatch(text) for pattern, text in zip(rule, texts, strict=True)) for rule in rules

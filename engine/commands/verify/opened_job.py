@@ -15,7 +15,8 @@ from engine.commands.ends import Ends, open_ends
 from engine.commands.verify.progress_store import RowRange
 from engine.commands.whose import fault_of
 from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
-from engine.contracts.target import Target
+from engine.contracts.source import SourceTicket
+from engine.contracts.target import Target, TargetInfo
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.meter import Meter
@@ -69,6 +70,11 @@ class OpenedJob:
     def version(self) -> str | None:
         """The attribute that `newer` compares; None in other modes."""
         return self.job.target.compared
+
+    @property
+    def one_range(self) -> bool:
+        """Whether all rows have to be read again to look at some of them again."""
+        return self.ordered or not self.source.ticket.schema.key
 
     @property
     def ranked(self) -> bool:
@@ -152,14 +158,22 @@ def in_mode(job: Job, mode: str) -> Job:
 
 
 async def open_job(
-    stack: AsyncExitStack, number: int, job: Job, notice: Callable[[str], None], tenure: Tenure
+    stack: AsyncExitStack,
+    number: int,
+    job: Job,
+    notice: Callable[[str], None],
+    tenure: Tenure,
+    *,
+    ticket: SourceTicket | None = None,
+    target: TargetInfo | None = None,
 ) -> OpenedJob:
     """Open both ends of a job and check it against them; nothing is written.
 
-    `tenure` is that of the job's lease, where repairs hold one.
+    `tenure` is that of the job's lease, where repairs hold one. `ticket` and `target` are those of a process
+    that has opened both: the source is read as it sees it.
     """
     with fault_of(job):
-        ends = await open_ends(stack, in_mode(job, compared_mode(job)))
+        ends = await open_ends(stack, in_mode(job, compared_mode(job)), ticket=ticket, target=target)
         for text in ends.source.notices:
             notice(text)
         stages = await stack.enter_async_context(ends.stages(notice, ordered=False, tenure=tenure))

@@ -4,114 +4,151 @@ Invariant: what the progress store says was read is in a part on disk, and in th
 """
 
 import asyncio
+import itertools
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
-from engine.batch import Batch, Cursor, EncodedBatch, Segment
+from engine.batch import Batch, EncodedBatch
 from engine.commands.hash_store import HashStore, Records
+from engine.commands.helpers import Todo, carry_out
 from engine.commands.verify.external_index import NO_ROOM, build, record_type
 from engine.commands.verify.opened_job import UNDECIDED, UNKNOWN, OpenedJob
+from engine.commands.verify.orders import ReadOrder, SegmentRead, VerifyHelper
 from engine.commands.verify.progress_store import ProgressStore, RowRange
 from engine.commands.verify.version_order import ranks_of
 from engine.commands.whose import fault_of
 from engine.contracts.readback import ItemCodec
 from engine.contracts.state import SegmentState
-from engine.tasks import together
+from engine.own_files import made
 
 SEGMENT_ROWS = 50_000
 SEGMENTS_MAX = 64
 READERS = 2
 PARSED_AT_ONCE = 1_000
 
+READ_RECORDS = 500_000
+"""Records after which an order to read ends, where it can be gone on with: what a reader holds in memory, and
+what is read again after a kill."""
+ROW_RANGES = 2**16
+"""Row ranges of one order; the index holds 2^32 of them."""
+
 DONE, PARTS = "source pass done", "parts of the index"
+_ORDERS = "read-*"
+"""Directories of orders, which hold what isn't in the index yet."""
 
 
 class SourcePass:
-    """Reads every segment of every job that isn't done yet."""
+    """Reads every segment of every job that isn't done yet, with the help of others."""
 
     def __init__(
-        self, progress: ProgressStore, jobs: Sequence[OpenedJob], told: Callable[[int], None]
+        self,
+        progress: ProgressStore,
+        jobs: Sequence[OpenedJob],
+        told: Callable[[int], None],
+        helpers: Sequence[VerifyHelper] = (),
     ) -> None:
         self._progress = progress
         self._jobs = jobs
         self._told = told
+        self._helpers = helpers
         self._record = record_type(ranked=any(job.ranked for job in jobs))
         parts = int(progress.get(PARTS) or 0)
         self._store = HashStore(progress.directory, self._record, parts=parts, durable=True, advice=NO_ROOM)
         self._next_range = progress.row_ranges_count()
-        self._ranges: list[tuple[int, RowRange]] = []
         self._whole: dict[int, int] = {}
-        self._states: dict[tuple[int, int], SegmentState] = {}
-        self._tallies: Counter[str] = Counter()
+        self._numbers = itertools.count()
 
     async def run(self) -> None:
         """Read everything, then merge the index."""
-        for job in self._jobs:
+        for left in self._progress.directory.glob(_ORDERS):
+            shutil.rmtree(left)
+        for job in self._jobs:  # of two jobs the later wins
             with fault_of(job.job):
                 await self._read(job)
-        self._flush()
         length = await asyncio.to_thread(build, self._progress.directory, self._store)
         with self._progress.transaction():
             self._progress.put(DONE, str(length))
 
     async def _read(self, job: OpenedJob) -> None:
-        todo = [state for state in await segments(self._progress, job) if not state.done]
-        todo.reverse()
+        todo = Todo(state for state in await segments(self._progress, job) if not state.done)
 
-        async def reader() -> None:
-            while todo:
-                state = todo.pop()
-                await self._read_segment(job, state.segment, state.end)
+        async def here(state: SegmentState) -> SegmentState | None:
+            order = self._order(job, state)
+            return self._keep(order, await read_segment(job, order, self._record, self._told))
 
-        await together(reader() for _ in range(READERS))
+        async def there(helper: VerifyHelper, state: SegmentState) -> SegmentState | None:
+            order = self._order(job, state)
+            found = await helper.ask(order)
+            assert isinstance(found, SegmentRead), "that is what was asked for"
+            self._told(found.tallies.get("rows", 0))
+            return self._keep(order, found)
 
-    async def _read_segment(self, job: OpenedJob, segment: Segment, at: Cursor | None) -> None:
-        loop = asyncio.get_running_loop()
-        async with aclosing(job.source.read(segment, at)) as batches:
-            async for batch in batches:
-                made, dead = await loop.run_in_executor(
-                    job.stages.threads, records_of, job, batch, self._record
-                )
-                after = segment.after if at is None else at
-                at = batch.end
-                made["row_range"] = self._range(
-                    RowRange(job.number) if job.ordered else RowRange(job.number, after, at)
-                )
-                self._store.add(made)
-                self._states[job.number, segment.number] = SegmentState(segment, at, done=False)
-                self._tallies["rows"] += batch.rows.num_rows
-                self._tallies["dead_lettered"] += dead
-                self._told(batch.rows.num_rows)
-                if self._store.full:
-                    self._flush()
-        self._states[job.number, segment.number] = SegmentState(segment, at, done=True)
+        await carry_out(todo, here, self._helpers, there, READERS)
 
-    def _range(self, rows: RowRange) -> int:
-        """Return a row range's number; a source without a key has one range, which is all of it."""
-        if rows.until is None and rows.job in self._whole:
-            return self._whole[rows.job]
-        number = self._next_range
-        self._next_range += 1
-        self._ranges.append((number, rows))
-        if rows.until is None:
-            self._whole[rows.job] = number
-        return number
+    def _order(self, job: OpenedJob, state: SegmentState) -> ReadOrder:
+        number = next(self._numbers)
+        place = self._progress.directory / _ORDERS.replace("*", str(number))
+        return ReadOrder(number, job.number, state, str(place), self._first_range(job))
 
-    def _flush(self) -> None:
-        self._store.flush()
+    def _first_range(self, job: OpenedJob) -> int:
+        """Return the number of an order's first row range; what has one range keeps its number."""
+        if job.one_range and job.number in self._whole:
+            return self._whole[job.number]
+        first = self._next_range
+        self._next_range += ROW_RANGES
+        if job.one_range:
+            self._whole[job.number] = first
+        return first
+
+    def _keep(self, order: ReadOrder, found: SegmentRead) -> SegmentState | None:
+        """Take what was read into the index, for good; return what is left of the segment."""
+        place = Path(order.directory)
+        self._store.adopt(place)
+        place.rmdir()
         with self._progress.transaction():
             self._progress.put(PARTS, str(self._store.parts))
-            for number, rows in self._ranges:
+            for number, rows in enumerate(found.ranges, start=order.first_range):
                 self._progress.put_row_range(number, rows)
-            for (job, _), state in self._states.items():
-                self._progress.put_segment(job, state)
-            self._progress.add(self._tallies)
-        self._ranges, self._states, self._tallies = [], {}, Counter()
+            self._progress.put_segment(order.job, found.state)
+            self._progress.add(found.tallies)
+        return None if found.state.done else found.state
+
+
+async def read_segment(
+    job: OpenedJob, order: ReadOrder, dtype: np.dtype[Any], told: Callable[[int], None]
+) -> SegmentRead:
+    """Do an order to read."""
+    loop = asyncio.get_running_loop()
+    place = Path(order.directory)
+    store = HashStore(made(place.parent, place.name), dtype, durable=True, advice=NO_ROOM)
+    segment, at, done = order.state.segment, order.state.end, True
+    ranges, tallies, records = list[RowRange](), Counter[str](), 0
+    async with aclosing(job.source.read(segment, at)) as batches:
+        async for batch in batches:
+            found, dead = await loop.run_in_executor(job.stages.threads, records_of, job, batch, dtype)
+            after = segment.after if at is None else at
+            at = batch.end
+            if len(found) and not (job.one_range and ranges):
+                ranges.append(RowRange(job.number) if job.one_range else RowRange(job.number, after, at))
+            found["row_range"] = order.first_range + len(ranges) - 1
+            store.add(found)
+            records += len(found)
+            tallies.update(rows=batch.rows.num_rows, dead_lettered=dead)
+            told(batch.rows.num_rows)
+            if at is not None and (records >= READ_RECORDS or len(ranges) == ROW_RANGES):
+                done = False
+                break
+            if store.full:
+                await asyncio.to_thread(store.flush)
+    await asyncio.to_thread(store.flush)
+    return SegmentRead(order.number, SegmentState(segment, at, done=done), tuple(ranges), tallies)
 
 
 async def segments(progress: ProgressStore, job: OpenedJob) -> list[SegmentState]:

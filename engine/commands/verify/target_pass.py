@@ -5,27 +5,36 @@ checked again, or is none of ours.
 """
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.commands.helpers import Todo, carry_out
 from engine.commands.verify.external_index import ExternalIndex
 from engine.commands.verify.key_patterns import KeyPatterns
 from engine.commands.verify.opened_job import ABSENT, UNKNOWN
+from engine.commands.verify.orders import ScanOrder, SegmentScanned, VerifyHelper
 from engine.commands.verify.progress_store import ProgressStore, RecheckEntry
 from engine.contracts.readback import Item, ItemCodec, Page, TargetReader
 from engine.errors import PermanentError
-from engine.tasks import together
 
 SCANS_IN_FLIGHT = 4
 COMMIT_S = 5.0
+"""After so long what was scanned is kept: it is what a kill costs."""
+RECHECKS_MAX = 20_000
+"""As is what is to be checked again, once it is so much: it travels as one message."""
 DONE = "target pass done"
+
+Place: TypeAlias = tuple[int, Item | None]
+"""A segment of a scan, and behind which key it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,50 +86,32 @@ def compare_page(
     return ComparedPage(seen, rechecks, tallies)
 
 
-@dataclass(slots=True)
-class TargetPass:
-    """Scans every segment that isn't done yet."""
+@dataclass(frozen=True, slots=True)
+class Scanning:
+    """What scans segments in one process."""
 
-    progress: ProgressStore
     index: ExternalIndex
     reader: TargetReader
     compare: Callable[[Page], ComparedPage]
-    told: Callable[[int], None]
     threads: Executor | None = None
-    _rechecks: list[RecheckEntry] = field(default_factory=list)
-    _tallies: Counter[str] = field(default_factory=Counter)
-    _positions: dict[int, Item | None] = field(default_factory=dict)
-    _committed_at: float = field(default_factory=monotonic)
 
-    async def run(self, segments: int) -> None:
-        """Scan everything, then note what the scan hasn't met."""
-        if not self.progress.scans():
-            with self.progress.transaction():
-                for number in range(segments):
-                    self.progress.put_scan(number, None, done=False)
-        states = self.progress.scans()
-        todo = [(segment, start) for segment, start, done in states if not done]
-        todo.reverse()
-
-        async def scanner() -> None:
-            while todo:
-                await self._scan(*todo.pop(), len(states))
-
-        await together(scanner() for _ in range(SCANS_IN_FLIGHT))
-        self._commit()
-        self._note_missing()
-
-    async def _scan(self, segment: int, start: Item | None, total: int) -> None:
-        async with aclosing(self.reader.scan(segment, total, start)) as pages:
+    async def scan(self, order: ScanOrder, told: Callable[[int], None]) -> SegmentScanned:
+        """Do an order to scan. What the segment's reads have cost isn't told here."""
+        began, start, items = monotonic(), order.start, 0
+        rechecks, tallies = list[RecheckEntry](), Counter[str]()
+        async with aclosing(self.reader.scan(order.segment, order.total, start)) as pages:
             async for page in pages:
                 compared = await self._compared(page)
                 self.index.mark(compared.seen)
-                self._rechecks += compared.rechecks
-                self._tallies.update(compared.tallies)
-                self._positions[segment] = page.next
-                self.told(page.count)
-                if monotonic() - self._committed_at > COMMIT_S:
-                    self._commit()
+                rechecks += compared.rechecks
+                tallies.update(compared.tallies)
+                start = page.next
+                items += page.count
+                told(page.count)
+                if monotonic() - began > COMMIT_S or len(rechecks) >= RECHECKS_MAX:
+                    break
+        self.index.sync()
+        return SegmentScanned(order.number, tuple(rechecks), tallies, start, items, 0.0)
 
     async def _compared(self, page: Page) -> ComparedPage:
         try:
@@ -130,20 +121,56 @@ class TargetPass:
                 f"the target answered a scan with {error}; start verify again, which goes on where it was"
             ) from error
 
-    def _commit(self) -> None:
-        self.index.sync()
+
+@dataclass(slots=True)
+class TargetPass:
+    """Scans every segment that isn't done yet, with the help of others. `consumed`: what these have read."""
+
+    progress: ProgressStore
+    scanning: Scanning
+    length: int
+    told: Callable[[int], None]
+    helpers: Sequence[VerifyHelper] = ()
+    consumed: float = 0.0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    async def run(self, segments: int) -> None:
+        """Scan everything, then note what the scan hasn't met."""
+        if not self.progress.scans():
+            with self.progress.transaction():
+                for number in range(segments):
+                    self.progress.put_scan(number, None, done=False)
+        states = self.progress.scans()
+        todo = Todo((segment, start) for segment, start, done in states if not done)
+
+        def order(segment: int, start: Item | None) -> ScanOrder:
+            return ScanOrder(next(self._numbers), segment, len(states), start, self.length)
+
+        async def here(place: Place) -> Place | None:
+            return self._keep(place[0], await self.scanning.scan(order(*place), self.told))
+
+        async def there(helper: VerifyHelper, place: Place) -> Place | None:
+            found = await helper.ask(order(*place))
+            assert isinstance(found, SegmentScanned), "that is what was asked for"
+            self.told(found.items)
+            self.consumed += found.consumed
+            return self._keep(place[0], found)
+
+        await carry_out(todo, here, self.helpers, there, SCANS_IN_FLIGHT)
+        self._note_missing()
+
+    def _keep(self, segment: int, found: SegmentScanned) -> Place | None:
+        """Keep what was found, for good; return what is left of the segment."""
         with self.progress.transaction():
-            self.progress.recheck(self._rechecks)
-            self.progress.add(self._tallies)
-            for segment, start in self._positions.items():
-                self.progress.put_scan(segment, start, done=start is None)
-        self._rechecks, self._tallies, self._positions = [], Counter(), {}
-        self._committed_at = monotonic()
+            self.progress.recheck(found.rechecks)
+            self.progress.add(found.tallies)
+            self.progress.put_scan(segment, found.next, done=found.next is None)
+        return None if found.next is None else (segment, found.next)
 
     def _note_missing(self) -> None:
         """Have checked again what should have been met, and count what rightly was not."""
         with self.progress.transaction():
-            for keys, contents, row_ranges in self.index.unseen():
+            for keys, contents, row_ranges in self.scanning.index.unseen():
                 gone = int((contents == ABSENT).sum())
                 self.progress.add({"matched": gone})
                 missing = contents > UNKNOWN

@@ -26,6 +26,7 @@ def run(
     sample: int,
     delete_extra: bool,
     repair: bool,
+    workers: int | None,
     **choices: Any,
 ) -> int:
     """Verify jobs, print the report and return the exit code. Raises: JobError and what verify raises."""
@@ -33,11 +34,14 @@ def run(
         raise JobError("--delete-extra deletes only together with --repair: add it")
     if delete_extra and not full:
         raise JobError("--delete-extra needs --full: a sample doesn't tell what all rows give")
+    if workers == 0:
+        raise JobError("--workers 0: verify reads with a process at least; say 1")
     options = VerifyOptions(
         state_dir=state_dir,
         sample=None if full else sample,
         repair=repair,
         delete_extra=delete_extra,
+        workers=workers,
         **choices,
     )
     narrator = Narrator()

@@ -6,9 +6,9 @@ lease.
 
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -24,9 +24,11 @@ from engine.commands.run.processes import usage
 from engine.commands.verify.external_index import ExternalIndex
 from engine.commands.verify.former_keys import FormerKeys, former_keys, rejected
 from engine.commands.verify.get_pass import GetPass
+from engine.commands.verify.help import OthersEffort, helped, others_worth
 from engine.commands.verify.inversion import KeyInversion
 from engine.commands.verify.narrator import Narrator
 from engine.commands.verify.opened_job import ABSENT, OpenedJob, open_job
+from engine.commands.verify.orders import VerifyHelper
 from engine.commands.verify.outcome import Outcome, VerifyReport
 from engine.commands.verify.progress_store import ProgressStore, RecheckEntry, discard, open_store
 from engine.commands.verify.recheck import Recheck
@@ -34,7 +36,7 @@ from engine.commands.verify.repair import Repairs
 from engine.commands.verify.source_pass import DONE as SOURCE_DONE
 from engine.commands.verify.source_pass import SourcePass
 from engine.commands.verify.target_pass import DONE as TARGET_DONE
-from engine.commands.verify.target_pass import TargetPass, compare_page
+from engine.commands.verify.target_pass import Scanning, TargetPass, compare_page
 from engine.commands.whose import fault_of, job_named
 from engine.contracts.readback import ItemCodec, TargetReader
 from engine.errors import JobError
@@ -55,7 +57,10 @@ Ways = Literal["auto", "scan", "get"]
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What the command line says. `sample` None: everything. Units: `max_rcu` read units per second."""
+    """What the command line says. `sample` None: everything. Units: `max_rcu` read units per second.
+
+    `workers`: the most processes for everything; None: as many as it is worth.
+    """
 
     state_dir: Path
     sample: int | None = 1_000
@@ -65,6 +70,7 @@ class VerifyOptions:
     repair: bool = False
     delete_extra: bool = False
     fresh: bool = False
+    workers: int | None = 1
 
 
 async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> list[VerifyReport]:
@@ -94,7 +100,7 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
         outcome.add(tallies)
         if options.sample is None:
             discard(progress)
-        after = usage()
+        after, others = usage(), verification.effort
         return VerifyReport(
             jobs=tuple(job.name for job in jobs),
             table=jobs[0].target.writes_to,
@@ -107,9 +113,9 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
             repair=options.repair,
             notices=tuple(narrator.notices),
             elapsed_s=monotonic() - began,
-            cpu_s=after.cpu_s - before.cpu_s,
-            peak_rss_mb=after.peak_rss_bytes / 1e6,
-            consumed_rcu=verification.reader.consumed,
+            cpu_s=after.cpu_s - before.cpu_s + others.cpu_s,
+            peak_rss_mb=max(after.peak_rss_bytes, others.peak_rss_bytes) / 1e6,
+            consumed_rcu=verification.reader.consumed + others.consumed,
         )
 
 
@@ -145,6 +151,7 @@ class Verification:
     former: FormerKeys
     options: VerifyOptions
     narrator: Narrator
+    effort: OthersEffort = field(default_factory=OthersEffort)
 
     @property
     def codec(self) -> ItemCodec:
@@ -173,13 +180,24 @@ class Verification:
             told = self.narrator.counting("items compared")
             await GetPass(progress, self.jobs, self.reader, told).everything()
             return False
-        if progress.get(SOURCE_DONE) is None:
-            await SourcePass(progress, self.jobs, self.narrator.counting("rows read")).run()
         if progress.get(TARGET_DONE) is None:
-            await self._scan(progress, int(progress.get(SOURCE_DONE) or 0))
+            others = await others_worth(self.jobs, self.options.workers)
+            async with helped(
+                self.jobs,
+                self.former.patterns,
+                progress.directory,
+                others,
+                self.options.max_rcu,
+                self.effort,
+                self.narrator.notice,
+            ) as helpers:
+                if progress.get(SOURCE_DONE) is None:
+                    told = self.narrator.counting("rows read")
+                    await SourcePass(progress, self.jobs, told, helpers).run()
+                await self._scan(progress, int(progress.get(SOURCE_DONE) or 0), helpers)
         return True
 
-    async def _scan(self, progress: ProgressStore, length: int) -> None:
+    async def _scan(self, progress: ProgressStore, length: int, helpers: Sequence[VerifyHelper]) -> None:
         """Hold the whole target against the external index."""
         index = ExternalIndex(progress.directory, length)
         keeps = all(job.keeps for job in self.jobs)
@@ -188,7 +206,25 @@ class Verification:
         told, threads = self.narrator.counting("items read back"), self.jobs[0].stages.threads
         wanted = max(self.jobs[0].info.size_bytes // SCAN_SEGMENT_BYTES, length // SCAN_SEGMENT_ITEMS)
         segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, wanted))
-        await TargetPass(progress, index, self.reader, compare, told, threads).run(segments)
+        async with self._share_of_reading(len(helpers)) as reader:
+            scanning = Scanning(index, reader, compare, threads)
+            scan = TargetPass(progress, scanning, length, told, helpers)
+            await scan.run(segments)
+            self.effort.consumed += scan.consumed
+
+    @asynccontextmanager
+    async def _share_of_reading(self, others: int) -> AsyncGenerator[TargetReader, None]:
+        """Yield what reads at this process's share of the cap, beside so many others."""
+        if self.options.max_rcu is None or not others:
+            yield self.reader
+            return
+        connector, job = TARGETS[self.jobs[0].job.target.type], self.jobs[0]
+        reader = await connector.open_reader(job.job, job.info, self.options.max_rcu / (1 + others))
+        try:
+            yield reader
+        finally:
+            self.effort.consumed += reader.consumed
+            await reader.close()
 
     async def recheck(self, progress: ProgressStore) -> Outcome:
         """Check again what seemed to differ, and repair what may be; return what was found."""
