@@ -97,5 +97,11 @@ class Measurer(Protocol):
     def anew(self) -> None:
         """Begin again with every row of the source; what only a sample can tell is kept."""
 
+    def sums(self) -> str:
+        """Return as text what was added up behind `anew`, for another process."""
+
+    def take_in(self, sums: str) -> None:
+        """Add to it what another process has added up."""
+
     def plan(self, scale: float) -> TargetPlan:
         """Say what the load means, of which each row that was added stands for `scale` rows."""

@@ -4,8 +4,9 @@ Invariant: an item counts here exactly if the encoder would send it; equal keys 
 they can be counted.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,15 @@ class TableMeasurer:
                 self._totals[name].add(entries)
         if self._sampling:
             self._hot_keys.add(rows, measured)
+
+    def sums(self) -> str:
+        """Return the totals as text."""
+        return json.dumps({name: astuple(totals) for name, totals in self._totals.items()})
+
+    def take_in(self, sums: str) -> None:
+        """Add the totals of another process."""
+        for name, totals in json.loads(sums).items():
+            self._totals[name].take_in(Totals(*totals))
 
     def plan(self, scale: float) -> TargetPlan:
         """Say what the load means."""

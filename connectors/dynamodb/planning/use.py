@@ -1,7 +1,7 @@
 """What items take of a table and of its indexes, as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +67,8 @@ class Totals:
         self.size_bytes += int(more.sizes[there].sum())
         self.json_bytes += more.json_bytes
         self.expired += more.expired
+
+    def take_in(self, more: "Totals") -> None:
+        """Add another sum."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(more, field.name))

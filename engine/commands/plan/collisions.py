@@ -7,6 +7,7 @@ counts from its second item on if one of them is a put.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ CONFIRMED_MAX = 50_000
 10,000,000 are equal by chance once in 300,000 times."""
 EXAMPLES_MAX = 5
 MEMBERS_MAX = 3
+_KEPT = "keys.arrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,7 @@ class KeyCounter:
                 frame = frame.filter(pl.Series(among(key_hashes(found), self._suspects)))
             if frame.is_empty():
                 continue
-            self._frames.append(_grouped(self._told(batch, found.rule, frame)))
-            self._pending += len(self._frames[-1])
-            if len(self._frames) > 1 and self._pending > 2 * CONFIRMED_MAX:
-                self._frames = [self._merged()]
-                self._pending = 0
+            self._gather(_grouped(self._told(batch, found.rule, frame)))
 
     def _told(self, batch: Batch, rule: str, frame: pl.DataFrame) -> pl.DataFrame:
         """Add what tells each item's row from others, as a struct of texts."""
@@ -94,6 +92,23 @@ class KeyCounter:
             pl.col("puts").sum(),
             pl.col("members").list.explode().head(MEMBERS_MAX),
         )
+
+    def keep(self, directory: Path) -> None:
+        """Keep what was counted for another process."""
+        if self._frames:
+            self._merged().write_ipc(directory / _KEPT)
+
+    def take_in(self, directory: Path) -> None:
+        """Add what another process has kept there."""
+        if (kept := directory / _KEPT).exists():
+            self._gather(pl.read_ipc(kept.read_bytes()))
+
+    def _gather(self, frame: pl.DataFrame) -> None:
+        self._frames.append(frame)
+        self._pending += len(frame)
+        if len(self._frames) > 1 and self._pending > 2 * CONFIRMED_MAX:
+            self._frames = [self._merged()]
+            self._pending = 0
 
     def collisions(self) -> Collisions:
         """Return the keys that more than one item has."""

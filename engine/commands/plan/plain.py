@@ -45,6 +45,13 @@ class PlainMeasurer:
     def anew(self) -> None:
         """Forget nothing."""
 
+    def sums(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def take_in(self, sums: str) -> None:
+        """Add nothing."""
+
     def plan(self, scale: float) -> TargetPlan:  # noqa: ARG002
         """Say what the target is."""
         state = "exists" if self._exists else "to be created"

@@ -4,38 +4,32 @@ Invariant: nothing is written, neither to the source nor to the target nor to th
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from engine.amounts import duration
-from engine.batch import Batch, Segment
 from engine.commands import ends
-from engine.commands.hash_store import passing_store
 from engine.commands.peers import catching_up
 from engine.commands.plan import sampling
 from engine.commands.plan.advice import advise
 from engine.commands.plan.catch_up import ways
-from engine.commands.plan.collisions import NO_ROOM, Collisions, KeyCounter, key_hashes, suspected
 from engine.commands.plan.key_ways import key_ways
-from engine.commands.plan.plain import PlainMeasurer
+from engine.commands.plan.measuring import Measuring, measurer_of
 from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts
-from engine.commands.plan.tally import Tally
+from engine.commands.plan.whole import Seen, look_at_all
 from engine.commands.run.following import foretold
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
 from engine.commands.run.ways import foreseen
-from engine.contracts.planning import Measured, Measurer
-from engine.contracts.readback import Hashes
 from engine.contracts.source import Source
 from engine.contracts.target import TargetInfo
-from engine.contracts.transform import Transform
+from engine.environment import cores
 from engine.errors import JobError
 from engine.job.model import Job
 from engine.registry import TARGETS
-from engine.tasks import together
+from engine.run.worth import worth
 
 SAMPLE_ROWS = 30_000
 """About one row in a thousand is seen 30 times in it, and it is measured within a second or two."""
@@ -50,7 +44,10 @@ UNKNOWN_ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the command line says. `workers`: see RunOptions; `prices`: a list in place of our own."""
+    """What the command line says. `workers`: see RunOptions; so many look at everything, too.
+
+    `prices`: a list in place of our own.
+    """
 
     prices: Path | None = None
     sample: int = SAMPLE_ROWS
@@ -58,48 +55,14 @@ class PlanOptions:
     workers: int | None = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Measuring:
-    """What every batch goes through. `exists`: the target is there already."""
-
-    opened: ends.Ends
-    exists: bool
-    transform: Transform
-    measurer: Measurer
-
-    @property
-    def source(self) -> Source:
-        return self.opened.source
-
-    def measured(self, batch: Batch, *, in_full: bool) -> list[Measured]:
-        return [self.measurer.measure(items, in_full=in_full) for items in self.transform(batch)]
-
-    def tally(self) -> Tally:
-        return Tally([rule.name for rule in self.transform.rules], self.source.ticket.schema.key)
-
-    def key_counter(self, suspects: Hashes | None = None) -> KeyCounter:
-        return KeyCounter(self.source.ticket.schema.key, suspects)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What came of the rows that were looked at."""
-
-    tally: Tally
-    collisions: Collisions
-
-
 async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Plan:
     """Find out what a load of this job will do. `say` is told what is going on."""
     info, exists = await _target(job)
-    measurer = TARGETS[job.target.type].measurer(
-        job, info, exists=exists, sample=options.sample, prices=options.prices
-    )
-    measurer = measurer or PlainMeasurer(info, exists=exists)
+    another = partial(measurer_of, job, info, exists=exists, sample=options.sample, prices=options.prices)
+    another()  # a price list that can't be used is told before anything is opened
     async with AsyncExitStack() as stack:
         opened = await ends.open_ends(stack, job, target=info)
-        stages = _Measuring(opened, exists, opened.transform(), measurer)
-        stages.measured(opened.no_rows(), in_full=True)  # finds rules that no item could pass
+        stages = Measuring.of(opened, another, exists=exists)
         found = await _plan(stages, options, say)
         return replace(found, advice=advise(found))
 
@@ -118,7 +81,7 @@ async def _target(job: Job) -> tuple[TargetInfo, bool]:
     return info, there is not None
 
 
-async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], None]) -> Plan:
+async def _plan(stages: Measuring, options: PlanOptions, say: Callable[[str], None]) -> Plan:
     job, source = stages.opened.job, stages.source
     say(f"{job.name}: looking at {job.source.reads}")
     size_bytes, slow = await source.abilities.inspect()
@@ -134,7 +97,8 @@ async def _plan(stages: _Measuring, options: PlanOptions, say: Callable[[str], N
     whole = rows_are == "counted" and seen.tally.rows >= rows
     coverage: Coverage = "all" if whole else "proved" if way.name == "proved" else "sample"
     if options.full and not whole:
-        seen = await _look_at_all(stages, cut, say)
+        lookers = options.workers or _worth(source, expected)
+        seen = await look_at_all(stages, cut, lookers, (options.sample, options.prices), say)
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
     scale = rows / seen.tally.rows if seen.tally.rows else 0.0
     target = stages.measurer.plan(scale)
@@ -172,65 +136,21 @@ async def _rows(source: Source, counted: int | None, seen: int) -> tuple[int, Ro
     return (seen, "unknown") if expected is None else (expected, "estimated")
 
 
-async def _sample(stages: _Measuring, rows: int, of: int | None) -> _Seen:
+async def _sample(stages: Measuring, rows: int, of: int | None) -> Seen:
     tally, keys = stages.tally(), stages.key_counter()
     async for batch in sampling.sampled(stages.source, rows, of):
         measured = await asyncio.to_thread(stages.measured, batch, in_full=True)
         tally.add(batch, measured)
         stages.measurer.add(batch.rows.num_rows, measured)
         keys.add(batch, measured)
-    return _Seen(tally, keys.collisions())
+    return Seen(tally, keys.collisions())
 
 
-async def _look_at_all(stages: _Measuring, segments: Sequence[Segment], say: Callable[[str], None]) -> _Seen:
-    """Measure every row, and find every key that repeats: by hashes first, then those suspected by text."""
-    tally = stages.tally()
-    stages.measurer.anew()
-    with passing_store(np.dtype(np.uint64), NO_ROOM) as store:
-
-        def add(batch: Batch, measured: Sequence[Measured]) -> None:
-            tally.add(batch, measured)
-            stages.measurer.add(batch.rows.num_rows, measured)
-            for found in measured:
-                store.add(key_hashes(found))
-            if store.full:
-                store.flush()
-
-        await _pass(stages, segments, add, say, in_full=True)
-        suspects = await asyncio.to_thread(suspected, store)
-    keys = stages.key_counter(suspects.hashes)
-    if len(suspects.hashes):
-        say(f"{len(suspects.hashes):,} keys are suspected of repeating: reading again to compare their texts")
-        await _pass(stages, segments, keys.add, say, in_full=False)
-    found = keys.collisions()
-    beyond = Collisions(found.keys + suspects.keys_beyond, found.lost + suspects.lost_beyond, found.examples)
-    return _Seen(tally, beyond)
-
-
-async def _pass(
-    stages: _Measuring,
-    segments: Sequence[Segment],
-    add: Callable[[Batch, Sequence[Measured]], None],
-    say: Callable[[str], None],
-    *,
-    in_full: bool,
-) -> None:
-    """Read and measure every segment, several side by side."""
-    left: Iterator[Segment] = iter(segments)
-    done = 0
-
-    async def cursor() -> None:
-        nonlocal done
-        for segment in left:
-            async with aclosing(stages.source.read(segment, None)) as batches:
-                async for batch in batches:
-                    add(batch, await asyncio.to_thread(stages.measured, batch, in_full=in_full))
-            done += 1
-            say(f"{done} of {len(segments)} segments read")
-
-    await together(
-        cursor() for _ in range(min(ends.CURSORS, stages.source.ticket.cursors_max or ends.CURSORS))
-    )
+def _worth(source: Source, rows: int | None) -> int:
+    """Return how many processes a look at everything is worth: nothing is written, so no target bounds it."""
+    cursors_max = source.ticket.cursors_max
+    limit = None if cursors_max is None else max(1, cursors_max // ends.CURSORS)
+    return worth(rows, cores=cores(), target_max=None, cursors_max=limit).workers
 
 
 def _segments_wanted(job: Job, workers: int, rows: int) -> int:

@@ -39,6 +39,16 @@ class RuleTally:
         """Items that are put or deleted."""
         return self.items + self.deletes
 
+    def take_in(self, more: "RuleTally") -> None:
+        """Add what another one has counted."""
+        self.items += more.items
+        self.deletes += more.deletes
+        self.skipped += more.skipped
+        self.flaws.update(more.flaws)
+        for reason, examples in more.examples.items():
+            held = self.examples.setdefault(reason, [])
+            held += examples[: EXAMPLES_MAX - len(held)]
+
 
 class SizeCounter:
     """How many items have which size: what is held grows with the sizes that differ, not with the items."""
@@ -53,6 +63,19 @@ class SizeCounter:
         self._parts.append(pl.DataFrame({"size": size, "count": count}))
         self._held += len(size)
         if self._held > SIZES_HELD + 2 * len(self._parts[0]):
+            self._merged()
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Each size, and how many items have it."""
+        return tuple(self._merged().iter_rows())
+
+    def take_in(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Add what another one has counted."""
+        schema = {"size": pl.Int64, "count": pl.Int64}
+        self._parts.append(pl.DataFrame(pairs, schema=schema, orient="row"))
+        self._held += len(pairs)
+        if self._held > SIZES_HELD:
             self._merged()
 
     def _merged(self) -> pl.DataFrame:
@@ -112,6 +135,13 @@ class Tally:
                     examples.append((flaw.detail, source_key_of(batch, self._source_key, flaw.row)))
             if found.sizes is not None:
                 self.sizes.add(found.sizes[~found.deletes])
+
+    def take_in(self, rows: int, rules: Mapping[str, RuleTally], sizes: Sequence[tuple[int, int]]) -> None:
+        """Add what another tally of the same rules has counted."""
+        self.rows += rows
+        for name, found in rules.items():
+            self.rules[name].take_in(found)
+        self.sizes.take_in(sizes)
 
     @property
     def items(self) -> int:

@@ -77,7 +77,7 @@ class ScanOrder:
 
 @dataclass(frozen=True, slots=True)
 class SegmentScanned:
-    """What was found; the index's marks are durable. `next`: behind what it goes on; None: it has ended.
+    """What was found; what was met is marked in the index. `next`: behind what it goes on; None: it is over.
 
     Units: `consumed` read units.
     """

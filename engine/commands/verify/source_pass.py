@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ SEGMENT_ROWS = 50_000
 SEGMENTS_MAX = 64
 READERS = 2
 PARSED_AT_ONCE = 1_000
+COMMIT_S = 5.0
+"""How often what was read is made to count."""
 
 READ_RECORDS = 500_000
 """Records after which an order to read ends, where it can be gone on with: what a reader holds in memory, and
@@ -64,6 +67,8 @@ class SourcePass:
         self._next_range = progress.row_ranges_count()
         self._whole: dict[int, int] = {}
         self._numbers = itertools.count()
+        self._found: list[tuple[ReadOrder, SegmentRead]] = []
+        self._committed_at = monotonic()
 
     async def run(self) -> None:
         """Read everything, then merge the index."""
@@ -91,6 +96,7 @@ class SourcePass:
             return self._keep(order, found)
 
         await carry_out(todo, here, self._helpers, there, READERS)
+        self._commit()
 
     def _order(self, job: OpenedJob, state: SegmentState) -> ReadOrder:
         number = next(self._numbers)
@@ -108,17 +114,26 @@ class SourcePass:
         return first
 
     def _keep(self, order: ReadOrder, found: SegmentRead) -> SegmentState | None:
-        """Take what was read into the index, for good; return what is left of the segment."""
+        """Take what was read into the index; return what is left of the segment."""
         place = Path(order.directory)
         self._store.adopt(place)
         place.rmdir()
+        self._found.append((order, found))
+        if monotonic() - self._committed_at > COMMIT_S:
+            self._commit()
+        return None if found.state.done else found.state
+
+    def _commit(self) -> None:
+        """Have what was read count."""
         with self._progress.transaction():
             self._progress.put(PARTS, str(self._store.parts))
-            for number, rows in enumerate(found.ranges, start=order.first_range):
-                self._progress.put_row_range(number, rows)
-            self._progress.put_segment(order.job, found.state)
-            self._progress.add(found.tallies)
-        return None if found.state.done else found.state
+            for order, found in self._found:
+                for number, rows in enumerate(found.ranges, start=order.first_range):
+                    self._progress.put_row_range(number, rows)
+                self._progress.put_segment(order.job, found.state)
+                self._progress.add(found.tallies)
+        self._found = []
+        self._committed_at = monotonic()
 
 
 async def read_segment(

@@ -110,7 +110,6 @@ class Scanning:
                 told(page.count)
                 if monotonic() - began > COMMIT_S or len(rechecks) >= RECHECKS_MAX:
                     break
-        self.index.sync()
         return SegmentScanned(order.number, tuple(rechecks), tallies, start, items, 0.0)
 
     async def _compared(self, page: Page) -> ComparedPage:
@@ -133,6 +132,8 @@ class TargetPass:
     helpers: Sequence[VerifyHelper] = ()
     consumed: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _found: dict[int, list[SegmentScanned]] = field(default_factory=dict)
+    _committed_at: float = field(default_factory=monotonic)
 
     async def run(self, segments: int) -> None:
         """Scan everything, then note what the scan hasn't met."""
@@ -157,15 +158,27 @@ class TargetPass:
             return self._keep(place[0], found)
 
         await carry_out(todo, here, self.helpers, there, SCANS_IN_FLIGHT)
+        self._commit()
         self._note_missing()
 
     def _keep(self, segment: int, found: SegmentScanned) -> Place | None:
-        """Keep what was found, for good; return what is left of the segment."""
-        with self.progress.transaction():
-            self.progress.recheck(found.rechecks)
-            self.progress.add(found.tallies)
-            self.progress.put_scan(segment, found.next, done=found.next is None)
+        """Keep what was found; return what is left of the segment."""
+        self._found.setdefault(segment, []).append(found)
+        if monotonic() - self._committed_at > COMMIT_S:
+            self._commit()
         return None if found.next is None else (segment, found.next)
+
+    def _commit(self) -> None:
+        """Make durable what was found, and the marks that helpers have made, too."""
+        self.scanning.index.sync()
+        with self.progress.transaction():
+            for segment, found in self._found.items():
+                for each in found:
+                    self.progress.recheck(each.rechecks)
+                    self.progress.add(each.tallies)
+                self.progress.put_scan(segment, found[-1].next, done=found[-1].next is None)
+        self._found = {}
+        self._committed_at = monotonic()
 
     def _note_missing(self) -> None:
         """Have checked again what should have been met, and count what rightly was not."""

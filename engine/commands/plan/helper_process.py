@@ -1,0 +1,76 @@
+"""The work of a helper of `plan --full`: measures segments of the source.
+
+Invariant: nothing is written but files that its order names.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import uvloop
+
+from engine.commands.ends import open_ends
+from engine.commands.hash_store import HashStore
+from engine.commands.helpers import HelperLink, help_with
+from engine.commands.plan.collisions import NO_ROOM
+from engine.commands.plan.measuring import Measuring, into, measurer_of
+from engine.commands.plan.orders import FROM_HELPER, TO_HELPER, MeasureOrder, PlanBoot, SegmentMeasured
+from engine.contracts.source import SourceTicket
+from engine.job import handed
+from engine.own_files import made
+from engine.registry import TARGETS
+from engine.run.link import Noted
+from engine.show import lines, logs
+
+
+async def measure_segment(stages: Measuring, order: MeasureOrder) -> SegmentMeasured:
+    """Do an order."""
+    directory = Path(order.directory)
+    made(directory.parent, directory.name)
+    tally, own = stages.tally(), stages.another()
+    own.anew()
+    if order.suspects is None:
+        store = HashStore(directory, np.dtype(np.uint64), advice=NO_ROOM)
+        await stages.read(order.segment, into(tally, own, store), in_full=True)
+        await asyncio.to_thread(store.flush)
+    else:
+        keys = stages.key_counter(np.fromfile(order.suspects, np.uint64))
+        await stages.read(order.segment, keys.add, in_full=False)
+        keys.keep(directory)
+    return SegmentMeasured(order.number, tally.rows, tally.rules, tally.sizes.pairs, own.sums())
+
+
+@asynccontextmanager
+async def _opened(
+    boot: PlanBoot, notice: Callable[[str], None]
+) -> AsyncGenerator[Callable[[MeasureOrder], Awaitable[SegmentMeasured]], None]:
+    job = handed.read(boot.job)
+    info = TARGETS[job.target.type].info_from(boot.target)
+    async with AsyncExitStack() as stack:
+        opened = await open_ends(stack, job, ticket=SourceTicket.from_json(boot.ticket), target=info)
+        for text in opened.source.notices:
+            notice(text)
+        prices = None if boot.prices is None else Path(boot.prices)
+        make = partial(measurer_of, job, info, exists=boot.exists, sample=boot.sample, prices=prices)
+        yield partial(measure_segment, Measuring.of(opened, make, exists=boot.exists))
+
+
+async def serve(descriptor: int) -> None:
+    """Help until the command has gone."""
+    link = await HelperLink.open(socket.socket(fileno=descriptor), says=FROM_HELPER, hears=TO_HELPER)
+
+    def notice(text: str) -> None:
+        link.send(Noted(text))
+
+    await help_with(link, partial(_opened, notice=notice))
+
+
+def run(descriptor: int, *, verbose: bool, log_json: bool) -> None:
+    """Help the command at the other end of this socket."""
+    logs.setup(verbose=verbose)
+    lines.setup(as_json=log_json)
+    uvloop.run(serve(descriptor))

@@ -1,0 +1,59 @@
+"""What `plan --full` asks of its helpers, and what they answer.
+
+Invariant: an answer holds sums, and is bounded; hashes and the keys that are suspected stay in files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from engine.batch import Segment
+from engine.commands.helpers import Failed, Helper, Ready, Used
+from engine.commands.plan.tally import RuleTally
+from engine.run.link import Noted
+from engine.run.wire import Language
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBoot:
+    """All that a helper of a plan needs; secret.
+
+    Shape: `job` handed.write, `ticket` SourceTicket.as_json, `target` TargetInfo.as_text. `exists`, `sample`
+    and `prices` are for the target's measurer.
+    """
+
+    job: str
+    ticket: str
+    target: str
+    exists: bool
+    sample: int
+    prices: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureOrder:
+    """Measure a segment. Hashes go into `directory`; with `suspects`, a file of hashes, what has those."""
+
+    number: int
+    segment: Segment
+    directory: str
+    suspects: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentMeasured:
+    """What a segment's rows come to. Shape: `sizes` each size in bytes, how often; `own` Measurer.sums."""
+
+    number: int
+    rows: int
+    rules: Mapping[str, RuleTally]
+    sizes: tuple[tuple[int, int], ...]
+    own: str
+
+
+TO_HELPER: Language[PlanBoot | MeasureOrder] = Language(PlanBoot | MeasureOrder)
+FROM_HELPER: Language[Ready | Noted | Used | Failed | SegmentMeasured] = Language(
+    Ready | Noted | Used | Failed | SegmentMeasured
+)
+
+PlanHelper: TypeAlias = Helper[MeasureOrder, SegmentMeasured]
