@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
     from pathlib import Path
 
     from engine.contracts.documents import DocumentCodec
+    from engine.contracts.feed import LogUser
     from engine.contracts.planning import Measurer
     from engine.contracts.readback import ItemCodec, TargetReader
     from engine.contracts.source import Source, SourceTicket
@@ -47,12 +48,13 @@ if TYPE_CHECKING:  # what stands behind these takes half a second to load
 class SourceLog:
     """What can be asked and done about a job's place in its source's log, without opening the source.
 
-    `standing` says what the source keeps of its log, in a clause, and the bytes that it keeps for this job
-    alone, None where it keeps none; `let_go` has it keep none any more, and says what was done, a sentence
-    each.
+    `standing` says what the source keeps of its log, in a clause, and the bytes that it keeps for this job,
+    and those that share its log, None where it keeps none for them alone; it is told how far they have come,
+    this job first. `let_go` has it keep none any more for this job and those that share its log, and says
+    what was done, a sentence each.
     """
 
-    standing: Callable[[Job], Awaitable[tuple[str, int | None]]]
+    standing: Callable[[Job, Sequence[LogUser]], Awaitable[tuple[str, int | None]]]
     let_go: Callable[[Job], Awaitable[Sequence[str]]]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from connectors.mongodb.section import MongoDBSection
 from engine.contracts.documents import DocumentCodec
+from engine.contracts.feed import LogUser
 from engine.contracts.source import Source, SourceTicket
 from engine.contracts.starter import SourceStarter, Starter
 from engine.job.model import Job
@@ -23,7 +24,8 @@ async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
     return await look(url, options)
 
 
-async def _standing(job: Job) -> tuple[str, int | None]:
+async def _standing(job: Job, users: Sequence[LogUser]) -> tuple[str, int | None]:
+    del users  # the server keeps it for everybody
     from connectors.mongodb.logged import standing
 
     return await standing(_section(job)), None

@@ -34,7 +34,7 @@ from connectors.mongodb.watermark import server_time
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.clock import utc_at
-from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace
+from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace, LogSharing
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import patiently
@@ -124,6 +124,9 @@ class MongoDBFeed:
         async with speaking("source.catch_up", self._place):
             now = await server_time(self._opened.client)
         self._progress.clock_is(now.timestamp())
+
+    def share(self, sharing: LogSharing) -> None:
+        """Do nothing: the server keeps its log for everybody."""
 
     async def set_up(self, say: Callable[[str], None]) -> None:
         """Do nothing: the server keeps its log for everybody."""

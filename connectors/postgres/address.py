@@ -60,6 +60,15 @@ def where(url: str) -> str:
     return "the given host" if place else "the local socket"
 
 
+def place(url: str) -> str:
+    """Return a URL without its user and password: what names a server and its database."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # it is no URL, and like no other
+    return parts._replace(scheme="postgresql", netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def certificate_fault(url: str, error: Exception) -> str | None:
     """Say what is wrong with the certificates that a URL asks for; None where that isn't the fault."""
     if isinstance(error, ssl.SSLCertVerificationError):

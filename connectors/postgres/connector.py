@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from connectors.postgres.section import PostgresSection
 from engine.contracts.documents import DocumentCodec
+from engine.contracts.feed import LogUser
 from engine.contracts.source import Source, SourceTicket
 from engine.contracts.starter import SourceStarter, Starter
 from engine.job.model import Job
@@ -22,20 +23,16 @@ async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
     return await look(url, options)
 
 
-async def _standing(job: Job) -> tuple[str, int | None]:
-    from connectors.postgres.keep_log import held_back
-    from engine.amounts import bytes_text
+async def _standing(job: Job, users: Sequence[LogUser]) -> tuple[str, int | None]:
+    from connectors.postgres.log_told import standing
 
-    kept = await held_back(_section(job))
-    if kept is None:
-        return f"the source keeps nothing of its log for this job: there is no {job.source.log}", None
-    return f"the source keeps {bytes_text(kept)} of its log for this job ({job.source.log})", kept
+    return await standing(_section(job), users)
 
 
 async def _let_go(job: Job) -> Sequence[str]:
     from connectors.postgres.keep_log import let_go
 
-    return await let_go(_section(job))
+    return await let_go([_section(each) for each in (job, *job.log_mates)])
 
 
 def _section(job: Job) -> PostgresSection:

@@ -1,7 +1,7 @@
 """PostgreSQL's log as a ChangeFeed: a slot is peeked into, and moved on once what was read is durable.
 
 Invariant: nothing is read of a log that doesn't tell all that the job needs; the slot never moves beyond what
-a checkpoint covers.
+the checkpoints cover of all jobs that share it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from connectors.patience import with_source
 from connectors.postgres import opening
 from connectors.postgres.errors import speaking
 from connectors.postgres.feeding import LogReading
-from connectors.postgres.keep_log import free_slot, held_back, kept_from_now_on
+from connectors.postgres.keep_log import free_slot, held_back, kept_from_now_on, writers_waited_for
 from connectors.postgres.logged import Logged, logged
 from connectors.postgres.looking_up import LookUps
 from connectors.postgres.publishing import Served, check_log
@@ -27,7 +27,7 @@ from connectors.postgres.slots import Slot, check_slot, slot_of
 from engine.amounts import bytes_text
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace
+from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace, LogSharing
 from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
 
@@ -64,6 +64,10 @@ class PostgresFeed:
         self._slot = SlotReader(self._url, self._catch_up)
         self._look_ups = LookUps(section, view, codec, patience_s, self.notices)
 
+    def share(self, sharing: LogSharing) -> None:
+        """Hear with whom the slot is shared."""
+        self._slot.sharing = sharing
+
     @property
     def foretold(self) -> str:
         """Whom the server keeps its log for, and how much that is."""
@@ -87,15 +91,18 @@ class PostgresFeed:
             await self._check(connection, position, waits=True)
         finally:
             await abandon(connection)
+        if position is not None:
+            self._slot.sharing.needs(position)
 
     async def _check(self, connection: Any, position: str | None, *, waits: bool) -> None:
         async with speaking("source.catch_up"):
             await begin(connection, None)
             self._tables = await logged(connection, self._section, self._shape, self._needs)
             self._served = await check_log(connection, self._catch_up, self._tables, begins=position is None)
-            slot = await (
-                free_slot(connection, self._catch_up) if waits else slot_of(connection, self._catch_up.slot)
-            )
+            if waits:
+                slot = await free_slot(connection, self._catch_up, self._slot.sharing.sessions)
+            else:
+                slot = await slot_of(connection, self._catch_up.slot)
             await connection.execute("ROLLBACK")
         self._in_place(slot, None if position is None else number_of(position))
         self._progress.held_back_bytes = None if slot is None else slot.held_back
@@ -105,14 +112,25 @@ class PostgresFeed:
         assert self._served is not None, "it has been checked"
         check_slot(self._catch_up, slot, self._served.database, since)
 
-    async def set_up(self, say: Callable[[str], None]) -> None:
-        """Make publication and slot, or move an old slot on to now; see contracts.ChangeFeed."""
-        assert self._served is not None, "it has been checked"
-        await kept_from_now_on(self._url, self._catch_up, self._found, self._served, say)
+    async def set_up(self, say: Callable[[str], None]) -> str:
+        """Make publication and slot, or move on to now what nobody else needs; see contracts.ChangeFeed."""
+        sharing = self._slot.sharing
+        async with sharing.turn:
+            if sharing.others:  # one of them may have made publication and slot meanwhile
+                await self.check(self._needs, None)
+            assert self._served is not None, "it has been checked"
+            others = await sharing.needed()
+            position = await kept_from_now_on(
+                self._url, self._catch_up, self._found, self._served, others, say
+            )
+            await sharing.begins(position)
+        await writers_waited_for(self._url, say)
+        return position
 
     def kept(self, end: Cursor) -> None:
         """Hear that all up to a batch's end is durable."""
         self._progress.kept(end)
+        self._slot.sharing.needs(self._progress.durable.position)
 
     async def look(self) -> None:
         """Ask how much of its log the server keeps for this job."""
@@ -120,6 +138,7 @@ class PostgresFeed:
 
     async def confirm(self, position: str) -> None:
         """Move the slot on."""
+        self._slot.sharing.needs(position)
         try:
             self._progress.held_back_bytes = (await self._slot.now(number_of(position))).held_back
         except PermanentError as error:

@@ -21,12 +21,16 @@ from connectors.postgres.slots import Slot
 from engine.batch import Batch
 from engine.clock import utc_at
 from engine.contracts.feed import LogPlace
+from engine.errors import TransientError
 
 PART_BYTES = 4_000_000
 """What is needed of rows as they were, as text of one statement."""
 POLL_S = 0.25
 """How long a log that was read to its end is left alone, looking up what was in it included; no less than
 the peek took, since each decodes from where the oldest transaction that is open began (docs/decisions.md)."""
+AHEAD_BYTES = 16_000_000
+"""From so much log on that a job has read and others of its slot have not, it reads through a copy of the
+slot: each peek decodes all from where the slot stands."""
 QUIET_S = 2.0
 """How often a log that has nothing for us brings a batch without rows: the checkpoint says that nothing is
 missing, and the slot moves on behind it."""
@@ -65,9 +69,11 @@ class LogReading:
         self.progress.clock_is(now.clock_s)
         self.progress.held_back_bytes = now.held_back
         limit = now.position if until is None else until
-        gathering = Gathering(tables, self.position, self.progress.part_rows, PART_BYTES)
-        began_s = clock()
-        async with self.slot.peeked(limit) as peeked:
+        if not self.slot.crowded and self._far_ahead(now.slot):
+            await self.slot.go_ahead(self.position)
+        began, began_s = self.position, clock()
+        gathering = Gathering(tables, began, self.progress.part_rows, PART_BYTES)
+        async with self.slot.peeked(limit, [table.oid for table in tables.tables]) as peeked:
             self.peeked_s = clock()
             self.peek_s = self.peeked_s - began_s
             self.in_place(peeked.slot, number_of(self.progress.durable.position))
@@ -81,6 +87,12 @@ class LogReading:
                             yield batch
         if self.drained:
             gathering.reach(limit, now.clock_s)
+        elif gathering.position <= began and not await self.slot.go_ahead(began):
+            raise TransientError(
+                "source.catch_up.slot: jobs that share it are so far behind that this one can read on only"
+                " through a copy of it, for which the server has no room: raise max_replication_slots, or run"
+                " them first"
+            )
         rest = gathering.rest()
         async with aclosing(self._looked_up(rest, tables)) as batches:
             async for batch in batches:
@@ -90,6 +102,12 @@ class LogReading:
             yield self._batch(rest, self.no_rows, 0)
         elif quiet and self.progress.durable.number >= self.number:
             self.progress.covered(rest.at_s)
+
+    def _far_ahead(self, slot: Slot | None) -> bool:
+        """Whether others of the slot keep it so far behind what of this job is durable."""
+        if slot is None or slot.position is None:
+            return False
+        return number_of(self.progress.durable.position) - slot.position > AHEAD_BYTES
 
     async def _looked_up(self, part: LogPart, tables: Logged) -> AsyncGenerator[Batch, None]:
         found = await self.look_ups.looked_up(part, tables)

@@ -1,10 +1,11 @@
-"""Has the server keep its log for a job, and let it go again: publication first, then the slot.
+"""Has the server keep its log for jobs, and let it go again: publication first, then the slot.
 
-Invariant: when this returns, every snapshot sees all transactions whose commit the slot has passed.
+Invariant: when a job's log is kept and open writers have been waited for, every snapshot sees all
+transactions whose commit stands before the position from which on it is kept; what others need stays.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import asyncpg
@@ -16,10 +17,10 @@ from connectors.postgres.quoting import identifier, literal
 from connectors.postgres.section import LogCatchUp, PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.settings import looking, settle
-from connectors.postgres.slots import BUSY_S, Slot, slot_of, slot_sql
+from connectors.postgres.slots import BUSY_S, Slot, log_position, slot_of, slot_sql
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.waits import waits_told
-from engine.errors import JobError, PermanentError
+from engine.errors import JobError, PermanentError, TransientError
 
 POLL_S, TOLD_S = 0.2, 3.0
 BUSY_POLL_S = 0.1
@@ -35,31 +36,38 @@ SELECT pg_current_snapshot()::text AS snapshot,
 """
 
 
-async def free_slot(connection: Any, catch_up: LogCatchUp) -> Slot | None:
+async def free_slot(connection: Any, catch_up: LogCatchUp, own: Collection[int]) -> Slot | None:
     """Return the slot; one that a killed run's peek still holds is free in a moment. Raises: JobError.
 
-    Call inside a transaction.
+    Call inside a transaction. `own`: sessions of this process, which share it.
     """
-    slot = await slot_of(connection, catch_up.slot)
+    slot = await slot_of(connection, catch_up.slot, own)
     for _ in range(round(BUSY_S / BUSY_POLL_S)):
         if slot is None or slot.active_pid is None:
             return slot
         await asyncio.sleep(BUSY_POLL_S)
-        slot = await slot_of(connection, catch_up.slot)
+        slot = await slot_of(connection, catch_up.slot, own)
     if slot is None:
         return None
     raise JobError(
         f"source.catch_up.slot: replication slot {catch_up.slot} is in use by pid {slot.active_pid}"
-        f" ({slot.used_by or 'no application name'}): one job, one slot; end that, or name another slot and"
-        " load again with --fresh"
+        f" ({slot.used_by or 'no application name'}), and one process at a time goes by a slot, for all jobs"
+        " that share it; end that, or name another slot and load again with --fresh"
     )
 
 
 async def kept_from_now_on(
-    url: str, catch_up: LogCatchUp, tables: Logged, served: Served, say: Callable[[str], None]
-) -> None:
-    """Publish what isn't published, make the slot or move an old one on to now, wait for open writers.
+    url: str,
+    catch_up: LogCatchUp,
+    tables: Logged,
+    served: Served,
+    others: Sequence[str] | None,
+    say: Callable[[str], None],
+) -> str:
+    """Publish what isn't published, make the slot, or move one on to now that nobody else needs.
 
+    Returns the position from which on the log is kept. `others`: from where on other jobs need it, None where
+    that isn't known.
     Raises: PermanentError, TransientError.
     """
     connection, beside = await connect(url), await connect(url)
@@ -71,17 +79,21 @@ async def kept_from_now_on(
             elif served.missing:
                 await connection.execute(extend_sql(catch_up, served.missing))
                 say(f"publication {catch_up.published} has {', '.join(served.missing)} from now on")
-            await _slot(connection, beside, url, catch_up, say)
-            await _writers_waited_for(beside, say)
+            return await _slot(connection, beside, url, catch_up, others, say)
     finally:
         await abandon(connection)
         await abandon(beside)
 
 
 async def _slot(
-    connection: Any, beside: Any, url: str, catch_up: LogCatchUp, say: Callable[[str], None]
-) -> None:
-    """Have the slot stand at the log's end."""
+    connection: Any,
+    beside: Any,
+    url: str,
+    catch_up: LogCatchUp,
+    others: Sequence[str] | None,
+    say: Callable[[str], None],
+) -> str:
+    """Have the slot stand at the log's end, or before it where others need it; return that end."""
     async with looking(beside):
         slot = await slot_of(beside, catch_up.slot)
     if slot is not None and slot.lost:
@@ -104,12 +116,21 @@ async def _slot(
             await asyncio.gather(making, return_exceptions=True)
         await connection.execute("COMMIT")
         say(f"made replication slot {catch_up.slot}")
-        return
+        async with looking(beside):
+            slot = await slot_of(beside, catch_up.slot)
+        if slot is None or slot.confirmed is None:
+            raise TransientError(f"source.catch_up.slot: replication slot {catch_up.slot} was dropped again")
+        return slot.confirmed
+    position = await log_position(connection)
+    assert position is not None, "it is no standby, as has been checked"
+    if others or others is None:
+        say(f"replication slot {catch_up.slot} was there, and keeps what other jobs of this file need of it")
+        return position
     await connection.execute(
-        f"SELECT pg_catalog.pg_replication_slot_advance({literal(catch_up.slot)},"
-        " pg_catalog.pg_current_wal_flush_lsn())"
+        f"SELECT pg_catalog.pg_replication_slot_advance({literal(catch_up.slot)}, '{position}')"
     )
     say(f"replication slot {catch_up.slot} was there; what it kept is let go, since everything is loaded")
+    return position
 
 
 async def _begin_to_wait(connection: Any) -> None:
@@ -129,11 +150,21 @@ async def _begin_to_wait(connection: Any) -> None:
             return
 
 
-async def _writers_waited_for(connection: Any, say: Callable[[str], None]) -> None:
+async def writers_waited_for(url: str, say: Callable[[str], None]) -> None:
     """Wait until every transaction that is open now has ended: its commit may stand before the slot already.
 
     The commit record is written first, and queries see it later, so that a snapshot could miss it.
+    Raises: PermanentError, TransientError.
     """
+    connection = await connect(url)
+    try:
+        async with speaking("source.catch_up"):
+            await _ended(connection, say)
+    finally:
+        await abandon(connection)
+
+
+async def _ended(connection: Any, say: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     began, told, upto = loop.time(), False, None
     while True:
@@ -170,8 +201,9 @@ async def held_back(section: PostgresSection) -> int | None:
     return None if slot is None else slot.held_back
 
 
-async def let_go(section: PostgresSection) -> list[str]:
-    """Drop a job's slot, and its publication if it has nothing but the job's tables; say what was done."""
+async def let_go(sections: Sequence[PostgresSection]) -> list[str]:
+    """Drop the slot of jobs, and its publication if it has nothing but their tables; say what was done."""
+    section = sections[0]
     catch_up = section.catch_up
     assert catch_up is not None, "only a job that goes by the log has something to let go"
     connection = await connect(section.url.get_secret_value())
@@ -180,7 +212,11 @@ async def let_go(section: PostgresSection) -> list[str]:
         async with speaking("source.catch_up"):
             await begin(connection, None)
             slot = await slot_of(connection, catch_up.slot)
-            tables = [section.table, *(child.table for child in section.embed.values())]
+            tables = [
+                table
+                for each in sections
+                for table in (each.table, *(child.table for child in each.embed.values()))
+            ]
             others = await connection.fetch(_OTHERS, catch_up.published, tables)
             there = await connection.fetchval(_THERE, catch_up.published)
             await connection.execute("ROLLBACK")

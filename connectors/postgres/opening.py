@@ -177,7 +177,8 @@ async def _watermark(connection: Any, section: PostgresSection, since: str | Non
     if section.watermark is not None:
         return await next_watermark(connection, since)
     if section.catch_up is not None:
-        return NextWatermark(await log_position(connection, section.catch_up.slot, now=since is not None))
+        # From where a full run's log is kept, who had it kept knows.
+        return NextWatermark(None if since is None else await log_position(connection))
     return NextWatermark(await start_of_catching_up(connection))
 
 

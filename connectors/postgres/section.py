@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from connectors.postgres.address import place
 from connectors.url import misencoded
 from engine.job.section import Misfit, Names, Section, SomeNames, Text, pattern
 from engine.job.sections import SourceSection
@@ -58,7 +59,7 @@ class LogCatchUp(Section):
     type: Literal["log"]
     """What catch-up runs go by."""
     slot: Annotated[str, Field(pattern=SLOT)]
-    """The replication slot that keeps the log for this job alone; made by its full run."""
+    """The replication slot that keeps the log, made by the full run; jobs of a file may share one."""
     publication: Text | None = None
     """The publication of what is read; by default it has the slot's name, and is made by the full run."""
 
@@ -135,6 +136,14 @@ class PostgresSection(SourceSection):
     def log(self) -> str | None:
         """The slot that catch-up runs go by; None: they don't."""
         return None if self.catch_up is None else self.catch_up.slot
+
+    def same_log(self, other: SourceSection) -> bool:
+        """Say whether both name one slot and one publication, and the server and its database alike."""
+        if not isinstance(other, PostgresSection) or self.catch_up is None or other.catch_up is None:
+            return False
+        logs = [(each.slot, each.published) for each in (self.catch_up, other.catch_up)]
+        places = [place(each.url.get_secret_value()) for each in (self, other)]
+        return logs[0] == logs[1] and places[0] == places[1]
 
     def same_positions(self, before: str, now: str) -> bool:
         """Say whether keys are alike but for the width of integers, which are printed and sorted alike."""

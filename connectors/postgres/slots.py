@@ -1,8 +1,9 @@
-"""The slot behind which the server keeps its log for a job: how it stands, what became of it, who uses it.
+"""The slot behind which the server keeps its log for jobs: how it stands, what became of it, who uses it.
 
 Invariant: a slot that lacks any of the log that the job hasn't read is never taken for whole.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +27,9 @@ SELECT s.plugin::text AS plugin, s.database::text AS database, s.temporary, u.pi
        u.application_name AS used_by
 FROM pg_replication_slots AS s LEFT JOIN LATERAL (
     SELECT a.pid, a.application_name FROM pg_stat_activity AS a
-    WHERE a.pid = s.active_pid
+    WHERE a.pid <> ALL ($4::text::int4[]) AND (a.pid = s.active_pid
        OR (a.application_name = $2 AND a.datname = s.database AND a.pid <> pg_backend_pid()
-           AND coalesce(clock_timestamp() - a.state_change < $3::float8 * interval '1 second', true))
+           AND coalesce(clock_timestamp() - a.state_change < $3::float8 * interval '1 second', true)))
     ORDER BY a.pid = s.active_pid DESC LIMIT 1) AS u ON true
 WHERE s.slot_name = $1
 """
@@ -58,21 +59,32 @@ class Slot:
         return self.wal_status == "lost" or self.reason is not None or self.conflicting == "true"
 
 
-async def slot_of(connection: Any, name: str) -> Slot | None:
-    """Return a slot, or None; it is in use between two peeks, too. Call inside a transaction."""
+async def slot_of(connection: Any, name: str, own: Collection[int] = ()) -> Slot | None:
+    """Return a slot, or None; it is in use between two peeks, too. Call inside a transaction.
+
+    `own`: the sessions of this process that use it, which count for nobody.
+    """
     async with by_catalogs(connection):
-        row = await connection.fetchrow(_SLOT, name, reading_slot(name), BUSY_S)
+        # As text: for an array the driver asks for its type, each time.
+        owned = f"{{{','.join(map(str, own))}}}"
+        row = await connection.fetchrow(_SLOT, name, reading_slot(name), BUSY_S, owned)
     return None if row is None else Slot(*row)
 
 
-async def log_position(connection: Any, slot: str, *, now: bool) -> str | None:
-    """Return where a slot stands, or how far the server's log has got now. Call outside a transaction."""
+async def log_position(connection: Any) -> str | None:
+    """Return how far the server's log has got now. Call outside a transaction."""
     async with looking(connection):
-        if not now:
-            found = await slot_of(connection, slot)
-            return None if found is None else found.confirmed
         position = await connection.fetchval(_NOW)
     return None if position is None else str(position)
+
+
+def let_go_to(durable: int, others: Sequence[int] | None) -> int | None:
+    """Return up to where a slot may be moved for a job and others that need it; None: nowhere for now.
+
+    `durable`: all before it this job has written; `others`: from where on they need it, None where that can't
+    be told. Units: bytes of WAL.
+    """
+    return None if others is None else min((durable, *others))
 
 
 def check_slot(catch_up: LogCatchUp, found: Slot | None, database: str, since: int | None) -> None:
@@ -96,8 +108,8 @@ def check_slot(catch_up: LogCatchUp, found: Slot | None, database: str, since: i
         raise JobError(f"{at} is lost ({why}): the server threw away log that wasn't read yet; {MISSED}")
     if found.position is not None and found.position > since:
         raise JobError(
-            f"{at} stands at {found.confirmed}, beyond what this job has read: somebody else moved it on;"
-            f" {MISSED}, and give each job a slot of its own"
+            f"{at} stands at {found.confirmed}, beyond what this job has read: somebody else moved it on, or"
+            f" jobs that share it did by a file or a --state that doesn't know this one; {MISSED}"
         )
 
 

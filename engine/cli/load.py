@@ -199,19 +199,34 @@ def log() -> None:
 @log.command("drop")
 @options(given.job, given.overrides, given.only, given.telling)
 def log_drop(job_file: Path, overrides: tuple[str, ...], only: str | None) -> None:
-    """Have the source keep its log for a job no more: later catch-up runs need --fresh."""
+    """Have the source keep its log for jobs no more: later catch-up runs need --fresh.
+
+    A log that jobs of the file share is let go for all of them at once.
+    """
     jobs = load_jobs(job_file, overrides, only)
     with held():
         from engine.commands.whose import job_named
         from engine.registry import SOURCES
 
-    async def drop() -> None:
-        for job in jobs:
-            with job_named(job, among=len(jobs)):
-                kept = SOURCES[job.source.type].log
-                if job.source.log is None or kept is None:
-                    raise JobError("source.catch_up: this job keeps no log; there is nothing to drop")
-                for text in await kept.let_go(job):
-                    console.say(f"{job.name}: {text}")
+    async def drop(job: "Job") -> None:
+        kept = SOURCES[job.source.type].log
+        if job.source.log is None or kept is None:
+            raise JobError("source.catch_up: this job keeps no log; there is nothing to drop")
+        if only is not None and job.log_mates:
+            raise JobError(
+                f"--only: {job.source.log} keeps the log for {_names(job.log_mates)}, too; leave --only out"
+                " to let it go for all, or take this job out of the file to keep it for the others alone"
+            )
+        for text in await kept.let_go(job):
+            console.say(f"{_names([job, *job.log_mates])}: {text}")
 
-    asyncio.run(drop())
+    done: set[str] = set()
+    for job in jobs:
+        if job.name not in done:
+            with job_named(job, among=len(jobs)):
+                asyncio.run(drop(job))
+        done |= {mate.name for mate in job.log_mates}
+
+
+def _names(jobs: "Sequence[Job]") -> str:
+    return ", ".join(job.name for job in jobs)

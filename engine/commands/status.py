@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from engine.commands.log_needs import users
 from engine.contracts.feed import LogFigures, LogPlace
 from engine.contracts.state import RunState
 from engine.errors import BackfillError
@@ -77,7 +78,7 @@ async def look(job: Job, state_dir: Path) -> JobStatus:
     state = await store.read(job, state_dir)
     alive = state is not None and await store.alive(job, state_dir)
     letters = await store.letters_open(job, state_dir) if state is not None else 0
-    told, held_back = await _log(job)
+    told, held_back = await _log(job, state_dir)
     log = LogFigures(None if state is None else _lag_s(state), held_back)
     return JobStatus(
         job.name, state_dir / job.name, store.where(job, state_dir), state, alive, letters, told, log
@@ -91,12 +92,12 @@ def _lag_s(state: RunState) -> float | None:
     return None if at is None else max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())
 
 
-async def _log(job: Job) -> tuple[str | None, int | None]:
+async def _log(job: Job, state_dir: Path) -> tuple[str | None, int | None]:
     """Ask the source what it keeps of its log for a job; that it can't be asked is an answer, too."""
     log = SOURCES[job.source.type].log
     if job.source.log is None or log is None:
         return None, None
     try:
-        return await log.standing(job)
+        return await log.standing(job, await users(job, state_dir))
     except BackfillError as error:
         return f"what the source keeps of its log for this job can't be told: {error}", None

@@ -8,6 +8,7 @@ that was confirmed is given again, so what was given twice must change nothing.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -86,8 +87,71 @@ class LogFigures:
     held_back_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LogUser:
+    """A job that goes by a log, and from where on it needs it; None: not before its next full run.
+
+    `known` False: that can't be told.
+    """
+
+    name: str
+    position: str | None
+    known: bool = True
+
+
+class LogSharing(Protocol):
+    """What the feeds of jobs that go by one log have to know of each other: nothing is let go that one needs.
+
+    `others`: names of the other jobs of the file, in its order. `sessions`: of this process, by which the log
+    is read for any of them.
+    """
+
+    @property
+    def others(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def sessions(self) -> set[int]: ...  # noqa: D102
+
+    @property
+    def turn(self) -> AbstractAsyncContextManager[object]:
+        """Held by whoever uses the log: of one process one job at a time."""
+
+    def needs(self, position: str) -> None:
+        """Hear from where on this job needs the log, all before which is durable."""
+
+    async def begins(self, position: str) -> None:
+        """Hear from where on this job will need the log; until `needs`, what it needed before counts."""
+
+    async def needed(self) -> Sequence[str] | None:
+        """Return from where on others need it; None: of one that can't be told now, so all has to stay.
+
+        A job that was never loaded needs nothing: it will from its full run on.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A log that one job goes by; see LogSharing."""
+
+    others: Sequence[str] = ()
+    sessions: set[int] = field(default_factory=set)
+    turn: AbstractAsyncContextManager[object] = field(default_factory=nullcontext)
+
+    def needs(self, position: str) -> None:
+        """Do nothing: nobody asks."""
+
+    async def begins(self, position: str) -> None:
+        """Do nothing: nobody asks."""
+
+    async def needed(self) -> Sequence[str] | None:
+        """Return none."""
+        return ()
+
+
 class ChangeFeed(Protocol):
     """The log of one source, as far as one job goes by it. Positions are texts of the source's own."""
+
+    def share(self, sharing: LogSharing) -> None:
+        """Hear with whom the log is shared; before anything else."""
 
     async def check(self, needs: LogNeeds, position: str | None) -> None:
         """See that the log gives all that a job needs; nothing is written.
@@ -97,10 +161,11 @@ class ChangeFeed(Protocol):
         Raises: JobError (with what to do), PermanentError, TransientError.
         """
 
-    async def set_up(self, say: Callable[[str], None]) -> None:
+    async def set_up(self, say: Callable[[str], None]) -> str | None:
         """Have the log kept from now on: a snapshot that is taken later sees all that goes before.
 
-        Call behind `check`. `say` is told what is waited for.
+        Call behind `check`. `say` is told what is waited for. Returns the position from which on it is kept;
+        None: it is the source's `watermark`, whenever that is opened.
         Raises: PermanentError, TransientError.
         """
 
@@ -124,7 +189,10 @@ class ChangeFeed(Protocol):
         """Hear that all up to a batch's end is written and durable."""
 
     async def confirm(self, position: str) -> None:
-        """Let the log go up to a position, all before which is durable. Raises: PermanentError."""
+        """Let the log go up to a position, all before which is durable, or up to where others need it.
+
+        Raises: PermanentError.
+        """
 
     async def look(self) -> None:
         """Ask the server how much of its log it keeps for this job. Raises: as `check`."""

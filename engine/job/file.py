@@ -63,11 +63,11 @@ def load(
             jobs.append(Job.model_validate(entry, context=context))
         except ValidationError as error:
             found += [_placed(fault, prefix, data) for fault in faults(error, entry)]
-    found += [] if found else [*_same_names(jobs), *_same_logs(jobs)]
+    found += [] if found else [*_same_names(jobs), *_like_logs(jobs)]
     if found:
         # The validation's own error holds the values: it mustn't be anybody's cause.
         raise JobError(_told(found, file, set_paths, interpolation.used)) from None
-    return _chosen(jobs, only, file)
+    return _chosen([_with_mates(job, jobs) for job in jobs], only, file)
 
 
 def completed(entry: Mapping[str, Any], directory: Path, env: Mapping[str, str]) -> Job:
@@ -147,19 +147,27 @@ def _same_names(jobs: Sequence[Job]) -> list[Fault]:
     ]
 
 
-def _same_logs(jobs: Sequence[Job]) -> list[Fault]:
-    logs = [
-        None if job.source.log is None or job.source.LOG_SHARED else (job.source.type, job.source.log)
-        for job in jobs
-    ]
+def _like_logs(jobs: Sequence[Job]) -> list[Fault]:
+    """Refuse logs of one name that aren't, or can't be told to be, one log."""
     return [
         Fault(
             ("jobs", position, "source", "catch_up", "slot"),
-            "another job goes by it, and what one has read the other would miss; give each its own",
+            "another job's slot has this name, with another url or publication; jobs share a slot where both"
+            " are written alike: make them so, or give each its own",
         )
-        for position, log in enumerate(logs)
-        if log is not None and log in logs[:position]
+        for position, job in enumerate(jobs)
+        if any(
+            (other.source.type, other.source.log) == (job.source.type, job.source.log)
+            and not (job.source.LOG_SHARED or other.source.same_log(job.source))
+            for other in jobs[:position]
+            if other.source.log is not None
+        )
     ]
+
+
+def _with_mates(job: Job, jobs: Sequence[Job]) -> Job:
+    """Return a job that knows the others of its file that go by the same log."""
+    return job.beside([each for each in jobs if each is not job and each.source.same_log(job.source)])
 
 
 def _told(found: Sequence[Fault], file: Path, set_paths: Sequence[KeyPath], used: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ Invariant: a Job that exists has passed every check that needs neither source no
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -84,6 +84,7 @@ class Job(Section):
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
     _variables: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _written: Mapping[str, Any] | None = PrivateAttr(default=None)
+    _log_mates: tuple["Job", ...] = PrivateAttr(default=())
 
     @property
     def hook(self) -> str | None:
@@ -109,6 +110,17 @@ class Job(Section):
     def written(self) -> Mapping[str, Any] | None:
         """The job's data as its file has them, references to the environment unreplaced; None: of no file."""
         return self._written
+
+    @property
+    def log_mates(self) -> tuple["Job", ...]:
+        """The other jobs of its file that go by the same log, also where `--only` leaves them out."""
+        return self._log_mates
+
+    def beside(self, mates: Sequence["Job"]) -> "Job":
+        """Return this job as one that goes by a log together with others."""
+        job = self.model_copy()
+        job._log_mates = tuple(mates)
+        return job
 
     def model_post_init(self, context: Any) -> None:
         """Take the job file's directory, variables and data from the validation's context."""

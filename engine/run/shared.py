@@ -1,4 +1,4 @@
-"""What runs of one process share: how they are stopped, targets and caps, what the process has used.
+"""What runs of one process share: how they are stopped, targets and caps, logs, what the process has used.
 
 Invariant: the shares of a cap never add up to more than the greatest cap of those who share it; what the
 process has used is counted once, however many runs go on in it.
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from engine.job.model import Job
 from engine.job.sections import TargetSection
 from engine.registry import TARGETS, TargetConnector
+from engine.run.one_log import LogUses
 from engine.run.stopping import Stops, stop_on_signals
 from engine.run.worker import Usage
 
@@ -106,6 +107,7 @@ class Shared:
     """What a run has in common with others of its process."""
 
     usage: OwnUsage
+    logs: LogUses
     caps: Caps = field(default_factory=Caps)
     stops: Stops = stop_on_signals
     targets: Mapping[str, TargetConnector] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from engine.contracts.feed import LogPlace
 from engine.contracts.state import RunState
 from engine.errors import JobError
 
@@ -75,6 +76,24 @@ def decide(latest: RunState | None, *, fresh: bool, watched: Sequence[str]) -> D
         base = latest.base or latest.watermark
         return Start("catch_up", base, base)
     return Start("catch_up", latest.watermark if set(watched) <= set(before) else latest.base, latest.base)
+
+
+def reached(run: RunState) -> str | None:
+    """Return the position up to which all of the log is in the target, as far as a run has come."""
+    if run.kind == "full":
+        return run.watermark
+    end = run.segments[0].end
+    return run.since if end is None else LogPlace.of(end).position
+
+
+def log_needed(latest: RunState | None, watched: Sequence[str]) -> str | None:
+    """Return from where on a job needs its source's log; None: its next run is a full one, which needs none.
+
+    `watched`: what its catch-up runs go by, its log.
+    """
+    if latest is None or set(_watched(latest, watched)) != set(watched):
+        return None
+    return latest.watermark if latest.closed else reached(latest)
 
 
 def by_log(watched: Sequence[str]) -> bool:

@@ -137,7 +137,7 @@ def test_a_slot_that_somebody_else_reads_is_named_with_its_pid(
             time.sleep(0.05)
         sentence = refused(command)
         assert f"in use by pid {pid} (pg_recvlogical)" in sentence
-        assert "one job, one slot" in sentence
+        assert "one process at a time goes by a slot" in sentence
     finally:
         other.terminate()
         other.wait()

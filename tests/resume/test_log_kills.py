@@ -11,7 +11,7 @@ import asyncpg
 
 from tests.support import loads, log_keys
 from tests.support.command import Command, kill_group
-from tests.support.logged import TABLE, as_source, change, items, run, seen, until, values
+from tests.support.logged import TABLE, as_source, asked, change, items, run, seen, until, values
 from tests.support.pg import execute
 
 
@@ -123,3 +123,47 @@ def test_a_follower_that_is_killed_while_rows_take_keys_from_each_other_ends_as_
     change(command, *log_keys.application(random_, 20))
     run(command, "catch_up")
     assert log_keys.held(command) == log_keys.fresh(command)
+
+
+def test_followers_that_share_a_slot_and_are_killed_together_miss_nothing(
+    logged_database: str, database: str, dynoxide: str, table_name: str, tmp_path: Path
+) -> None:
+    """The slot may have moved on for both, for one or for none of what their checkpoints cover."""
+    random_ = random.Random(4)
+    loads.create_table(dynoxide, table_name)
+    asyncio.run(
+        execute(logged_database, *TABLE, "CREATE TABLE u AS TABLE t", "ALTER TABLE u ADD PRIMARY KEY (id)")
+    )
+    log = {"type": "log", "slot": f"s_{database}"}
+    one = loads.job(logged_database, dynoxide, table_name, source={"catch_up": log})
+    rule = {"name": "U", "key": {"PK": "U#{id}", "SK": "ROW"}, "include": "all"}
+    other = {"name": "other", "source": {**one["source"], "table": "u"}, "items": [rule]}
+    alone = Command(tmp_path, one)
+    both = Command(tmp_path, {"target": one.pop("target"), "jobs": [dict(one), other]})
+    one["target"] = both.job["target"]
+
+    def as_both_say() -> dict[str, str]:
+        rows = asyncio.run(asked(alone, "SELECT coalesce(json_object_agg(id, v), '{}')::text FROM u"))
+        return as_source(alone) | {f"U#{key}|ROW": value for key, value in json.loads(rows).items()}
+
+    def changed() -> None:
+        for name in "tu":
+            row = random_.randint(1, 99)
+            change(
+                alone,
+                f"UPDATE {name} SET v = '{random_.random()}' WHERE id = {row}",
+                f"DELETE FROM {name} WHERE id = {random_.randint(1, 99)}",
+                f"INSERT INTO {name} VALUES ({row}, '{random_.random()}') ON CONFLICT DO NOTHING",
+            )
+
+    for number in range(3):
+        process = both.start("run", "--follow", "--workers", "1")
+        seen(alone, f"round {number}")
+        deadline = time.monotonic() + random_.uniform(0.2, 1.5)
+        while process.poll() is None and time.monotonic() < deadline:
+            changed()
+        assert process.poll() is None, process.communicate()
+        kill_group(process)
+    changed()
+    assert both.here("run", "--workers", "1").code == 0
+    assert values(alone) == as_both_say()

@@ -268,3 +268,33 @@ def test_numbers_reach_the_models_exactly(job_file):
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_are_good_job_files(example):
     assert load(example, (), {**ENV, "MONGODB_URL": "mongodb://user:hunter22@host/"})
+
+
+def by_log(second: str = "{type: log, slot: s}", place: str = "h/d") -> str:
+    rules = '[{name: R, key: {PK: "{id}"}}]'
+    logs = {"a": ("ann:x@h/d", "{type: log, slot: s}"), "b": (f"bob:y@{place}", second)}
+    logs["c"] = ("h/d", "{type: log, slot: other}")
+    jobs = "".join(
+        f"  - name: {name}\n    items: {rules}\n"
+        f'    source: {{type: postgres, url: "postgresql://{url}", table: {name}, catch_up: {log}}}\n'
+        for name, (url, log) in logs.items()
+    )
+    return f"target: {{type: dynamodb, table: app-data}}\njobs:\n{jobs}"
+
+
+def test_jobs_that_go_by_one_slot_know_each_other_also_where_one_is_chosen(job_file):
+    path = job_file(by_log())
+    assert [[mate.name for mate in job.log_mates] for job in load(path, env={})] == [["b"], ["a"], []]
+    (chosen,) = load(path, env={}, only="b")
+    assert [mate.name for mate in chosen.log_mates] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [by_log(place="h/e"), by_log(place="other/d"), by_log("{type: log, slot: s, publication: p}")],
+)
+def test_a_slot_of_one_name_must_be_one_slot(job_file, made):
+    with pytest.raises(
+        JobError, match=r"jobs\[1\]\.source\.catch_up\.slot: another job's slot has this name"
+    ):
+        load(job_file(made), env={})

@@ -15,7 +15,7 @@ import pyarrow as pa
 from engine.batch import Batch, Cursor, Effort, Mark, Segment
 from engine.commands.ends import Ends
 from engine.commands.peers import by_log
-from engine.contracts.feed import ChangeFeed, Deciding, LogFigures, LogNeeds, LogPlace
+from engine.contracts.feed import ChangeFeed, Deciding, LogFigures, LogNeeds
 from engine.contracts.readback import Hashes
 from engine.contracts.state import MarkStore, RunState
 from engine.errors import BackfillError, JobError
@@ -25,7 +25,7 @@ from engine.run.pipeline import Stages
 from engine.run.superseded import Superseded
 from engine.run.touched import Touched, every_row
 from engine.run.voice import Voice
-from engine.state.resume import Decision, GoOn, NothingToDo, Start
+from engine.state.resume import Decision, GoOn, NothingToDo, Start, reached
 from engine.tenure import Tenure
 
 ASK_S = 30.0
@@ -59,7 +59,11 @@ async def foretold(ends: Ends) -> tuple[Sequence[str], bool]:
     if feed is None:
         return (), False
     why = await lacking(ends, feed)
-    return ((feed.foretold,), False) if why is None else ((f"It can't run as it is: {why}.",), True)
+    if why is not None:
+        return (f"It can't run as it is: {why}.",), True
+    shared = ", ".join(mate.name for mate in ends.job.log_mates)
+    with_whom = f" It is kept for {shared} as well, up to whichever of them is the furthest behind."
+    return (f"{feed.foretold}{with_whom if shared else ''}",), False
 
 
 async def lacking(ends: Ends, feed: ChangeFeed) -> str | None:
@@ -69,14 +73,6 @@ async def lacking(ends: Ends, feed: ChangeFeed) -> str | None:
     except BackfillError as error:
         return str(error)
     return None
-
-
-def reached(run: RunState) -> str | None:
-    """Return the position up to which all of the log is in the target, as far as a run has come."""
-    if run.kind == "full":
-        return run.watermark
-    end = run.segments[0].end
-    return run.since if end is None else LogPlace.of(end).position
 
 
 def _old_keys(ends: Ends) -> tuple[OldKeys, LogNeeds]:

@@ -22,10 +22,10 @@ from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.job.model import Job
-from engine.registry import TargetConnector
 from engine.rules.peers import Untold
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Stages
+from engine.run.shared import Shared
 from engine.run.voice import Voice
 from engine.state.fingerprint import STANDING, attributes, changed, compare, reshaped, same_target, upgraded
 from engine.state.former import dumped, former_rules, told
@@ -85,16 +85,18 @@ async def prepare(
     store: CheckpointStore,
     decision: Decision,
     voice: Voice,
-    connector: TargetConnector,
+    shared: Shared,
 ) -> Prepared:
-    """Open both ends and check the job against them; nothing is written. `connector`: the target's.
+    """Open both ends and check the job against them; nothing is written.
 
     A finished run with nothing to catch up with is looked at in the same way: what has changed since is said
     by refusing, never by leaving it out.
     """
     since = decision.since if isinstance(decision, Start) else decision.run.since
-    ends = await open_ends(stack, job, since=since, connector=connector)
+    ends = await open_ends(stack, job, since=since, connector=shared.target(job))
     source = ends.source
+    if source.abilities.feed is not None:
+        source.abilities.feed.share(shared.logs.of(job, voice.warn))
     for text in () if isinstance(decision, NothingToDo) else source.notices:
         voice.warn(text)
     if isinstance(decision, Start) and decision.kind == "catch_up" and since is None:
@@ -229,12 +231,18 @@ async def _former(
     return former
 
 
-async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence[Segment]) -> RunState:
-    """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again."""
+async def take_up(
+    prepared: Prepared, decision: Start | GoOn, segments: Sequence[Segment], log_from: str | None
+) -> RunState:
+    """Enter the run into the checkpoint: a new one with its segments, or the unfinished one again.
+
+    `log_from`: the position from which on the log is kept for it, where that isn't the source's watermark.
+    """
     if isinstance(decision, GoOn):
         return gone_on(prepared.ends, await prepared.store.resume(), endless=prepared.line.endless)
     by_log, watched = log_of(prepared.ends, decision.kind) is not None, prepared.ends.job.source.watched
     rows = None if by_log else await prepared.ends.source.rows_expected()
+    read_up_to = log_from or prepared.ends.source.watermark
     state = RunState(
         run_id=uuid.uuid4().hex[:12],
         kind=decision.kind,
@@ -243,7 +251,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence
         outcome=None,
         fingerprint=prepared.prints,
         since=decision.since,
-        watermark=prepared.ends.source.watermark if watched and not prepared.line.endless else None,
+        watermark=read_up_to if watched and not prepared.line.endless else None,
         interruptions=0,
         rows_expected=rows,
         segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
@@ -251,7 +259,7 @@ async def take_up(prepared: Prepared, decision: Start | GoOn, segments: Sequence
         dead_letters_by_reason={},
         effort=Effort(),
         error=None,
-        base=prepared.ends.source.watermark if decision.kind == "full" else decision.base,
+        base=read_up_to if decision.kind == "full" else decision.base,
         watched=watched,
         rules=dumped(prepared.ends.job.items, prepared.ends.job.variables),
         former=prepared.former,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from engine.clock import utc_now
 from engine.commands import ends
 from engine.commands.run.crew import Crew, crew, working
-from engine.commands.run.following import confirm, confirming, log_figures, log_of, log_watched, reached
+from engine.commands.run.following import confirm, confirming, log_figures, log_of, log_watched
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
 from engine.commands.run.ways import Way, choose
@@ -24,7 +24,6 @@ from engine.contracts.state import CheckpointStore, RunState
 from engine.errors import BackfillError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
 from engine.job.model import Job
-from engine.registry import TargetConnector
 from engine.report import (
     COMPLETE,
     COMPLETE_WITH_DEAD_LETTERS,
@@ -40,7 +39,7 @@ from engine.run.shared import Shared
 from engine.run.voice import Voice
 from engine.run.worker import Usage
 from engine.state import dead_letters
-from engine.state.resume import NothingToDo, Start, decide
+from engine.state.resume import NothingToDo, Start, decide, reached
 
 if TYPE_CHECKING:
     from engine.commands.run.afar import Afar
@@ -95,16 +94,19 @@ async def _pass(
         used = stack.enter_context(shared.usage.counted())
         latest = None if options.fresh else await store.load()
         decision = decide(latest, fresh=options.fresh, watched=job.source.watched)
+        log_from = None
         if job.source.log is not None and isinstance(decision, Start) and decision.kind == "full":
-            await _keep_log(job, options, store, decision, voice, shared.target(job))
-        prepared = await prepare(stack, job, options, store, decision, voice, shared.target(job))
+            log_from = await _keep_log(job, options, store, decision, voice, shared)
+        prepared = await prepare(stack, job, options, store, decision, voice, shared)
         if isinstance(decision, NothingToDo):
             letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
             return _Passed(_nothing_to_do(job, decision.run, letters, voice))
         if listener is not None and options.listen is not None:
             await listener.expected(options.listen.expect)
         way = await choose(prepared, decision, voice)
-        state = await take_up(prepared, decision, way.segments)
+        state = await take_up(prepared, decision, way.segments, log_from)
+        if log_from is not None:
+            shared.logs.of(job, voice.warn).needs(log_from)
         prepared = await put_to_work(prepared, way, state, voice)
         afar = None if listener is None else await _afar(prepared, way, listener, voice)
         report, stopped = await _carry(prepared, way, state, voice, shared, used, afar)
@@ -121,14 +123,17 @@ async def _keep_log(
     store: CheckpointStore,
     decision: Start,
     voice: Voice,
-    connector: TargetConnector,
-) -> None:
-    """Have the log kept from before the run's snapshot on, once everything else has been checked."""
+    shared: Shared,
+) -> str | None:
+    """Have the log kept from before the run's snapshot on, once everything else has been checked.
+
+    Returns the position; None: the source's watermark.
+    """
     async with AsyncExitStack() as trial:
-        prepared = await prepare(trial, job, options, store, decision, Voice((), job.name), connector)
+        prepared = await prepare(trial, job, options, store, decision, Voice((), job.name), shared)
         feed = prepared.ends.source.abilities.feed
         assert feed is not None, "the job goes by a log"
-        await feed.set_up(voice.note)
+        return await feed.set_up(voice.note)
 
 
 def _kept(report: Report, state_dir: Path, voice: Voice) -> Report:

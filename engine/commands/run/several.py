@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.commands import ends
+from engine.commands.log_needs import by_checkpoints
 from engine.commands.run import processes
 from engine.commands.run.prepare import RunOptions
 from engine.commands.run.runner import run_job
@@ -23,6 +24,7 @@ from engine.job.model import Job
 from engine.registry import TARGETS
 from engine.report import FAILED, INTERRUPTED, Report
 from engine.rules.jobs_apart import waits_for
+from engine.run.one_log import LogUses
 from engine.run.shared import OwnUsage, Shared
 from engine.run.stopping import StopTogether, stop_on_signals
 from engine.run.voice import Voice
@@ -50,7 +52,8 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     async with AsyncExitStack() as stack:
         kinds = {job.target.type for job in jobs}
         targets = {kind: await stack.enter_async_context(TARGETS[kind].shared()) for kind in kinds}
-        await _all(jobs, options, observers, Shared(OwnUsage(processes.usage), targets=targets))
+        usage, uses = OwnUsage(processes.usage), LogUses(by_checkpoints(options.state_dir))
+        await _all(jobs, options, observers, Shared(usage, uses, targets=targets))
 
 
 async def _all(
