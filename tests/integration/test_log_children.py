@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests.support import loads
 from tests.support.command import Command
-from tests.support.logged import LOG, asked, change, items, logs, parts_of, refused, run
+from tests.support.logged import LOG, asked, change, followed, items, logs, parts_of, refused, run, until
 from tests.support.pg import execute
 
 TABLES = (
@@ -92,6 +93,24 @@ def test_items_of_children_that_are_gone_go(
     assert held(command) == fresh(command)
     assert {"ROW#1|LINE#n1", "ROW#4|LINE#n0", "ROW#5|LINE#n1", "ROW#5|ROW"}.isdisjoint(held(command))
     assert held(command)["ROW#7|LINE#n1"] == "1300"
+    assert run(command, "catch_up")["items_emitted"] == 0
+
+
+def test_children_that_are_gone_are_followed_by_their_items(command: Command) -> None:
+    change(command, FULL)
+
+    def scene(_: threading.Event) -> None:
+        until(lambda: len(held(command)) == 24, "the full run")
+        for scene in SCENES:
+            change(command, *scene.split("; "))
+        until(lambda: held(command) == fresh(command), "the items aren't those of a fresh load")
+        change(command, "DELETE FROM line WHERE key > 8", "UPDATE line SET n = 'last' WHERE key = 7")
+        until(lambda: held(command) == fresh(command), "the items aren't those of a fresh load")
+
+    ended = followed(command, scene)
+    assert ended.code == 0, ended.stderr
+    loads.assert_balanced(ended.report)
+    assert ended.report["items_deleted"] >= 10
     assert run(command, "catch_up")["items_emitted"] == 0
 
 

@@ -12,7 +12,7 @@ from connectors.postgres.feeding import LogReading
 from engine.batch import Batch
 from tests.support import loads
 from tests.support.command import Command
-from tests.support.log_keys import BY_K, BY_R, BY_TAG, OWN, TABLE, application, fresh, held
+from tests.support.log_keys import BY_K, BY_R, BY_TAG, OWN, PARTITIONED, TABLE, application, fresh, held
 from tests.support.logged import LOG, change, parts_of, run
 from tests.support.pg import execute
 
@@ -80,6 +80,30 @@ def test_whatever_an_application_does_the_items_are_those_of_a_fresh_load(
         change(command, *application(random, 40))
         run(command, "catch_up")
         assert held(command) == fresh(command)
+
+
+def test_rows_of_several_partitions_take_keys_from_each_other(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that moves to another partition is, in the log, one that goes and another that comes."""
+    random = Random(23)
+    command.job["items"] = [BY_K, BY_TAG, BY_R, OWN]
+    change(command, *PARTITIONED)
+    run(command, "full")
+    assert held(command) == fresh(command)
+    for part_rows in (1_000, 5):
+        parts_of(monkeypatch, part_rows)
+        moves = [
+            f"UPDATE t SET id = 60 - id WHERE id = {random.choice((n, 60 - n))}"
+            " AND NOT EXISTS (SELECT FROM t AS other WHERE other.id = 60 - t.id)"
+            for n in range(1, 6)
+        ]
+        change(command, *application(random, 25), *moves)
+        run(command, "catch_up")
+        assert held(command) == fresh(command)
+    change(command, *(scene for scenes, _ in SCENES[:4] for scene in scenes.split("; ")))
+    run(command, "catch_up")
+    assert held(command) == fresh(command)
 
 
 def test_a_key_that_very_many_rows_make_takes_little_memory(

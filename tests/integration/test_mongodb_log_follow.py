@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.support import loads
+from tests.support import loads, mongo_log_keys
 from tests.support.command import kill_group
 from tests.support.logged import followed, items, run, until
-from tests.support.streamed import Streamed, streaming
+from tests.support.streamed import IMAGES, Streamed, streaming
 
 
 @pytest.fixture
@@ -76,3 +77,32 @@ def test_a_collection_that_is_dropped_ends_it_with_a_sentence(streamed: Streamed
     ended = followed(streamed.command, scene)
     assert ended.code == 1, ended.stderr
     assert "was dropped" in ended.report["error"]
+
+
+def test_documents_that_take_keys_from_each_other_are_followed(
+    mongodb_url: str,
+    database: str,
+    dynoxide: str,
+    table_name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys, random = mongo_log_keys, Random(7)
+    monkeypatch.setattr("connectors.mongodb.feed.PART_ROWS", 3)
+    with streaming(mongodb_url, database, dynoxide, table_name, tmp_path, **IMAGES) as made:
+        made.collection.delete_many({})
+        made.command.job["items"] = [keys.BY_K, keys.BY_TAG, keys.BY_R, keys.OWN]
+        made.command.job["source"]["filter"] = {"hidden": {"$ne": True}}
+        for _ in range(40):
+            keys.changed(made, random)
+
+        def scene(_: threading.Event) -> None:
+            for _ in range(3):
+                for _ in range(40):
+                    keys.changed(made, random)
+                until(lambda: keys.held(made) == keys.fresh(made), "the items aren't those of a fresh load")
+
+        ended = followed(made.command, scene)
+        assert ended.code == 0, ended.stderr
+        loads.assert_balanced(ended.report)
+        assert keys.held(made) == keys.fresh(made)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import loads
+from tests.support import loads, mongo_log_keys
 from tests.support.command import kill_group
 from tests.support.streamed import IMAGES, Streamed, streaming
 
@@ -143,3 +143,29 @@ def test_whatever_changes_and_whenever_a_run_is_killed_nothing_is_missing_or_lef
     for _ in range(2):  # one that was killed is gone on with, then what came behind it is read
         caught_up(streamed)
     assert held(streamed) == expected(streamed)
+
+
+def test_a_follower_that_is_killed_while_documents_take_keys_from_each_other_ends_as_a_fresh_load(
+    streamed: Streamed,
+) -> None:
+    random_ = random.Random(5)
+    keys = mongo_log_keys
+    streamed.collection.drop_indexes()
+    streamed.collection.delete_many({})
+    streamed.command.job["items"] = [keys.BY_K, keys.BY_TAG, keys.BY_R, keys.OWN]
+    for _ in range(60):
+        keys.changed(streamed, random_)
+    caught_up(streamed)
+    for _ in range(2):
+        process = streamed.command.start("run", "--follow", "--workers", "1")
+        before = keys.held(streamed)
+        for _ in range(200):
+            keys.changed(streamed, random_)
+            if keys.held(streamed) != before:  # it is in the middle of it
+                break
+        assert process.poll() is None, process.communicate()
+        kill_group(process)
+    for _ in range(20):
+        keys.changed(streamed, random_)
+    caught_up(streamed)
+    assert keys.held(streamed) == keys.fresh(streamed)

@@ -13,6 +13,26 @@ TABLE = (
     "ALTER TABLE t REPLICA IDENTITY FULL",
     "INSERT INTO t SELECT n, 'x' || (n + 1) / 2, 'first' FROM generate_series(1, 40) n",
 )
+PARTITIONED = (
+    "ALTER TABLE t RENAME TO before",
+    "CREATE TABLE t (LIKE before INCLUDING ALL) PARTITION BY RANGE (id)",
+    *(
+        f"CREATE TABLE {name} PARTITION OF t FOR VALUES FROM ({first}) TO ({end}) PARTITION BY HASH (id)"
+        for name, first, end in (("low", "MINVALUE", 13), ("high", 13, "MAXVALUE"))
+    ),
+    *(
+        statement
+        for name in ("low", "high")
+        for at in range(2)
+        for statement in (
+            f"CREATE TABLE {name}_{at} PARTITION OF {name} FOR VALUES WITH (MODULUS 2, REMAINDER {at})",
+            f"ALTER TABLE {name}_{at} REPLICA IDENTITY FULL",
+        )
+    ),
+    "INSERT INTO t SELECT * FROM before",
+    "DROP TABLE before",
+)
+"""The same table in partitions of partitions: a row that gets another id may go to another one."""
 SHOWN = "v <> 'hidden' AND k IS NOT NULL"
 BY_K = {
     "name": "K",
