@@ -156,8 +156,7 @@ class Helper(Generic[Order, Answer]):
                     self._settle(message.number).set_result(message)
         self._gone = True
         self._ready.set()
-        if self._asked:
-            self._told("a helper process died; what it was doing is done by others")
+        self._told("a helper process died; what it was doing is done by others")
         for number in list(self._asked):
             self._settle(number).set_exception(Gone())
 

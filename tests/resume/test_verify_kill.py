@@ -18,10 +18,10 @@ SMALL_STEPS = """
 import asyncio, sys
 from connectors.dynamodb.reading import reader
 from engine.cli import main
-from engine.commands import hash_store
 from engine.commands.verify import recheck, source_pass, target_pass
 recheck.PAUSES_S = (0.2, 0.2, 0.2)
-hash_store.PART_RECORDS, source_pass.SEGMENT_ROWS, target_pass.COMMIT_S = 300, 250, 0.0
+source_pass.READ_RECORDS, source_pass.SEGMENT_ROWS = 200, 250
+source_pass.COMMIT_S = target_pass.COMMIT_S = 0.0
 scan = reader.TableReader.scan
 
 async def slowly(self, *arguments, **options):

@@ -7,7 +7,6 @@ import pytest
 from bench import servers
 from connectors.dynamodb.reading import reader as readers
 from connectors.dynamodb.target import TableTarget
-from engine.commands import hash_store
 from engine.commands.verify import recheck, source_pass, target_pass
 from engine.errors import PermanentError
 from tests.integration.test_redrive import ROWS as PEOPLE
@@ -19,9 +18,10 @@ from tests.support.command import Command
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
     monkeypatch.setattr(recheck, "PAUSES_S", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(hash_store, "PART_RECORDS", 300)
+    monkeypatch.setattr(source_pass, "READ_RECORDS", 100)
     monkeypatch.setattr(source_pass, "SEGMENT_ROWS", 250)
-    monkeypatch.setattr(target_pass, "COMMIT_S", 0.0)
+    for module in (source_pass, target_pass):
+        monkeypatch.setattr(module, "COMMIT_S", 0.0)
 
 
 @pytest.mark.parametrize("passes", [1, 3, 6])

@@ -36,9 +36,9 @@ PARSED_AT_ONCE = 1_000
 COMMIT_S = 5.0
 """How often what was read is made to count."""
 
-READ_RECORDS = 500_000
-"""Records after which an order to read ends, where it can be gone on with: what a reader holds in memory, and
-what is read again after a kill."""
+READ_RECORDS, READ_S = 500_000, 30.0
+"""Records and seconds after which an order to read ends, where it can be gone on with: what a reader holds in
+memory, and what is read again after a kill."""
 ROW_RANGES = 2**16
 """Row ranges of one order; the index holds 2^32 of them."""
 
@@ -95,8 +95,10 @@ class SourcePass:
             self._told(found.tallies.get("rows", 0))
             return self._keep(order, found)
 
-        await carry_out(todo, here, self._helpers, there, READERS)
-        self._commit()
+        try:
+            await carry_out(todo, here, self._helpers, there, READERS)
+        finally:
+            self._commit()
 
     def _order(self, job: OpenedJob, state: SegmentState) -> ReadOrder:
         number = next(self._numbers)
@@ -144,7 +146,7 @@ async def read_segment(
     place = Path(order.directory)
     store = HashStore(made(place.parent, place.name), dtype, durable=True, advice=NO_ROOM)
     segment, at, done = order.state.segment, order.state.end, True
-    ranges, tallies, records = list[RowRange](), Counter[str](), 0
+    ranges, tallies, records, began = list[RowRange](), Counter[str](), 0, monotonic()
     async with aclosing(job.source.read(segment, at)) as batches:
         async for batch in batches:
             found, dead = await loop.run_in_executor(job.stages.threads, records_of, job, batch, dtype)
@@ -157,7 +159,8 @@ async def read_segment(
             records += len(found)
             tallies.update(rows=batch.rows.num_rows, dead_lettered=dead)
             told(batch.rows.num_rows)
-            if at is not None and (records >= READ_RECORDS or len(ranges) == ROW_RANGES):
+            enough = records >= READ_RECORDS or len(ranges) == ROW_RANGES or monotonic() - began > READ_S
+            if at is not None and enough:
                 done = False
                 break
             if store.full:

@@ -157,8 +157,10 @@ class TargetPass:
             self.consumed += found.consumed
             return self._keep(place[0], found)
 
-        await carry_out(todo, here, self.helpers, there, SCANS_IN_FLIGHT)
-        self._commit()
+        try:
+            await carry_out(todo, here, self.helpers, there, SCANS_IN_FLIGHT)
+        finally:
+            self._commit()
         self._note_missing()
 
     def _keep(self, segment: int, found: SegmentScanned) -> Place | None:
