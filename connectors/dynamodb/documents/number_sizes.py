@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from connectors.dynamodb.documents.numbers import NUMBER_SIZE_MAX
-from connectors.dynamodb.documents.texts import byte_lengths, large_text
+from connectors.dynamodb.documents.texts import byte_lengths
 
 Sizes: TypeAlias = npt.NDArray[np.int64]
 Ints: TypeAlias = npt.NDArray[np.int32]  # narrow, since memory for wide ones costs as much as the arithmetic
@@ -63,9 +63,8 @@ def bounds(text: pl.Series) -> pl.Series:
 
 
 def _lengths(text: pl.Series) -> Ints:
-    array = large_text(text)
-    lengths = byte_lengths(array).astype(np.int32)
-    return np.where(array.is_valid(), lengths, np.int32(0)) if array.null_count else lengths
+    lengths = byte_lengths(text)
+    return np.where(text.is_not_null().to_numpy(), lengths, np.int32(0)) if text.null_count() else lengths
 
 
 def _begins(text: pl.Series, prefix: str) -> Flags:

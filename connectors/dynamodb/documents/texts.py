@@ -9,6 +9,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+VIEW_BYTES, _LENGTH_BYTES = 16, 4
+"""What stands for each text in the layout that Polars holds them in, its length first.
+Source: https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-view-layout."""
+
 
 def large_text(texts: pl.Series) -> pa.LargeStringArray:
     """Return texts in one contiguous buffer."""
@@ -17,7 +21,10 @@ def large_text(texts: pl.Series) -> pa.LargeStringArray:
     return array
 
 
-def byte_lengths(array: pa.LargeStringArray) -> npt.NDArray[np.int64]:
-    """Return the length of each text of a whole buffer; of a missing one it means nothing. Units: bytes."""
-    offsets = np.frombuffer(array.buffers()[1], np.int64, len(array) + 1)
-    return np.diff(offsets)
+def byte_lengths(texts: pl.Series) -> npt.NDArray[np.int32]:
+    """Return the length of each text, without a copy; of a missing one it means nothing. Units: bytes."""
+    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+    if not len(array):
+        return np.zeros(0, np.int32)
+    lengths = np.frombuffer(array.buffers()[1], np.int32)[:: VIEW_BYTES // _LENGTH_BYTES]
+    return lengths[array.offset : array.offset + len(array)]

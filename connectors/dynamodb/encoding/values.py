@@ -70,8 +70,7 @@ def wire_values(values: pl.Series, kind: Kind, options: ValueOptions) -> Values:
     """Turn a column into wire text."""
     match kind:
         case Scalar.STRING:
-            array = large_text(values)
-            return Values('{"S":"', _escaped(values, array), '"}', pl.Series(byte_lengths(array)), 0, {})
+            return Values('{"S":"', escaped(values), '"}', _lengths(values), 0, {})
         case Scalar.BOOL:
             return Values('{"BOOL":', values, "}", BOOL_SIZE, 0, {})
         case Scalar.BINARY:
@@ -79,7 +78,7 @@ def wire_values(values: pl.Series, kind: Kind, options: ValueOptions) -> Values:
         case Scalar.INT | Scalar.NUMBER | Scalar.FLOAT | Decimal():
             return _numbers(values, kind, options)
         case Scalar():  # dates and times: ASCII without a quote
-            return Values('{"S":"', values, '"}', pl.Series(byte_lengths(large_text(values))), 0, {})
+            return Values('{"S":"', values, '"}', _lengths(values), 0, {})
         case Document() | Members():
             return _documents(values, options)
         case ListOf(element):
@@ -97,14 +96,14 @@ def json_name(name: str) -> str:
 
 def escaped(values: pl.Series) -> pl.Series:
     """Return texts as they stand between the quotes of JSON; the very same column when nothing needs it."""
-    return _escaped(values, large_text(values))
-
-
-def _escaped(values: pl.Series, array: pa.LargeStringArray) -> pl.Series:
-    if not _needs_escape(array):
+    if not _needs_escape(large_text(values)):
         return values
     encoded = pl.struct(pl.col("")).struct.json_encode().str.strip_prefix('{"":"').str.strip_suffix('"}')
     return values.to_frame("").select(pl.when(pl.col("").is_not_null()).then(encoded)).to_series()
+
+
+def _lengths(values: pl.Series) -> pl.Series:
+    return pl.Series(byte_lengths(values).astype(np.int64))
 
 
 def _needs_escape(array: pa.LargeStringArray) -> bool:
