@@ -105,7 +105,7 @@ def _verified(
     """Load, verify, damage, verify and repair, verify; return the figures of each step."""
     command(folder, job, "table create")
     command(folder, job, "run", "--json", "--workers", "1")
-    verify = ("verify", "--full", "--read", "scan", "--json")
+    verify = ("verify", "--full", "--read", "scan", "--json", "--workers", "1")
 
     clean = command(folder, job, *verify)
     if clean.report["matched"] != rows:

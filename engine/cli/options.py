@@ -77,7 +77,7 @@ workers = click.option(
     show_default=True,
     metavar=f"N|{AUTO}",
     callback=_processes,
-    help="Processes of a run: a number, or as many as the load and the target can use.",
+    help="Processes: a number, or as many as the rows and the target are worth.",
 )
 AS_JSON = "--json"
 as_json = click.option(AS_JSON, "as_json", is_flag=True, help="Print one JSON object on stdout, errors too.")
