@@ -1,7 +1,7 @@
 """Several coroutines side by side, with one fault in place of a group; and what blocks, aside.
 
-Invariant: when `together` returns or raises, none of them is running any more; what was put aside holds up
-neither the event loop nor the end of the process.
+Invariant: when `together` or `ended` returns or raises, none of them is running any more; what was put aside
+holds up neither the event loop nor the end of the process.
 """
 
 import asyncio
@@ -26,6 +26,14 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as faults:
         raise _first(faults) from faults
     return [task.result() for task in tasks]
+
+
+async def ended(*tasks: "asyncio.Future[Any] | None") -> None:
+    """Cancel tasks, and wait until none of them runs; what they end with is nobody's."""
+    given = [task for task in tasks if task is not None]
+    for task in given:
+        task.cancel()
+    await asyncio.gather(*given, return_exceptions=True)
 
 
 def _first(faults: BaseExceptionGroup[BaseException]) -> BaseException:

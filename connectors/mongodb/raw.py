@@ -13,6 +13,7 @@ import bson
 
 from connectors.mongodb.bson_values import INT32_AT, elements
 from connectors.mongodb.session import CODEC
+from engine.tasks import ended
 
 _CODEC = CODEC.with_options(unicode_decode_error_handler="replace")
 """Of what stands beside the documents: an error's message may quote bytes that are no text."""
@@ -33,8 +34,7 @@ async def raw_batches(cursor: Any) -> AsyncGenerator[bytes, None]:
             coming = asyncio.create_task(_following(cursor))
             yield data
     finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        await ended(coming)
         with suppress(Exception):
             await cursor.close()
 

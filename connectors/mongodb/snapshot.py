@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 from connectors.mongodb.errors import no_snapshots
 from connectors.mongodb.session import CODEC, MAX_TIME_MS, awaited
 from engine.contracts.source import ViewLost
+from engine.tasks import ended
 
 REFRESH_S = 300.0
 """A session that rests for 30 minutes is killed with its cursors.
@@ -84,9 +85,7 @@ class Sessions:
 
     async def close(self) -> None:
         """Stop keeping sessions alive."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        await ended(self._refreshing)
 
     async def _keep_alive(self) -> None:
         while True:

@@ -21,6 +21,7 @@ from connectors.postgres.slots import BUSY_S, Slot, log_position, slot_of, slot_
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.waits import waits_told
 from engine.errors import JobError, PermanentError, TransientError
+from engine.tasks import ended
 
 POLL_S, TOLD_S = 0.2, 3.0
 BUSY_POLL_S = 0.1
@@ -112,8 +113,7 @@ async def _slot(
                             _refuse_prepared(await beside.fetchrow(_WRITERS))
                 await making
         finally:
-            making.cancel()
-            await asyncio.gather(making, return_exceptions=True)
+            await ended(making)
         await connection.execute("COMMIT")
         say(f"made replication slot {catch_up.slot}")
         async with looking(beside):

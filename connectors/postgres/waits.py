@@ -14,6 +14,7 @@ import asyncpg
 from connectors.postgres.session import abandon, connect
 from connectors.postgres.settings import LOCK_WAIT_S, looking
 from engine.errors import BackfillError
+from engine.tasks import ended
 
 TOLD_AFTER_S = 3.0
 """A lock that a DDL holds is given in a moment; who waits longer wants to know why."""
@@ -41,8 +42,7 @@ async def waits_told(connection: Any, url: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        looks.cancel()
-        await asyncio.gather(looks, return_exceptions=True)
+        await ended(looks)
 
 
 async def _look(pid: int, url: str) -> None:

@@ -19,6 +19,7 @@ from engine.clock import boot_s
 from engine.contracts.source import ViewLost
 from engine.errors import BackfillError, TransientError
 from engine.run.link import Advanced, Assign, Drain, Finished, SaidText, ToRunner, ToWorker, Until
+from engine.tasks import ended
 from engine.tenure import NEVER, Tenure
 
 SILENCE_S = 10.0
@@ -143,9 +144,7 @@ class HeadLink:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended(*tasks)
 
     def _why_left(self, error: BackfillError | None) -> str | None:
         if self.lost is not None or self.leaving is not None:

@@ -26,6 +26,7 @@ from engine.run.link import (
     WorkerEnd,
 )
 from engine.run.pipeline import Stages, run_segment
+from engine.tasks import ended
 
 TICK_S = 0.5
 
@@ -68,9 +69,7 @@ async def work(
     except (BaseExceptionGroup, BackfillError) as faults:
         finished = describe(faults)
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await ended(*background)
     teller.tell()
     SHARE.tell()
     CUTS.tell()

@@ -23,6 +23,7 @@ from connectors.dynamodb.state.table import Item, StateTable, key
 from engine.clock import boot_s, utc_at
 from engine.errors import BackfillError, JobError
 from engine.own_files import replaced
+from engine.tasks import ended
 from engine.tenure import Tenure
 
 log = logging.getLogger(__name__)
@@ -100,9 +101,7 @@ class TableLease:
 
     async def release(self) -> None:
         """Give the lease back; if that fails it runs out by itself."""
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.gather(self._heart, return_exceptions=True)
+        await ended(self._heart)
         with suppress(BackfillError), self._table.told():
             await self._table.call(
                 "DeleteItem",

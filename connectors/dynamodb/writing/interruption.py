@@ -9,6 +9,7 @@ from random import Random
 
 from engine.errors import PermanentError
 from engine.retry import RetryPolicy
+from engine.tasks import ended
 from engine.tenure import Tenure
 
 RENEWALS = RetryPolicy(1.0, 10.0)
@@ -62,9 +63,7 @@ class Interruption:
 
     async def close(self) -> None:
         """Wait for nothing any more."""
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+        await ended(self.task)
 
     def _begin(self, waited_for: Awaitable[None]) -> None:
         self.task = asyncio.get_running_loop().create_task(self._wait(waited_for))

@@ -20,6 +20,7 @@ from engine.run.beats import DialledIn
 from engine.run.link import RunnerEnd, ToRunner, ToWorker, queue_link
 from engine.run.pipeline import Stages
 from engine.run.worker import Usage, work
+from engine.tasks import ended
 
 if TYPE_CHECKING:
     from engine.commands.run.afar import Afar
@@ -163,9 +164,7 @@ class WorkingCrew:
 
     async def end(self) -> None:
         """See that no worker is left."""
-        if self._own is not None:
-            self._own.cancel()
-            await asyncio.gather(self._own, return_exceptions=True)
+        await ended(self._own)
         await asyncio.gather(*(worker.end() for worker in self._processes.values()))
         if self._afar is not None:
             while not self._vacant.empty():
@@ -188,8 +187,7 @@ async def working(
     try:
         yield made
     finally:
-        letting_in.cancel()
-        await asyncio.gather(letting_in, return_exceptions=True)
+        await ended(letting_in)
         await made.end()
 
 

@@ -26,6 +26,7 @@ from engine.run.superseded import Superseded
 from engine.run.touched import Touched, every_row
 from engine.run.voice import Voice
 from engine.state.resume import Decision, GoOn, NothingToDo, Start, reached
+from engine.tasks import ended
 from engine.tenure import Tenure
 
 ASK_S = 30.0
@@ -149,8 +150,7 @@ async def log_watched(ends: Ends) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+        await ended(asking)
 
 
 def log_figures(ends: Ends) -> LogFigures:

@@ -32,6 +32,7 @@ from engine.run.greeting import (
 from engine.run.link import ToRunner, ToWorker
 from engine.run.voice import Voice
 from engine.run.wire import Language, SocketEnd
+from engine.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -188,9 +189,7 @@ class Listener:
 
     async def close(self) -> None:
         """Hang up on everybody who is still greeted, and send those home who wait."""
-        for task in self._greetings:
-            task.cancel()
-        await asyncio.gather(*self._greetings, return_exceptions=True)
+        await ended(*self._greetings)
         await self.not_needing("the run is over")
 
     async def _let_in(self, sock: socket.socket, where: str) -> None:
@@ -270,8 +269,7 @@ async def listening(listen: Listen, voice: Voice) -> AsyncGenerator[Listener, No
         try:
             yield listener
         finally:
-            accepting.cancel()
-            await asyncio.gather(accepting, return_exceptions=True)
+            await ended(accepting)
             await listener.close()
 
 
