@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectors.mongodb.bson_values import INT32_AT, elements
+from connectors.mongodb.documents import read_columns
 from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.positions import id_element, position_text
-from connectors.mongodb.walked import read_columns
 from engine.batch import Cursor
 from engine.documents import walking
 

@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from connectors.deciding import decided
 from connectors.mongodb.changes import Changes
+from connectors.mongodb.documents import read_columns
 from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.peers import PeerQuery
 from connectors.mongodb.positions import position_text, position_value
 from connectors.mongodb.query import in_commands
 from connectors.mongodb.reading import CollectionReader
-from connectors.mongodb.walked import read_columns
 from engine.contracts.feed import Deciding
 
 

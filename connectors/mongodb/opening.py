@@ -18,6 +18,7 @@ from connectors.mongodb.bson_values import elements
 from connectors.mongodb.catalog import CollectionInfo, look_up, proved_id
 from connectors.mongodb.chunks import starts_of
 from connectors.mongodb.distinct import distinct, unique_fields
+from connectors.mongodb.documents import read_columns
 from connectors.mongodb.errors import speaking
 from connectors.mongodb.layout import FIELD, ID, FieldColumns, id_column, layout_of, schema_of
 from connectors.mongodb.pin import Pin
@@ -27,7 +28,6 @@ from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.server import Server, observe
 from connectors.mongodb.session import MAX_TIME_MS, open_to_others, where
 from connectors.mongodb.snapshot import NONE, reading_at, take, timestamp_of
-from connectors.mongodb.walked import read_columns
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts.source import SourceTicket
 from engine.documents.plain import PLAIN

@@ -63,8 +63,7 @@ class Notation:
 
     Shape: `string` encloses a JSON string with its quotes, `number` an exact decimal, `binary` base64, `bool`
     true or false; `list` and `map` elements and members with commas between, a member being `"name":value`.
-    `bare` is a regular expression for scalars whose text stands in them as it is, and that text its group;
-    others need a parser. `nameless` says why a member can't have the empty name, with AS_TEXT; None where it
+    `nameless` says why a member can't have the empty name, with AS_TEXT; None where it
     can.
     `decimals` says how numbers are written; None where that is the codec's own matter, and then documents are
     walked by the codec alone. Where it isn't None, no value's beginning begins another's.
@@ -78,7 +77,6 @@ class Notation:
     list: Affix
     map: Affix
     null: str
-    bare: str
     nameless: str | None
     null_size: int
     bool_size: int

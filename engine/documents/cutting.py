@@ -55,9 +55,7 @@ def scalar_texts(wires: pl.Series, codec: DocumentCodec) -> pl.Series:
     found = None if words is None else walked("texts", column, words)
     read = DocumentReader(codec).scalar_texts
     if found is None:
-        plain = wires.str.extract(codec.notation.bare)
-        odd = np.flatnonzero((plain.is_null() & wires.is_not_null()).to_numpy())
-        return plain.scatter(odd, read(wires.gather(odd).to_list())) if len(odd) else plain
+        return pl.Series(wires.name, read(wires.to_list()), pl.String)
     *made, code = found
     codes = codes_of(code)
     fast = struct_of(made, pa.array(codes == ABSENT)).flatten()[0]

@@ -20,7 +20,6 @@ NOTATION = Notation(
     list=Affix("[", "]"),
     map=Affix("{", "}"),
     null="null",
-    bare=r"""^"?([^"\\\[{]*)"?$""",
     nameless=None,
     null_size=0,
     bool_size=0,

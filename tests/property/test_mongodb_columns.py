@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
-from connectors.mongodb.documents import read_documents
+from connectors.mongodb.documents import read_columns, read_documents
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
-from connectors.mongodb.walked import read_columns
 from engine.kinds import Column, Scalar
 from engine.rules.fields import Fields, ListFields
 from tests.support.mongo import BAD, VALUES

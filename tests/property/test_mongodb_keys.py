@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
 from connectors.mongodb import bson_values as kinds
-from connectors.mongodb.documents import read_documents
+from connectors.mongodb.documents import read_columns, read_documents
 from connectors.mongodb.keys import ids_of, key_text
 from connectors.mongodb.layout import FIELD, KEY, layout_of, schema_of
 from connectors.mongodb.positions import id_element
 from connectors.mongodb.session import CODEC
-from connectors.mongodb.walked import read_columns
 from engine.kinds import Column, Scalar
 from engine.rules.fields import Fields
 

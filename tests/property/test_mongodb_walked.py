@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
-from connectors.mongodb.documents import read_documents
+from connectors.mongodb.documents import read_columns, read_documents
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
-from connectors.mongodb.walked import read_columns
 from engine.documents import walking
 from engine.documents.walking import SHARE
 from engine.kinds import Column, Scalar

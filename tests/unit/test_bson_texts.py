@@ -6,9 +6,8 @@ import orjson
 import pytest
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
-from connectors.mongodb.documents import read_documents
+from connectors.mongodb.documents import read_columns, read_documents
 from connectors.mongodb.layout import FIELD, layout_of, schema_of
-from connectors.mongodb.walked import read_columns
 from engine.contracts.documents import AS_TEXT
 from engine.documents.reading import DocumentReader
 from engine.kinds import Column

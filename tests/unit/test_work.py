@@ -31,8 +31,8 @@ from connectors.dynamodb.table_info import table_info
 from connectors.dynamodb.target import TableTarget
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.writer import Writer
+from connectors.mongodb.documents import read_columns
 from connectors.mongodb.layout import layout_of, schema_of
-from connectors.mongodb.walked import read_columns
 from engine.batch import Batch, Counts, Cursor, Mark, Segment
 from engine.job.model import Job
 from engine.kinds import Column, RowSchema, Scalar

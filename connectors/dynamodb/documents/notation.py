@@ -19,7 +19,6 @@ NOTATION = Notation(
     list=Affix('{"L":[', "]}"),
     map=Affix('{"M":{', "}}"),
     null='{"NULL":true}',
-    bare=r"""^\{"(?:S|N|B)":"([^"\\]*)"\}$""",
     nameless=f"a member has the empty name, which DynamoDB refuses{AS_TEXT}",
     null_size=1,
     bool_size=1,
