@@ -4,6 +4,7 @@ from typing import Any
 FORM: int
 SOURCES: str
 
+def members(text: Any, depth: int, letters: bytes, /) -> tuple[bytes, ...] | None: ...
 def documents(
     data: Any, offsets: Any, validity: Any, first: int, rows: int, notation: tuple[Any, ...], /
 ) -> tuple[bytes, bytes, bytes, bytes, bytes] | None: ...

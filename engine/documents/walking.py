@@ -20,7 +20,7 @@ from engine.kinds import DOCUMENT_TYPE
 
 PURE = "BACKFILL_PURE"
 """The environment variable that forces the Python way; any value but the empty one does."""
-FORM = 5
+FORM = 6
 """What is handed over between here and the extension; one that was built for another form isn't used."""
 ODD, ABSENT = 1, 2
 """What the extension says of a row: it is Python's, or there is nothing."""
@@ -121,6 +121,15 @@ def starts(array: bytes) -> npt.NDArray[np.int64] | None:
     """Return where each document of a BSON array begins; None where Python has to look."""
     found = None if _WALK is None else _WALK.starts(array)
     return None if found is None else np.frombuffer(found, np.int64)
+
+
+def members(text: bytes | memoryview, depth: int, letters: bytes) -> tuple[Places, ...] | None:
+    """Return where maps that lie within so many brackets, and their members, are in a JSON text.
+
+    Shape: see engine/documents/c/members.c; None where Python has to look.
+    """
+    found = None if _WALK is None else _WALK.members(text, depth, letters)
+    return None if found is None else tuple(np.frombuffer(each, np.int64) for each in found)
 
 
 def codes_of(codes: bytes) -> npt.NDArray[np.uint8]:

@@ -144,6 +144,9 @@ def main(path: str, seeds: int) -> None:
             codes = walk.part(*column(wires), NOTATION, random.choice(PATHS))[-1]
             codes += walk.texts(*column(wires), NOTATION)[-1]
             codes += walk.elements(*column(wires), NOTATION)[-1]
+            items = [b'{"k":%b,"\\u006b":%b}' % (wire, wire) for wire in wires]
+            for item in (*items, b"[%b]" % b",".join(items)):
+                walk.members(block(mutated(item, random)), random.randrange(1, 4), b"MS")
             pieces += codes.count(0)
             cuts += len(codes)
     print(f"{rows:,} texts, {fine / rows:.0%} of them documents without a flaw")

@@ -4,7 +4,7 @@ Invariant: what was encoded and what a server gives back are hashed the same way
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,6 @@ from connectors.dynamodb.reading.slices import cut
 from engine.batch import Batch, EncodedBatch
 from engine.contracts.readback import Digests, Item, SentItems
 
-CUT_AT_ONCE_BYTES = 2**20
-"""Places take three times the memory of what they are places of."""
 PARSED_AT_ONCE = 1_000
 
 
@@ -46,23 +44,14 @@ class TableCodec:
         )
 
     def sent_digests(self, encoded: EncodedBatch) -> Digests:
-        """Return the hashes of all items, some at a time: all at once would take too much memory."""
-        parts = [self._hashed(encoded, start, stop) for start, stop in _portions(encoded)]
-        if not parts:
-            return self.digests([])
-        return Digests(
-            np.concatenate([part.keys for part in parts]), np.concatenate([part.contents for part in parts])
-        )
-
-    def _hashed(self, encoded: EncodedBatch, start: int, stop: int) -> Digests:
-        """Hash some items as text; requests that hold more than an item are parsed."""
-        text = encoded.text[int(encoded.offsets[start]) : int(encoded.offsets[stop])]
+        """Return the hashes of all items; requests that hold more than an item are parsed, some at a time."""
+        text, count = encoded.text[int(encoded.offsets[0]) : int(encoded.offsets[-1])], len(encoded)
         wrapped = cut(text, BATCH_WRITE_DEPTH) if bytes(text[:20]).startswith(BATCH_WRITE_BEGINS) else None
-        if wrapped is not None and len(wrapped) == stop - start:
+        if wrapped is not None and len(wrapped) == count:
             return digests(wrapped, self._key)
         found = [
-            self.digests(self.sent(encoded, range(first, min(stop, first + PARSED_AT_ONCE))).keys)
-            for first in range(start, stop, PARSED_AT_ONCE)
+            self.digests(self.sent(encoded, range(first, min(count, first + PARSED_AT_ONCE))).keys)
+            for first in range(0, max(1, count), PARSED_AT_ONCE)
         ]
         return Digests(
             np.concatenate([each.keys for each in found]), np.concatenate([each.contents for each in found])
@@ -119,13 +108,3 @@ class TableCodec:
             emitted=count,
             dead_letters=(),
         )
-
-
-def _portions(encoded: EncodedBatch) -> Iterator[tuple[int, int]]:
-    """Cut a batch into ranges of items of about CUT_AT_ONCE_BYTES."""
-    start = 0
-    while start < len(encoded):
-        until = encoded.offsets[start] + CUT_AT_ONCE_BYTES
-        stop = max(start + 1, int(np.searchsorted(encoded.offsets, until, "right")) - 1)
-        yield start, stop
-        start = stop

@@ -8,7 +8,7 @@ An item's hash is the sum of its attributes' hashes: servers give attributes in 
 for each item, and a sum needs none. So the text itself is hashed, and only maps and sets are parsed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,15 +18,12 @@ import pyarrow as pa
 
 from connectors.dynamodb.documents.numbers import number
 from connectors.dynamodb.encoding.comparison import Item, canonical
-from connectors.dynamodb.reading.slices import Slices, cut
+from connectors.dynamodb.reading.slices import ARRAY_DEPTH, Slices, array, cut
 from engine.contracts.readback import CONTENT_MIN, Digests, Hashes
 from engine.hashes import folded
 
 KeyTypes: TypeAlias = Sequence[tuple[str, str]]
 """The key's attributes, each with its type: S, N or B."""
-
-ARRAY_DEPTH = 2
-"""How many brackets an item of a JSON array lies in, its own included."""
 
 _SEEDS = (11, 12, 13)
 _SET_BEGINS = b'S":['
@@ -57,13 +54,6 @@ def digests(items: Slices, key: KeyTypes) -> Digests:
 def digests_of(items: Sequence[Item], key: KeyTypes) -> Digests:
     """Return the hashes of parsed items, or of keys alone. Raises: KeyError when one has no such key."""
     return digests(array(items), key)
-
-
-def array(items: Iterable[Item]) -> Slices:
-    """Return parsed items as slices of a text."""
-    found = cut(orjson.dumps(list(items)), ARRAY_DEPTH)
-    assert found is not None, "items have attributes, and orjson writes no spaces"
-    return found
 
 
 def sliced(text: bytes, count: int) -> Slices:

@@ -55,13 +55,6 @@ static Node *node_at(const Columns *columns, Py_ssize_t parent, const Element *e
     return NULL;
 }
 
-static int append(Writing *out, const void *value, size_t size) {
-    if ((size_t)(out->limit - out->at) < size && !grow(out, size)) return 0;
-    memcpy(out->at, value, size);
-    out->at += size;
-    return 1;
-}
-
 static inline size_t used(const Writing *out) {
     return (size_t)(out->at - out->start);
 }
@@ -370,7 +363,7 @@ static PyObject *cells_packed(const Cells *cells) {
     const Writing *parts[] = {&cells->text, &cells->where, &cells->sizes, &cells->depths, &cells->codes};
     PyObject *packed = PyTuple_New(5);
     for (Py_ssize_t i = 0; packed && i < 5; i++) {
-        PyObject *part = PyBytes_FromStringAndSize((const char *)parts[i]->start, parts[i]->at - parts[i]->start);
+        PyObject *part = bytes_of(parts[i]);
         if (!part || PyTuple_SetItem(packed, i, part)) {
             Py_DECREF(packed);
             return NULL;

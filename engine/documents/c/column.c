@@ -112,7 +112,7 @@ PyObject *column_walked(const Column *column, Step step, void *state) {
         Py_INCREF(Py_None);
         result = Py_None;
     } else {
-        text = PyBytes_FromStringAndSize((const char *)out.start, out.at - out.start);
+        text = bytes_of(&out);
         if (text) result = PyTuple_Pack(5, text, parts[0], parts[1], parts[2], parts[3]);
     }
 done:

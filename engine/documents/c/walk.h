@@ -96,6 +96,9 @@ int notation_from(PyObject *given, Notation *notation);
 /* Make room for at least so many bytes. Returns 0 when there is no memory. */
 int grow(Writing *out, size_t wanted);
 
+/* Pass over a string from its first quote to behind its last; says whether a backslash stands in it. */
+int pass_string(Reading *in, int *has_escapes);
+
 /* Write the number that is read next, and count it. Returns 0 for odd. */
 int walk_number(const Notation *notation, Reading *in, Writing *out, Measure *measure);
 
@@ -124,6 +127,7 @@ uint64_t hash_of(const uint8_t *at, uint64_t length);
 PyObject *bson_starts(PyObject *module, PyObject *arguments);
 PyObject *bson_columns(PyObject *module, PyObject *arguments);
 PyObject *json_documents(PyObject *module, PyObject *arguments);
+PyObject *json_members(PyObject *module, PyObject *arguments);
 PyObject *wire_texts(PyObject *module, PyObject *arguments);
 PyObject *wire_part(PyObject *module, PyObject *arguments);
 PyObject *wire_elements(PyObject *module, PyObject *arguments);
@@ -131,6 +135,18 @@ PyObject *wire_elements(PyObject *module, PyObject *arguments);
 static inline int roomy(Writing *out, const Reading *in) {
     size_t wanted = (size_t)(in->end - in->at) + ROOM_PER_TOKEN;
     return (size_t)(out->limit - out->at) >= wanted || grow(out, wanted);
+}
+
+/* Write some bytes, for which room is made. Returns 0 when there is no memory. */
+static inline int append(Writing *out, const void *value, size_t size) {
+    if ((size_t)(out->limit - out->at) < size && !grow(out, size)) return 0;
+    memcpy(out->at, value, size);
+    out->at += size;
+    return 1;
+}
+
+static inline PyObject *bytes_of(const Writing *out) {
+    return PyBytes_FromStringAndSize((const char *)out->start, out->at - out->start);
 }
 
 static inline void put(Writing *out, const Word *word) {

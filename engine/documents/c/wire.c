@@ -17,8 +17,7 @@ static int take(Reading *in, const Word *word) {
     return 1;
 }
 
-/* Pass over a string from its first quote to behind its last; says whether a backslash stands in it. */
-static int pass_string(Reading *in, int *has_escapes) {
+int pass_string(Reading *in, int *has_escapes) {
     *has_escapes = 0;
     for (in->at++; in->at < in->end;) {
         while (in->end - in->at >= 8) {
@@ -330,13 +329,6 @@ typedef struct {
     Writing text, where, sizes, depths;
 } Elements;
 
-static int append(Writing *out, const void *value, size_t size) {
-    if ((size_t)(out->limit - out->at) < size && !grow(out, size)) return 0;
-    memcpy(out->at, value, size);
-    out->at += size;
-    return 1;
-}
-
 static int add_element(Elements *made, size_t begin, const Measure *measure) {
     int32_t where = (int32_t)begin;
     return append(&made->where, &where, 4) && append(&made->sizes, &measure->size, 8) &&
@@ -396,10 +388,6 @@ static const char *split_rows(const Column *column, Cut *cut, Elements *made, ui
     int32_t end = (int32_t)(made->text.at - made->text.start);
     if (made->text.at - made->text.start > INT32_MAX) return "length";
     return append(&made->where, &end, 4) ? NULL : "memory";
-}
-
-static PyObject *bytes_of(const Writing *out) {
-    return PyBytes_FromStringAndSize((const char *)out->start, out->at - out->start);
 }
 
 static PyObject *elements_packed(const Elements *made, PyObject *lists, PyObject *codes) {
