@@ -31,6 +31,7 @@ from engine.run.letters import LetterWindow
 from engine.run.pipeline import BatchWindow, Stages
 from engine.run.worth import Worth, worth
 from engine.show import logs
+from engine.state import beside
 from engine.state.fingerprint import fingerprint
 from engine.tenure import Tenure
 
@@ -221,14 +222,14 @@ async def open_store(job: Job, state_dir: Path, tell: Callable[[str], None]) -> 
     """
     store = await STATES[job.state.type].open(job, state_dir)
     try:
-        wait_s = await store.elsewhere_s()
+        wait_s = await beside.elsewhere_s(store)
         if wait_s is not None:
             tell(
                 f"waiting for {wait_s:.0f} s: the runner before this one didn't end cleanly, and workers of"
                 " other hosts that it had may still write"
             )
             await sleep(wait_s)
-            await store.keep_elsewhere(None)
+            await beside.keep_elsewhere(store, None)
     except BaseException:
         await store.close()
         raise

@@ -119,14 +119,14 @@ class CheckpointStore(MarkStore, Protocol):
         Raises: PermanentError; then those from before are still there.
         """
 
-    async def keep_elsewhere(self, wait_s: float | None) -> None:
-        """Keep, for whoever has the lease next, that other hosts may write for so long behind this one's end.
+    async def keep_beside(self, name: str, text: str | None) -> None:
+        """Keep a text beside the checkpoint, for whoever has the lease next; None: none any more.
 
-        None: none does any more.
+        No damage to the checkpoint hides it, and no other run of the job takes it away.
         """
 
-    async def elsewhere_s(self) -> float | None:
-        """Return what is kept of that."""
+    async def beside(self, name: str) -> str | None:
+        """Return what is kept there under that name."""
 
     async def close(self) -> None:
         """Give the lease back."""

@@ -20,7 +20,7 @@ from engine.clock import utc_now
 from engine.contracts.state import RunState
 from engine.errors import JobError, PermanentError
 from engine.own_files import sync_directory
-from engine.state import elsewhere, records
+from engine.state import beside, records
 from engine.state import file as state_file
 from engine.state import lease as leases
 from engine.state.dead_letters import FILE_NAME, DeadLetterFile, lines
@@ -160,16 +160,16 @@ class SqliteStore:
                 write(line)
 
     @_in_thread
-    def keep_elsewhere(self, wait_s: float | None) -> None:
-        """Keep for how long other hosts may write behind this process's end; damaged state spares it."""
+    def keep_beside(self, name: str, text: str | None) -> None:
+        """Keep a text in a file of its own; damaged state spares it."""
         with self._failure_told():
-            elsewhere.keep(self._path.parent, wait_s)
+            beside.keep(self._path.parent, name, text)
 
     @_in_thread
-    def elsewhere_s(self) -> float | None:
-        """Return what is kept of that."""
+    def beside(self, name: str) -> str | None:
+        """Return what is kept there under that name."""
         with self._failure_told():
-            return elsewhere.kept(self._path.parent)
+            return beside.kept(self._path.parent, name)
 
     async def close(self) -> None:
         """Close the file and give the lease back."""

@@ -10,6 +10,7 @@ from connectors.dynamodb.state.store import open_store as open_table_store
 from engine.batch import Counts, Cursor, Effort, Segment
 from engine.contracts.state import SegmentState
 from engine.errors import JobError
+from engine.state import beside
 from engine.state.checkpoint import open_store
 from tests.support.states import a_letter, a_mark, a_run
 
@@ -305,15 +306,29 @@ async def test_a_second_runner_is_refused_while_the_first_lives(place):
 
 async def test_that_other_hosts_may_write_is_known_to_the_next_runner_until_it_is_taken_back(place):
     store = await place.open()
-    assert await store.elsewhere_s() is None
-    await store.keep_elsewhere(None)
-    await store.keep_elsewhere(20.5)
+    assert await beside.elsewhere_s(store) is None
+    await beside.keep_elsewhere(store, None)
+    await beside.keep_elsewhere(store, 20.5)
     await store.close()
     store = await place.open()
     await closed_run(store, a_run())
-    assert await store.elsewhere_s() == 20.5, "no run of this runner's has ended it"
-    await store.keep_elsewhere(None)
+    assert await beside.elsewhere_s(store) == 20.5, "no run of this runner's has ended it"
+    await beside.keep_elsewhere(store, None)
     await store.close()
     store = await place.open()
-    assert await store.elsewhere_s() is None
+    assert await beside.elsewhere_s(store) is None
+    await store.close()
+
+
+async def test_a_view_that_is_kept_is_that_of_one_run(place):
+    store = await place.open()
+    await store.begin(a_run("run-1"))
+    assert await beside.kept_view(store, "run-1") is None
+    await beside.keep_view(store, beside.KeptView("run-1", ("a", "b"), differ=True))
+    await store.close()
+    store = await place.open()
+    assert await beside.kept_view(store, "run-1") == beside.KeptView("run-1", ("a", "b"), differ=True)
+    assert await beside.kept_view(store, "run-2") is None
+    await store.keep_beside(beside.VIEW, "what another version says")
+    assert await beside.kept_view(store, "run-1") is None
     await store.close()

@@ -17,6 +17,7 @@ from engine.run import beats
 from engine.run.greeting import Welcome
 from engine.run.link import Assign, Drain
 from engine.run.voice import Voice
+from engine.state.beside import ELSEWHERE
 from engine.tenure import Tenure
 from tests.support.fakes import FakeSource, FakeTarget, line
 
@@ -56,10 +57,10 @@ class Store:
     def __init__(self, log: list[object]) -> None:
         self.tenure, self._log, self.fails = Tenure(), log, False
 
-    async def keep_elsewhere(self, wait_s: float | None) -> None:
+    async def keep_beside(self, name: str, text: str | None) -> None:
         if self.fails:
             raise PermanentError("the state can't be written")
-        self._log.append(wait_s)
+        self._log.append((name, text))
 
 
 class Scene:
@@ -94,7 +95,7 @@ async def test_it_is_durable_that_others_may_write_before_one_is_told_anything(
     scene = Scene(monkeypatch)
     assert await scene.afar.admit(scene.worker()) is not None
     kept, welcome = scene.log
-    assert kept == beats.SILENCE_S + LATE_S + beats.MARGIN_S
+    assert kept == (ELSEWHERE, f"{beats.SILENCE_S + LATE_S + beats.MARGIN_S}")
     assert isinstance(welcome, Welcome)
     assert (welcome.parts, welcome.silence_s) == (
         {"source": "1", "mapping": "2", "target": "3"},
@@ -114,7 +115,7 @@ async def test_that_is_taken_back_only_when_nothing_of_them_can_come(
         assert links[1] is not None
         links[1].send(Assign(Segment(1, None, None, None), None))
     await scene.afar.end()
-    assert scene.log == ([] if held else [None])
+    assert scene.log == ([] if held else [(ELSEWHERE, None)])
 
 
 async def test_where_nobody_has_joined_there_is_nothing_to_take_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,11 +211,12 @@ class Elsewhere:
     def __init__(self, wait_s: float | None) -> None:
         self.wait_s, self.closed = wait_s, False
 
-    async def elsewhere_s(self) -> float | None:
-        return self.wait_s
+    async def beside(self, name: str) -> str | None:
+        return None if self.wait_s is None else str(self.wait_s)
 
-    async def keep_elsewhere(self, wait_s: float | None) -> None:
-        self.wait_s = wait_s
+    async def keep_beside(self, name: str, text: str | None) -> None:
+        assert (name, text) == (ELSEWHERE, None)
+        self.wait_s = None
 
     async def close(self) -> None:
         self.closed = True

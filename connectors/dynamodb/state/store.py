@@ -215,15 +215,15 @@ class DynamoDBStore:
             with _disk_told(self._letters):
                 await self._rebuild(held, self._held.segments)
 
-    async def keep_elsewhere(self, wait_s: float | None) -> None:
-        """Keep for how long other hosts may write behind this process's end."""
+    async def keep_beside(self, name: str, text: str | None) -> None:
+        """Keep a text in an item of its own."""
         await self._lease.ensure()
-        await self._table.commit([self._table.put_elsewhere(wait_s)])
+        await self._table.commit([self._table.put_beside(name, text)])
 
-    async def elsewhere_s(self) -> float | None:
-        """Return what is kept of that."""
-        item = await self._table.get("ELSEWHERE")
-        return None if item is None else float(item["wait_s"]["N"])
+    async def beside(self, name: str) -> str | None:
+        """Return what is kept there under that name."""
+        item = await self._table.get(f"BESIDE#{name}")
+        return None if item is None else str(item["text"]["S"])
 
     async def close(self) -> None:
         """Give both leases back."""

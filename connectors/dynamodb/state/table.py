@@ -1,7 +1,7 @@
 """The items of a checkpoint in a DynamoDB table: reading, writing and fencing them.
 
 Shape: partition key `PK` and sort key `SK`, both S. Below `JOB`: `LEASE`, `RUN` (the latest run's record),
-`CLOSED` (the latest that went to its end) and `ELSEWHERE` (workers of other hosts may write). Below
+`CLOSED` (the latest that went to its end) and `BESIDE#…` (see engine.state.beside). Below
 `JOB#RUN_ID`: `SEGMENT#00000012` (a segment's record and its version),
 `LETTERS#00000012#000000000034#000000` (dead letters of one advance: segment, version, part). The segments of
 a run with many lie below `JOB#RUN_ID#03` and its like: `RUN` has in `spread` below how many.
@@ -228,12 +228,12 @@ class StateTable:
         }
         return {"Put": {"TableName": self.table, "Item": item}}
 
-    def put_elsewhere(self, wait_s: float | None) -> Item:
-        """Return the action that keeps for how long other hosts may write, None: that none does."""
-        place = key(self.job, "ELSEWHERE")
-        if wait_s is None:
+    def put_beside(self, name: str, text: str | None) -> Item:
+        """Return the action that keeps a text beside the checkpoint; None: none any more."""
+        place = key(self.job, f"BESIDE#{name}")
+        if text is None:
             return {"Delete": {"TableName": self.table, "Key": place}}
-        return {"Put": {"TableName": self.table, "Item": {**place, "wait_s": {"N": f"{wait_s}"}}}}
+        return {"Put": {"TableName": self.table, "Item": {**place, "text": {"S": text}}}}
 
     def put_segment(self, run_id: str, record: SegmentRecord, version_before: int, spread: int) -> Item:
         """Return the action that puts a segment's record over the one that this store knows."""

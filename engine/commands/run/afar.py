@@ -18,6 +18,7 @@ from engine.run import beats
 from engine.run.beats import DialledIn
 from engine.run.greeting import Welcome
 from engine.run.voice import Voice
+from engine.state import beside
 
 if TYPE_CHECKING:
     from engine.commands.run.crew import Crew
@@ -70,7 +71,7 @@ class Afar:
             self._cursors_left -= cursors
         prepared = self._prepared
         ends, late_s = prepared.ends, prepared.ends.connector.abilities.late_s
-        await prepared.store.keep_elsewhere(beats.wait_s(late_s))
+        await beside.keep_elsewhere(prepared.store, beats.wait_s(late_s))
         wire = candidate.welcomed(
             Welcome(
                 job=handed.as_written(ends.job),
@@ -93,7 +94,7 @@ class Afar:
             await link.close()
         if self._links and all(link.settled for link in self._links):
             try:
-                await self._prepared.store.keep_elsewhere(None)
+                await beside.keep_elsewhere(self._prepared.store, None)
             except BackfillError as error:  # whoever comes next waits without need
                 self._warn(str(error))
 
