@@ -73,6 +73,9 @@ class SourceConnector:
     """How `init` comes to it; None: no starter job is written for it."""
     log: SourceLog | None = None
     """None: no job goes by its log."""
+    open_again: Callable[[Job, str | None, Sequence[str], DocumentCodec], Awaitable[Source]] | None = None
+    """Opens it as `open` does for a runner, in the first of some views (SourceAbilities.view) that is still
+    there, else in a new one. None: a view can't be opened again."""
 
 
 class TargetConnector(Protocol):

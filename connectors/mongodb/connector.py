@@ -18,6 +18,13 @@ async def _open(job: Job, since: str | None, ticket: SourceTicket | None, codec:
     return await open_source(_section(job), wanted_fields(job), since=since, ticket=ticket, codec=codec)
 
 
+async def _open_again(job: Job, since: str | None, views: Sequence[str], codec: DocumentCodec) -> Source:
+    from connectors.mongodb.source import open_source
+    from engine.rules.fields import wanted_fields
+
+    return await open_source(_section(job), wanted_fields(job), since=since, codec=codec, views=views)
+
+
 async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
     from connectors.mongodb.starter import look
 
@@ -41,4 +48,4 @@ def _section(job: Job) -> MongoDBSection:
 
 
 STARTER = SourceStarter(("mongodb://", "mongodb+srv://"), "mongodb://user:password@host/database", _look)
-CONNECTOR = SourceConnector(MongoDBSection, _open, STARTER, SourceLog(_standing, _let_go))
+CONNECTOR = SourceConnector(MongoDBSection, _open, STARTER, SourceLog(_standing, _let_go), _open_again)

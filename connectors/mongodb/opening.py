@@ -4,7 +4,7 @@ Invariant: the watermark is taken before the snapshot; nothing but a bounded sam
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ from connectors.mongodb.query import projection_of, query_of
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.server import Server, observe
 from connectors.mongodb.session import MAX_TIME_MS, open_to_others, where
-from connectors.mongodb.snapshot import NONE, reading_at, take, timestamp_of
+from connectors.mongodb.snapshot import NONE, reading_at, still_kept, take, timestamp_of
 from connectors.mongodb.watermark import moment_of, next_watermark, server_time, within_overlap
 from engine.contracts.source import SourceTicket
 from engine.documents.plain import PLAIN
@@ -76,10 +76,17 @@ class OpenedCollection:
     watermark: str | None
     notices: tuple[str, ...]
     alike: Mapping[str, type | None] = field(default_factory=dict)
+    same_view: bool = False
+    """Whether the snapshot's time is one at which an earlier part of the run has read."""
 
 
-async def look(client: Any, section: MongoDBSection, fields: Fields, since: str | None) -> OpenedCollection:
-    """Check the job against the server, take the watermark, then a snapshot."""
+async def look(
+    client: Any, section: MongoDBSection, fields: Fields, since: str | None, views: Sequence[str] = ()
+) -> OpenedCollection:
+    """Check the job against the server, take the watermark, then a snapshot.
+
+    `views`: times at which earlier parts of the run have read; the first that is still kept is read again.
+    """
     place = where(section.url.get_secret_value())
     collection = client[section.database][section.collection]
     notices: list[str] = []
@@ -90,7 +97,8 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
         await _check_query(client, section, since)
         server = await observe(client)
         indexes = await unique_fields(collection, fields) if found.whole else ()
-        at = await take(client, collection)
+        before_at = await still_kept(client, collection, views)
+        at = before_at or await take(client, collection)
         again = None
         if since is not None and section.watermark is not None:
             again = await within_overlap(collection, section.watermark, moment_of(since))
@@ -122,7 +130,9 @@ async def look(client: Any, section: MongoDBSection, fields: Fields, since: str 
     notices += filter(None, [open_to_others(section.url.get_secret_value())])
     view = dumped(MongoDBView(at, types, found.document_bytes, found.pin, server))
     ticket = SourceTicket(schema, since, view)
-    return OpenedCollection(client, ticket, found, watermark, tuple(notices), alike)
+    return OpenedCollection(
+        client, ticket, found, watermark, tuple(notices), alike, same_view=before_at is not None
+    )
 
 
 def _before(section: MongoDBSection, since: str | None) -> PlaceInLog | None:

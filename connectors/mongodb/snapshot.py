@@ -4,12 +4,12 @@ Invariant: every session reads at the run's time, or the user has been told that
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from bson.timestamp import Timestamp
-from pymongo.errors import PyMongoError
+from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from connectors.mongodb.errors import no_snapshots
 from connectors.mongodb.session import CODEC, MAX_TIME_MS, awaited
@@ -21,6 +21,8 @@ REFRESH_S = 300.0
 
 Source: MongoDB manual, localLogicalSessionTimeoutMinutes.
 """
+KEPT_TIME_MS = 10_000
+"""How long a server may take to say whether it keeps a time: one that it hasn't reached it would wait for."""
 GONE = (
     "The server doesn't keep the run's snapshot any more (minSnapshotHistoryWindowInSeconds), so what was"
     " read after that is from a newer one. A document that came meanwhile with an _id below what was read"
@@ -32,6 +34,7 @@ GOES_ON = (
     " with an _id below what was read already isn't seen, nor is a change there: a catch-up run"
     " (source.watermark) or `backfill verify --full --repair` brings it."
 )
+SAME_VIEW = "This run goes on at the very time at which it has read so far: the server still keeps it."
 NONE = (
     "The server has no snapshot of this collection to read from (it is no replica set, or the collection is"
     " capped), so documents are read as they are when their turn comes; what moves below the reading"
@@ -120,6 +123,23 @@ async def take(client: Any, collection: Any) -> str | None:
                 return None
             raise
         return time_of(session)
+
+
+async def still_kept(client: Any, collection: Any, views: Sequence[str]) -> str | None:
+    """Return the first of some times at which the collection can still be read; None: at none."""
+    for at in views:
+        try:
+            async with reading_at(client, at) as session:
+                plain = collection.with_options(codec_options=CODEC)
+                await plain.find_one({}, {"_id": 1}, session=session, max_time_ms=KEPT_TIME_MS)
+        except (ValueError, OverflowError):  # another version's
+            continue
+        except PyMongoError as error:
+            if not no_snapshots(error) and not isinstance(error, ExecutionTimeout):
+                raise
+            continue
+        return at
+    return None
 
 
 # Private door: the drivers choose a snapshot's time at a session's first read and keep it in an attribute of

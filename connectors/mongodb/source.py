@@ -33,7 +33,7 @@ from connectors.mongodb.query import in_commands
 from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import closed, connect, where
-from connectors.mongodb.snapshot import GOES_ON
+from connectors.mongodb.snapshot import GOES_ON, SAME_VIEW
 from connectors.patience import PATIENCE_S, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
@@ -53,18 +53,19 @@ async def open_source(
     ticket: SourceTicket | None = None,
     codec: DocumentCodec = PLAIN,
     patience_s: float = PATIENCE_S,
+    views: Sequence[str] = (),
 ) -> "MongoDBSource":
     """Open a collection: check the job against the server, take the watermark, then a snapshot.
 
     With `ticket` nothing is checked and that snapshot is read. `since` is the watermark of an earlier run,
-    `codec` how the target writes documents.
+    `codec` how the target writes documents, `views` those that the run has read before.
     """
     url = section.url.get_secret_value()
     client = connect(url, section.driver)
     try:
         if ticket is None:
             opened = await patiently(
-                lambda: look(client, section, fields, since), with_source(patience_s), PassingError
+                lambda: look(client, section, fields, since, views), with_source(patience_s), PassingError
             )
         else:
             opened = OpenedCollection(client, ticket, None, None, ())
@@ -91,8 +92,7 @@ class MongoDBSource:
         self.identity: Mapping[str, str] = {} if opened.found is None else opened.found.identity
         self._client = opened.client
         self._collection = opened.client[section.database][section.collection]
-        self._section = section
-        self._view = loaded(MongoDBView, opened.ticket.details)
+        self._section, self._view = section, loaded(MongoDBView, opened.ticket.details)
         self._notices = list(opened.notices)
         columns = layout_of(fields, opened.ticket.schema, codec)
         self._codec = codec
@@ -118,6 +118,8 @@ class MongoDBSource:
             inspect=self.inspect,
             lasting=self.lasting,
             keep_view=self.keep_view if self._view.at is not None else None,
+            view=self._view.at,
+            same_view=self._opened.same_view,
             forgets=self._opened.found is not None and self._opened.found.forgets,
             feed=self._feed,
             log=self._could_be if self._feed is None and self._opened.found is not None else None,
@@ -137,7 +139,7 @@ class MongoDBSource:
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source of an earlier run; see contracts.Continuity."""
         if goes_on:
-            self._note(GOES_ON)
+            self._note(SAME_VIEW if self._opened.same_view else GOES_ON)
         return await self._reader.hold.misfit(standing)
 
     @property

@@ -17,6 +17,12 @@ async def _open(job: Job, since: str | None, ticket: SourceTicket | None, codec:
     return await open_source(_section(job), since=since, ticket=ticket, codec=codec)
 
 
+async def _open_again(job: Job, since: str | None, views: Sequence[str], codec: DocumentCodec) -> Source:
+    from connectors.postgres.source import open_source
+
+    return await open_source(_section(job), since=since, codec=codec, views=views)
+
+
 async def _look(url: str, options: Mapping[str, str | None]) -> Starter:
     from connectors.postgres.starter import look
 
@@ -41,4 +47,4 @@ def _section(job: Job) -> PostgresSection:
 
 
 STARTER = SourceStarter(("postgresql://", "postgres://"), "postgresql://user:password@host/database", _look)
-CONNECTOR = SourceConnector(PostgresSection, _open, STARTER, SourceLog(_standing, _let_go))
+CONNECTOR = SourceConnector(PostgresSection, _open, STARTER, SourceLog(_standing, _let_go), _open_again)

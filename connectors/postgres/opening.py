@@ -3,7 +3,7 @@
 Invariant: the watermark is taken before the snapshot, and every relation is locked before it is read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from connectors.postgres.address import where
 from connectors.postgres.errors import checking, speaking
 from connectors.postgres.layout import SelectList, check_keys, layout
 from connectors.postgres.section import LOG_CONNECTIONS, PostgresSection
-from connectors.postgres.session import abandon, begin, connect
+from connectors.postgres.session import Exported, abandon, begin, connect
 from connectors.postgres.settings import by_catalogs, looking
 from connectors.postgres.slots import log_position
 from connectors.postgres.snapshot import (
@@ -30,7 +30,7 @@ from connectors.postgres.waits import waits_told
 from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
-from engine.plain import dumped
+from engine.plain import dumped, loaded
 from engine.state.fingerprint import relation
 
 # As the planner names what it scans.
@@ -97,7 +97,7 @@ class PostgresView:
     """
 
     shape: Shape
-    snapshot: str | None
+    snapshot: Exported | None
     relation: str
     standing: Standing
     connections: int | None
@@ -118,10 +118,16 @@ class OpenedTable:
     overlap: str | None = None
     indexed: tuple[tuple[str, ...], ...] = ()
     """See SelectList."""
+    same_view: bool = False
+    """Whether the snapshot is one that an earlier part of the run has read."""
 
 
-async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
-    """Open a source as the runner does: check the job, take the watermark, export a snapshot."""
+async def opened(section: PostgresSection, since: str | None, views: Sequence[str] = ()) -> OpenedTable:
+    """Open a source as the runner does: check the job, take the watermark, export a snapshot.
+
+    `views`: what earlier parts of the run have read (SourceAbilities.view); the first that is still there is
+    read again.
+    """
     url = section.url.get_secret_value()
     connection = await connect(url)
     try:
@@ -131,7 +137,8 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
             connections = await connections_max(connection, section.max_connections)
             _check_connections(section, connections)
             watermark = await _watermark(connection, section, since)
-        found, plan, standing = await steady(connection, section, since, identity["server"])
+        again_read = await _read_before(connection, section, since, identity["server"], views)
+        found, plan, standing = again_read or await steady(connection, section, since, identity["server"])
         async with checking("source"):
             await watch.settle_numbers(connection, standing)
             snapshot = await export(connection)
@@ -169,6 +176,7 @@ async def opened(section: PostgresSection, since: str | None) -> OpenedTable:
         int(top["Plan"]["Plan Rows"]),
         found.overlap,
         found.indexed,
+        same_view=again_read is not None,
     )
 
 
@@ -200,6 +208,32 @@ async def steady(
         f"source: {section.reads} is emptied or written anew again and again while the run begins; run again"
         " when that is over"
     )
+
+
+async def _read_before(
+    connection: Any, section: PostgresSection, since: str | None, server: str, views: Sequence[str]
+) -> tuple[SelectList, str, Standing] | None:
+    """Begin a transaction in a view that was read before, as `steady` does; None, outside one: none is there.
+
+    Whoever keeps it has had everything locked all the time.
+    """
+    for text in views:
+        try:
+            view = loaded(Exported, text)
+        except ValueError:  # another version's
+            continue
+        async with speaking("source"):
+            imported = await begin(connection, view)
+        if imported:
+            async with checking("source"):
+                async with waits_told(connection, section.url.get_secret_value()):
+                    found = await layout(connection, section, since)
+                    plan = await watch.lock(connection, found.shape)
+                if (standing := await watch.look(connection, found.shape, server)) is not None:
+                    return found, plan, standing
+        async with speaking("source"):
+            await connection.execute("ROLLBACK")
+    return None
 
 
 async def told(error: PermanentError, section: PostgresSection) -> PermanentError:

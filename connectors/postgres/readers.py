@@ -15,9 +15,10 @@ from connectors.postgres.errors import CONNECT_TIMEOUT_S, NoRoomError, speaking
 from connectors.postgres.layout import check_keys
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
-from connectors.postgres.snapshot import server_identity
+from connectors.postgres.snapshot import export, server_identity
 from engine.contracts.source import ViewLost
 from engine.errors import JobError, PermanentError
+from engine.plain import dumped
 
 ALONE = (
     "The source gives this run no other connection, so it reads on the one that it has, one segment after"
@@ -128,6 +129,19 @@ class Readers:
             clean = keeps
         finally:
             await self._give_back(connection, clean=clean)
+
+    async def hold(self) -> str:
+        """Keep the run's snapshot by a connection of its own; see SourceAbilities.hold_view.
+
+        Raises: ViewLost, and what connecting raises.
+        """
+        self.keep_view()
+        connection = await self._take(waits=False)  # it stays busy until all is closed
+        async with speaking("source"):
+            exported = await export(connection)
+        if exported is None:
+            raise ViewLost(VIEW_LOST)
+        return dumped(exported)
 
     def keep_view(self) -> None:
         """Read nothing but the run's snapshot from here on."""

@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ quarter of an hour. Source: tcp(7), TCP_USER_TIMEOUT."""
 _NO_FILE = f"{os.devnull}/none"
 """For a driver that reads password files, but not as libpq does: files.py has done it."""
 _GONE_SNAPSHOT = ("42704", "22023", "55000")
+_SEEN = "SELECT pg_catalog.txid_current_snapshot()::pg_catalog.text"
 VERIFY = (
     "add sslmode=verify-full to source.url, and sslrootcert=FILE where the system doesn't trust the server's"
     " authority"
@@ -126,7 +128,18 @@ def _keep_alive(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-async def begin(connection: Any, snapshot: str | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A snapshot that a session exports. `seen`: which transactions it sees, as the server prints that.
+
+    The name alone doesn't tell: a server gives names anew after a restart, and a standby gives the same ones.
+    """
+
+    name: str
+    seen: str
+
+
+async def begin(connection: Any, snapshot: Exported | None) -> bool:
     """Begin a read-only transaction, on an exported snapshot if one is given.
 
     Shape: False when that snapshot is gone; then the transaction has a snapshot of its own. Raises: JobError.
@@ -135,14 +148,21 @@ async def begin(connection: Any, snapshot: str | None) -> bool:
     imported = True
     if snapshot is not None:
         try:
-            await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot.name}'")
+            imported = await seen(connection) == snapshot.seen
         except asyncpg.PostgresError as error:
             if error.sqlstate not in _GONE_SNAPSHOT:
                 raise
             imported = False
+        if not imported:
             await connection.execute("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     await settle(connection)
     return imported
+
+
+async def seen(connection: Any) -> str:
+    """Return which transactions the snapshot of the open transaction sees."""
+    return str(await connection.fetchval(_SEEN))
 
 
 async def abandon(connection: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from connectors.postgres.session import begin
+from connectors.postgres.session import Exported, begin, seen
 from connectors.postgres.settings import looking
 from engine.errors import JobError
 
@@ -105,14 +105,18 @@ async def _next(connection: Any, since: str | None, *, waits: bool) -> NextWater
     return NextWatermark(str(seen["oldest"]))
 
 
-async def export(connection: Any) -> str | None:
-    """Export the snapshot of the transaction that is open; None where the server can't."""
+async def export(connection: Any) -> Exported | None:
+    """Export the snapshot of the transaction that is open; None where the server can't.
+
+    One that was imported may be exported again, and that name outlives the session from which it came.
+    """
     try:
-        return str(await connection.fetchval("SELECT pg_catalog.pg_export_snapshot()"))
+        name = str(await connection.fetchval("SELECT pg_catalog.pg_export_snapshot()"))
     except asyncpg.PostgresError:
         await connection.execute("ROLLBACK")
         await begin(connection, None)
         return None
+    return Exported(name, await seen(connection))
 
 
 async def server_identity(connection: Any, place: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SNAPSHOT_LONG_S = 3_600.0
 """From how long on it is told that a snapshot is held."""
 LASTING = "The load reads one snapshot for about {}, which holds back vacuum in the source for as long."
+SAME_VIEW = "This run goes on in the very snapshot that it has read so far: another session has kept it."
 GOES_ON = (
     "This run goes on with a newer snapshot than it began with; what changed meanwhile in rows that were read"
     " already, a catch-up run or verify --full --repair brings."
@@ -49,16 +50,17 @@ async def open_source(
     ticket: SourceTicket | None = None,
     codec: DocumentCodec = PLAIN,
     patience_s: float = PATIENCE_S,
+    views: Sequence[str] = (),
 ) -> "PostgresSource":
     """Open a PostgreSQL source: check the job against the server, take the watermark, export a snapshot.
 
     With `ticket` nothing is checked and that snapshot is read. `since` is an earlier run's watermark, `codec`
-    the target's.
+    the target's, `views` those that the run has read before.
     """
     if ticket is not None:
         found = opening.OpenedTable(ticket, {}, None, (), None, None)
     else:
-        found = await opening.opened(section, since)
+        found = await opening.opened(section, since, views)
     return PostgresSource(section, found, codec, patience_s)
 
 
@@ -96,6 +98,9 @@ class PostgresSource:
             inspect=self.inspect,
             lasting=self.lasting,
             keep_view=self.keep_view if self._view.snapshot is not None else None,
+            view=None if self._view.snapshot is None else dumped(self._view.snapshot),
+            same_view=self._opened.same_view,
+            hold_view=self._readers.hold if self._view.snapshot is not None else None,
             shared=self.shared if self._view.snapshot is not None else None,
             feed=self._feed,
             log=self._feed_to_be,
@@ -247,7 +252,7 @@ class PostgresSource:
         if found is not None:
             return found.text
         if goes_on:
-            self._notices.append(GOES_ON)
+            self._notices.append(SAME_VIEW if self._opened.same_view else GOES_ON)
         elif self._section.catch_up is not None:
             async with speaking("source"):
                 published = self._section.catch_up.published

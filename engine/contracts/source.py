@@ -134,7 +134,10 @@ class SourceAbilities:
     unknown, and what will make reading it slow; `lasting(load_s, load)` what a load that takes so long has to
     expect (`load` is that in words), a sentence each. `keep_view()` is there if one view is held for the
     whole run: from then on, also where the ticket is opened, reading raises ViewLost where that view is gone,
-    in place of going on with a newer one.
+    in place of going on with a newer one. `view` is opaque text by which another process, later too, may open
+    that view, while somebody keeps it; `same_view`: it is one that an earlier part of the run has read.
+    `hold_view()`, of a source that was opened with a ticket, keeps the view by a session of its own until
+    `close`, and returns such a text; None where a view needs nobody who keeps it, or there is none.
     `shared(sets, within_s)` says whether two rows of that view have equal texts in all columns of one of the
     sets; None when that takes longer, or can't be told; True may be said of texts that only the source takes
     for equal. `forgets`: rows leave it by themselves, so that an item without a row may be rightly there.
@@ -152,6 +155,9 @@ class SourceAbilities:
     inspect: Callable[[], Awaitable[tuple[int | None, Sequence[str]]]] = knows_nothing
     lasting: Callable[[float, str], Awaitable[Sequence[str]]] = minds_nothing
     keep_view: Callable[[], None] | None = None
+    view: str | None = None
+    same_view: bool = False
+    hold_view: Callable[[], Awaitable[str]] | None = None
     shared: Callable[[Sequence[frozenset[str]], float], Awaitable[bool | None]] | None = None
     forgets: bool = False
     feed: ChangeFeed | None = None

@@ -8,6 +8,7 @@ from bson import DatetimeMS, Timestamp
 from pymongo import AsyncMongoClient
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
+from connectors.mongodb.snapshot import GOES_ON, SAME_VIEW
 from connectors.mongodb.source import open_source
 from engine.batch import Segment
 from engine.rules.fields import wanted_fields
@@ -168,6 +169,40 @@ async def test_one_snapshot_for_all_processes(mongodb_url, database):
             await second.close()
     finally:
         await first.close()
+
+
+async def test_a_run_that_goes_on_reads_at_the_time_at_which_it_has_read_while_that_is_kept(
+    mongodb_url, database
+):
+    await fill(mongodb_url, database, [{"_id": n, "n": n} for n in range(100)])
+    the_job = job(mongodb_url, database)
+
+    async def again(*views):
+        return await open_source(the_job.source, wanted_fields(the_job), codec=DOCUMENTS, views=views)
+
+    first = await opened(mongodb_url, database)
+    at, standing = first.abilities.view, first.standing
+    assert (first.abilities.same_view, first.abilities.hold_view) == (False, None)
+    await first.close()
+    async with AsyncMongoClient(mongodb_url) as client:
+        await client[database].c.delete_many({"_id": {"$lt": 50}})
+        await client[database].c.insert_one({"_id": 1000, "n": 1000})
+    second = await again("of another version", at)
+    try:
+        assert second.abilities.same_view
+        assert await second.misfit(standing, goes_on=True) is None
+        assert (SAME_VIEW in second.notices, GOES_ON in second.notices) == (True, False)
+        assert await numbers(second, Segment(0, None, None, None)) == list(range(100))
+    finally:
+        await second.close()
+    third = await again("1.1", "4000000000.1")  # no server keeps the one, none has reached the other
+    try:
+        assert not third.abilities.same_view
+        assert await third.misfit(standing, goes_on=True) is None
+        assert GOES_ON in third.notices
+        assert len(await numbers(third, Segment(0, None, None, None))) == 51
+    finally:
+        await third.close()
 
 
 async def test_catch_up_reads_what_may_have_changed(mongodb_url, database):
