@@ -165,20 +165,24 @@ async def open_ends(
     ticket: SourceTicket | None = None,
     target: TargetInfo | None = None,
     connector: TargetConnector | None = None,
+    views: Sequence[str] = (),
 ) -> Ends:
     """Describe the job's target and open its source; the stack closes it.
 
     `since`: the watermark that a catch-up run reads from; a worker has it in its `ticket`. `target`: where it
-    was described already. `connector`: the target's where other jobs of this process use it, too.
+    was described already. `connector`: the target's where other jobs of this process use it, too. `views`:
+    those that an earlier part of the run has read, see SourceAbilities.
     """
     logs.of_job(job.name)
     connector = connector or TARGETS[job.target.type]
     _check_deletes(job)
     target = target or await describe_target(job, connector)
     codec = connector.documents()
-    source = await SOURCES[job.source.type].open(
-        job, since if ticket is None else ticket.since, ticket, codec
-    )
+    opens = SOURCES[job.source.type]
+    if views and opens.open_again is not None:
+        source = await opens.open_again(job, since, views, codec)
+    else:
+        source = await opens.open(job, since if ticket is None else ticket.since, ticket, codec)
     stack.push_async_callback(source.close)
     return Ends(job, source, target, key_proof(job, source.ticket.schema), connector)
 

@@ -13,7 +13,7 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from engine.clock import boot_s
 from engine.contracts.source import ViewLost
@@ -65,23 +65,39 @@ class Left:
     why: SaidText
 
 
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """Runner → worker: keep the view that is read by a session of your own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewHeld:
+    """Worker → runner: by this it may be opened (SourceAbilities.view); None: I can't keep it."""
+
+    view: str | None
+
+
+ToAfar: TypeAlias = ToWorker | Granted | HoldView
+FromAfar: TypeAlias = ToRunner | Beat | Left | ViewHeld
+
+
 class HeadWire(Protocol):
     """What carries messages to the runner."""
 
-    def send(self, message: ToRunner | Beat | Left) -> None:
+    def send(self, message: FromAfar) -> None:
         """Send without waiting."""
 
-    async def receive(self) -> ToWorker | Granted | None:
+    async def receive(self) -> ToAfar | None:
         """Return the next message, or None when the other end is gone."""
 
 
 class WorkerWire(Protocol):
     """What carries messages to a worker."""
 
-    def send(self, message: ToWorker | Granted) -> None:
+    def send(self, message: ToAfar) -> None:
         """Send without waiting."""
 
-    async def receive(self) -> ToRunner | Beat | Left | None:
+    async def receive(self) -> FromAfar | None:
         """Return the next message, or None when the other end is gone."""
 
     async def close(self) -> None:
@@ -114,6 +130,14 @@ class HeadLink:
         """Why it was asked to leave, here."""
         self.error: BackfillError | None = None
         """What has ended its work."""
+        self.asked_to_hold = asyncio.Event()
+        """Whether the view is to be kept by a session here."""
+        self.holds = False
+
+    def held(self, view: str | None) -> None:
+        """Tell by what the view may be opened that is kept here; None: it can't be kept."""
+        self.holds = view is not None
+        self._wire.send(ViewHeld(view))
 
     def send(self, message: ToRunner) -> None:
         """Send without waiting."""
@@ -168,6 +192,8 @@ class HeadLink:
             match message:
                 case Granted(number, left_s):
                     self._granted(number, left_s)
+                case HoldView():
+                    self.asked_to_hold.set()
                 case Drain():
                     self._over = True
                     self._inbox.put_nowait(message)
@@ -220,6 +246,7 @@ class DialledIn:
         """Whether anything may still come of it: it hasn't finished or left, and isn't lost."""
         self._ended = False
         """Whether it has finished, or is buried."""
+        self._on_view: Callable[[DialledIn, str | None], None] = lambda *_: None
 
     def __repr__(self) -> str:
         return f"<DialledIn {self.name}>"
@@ -242,6 +269,11 @@ class DialledIn:
                 pass
         self._wire.send(message)
 
+    def hold_view(self, told: "Callable[[DialledIn, str | None], None]") -> None:
+        """Ask it to keep the view of the source; `told` hears by what that may be opened, or None."""
+        self._on_view = told
+        self._wire.send(HoldView())
+
     async def receive(self) -> ToRunner | None:
         """Return the next message; None when it is lost, or has left and held something."""
         while True:
@@ -255,6 +287,8 @@ class DialledIn:
             match message:
                 case Beat(number):
                     self._answer(number)
+                case ViewHeld(view):
+                    self._on_view(self, view)
                 case Left(why):
                     return self._left(why)
                 case None:

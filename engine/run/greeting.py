@@ -21,7 +21,7 @@ from engine.errors import JobError
 from engine.run.link import SaidText
 from engine.run.wire import Language, SocketEnd
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of all that a runner and a worker of another host say to each other."""
 
 TOKEN = "BACKFILL_WORKER_TOKEN"  # noqa: S105 - the variable's name

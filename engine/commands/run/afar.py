@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.commands.ends import CURSORS
 from engine.commands.run.listening import Candidate, Listener
 from engine.commands.run.prepare import Prepared
+from engine.commands.run.views import SecondKeeper
 from engine.commands.run.waiting import next_of
 from engine.errors import BackfillError
 from engine.job import handed
@@ -19,6 +20,7 @@ from engine.run.beats import DialledIn
 from engine.run.greeting import Welcome
 from engine.run.voice import Voice
 from engine.state import beside
+from engine.state.beside import KeptView
 
 if TYPE_CHECKING:
     from engine.commands.run.crew import Crew
@@ -32,24 +34,44 @@ NOTED_MAX = 100
 class Afar:
     """Takes workers into a run."""
 
-    def __init__(self, prepared: Prepared, listener: Listener, voice: Voice) -> None:
+    def __init__(self, prepared: Prepared, listener: Listener, voice: Voice, view: KeptView) -> None:
         self.line = listener.line
         self._at = str(listener.at)
         self._prepared = prepared
         self._voice = voice
-        self._cursors_left = prepared.ends.source.ticket.cursors_max
-        """How many may read here; None: as many as come."""
+        self._cursors_own = 0
         self._told = 0
         job = prepared.ends.job
         self._parts = {part: prepared.prints[part] for part in job.fingerprint_parts()}
         self._hook = source_digest(job.hook, job.directory) if job.hook else None
         """Of now: what the hook's file becomes is nothing to those who join later."""
         self._links: list[DialledIn] = []
+        self._cursors: dict[DialledIn, int] = {}
+        """How many each of them reads by."""
+        held = prepared.ends.source.abilities.hold_view is not None and bool(view.names)
+        self._keeper = SecondKeeper(prepared.store, view, self._has_room, voice.say) if held else None
+        self._keeping = 0
+        """How many places the second keeper takes."""
 
     def leave_room_for(self, size: "Crew") -> None:
         """Leave the runner's own workers what they read by."""
-        if self._cursors_left is not None:
-            self._cursors_left -= size.workers * size.cursors
+        self._cursors_own = size.workers * size.cursors
+
+    @property
+    def _cursors_left(self) -> int | None:
+        """How many more may read; None: as many as come. Those of a worker that is buried are free again."""
+        most = self._prepared.ends.source.ticket.cursors_max
+        if most is None:
+            return None
+        taken = [count for link, count in self._cursors.items() if link.there or not link.settled]
+        return most - self._cursors_own - self._keeping - sum(taken)
+
+    def _has_room(self) -> bool:
+        """Take a place for whoever keeps the view; reading goes before keeping."""
+        left = self._cursors_left
+        if left is not None and not self._keeping:
+            self._keeping = int(left > 0)
+        return left is None or bool(self._keeping)
 
     async def next_of(self, queue: "asyncio.Queue[_Next]") -> _Next:
         """Return the next of a queue, for a run that reads nothing itself. Raises: PermanentError."""
@@ -61,14 +83,13 @@ class Afar:
         """Tell a worker what to do; None where there is no room for it, or it is gone."""
         if candidate.gone:
             return None
-        cursors = CURSORS if self._cursors_left is None else min(CURSORS, self._cursors_left)
+        left = self._cursors_left
+        cursors = CURSORS if left is None else min(CURSORS, left)
         if cursors < 1:
             await candidate.sent_home(
                 "the source lets no more than those read who do (source.max_connections)"
             )
             return None
-        if self._cursors_left is not None:
-            self._cursors_left -= cursors
         prepared = self._prepared
         ends, late_s = prepared.ends, prepared.ends.connector.abilities.late_s
         await beside.keep_elsewhere(prepared.store, beats.wait_s(late_s))
@@ -84,14 +105,26 @@ class Afar:
             )
         )
         self.tell(f"the worker {candidate.name} joins")
-        link = DialledIn(wire, candidate.name, prepared.store.tenure, late_s, self._warn)
+        link = DialledIn(wire, candidate.name, prepared.store.tenure, late_s, self._lost)
         self._links.append(link)
+        self._cursors[link] = cursors
+        self._see_to_view()
         return link
+
+    def _lost(self, text: str) -> None:
+        self._warn(text)
+        self._see_to_view()
+
+    def _see_to_view(self) -> None:
+        if self._keeper is not None:
+            self._keeper.see_to(self._links)
 
     async def end(self) -> None:
         """Hang up, and take back that others may write, if none can."""
         for link in self._links:
             await link.close()
+        if self._keeper is not None:
+            await self._keeper.end()
         if self._links and all(link.settled for link in self._links):
             try:
                 await beside.keep_elsewhere(self._prepared.store, None)

@@ -8,23 +8,25 @@ import asyncio
 import logging
 import os
 import ssl
+from asyncio import FIRST_COMPLETED
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.commands.ends import open_ends
+from engine.commands.ends import Ends, open_ends
+from engine.commands.run import views
 from engine.commands.run.listening import AFAR_SAYS, HEAD_SAYS, Address, kept_alive
 from engine.commands.run.processes import usage
 from engine.contracts.source import SourceTicket
-from engine.errors import JobError, PermanentError
+from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import BrokenOff, Event, Notice
 from engine.exits import Exit
 from engine.job import handed
 from engine.job.hook import source_digest
 from engine.job.model import Job
 from engine.registry import TARGETS
-from engine.run.beats import Beat, Granted, HeadLink, Left
+from engine.run.beats import FromAfar, HeadLink, ToAfar
 from engine.run.greeting import (
     GREETING_BYTES_MAX,
     GREETING_S,
@@ -40,7 +42,7 @@ from engine.run.greeting import (
     token_of,
 )
 from engine.run.letters import LETTERS_WINDOW_BYTES
-from engine.run.link import Noted, ToRunner, ToWorker
+from engine.run.link import Noted
 from engine.run.stopping import stop_on_signals
 from engine.run.voice import Voice
 from engine.run.wire import MESSAGE_BYTES_MAX, SocketEnd
@@ -64,24 +66,47 @@ class Dial:
     authority: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A connection to a runner that has let this worker in. `told`: what there is to do."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    told: Welcome | NotNeeded
+
+    async def hang_up(self) -> None:
+        """Send what is buffered and close."""
+        await SocketEnd(self.reader, self.writer, says=OF_DIALLING, hears=OF_HEAD).close()
+
+
 async def join(dial: Dial, say: Callable[[str], None]) -> Exit:
     """Dial in, and work until the run is over. Raises: JobError where it can't take part, PermanentError."""
     token = token_of(os.environ)
-    reader, writer = await _dialled(dial)
+    line = await _let_in(dial, token, DIALLED_S)
+    while True:
+        try:
+            if isinstance(line.told, NotNeeded):
+                say(f"nothing to do: {line.told.why}")
+                return Exit.DONE
+            then = await _taking_part(line, line.told, dial, token, say)
+        finally:
+            await line.hang_up()
+        if isinstance(then, Exit):
+            return then
+        line = then
+
+
+async def _let_in(dial: Dial, token: str, patience_s: float) -> _Line:
+    """Dial in, and wait for what there is to do. Raises: JobError, PermanentError."""
+    reader, writer = await _dialled(dial, patience_s)
     wire: DiallingEnd = SocketEnd(
         reader, writer, says=OF_DIALLING, hears=OF_HEAD, bytes_max=GREETING_BYTES_MAX
     )
     try:
-        told = await _welcome(wire, token, _certificate(writer), dial.at)
-        if isinstance(told, NotNeeded):
-            say(f"nothing to do: {told.why}")
-            return Exit.DONE
-        head: SocketEnd[ToWorker | Granted, ToRunner | Beat | Left]
-        head = SocketEnd(reader, writer, says=AFAR_SAYS, hears=HEAD_SAYS)
-        link = HeadLink(head, told.silence_s)
-        return await _taking_part(link, told, dial, say)
-    finally:
-        await wire.close()
+        return _Line(reader, writer, await _welcome(wire, token, _certificate(writer), dial.at))
+    except BaseException:
+        wire.abort()
+        raise
 
 
 async def _welcome(wire: DiallingEnd, token: str, certificate: bytes, at: Address) -> Welcome | NotNeeded:
@@ -105,31 +130,26 @@ async def _welcome(wire: DiallingEnd, token: str, certificate: bytes, at: Addres
             )
 
 
-async def _taking_part(link: HeadLink, told: Welcome, dial: Dial, say: Callable[[str], None]) -> Exit:
-    """Work until there is nothing more. Raises: what ended the work; PermanentError: the runner was lost."""
+async def _taking_part(
+    line: _Line, told: Welcome, dial: Dial, token: str, say: Callable[[str], None]
+) -> Exit | _Line:
+    """Work until there is nothing more; return the line to the next runner, where that one has come.
+
+    Raises: what ended the work; PermanentError: the runner was lost.
+    """
+    head: SocketEnd[ToAfar, FromAfar] = SocketEnd(line.reader, line.writer, says=AFAR_SAYS, hears=HEAD_SAYS)
+    link = HeadLink(head, told.silence_s)
     voice = Voice([_Printed(say)])
     with stop_on_signals(lambda: link.leave("it was asked to stop"), voice) as interrupted:
         try:
             async with AsyncExitStack() as stack:
-                job = _alike(handed.completed(told.job, dial.hooks, os.environ), told)
-                logs.of_job(job.name)
-                ticket, target = (
-                    SourceTicket.from_json(told.ticket),
-                    TARGETS[job.target.type].info_from(told.target),
-                )
-                ends = await open_ends(stack, job, ticket=ticket, target=target)
-                if ends.source.abilities.keep_view is not None:
-                    ends.source.abilities.keep_view()  # another host's own view would be nobody's but its own
-                line = await stack.enter_async_context(
-                    ends.stages(
-                        lambda text: link.send(Noted(text)),
-                        letters_bytes=LETTERS_WINDOW_BYTES,
-                        tenure=link.tenure,
-                    )
-                )
-                say(f"taking part in the run of {job.name} at {dial.at}")
-                await stack.enter_async_context(link.alive())
-                await work(line, link, told.cursors, usage)
+                ends = await _opened(stack, told, dial)
+                say(f"taking part in the run of {ends.job.name} at {dial.at}")
+                await _work(ends, link, told.cursors)
+                if link.holds and link.lost is not None and not interrupted.is_set():
+                    again = await _until_called(dial, token, link.lost, interrupted, say)
+                    if again is not None:
+                        return again
         except Exception as fault:  # told to the runner first
             link.send(describe(fault))
             if not isinstance(fault, ExceptionGroup):
@@ -140,8 +160,80 @@ async def _taking_part(link: HeadLink, told: Welcome, dial: Dial, say: Callable[
         raise PermanentError(f"{link.lost}; nothing acked is lost: dial in again when it is back")
     if link.error is not None:
         raise link.error
-    say(f"the run of {job.name} is over")
+    say(f"the run of {ends.job.name} is over")
     return Exit.DONE
+
+
+async def _opened(stack: AsyncExitStack, told: Welcome, dial: Dial) -> Ends:
+    """Open both ends as the runner has told. Raises: JobError."""
+    job = _alike(handed.completed(told.job, dial.hooks, os.environ), told)
+    logs.of_job(job.name)
+    target = TARGETS[job.target.type].info_from(told.target)
+    ends = await open_ends(stack, job, ticket=SourceTicket.from_json(told.ticket), target=target)
+    if ends.source.abilities.keep_view is not None:
+        ends.source.abilities.keep_view()  # another host's own view would be nobody's but its own
+    return ends
+
+
+async def _work(ends: Ends, link: HeadLink, cursors: int) -> None:
+    """Carry segments for as long as the runner gives any, and keep its view when it asks for that."""
+    async with AsyncExitStack() as stack:
+        line = await stack.enter_async_context(
+            ends.stages(
+                lambda text: link.send(Noted(text)),
+                letters_bytes=LETTERS_WINDOW_BYTES,
+                tenure=link.tenure,
+            )
+        )
+        await stack.enter_async_context(link.alive())
+        holding = asyncio.create_task(_hold_when_asked(ends, link))
+        try:
+            await work(line, link, cursors, usage)
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+
+
+async def _hold_when_asked(ends: Ends, link: HeadLink) -> None:
+    await link.asked_to_hold.wait()
+    hold = ends.source.abilities.hold_view
+    try:
+        link.held(None if hold is None else await hold())
+    except BackfillError as error:
+        log.debug("the view can't be kept here: %s", error)
+        link.held(None)
+
+
+async def _until_called(
+    dial: Dial, token: str, why: str, interrupted: asyncio.Event, say: Callable[[str], None]
+) -> _Line | None:
+    """Keep the view until a runner has opened it, and return the line to that one; None: none has come.
+
+    Raises: JobError when it refuses this worker.
+    """
+    say(
+        f"{why}; this worker sends nothing more, keeps the run's view of the source for up to"
+        f" {views.VIEW_KEPT_S:.0f} s, and dials in again meanwhile"
+    )
+    calling = asyncio.create_task(_redialled(dial, token))
+    stopped = asyncio.create_task(interrupted.wait())
+    try:
+        await asyncio.wait({calling, stopped}, timeout=views.VIEW_KEPT_S, return_when=FIRST_COMPLETED)
+        return calling.result() if calling.done() else None
+    finally:
+        calling.cancel()
+        stopped.cancel()
+        await asyncio.gather(calling, stopped, return_exceptions=True)
+
+
+async def _redialled(dial: Dial, token: str) -> _Line:
+    """Dial in until a runner says what there is to do: by then it has opened its source."""
+    while True:
+        try:
+            return await _let_in(dial, token, views.VIEW_KEPT_S)
+        except PermanentError as error:
+            log.debug("%s", error)
+            await asyncio.sleep(REDIAL_S)
 
 
 def _alike(job: Job, told: Welcome) -> Job:
@@ -161,10 +253,10 @@ def _alike(job: Job, told: Welcome) -> Job:
     return job
 
 
-async def _dialled(dial: Dial) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _dialled(dial: Dial, patience_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect, with patience for a runner that is yet to come. Raises: JobError, PermanentError."""
     loop, tls = asyncio.get_running_loop(), _tls(dial)
-    until = loop.time() + DIALLED_S
+    until = loop.time() + patience_s
     limit_s = None if tls is None else GREETING_S
     while True:
         try:

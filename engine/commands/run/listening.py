@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import JobError
-from engine.run.beats import Beat, Granted, Left
+from engine.run.beats import FromAfar, ToAfar
 from engine.run.greeting import (
     GREETING_BYTES_MAX,
     GREETING_S,
@@ -29,7 +29,6 @@ from engine.run.greeting import (
     greet,
     token_of,
 )
-from engine.run.link import ToRunner, ToWorker
 from engine.run.voice import Voice
 from engine.run.wire import Language, SocketEnd
 from engine.tasks import ended
@@ -50,8 +49,8 @@ CERTIFICATE = (
 )
 """What makes a certificate that will do: the token vouches for it (greeting.py)."""
 
-AFAR_SAYS: Language[ToRunner | Beat | Left] = Language(ToRunner | Beat | Left)
-HEAD_SAYS: Language[ToWorker | Granted] = Language(ToWorker | Granted)
+AFAR_SAYS: Language[FromAfar] = Language(FromAfar)
+HEAD_SAYS: Language[ToAfar] = Language(ToAfar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class Candidate:
         """Whether it has left the line."""
         return self._reader.at_eof() or self._writer.is_closing()
 
-    def welcomed(self, welcome: Welcome) -> SocketEnd[ToRunner | Beat | Left, ToWorker | Granted]:
+    def welcomed(self, welcome: Welcome) -> SocketEnd[FromAfar, ToAfar]:
         """Tell it all that it needs; return the end by which it is talked with from here on."""
         self._greeting().send(welcome)
         return SocketEnd(self._reader, self._writer, says=HEAD_SAYS, hears=AFAR_SAYS)

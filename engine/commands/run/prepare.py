@@ -17,6 +17,7 @@ from engine.commands.ends import CURSORS, Ends, open_ends
 from engine.commands.peers import by_log, needed, refusal
 from engine.commands.run.catching_up import caught_up
 from engine.commands.run.following import followed, gone_on, log_checked, log_of
+from engine.commands.run.views import kept_before
 from engine.contracts.source import Sharing, Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
@@ -27,6 +28,7 @@ from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Stages
 from engine.run.shared import Shared
 from engine.run.voice import Voice
+from engine.state.beside import KeptView
 from engine.state.fingerprint import STANDING, attributes, changed, compare, reshaped, same_target, upgraded
 from engine.state.former import dumped, former_rules, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
@@ -76,6 +78,8 @@ class Prepared:
     look: Look
     prints: Mapping[str, str]
     former: tuple[str, ...]
+    before: KeptView | None = None
+    """What is known of the view that this run has read before."""
 
 
 async def prepare(
@@ -93,7 +97,9 @@ async def prepare(
     by refusing, never by leaving it out.
     """
     since = decision.since if isinstance(decision, Start) else decision.run.since
-    ends = await open_ends(stack, job, since=since, connector=shared.target(job))
+    seen = await kept_before(store, decision)
+    views = () if seen is None else seen.names
+    ends = await open_ends(stack, job, since=since, connector=shared.target(job), views=views)
     source = ends.source
     if source.abilities.feed is not None:
         source.abilities.feed.share(shared.logs.of(job, voice.warn))
@@ -133,7 +139,7 @@ async def prepare(
     if workers is None:
         workers = await _worth(ends, decision, options.abreast)
     workers = max(1, workers)
-    return Prepared(options, workers, store, ends, line, look, prints, former)
+    return Prepared(options, workers, store, ends, line, look, prints, former, seen)
 
 
 async def _line(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from engine.clock import utc_now
 from engine.commands import ends
+from engine.commands.run import views
 from engine.commands.run.crew import Crew, crew, working
 from engine.commands.run.following import confirm, confirming, log_figures, log_of, log_watched
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
@@ -39,6 +40,7 @@ from engine.run.shared import Shared
 from engine.run.voice import Voice
 from engine.run.worker import Usage
 from engine.state import dead_letters
+from engine.state.beside import KeptView
 from engine.state.resume import NothingToDo, Start, decide, reached
 
 if TYPE_CHECKING:
@@ -108,7 +110,9 @@ async def _pass(
         if log_from is not None:
             shared.logs.of(job, voice.warn).needs(log_from)
         prepared = await put_to_work(prepared, way, state, voice)
-        afar = None if listener is None else await _afar(prepared, way, listener, voice)
+        differ = way.settled is not None and not len(way.settled)
+        view = await views.keep(store, prepared.ends, state, differ=differ)
+        afar = None if listener is None else await _afar(prepared, way, listener, voice, view)
         report, stopped = await _carry(prepared, way, state, voice, shared, used, afar)
         report = _kept(report, options.state_dir, voice)
         voice.tell(RunEnded(report))
@@ -217,13 +221,15 @@ def _size(prepared: Prepared, way: Way, open_segments: int, *, alone: bool) -> C
     return crew(workers, max(1, min(ends.CURSORS, open_segments // workers)), cursors_max)
 
 
-async def _afar(prepared: Prepared, way: Way, listener: "Listener", voice: Voice) -> "Afar | None":
+async def _afar(
+    prepared: Prepared, way: Way, listener: "Listener", voice: Voice, view: KeptView
+) -> "Afar | None":
     """Return the workers of other hosts; None, and they are sent home, where the run is this host's alone."""
     why = way.here_only
     if why is None:
         from engine.commands.run.afar import Afar  # only where somebody may dial in
 
-        return Afar(prepared, listener, voice)
+        return Afar(prepared, listener, voice, view)
     voice.note(f"workers of other hosts take no part in this run: {why}")
     await listener.not_needing(why)
     return None

@@ -157,7 +157,10 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     """Choose for a run that was begun: what was read side by side can't be gone on with in order."""
     see_to_whole(run)
     ends = prepared.ends
+    same = ends.source.abilities.same_view
     earlier = settled_keys.load(folder_of(prepared), run.run_id)
+    if earlier is None and same and prepared.before is not None and prepared.before.differ:
+        earlier = NO_WINNERS  # as is known on another host, too
     reason = ends.proof.reason
     if log_of(ends, run.kind) is not None:
         return Way("in order")
@@ -179,6 +182,9 @@ async def _gone_on_with(prepared: Prepared, run: RunState, voice: Voice) -> Way:
     why = unsettled(ends, catch_up=run.kind == "catch_up")
     if why is None:
         _keep_view(ends)
+        if same and earlier is not None:
+            voice.note("the view is the one in which item keys were looked at: what was found holds")
+            return Way("settled", (), earlier)
         if not earlier and await _asked(prepared, voice):
             return Way("asked", (), NO_WINNERS)
         voice.note("the source may have changed since this run began, so all keys are looked at again")
