@@ -20,6 +20,7 @@ from connectors.mongodb.chunks import starts_of
 from connectors.mongodb.distinct import distinct, unique_fields
 from connectors.mongodb.documents import read_columns
 from connectors.mongodb.errors import speaking
+from connectors.mongodb.facts import snapshot_kept_s
 from connectors.mongodb.layout import FIELD, ID, FieldColumns, id_column, layout_of, schema_of
 from connectors.mongodb.pin import Pin
 from connectors.mongodb.place_in_log import PlaceInLog
@@ -39,6 +40,9 @@ from engine.rules.fields import Fields
 DOCUMENTS = 1_000
 """Of so many a name that rules know may be misspelt where none has it."""
 NAMED_MAX = 5
+FRESH_SHARE = 0.5
+"""A time at which the run has read is gone on at in the first half of what the server keeps: else the run
+would soon lose it."""
 _BLIND = (
     "The source is a view: catch-up runs see a change in what it joins ($lookup, $unionWith) only where that"
     " changes the watermark."
@@ -97,7 +101,8 @@ async def look(
         await _check_query(client, section, since)
         server = await observe(client)
         indexes = await unique_fields(collection, fields) if found.whole else ()
-        before_at = await still_kept(client, collection, views)
+        oldest_s = now.timestamp() - FRESH_SHARE * await snapshot_kept_s(client) if views else 0.0
+        before_at = await still_kept(client, collection, views, oldest_s)
         at = before_at or await take(client, collection)
         again = None
         if since is not None and section.watermark is not None:

@@ -125,10 +125,15 @@ async def take(client: Any, collection: Any) -> str | None:
         return time_of(session)
 
 
-async def still_kept(client: Any, collection: Any, views: Sequence[str]) -> str | None:
-    """Return the first of some times at which the collection can still be read; None: at none."""
+async def still_kept(client: Any, collection: Any, views: Sequence[str], oldest_s: float) -> str | None:
+    """Return the first of some times at which the collection can still be read; None: at none.
+
+    Units: `oldest_s` in seconds of the epoch: none that lies before is looked at.
+    """
     for at in views:
         try:
+            if timestamp_of(at).time < oldest_s:
+                continue
             async with reading_at(client, at) as session:
                 plain = collection.with_options(codec_options=CODEC)
                 await plain.find_one({}, {"_id": 1}, session=session, max_time_ms=KEPT_TIME_MS)

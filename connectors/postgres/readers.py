@@ -91,6 +91,12 @@ VIEW_LOST = (
     " what was found out about item keys; run again to go on: they are looked at anew"
 )
 
+VIEW_ELSEWHERE = (
+    "source: the run's snapshot can't be read from this host: its URL leads to another server than the"
+    " runner's (a standby, a pooler before one), or the snapshot is gone (the runner's connection was lost);"
+    " give this host a URL of the runner's server"
+)
+
 
 class Readers:
     """Hands connections out, and keeps some that came back clean. `keeper`: who exported the snapshot."""
@@ -109,6 +115,7 @@ class Readers:
         self._view = view
         self._snapshot = view.snapshot
         self._kept = view.kept
+        self._lost = VIEW_LOST
         self._alone = view.connections == 1
         self._keeper = None if keeper is None else Keeper(keeper)
         self._notices = notices
@@ -140,11 +147,13 @@ class Readers:
         async with speaking("source"):
             exported = await export(connection)
         if exported is None:
-            raise ViewLost(VIEW_LOST)
+            raise ViewLost(self._lost)
         return dumped(exported)
 
     def keep_view(self) -> None:
-        """Read nothing but the run's snapshot from here on."""
+        """Read nothing but the run's snapshot from here on; a worker of another host has no other."""
+        if not self._kept and self._keeper is None:
+            self._lost = VIEW_ELSEWHERE
         self._kept = True
 
     async def give_up_snapshot(self) -> None:
@@ -241,6 +250,6 @@ class Readers:
 
     def _note_new_snapshot(self) -> None:
         if self._kept:
-            raise ViewLost(VIEW_LOST)
+            raise ViewLost(self._lost)
         if SNAPSHOT_GONE not in self._notices:
             self._notices.append(SNAPSHOT_GONE)

@@ -8,6 +8,7 @@ from bson import DatetimeMS, Timestamp
 from pymongo import AsyncMongoClient
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
+from connectors.mongodb import opening
 from connectors.mongodb.snapshot import GOES_ON, SAME_VIEW
 from connectors.mongodb.source import open_source
 from engine.batch import Segment
@@ -172,7 +173,7 @@ async def test_one_snapshot_for_all_processes(mongodb_url, database):
 
 
 async def test_a_run_that_goes_on_reads_at_the_time_at_which_it_has_read_while_that_is_kept(
-    mongodb_url, database
+    mongodb_url, database, monkeypatch
 ):
     await fill(mongodb_url, database, [{"_id": n, "n": n} for n in range(100)])
     the_job = job(mongodb_url, database)
@@ -195,6 +196,12 @@ async def test_a_run_that_goes_on_reads_at_the_time_at_which_it_has_read_while_t
         assert await numbers(second, Segment(0, None, None, None)) == list(range(100))
     finally:
         await second.close()
+    for share, same in ((0.5, True), (0.0, False)):
+        monkeypatch.setattr(opening, "FRESH_SHARE", share)
+        other = await again(at)
+        assert other.abilities.same_view == same, "what is soon lost isn't gone on with"
+        await other.close()
+    monkeypatch.setattr(opening, "FRESH_SHARE", 1e9)
     third = await again("1.1", "4000000000.1")  # no server keeps the one, none has reached the other
     try:
         assert not third.abilities.same_view

@@ -146,6 +146,90 @@ def test_a_new_runner_waits_for_the_workers_of_one_that_was_killed(scene: Hosts)
     held_to_all(scene, scene.ended(again))
 
 
+MOVING = 6_000
+
+
+@pytest.fixture
+def moving(scene: Hosts) -> Hosts:
+    """A scene whose state is in a table, and whose source doesn't stay as it is once `moves_on`."""
+    asyncio.run(
+        execute(
+            scene.url,
+            "DROP TABLE IF EXISTS moving",
+            "CREATE TABLE moving (id bigint PRIMARY KEY, body text)",
+            f"INSERT INTO moving SELECT g, 'then' FROM generate_series(1, {MOVING}) g",
+            "ANALYZE moving",
+        )
+    )
+    target = scene.job["target"]
+    scene.job["source"]["table"] = "moving"
+    scene.job["state"] = {
+        "type": "dynamodb",
+        "table": f"s-{uuid.uuid4().hex[:8]}",
+        "endpoint_url": target["endpoint_url"],
+        "region": "us-east-1",
+        "lease_s": 2.0,
+    }
+    slow(scene, 900)
+    scene.silence_s, scene.margin_s = 2.0, -4.0  # this target applies at once what it takes
+    return scene
+
+
+def moves_on(scene: Hosts) -> None:
+    asyncio.run(
+        execute(
+            scene.url,
+            "UPDATE moving SET body = 'now'",
+            "DELETE FROM moving WHERE id % 10 = 0",
+            "INSERT INTO moving SELECT -g, 'now' FROM generate_series(1, 50) g",
+        )
+    )
+
+
+def as_it_was_then(scene: Hosts) -> bool:
+    items = scene.items().values()
+    return len(items) == MOVING and {item["body"]["S"] for item in items} == {"then"}
+
+
+def test_a_runner_elsewhere_goes_on_in_the_view_that_a_worker_has_kept(moving: Hosts) -> None:
+    first = moving.run("--workers", "1", "--expect", "1")
+    worker = moving.worker(1)
+    moving.said(first, "keeps the run's view of the source, too")
+    time.sleep(1.5)  # into its segments
+    first.kill()
+    moving.said(worker, "keeps the run's view of the source for up to 600 s")
+    moves_on(moving)
+    time.sleep(2.5)  # the lease of the first is over
+    again = moving.run("--workers", "1", on="another")
+    ended = moving.ended(again)
+    assert ended.code == 0, ended.stderr
+    assert "goes on in the very snapshot" in ended.stderr
+    assert 0 < ended.report["rows_read"] == ended.report["items_written"] == MOVING
+    assert as_it_was_then(moving)
+    joined = moving.ended(worker)
+    assert joined.code == 0, joined.stderr
+    assert joined.stderr.count("taking part") == 2
+
+
+def test_a_second_keeper_that_leaves_is_followed_by_another_which_keeps_no_longer_than_it_may(
+    moving: Hosts,
+) -> None:
+    moving.job["target"]["max_wcu"] = 100
+    first = moving.run("--workers", "0", "--expect", "1")
+    holder = moving.worker(1)
+    moving.said(first, "keeps the run's view of the source, too")
+    short = "from engine.commands.run import views; views.VIEW_KEPT_S = 0.5"
+    other = moving.worker(2, first=short)
+    moving.said(other, "taking part")
+    holder.terminate()
+    assert moving.ended(holder).code == 130
+    moving.said(first, "keeps the run's view of the source, too", times=2)
+    first.kill()
+    ended = moving.ended(other)
+    assert (ended.code, "lost its runner" in ended.stderr) == (1, True), ended.stderr
+    assert "for up to 0 s" in ended.stderr
+
+
 def test_a_run_that_reads_nothing_itself_ends_in_time_where_nobody_dials_in(scene: Hosts) -> None:
     alone = scene.ended(scene.run("--workers", "0", first=IMPATIENT))
     assert alone.code == 1, alone.stderr

@@ -5,14 +5,19 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import polars as pl
 import pytest
 
 from connectors.postgres.readers import VIEW_LOST
+from connectors.postgres.session import Exported
 from engine.commands.run import settled_keys
+from engine.plain import dumped, loaded
+from engine.state.beside import KeptView
 from tests.support import loads, pg
 from tests.support.command import Command, kill_group
 from tests.support.kills import finish, run_with_kills
@@ -82,6 +87,43 @@ def test_a_row_that_lost_and_wins_now_is_written_though_it_was_read(load: Any) -
     assert {key: found.get(key) for key in (f"A#{n}" for n in range(KEYS))} == {
         f"A#{n}": f"v{n + 1}" for n in range(KEYS)
     }
+    loads.assert_balanced(ended.report)
+
+
+async def kept(command: Command, while_kept: Callable[[], Any]) -> Any:
+    """Keep the run's view by a session of its own, as a worker of another host does, meanwhile."""
+    view = command.folder / ".backfill" / command.job["name"] / "view"
+    before = loaded(KeptView, view.read_text())
+    snapshot = loaded(Exported, before.names[0])
+    connection = await asyncpg.connect(command.job["source"]["url"])
+    try:
+        await connection.execute(
+            f"BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '{snapshot.name}'"
+        )
+        again = await connection.fetchval("SELECT pg_export_snapshot()")
+        view.write_text(dumped(replace(before, names=(dumped(replace(snapshot, name=again)),))))
+        return await asyncio.to_thread(while_kept)
+    finally:
+        await connection.close()
+
+
+def test_in_a_view_that_was_kept_what_was_settled_holds(load: Any) -> None:
+    command = load(max_wcu=SLOW)
+    process = command.start("run", "--workers", "2")
+    when(command, process, lambda: len(texts(command)) > KEYS // 4)
+
+    def go_on() -> Any:
+        kill_group(process)
+        assert 0 < len(texts(command)) < KEYS, "the kill came too late to mean anything"
+        sql(command, f"UPDATE t SET account = account + 10000 WHERE id > {KEYS}")
+        del command.job["target"]["max_wcu"]
+        return finish(command, 2)
+
+    ended = asyncio.run(kept(command, go_on))
+    assert ended.code == 0, ended.stderr
+    assert "what was found holds" in ended.stderr
+    assert "looked at again" not in ended.stderr
+    assert texts(command) == {f"A#{n}": f"v{n + KEYS + 1}" for n in range(KEYS)}, "as it was then"
     loads.assert_balanced(ended.report)
 
 

@@ -64,11 +64,13 @@ class Hosts:
     port: int = field(default_factory=free_port)
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
-    def run(self, *arguments: str, first: str = "pass", **env: str) -> "subprocess.Popen[str]":
-        """Start the runner; `first` is done before anything else."""
-        (self.folder / "job.yaml").write_text(yaml.safe_dump(self.job, sort_keys=False))
+    def run(self, *arguments: str, on: str = "", first: str = "pass", **env: str) -> "subprocess.Popen[str]":
+        """Start the runner, with `on` in a folder of another host; `first` is done before anything else."""
+        folder = self.folder / on
+        folder.mkdir(exist_ok=True)
+        (folder / "job.yaml").write_text(yaml.safe_dump(self.job, sort_keys=False))
         listen = ("--listen", f"127.0.0.1:{self.port}")
-        return self._start(self.folder, env, "run", "job.yaml", "--json", *listen, *arguments, first=first)
+        return self._start(folder, env, "run", "job.yaml", "--json", *listen, *arguments, first=first)
 
     def worker(
         self, number: int, *arguments: str, port: int | None = None, first: str = "pass", **env: str
@@ -94,10 +96,10 @@ class Hosts:
         """Return what one has said so far."""
         return (self.folder / f"stderr-{self.started.index(process)}").read_text()
 
-    def said(self, process: "subprocess.Popen[str]", text: str) -> None:
-        """Wait until one has said this."""
-        until = time.monotonic() + 120
-        while text not in self.told(process):
+    def said(self, process: "subprocess.Popen[str]", text: str, times: int = 1) -> None:
+        """Wait until one has said this so often."""
+        until = time.monotonic() + 60
+        while self.told(process).count(text) < times:
             assert process.poll() is None, f"it has ended without {text!r}: {self.told(process)}"
             assert time.monotonic() < until, self.told(process)
             time.sleep(0.05)

@@ -11,17 +11,20 @@ from engine.commands import ends
 from engine.commands.run import waiting
 from engine.commands.run.afar import NOTED_MAX, Afar
 from engine.commands.run.crew import Crew, Errand, WorkingCrew
+from engine.contracts.source import SourceAbilities
 from engine.contracts.target import TargetAbilities
 from engine.errors import PermanentError
 from engine.run import beats
+from engine.run.beats import HoldView
 from engine.run.greeting import Welcome
 from engine.run.link import Assign, Drain
 from engine.run.voice import Voice
-from engine.state.beside import ELSEWHERE
+from engine.state.beside import ELSEWHERE, KeptView
 from engine.tenure import Tenure
 from tests.support.fakes import FakeSource, FakeTarget, line
 
 LATE_S = 5.0
+KEPT = KeptView("run-1", ("own",))
 
 
 class Wire:
@@ -64,7 +67,9 @@ class Store:
 
 
 class Scene:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, cursors_max: int | None = None) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, cursors_max: int | None = None, hold_view: Any = None
+    ) -> None:
         monkeypatch.setattr("engine.job.handed.as_written", lambda job: "{}")
         self.log: list[object] = []
         self.voice = Voice(())
@@ -75,7 +80,7 @@ class Scene:
         connector = SimpleNamespace(abilities=TargetAbilities(late_s=LATE_S))
         ends = SimpleNamespace(
             job=job,
-            source=SimpleNamespace(ticket=ticket),
+            source=SimpleNamespace(ticket=ticket, abilities=SourceAbilities(hold_view=hold_view)),
             target=SimpleNamespace(as_text=lambda: "target"),
             connector=connector,
         )
@@ -83,7 +88,9 @@ class Scene:
             "Any", SimpleNamespace(ends=ends, store=self.store, prints={**parts, "source.server": "x"})
         )
         self.line: asyncio.Queue[Any] = asyncio.Queue()
-        self.afar = Afar(self.prepared, cast("Any", SimpleNamespace(line=self.line, at="here:1")), self.voice)
+        self.afar = Afar(
+            self.prepared, cast("Any", SimpleNamespace(line=self.line, at="here:1")), self.voice, KEPT
+        )
 
     def worker(self, name: str = "there:7") -> Any:
         return Dialled(name, self.log)
@@ -140,6 +147,29 @@ async def test_no_more_read_than_the_source_lets(monkeypatch: pytest.MonkeyPatch
     assert [await scene.afar.admit(scene.worker()) is not None for _ in range(3)] == [True, True, False]
     assert [each.cursors for each in scene.log if isinstance(each, Welcome)] == [2, 1]
     assert "source.max_connections" in str(scene.log[-1])
+
+
+async def test_what_one_that_is_buried_has_read_by_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, cursors_max=2)
+    first = await scene.afar.admit(scene.worker())
+    assert first is not None
+    first.send(Assign(Segment(1, None, None, None), None))
+    assert await first.receive() is None, "it is lost"
+    assert await scene.afar.admit(scene.worker()) is None, "it may still read"
+    monkeypatch.setattr(beats, "sleep", lambda _: asyncio.sleep(0))
+    await first.buried()
+    assert await scene.afar.admit(scene.worker()) is not None
+
+
+@pytest.mark.parametrize(("cursors_max", "asked"), [(None, 1), (3, 1), (2, 0)])
+async def test_one_is_asked_to_keep_the_view_where_the_source_has_room(
+    monkeypatch: pytest.MonkeyPatch, cursors_max: int | None, asked: int
+) -> None:
+    scene = Scene(monkeypatch, cursors_max, hold_view=lambda: None)
+    workers = [scene.worker(), scene.worker()]
+    for each in workers:
+        await scene.afar.admit(each)
+    assert [each.wire.sent.count(HoldView()) for each in workers] == [asked, 0]
 
 
 async def test_one_that_has_left_the_line_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,17 @@ from engine.batch import Counts, Cursor, Mark, Segment
 from engine.contracts.source import ViewLost
 from engine.errors import BackfillError, PermanentError, RetriesExhausted
 from engine.run import beats
-from engine.run.beats import MARGIN_S, SILENCE_S, Beat, DialledIn, Granted, HeadLink, Left
+from engine.run.beats import (
+    MARGIN_S,
+    SILENCE_S,
+    Beat,
+    DialledIn,
+    Granted,
+    HeadLink,
+    HoldView,
+    Left,
+    ViewHeld,
+)
 from engine.run.link import Advanced, Assign, Drain, Finished, NoMore, Until, Want
 from engine.tenure import NEVER, Tenure
 
@@ -142,6 +152,24 @@ async def test_whoever_is_asked_to_stop_drains_and_leaves() -> None:
     assert await link.receive() == Drain()
     link.send(Finished())
     assert wire.sent == [Left("it was asked to stop")]
+
+
+async def test_a_view_is_kept_when_the_runner_asks_for_it_and_it_hears_by_what_it_may_be_opened() -> None:
+    wire = Wire()
+    link = HeadLink(cast("Any", wire), 10.0)
+    async with link.alive():
+        await so(link, wire, HoldView())
+        assert (link.asked_to_hold.is_set(), link.holds) == (True, False)
+        link.held(None)
+        assert not link.holds
+        link.held("by this")
+        assert link.holds
+    assert wire.sent[-2:] == [ViewHeld(None), ViewHeld("by this")]
+    clock, heard = Clock(), list[object]()
+    there, _ = dialled(clock, wire := Wire(ViewHeld("by this"), Want()))
+    there.hold_view(lambda *told: heard.append(told))
+    assert await there.receive() == Want()
+    assert (wire.sent, heard) == ([HoldView()], [(there, "by this")])
 
 
 @pytest.fixture
