@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone with Python 3.11+, make and (for demo and tests) npm.
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-fault test-versions soak soak-log alerts campaign bench demo lock clean
+.PHONY: help setup fmt check test test-fault test-versions soak soak-log soak-hosts alerts campaign bench demo lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -66,6 +66,9 @@ soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed
 
 soak-log: $(STAMP) ## An application changes everything, jobs go by the log and are killed (ARGS="--on 18 --seeds 20")
 	$(BIN)/python -m tests.soak $(ARGS)
+
+soak-hosts: $(STAMP) ## 300,000 rows over hosts whose workers die, sleep and are cut off, and whose runner is killed (root)
+	$(BIN)/python -m pytest -q -s -m soak tests/soak/test_hosts.py
 
 alerts: $(STAMP) ## A real Prometheus scrapes a run of each sick kind and one that is well: what fires, after how long
 	$(BIN)/python -m pytest -q -s -m soak tests/alerts

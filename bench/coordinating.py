@@ -34,7 +34,7 @@ from engine.contracts.state import RunState, SegmentState
 from engine.environment import module_command
 from engine.errors import PermanentError
 from engine.meter import Meter
-from engine.run.beats import BEATS, SILENCE_S, Beat, DialledIn, Granted, Left
+from engine.run.beats import BEATS, SILENCE_S, Beat, DialledIn, FromAfar, ToAfar
 from engine.run.coordinator import Coordinator
 from engine.run.greeting import OF_DIALLING, OF_HEAD, TOKEN, DiallingEnd, Welcome, introduce
 from engine.run.link import (
@@ -45,8 +45,6 @@ from engine.run.link import (
     NoMore,
     RunnerEnd,
     Ticked,
-    ToRunner,
-    ToWorker,
     Want,
 )
 from engine.run.voice import Voice
@@ -199,7 +197,7 @@ def _run_state(segments: int) -> RunState:
     )
 
 
-Wire = SocketEnd[ToWorker | Granted, ToRunner | Beat | Left]
+Wire = SocketEnd[ToAfar, FromAfar]
 
 
 class SimulatedWorker:

@@ -31,6 +31,10 @@ BEATS = 10
 START_S = 120.0
 """How long a worker may take to open both ends, before its first beat: nothing is granted until then."""
 
+VIEW_KEPT_S = 600.0
+"""How long a worker without a runner keeps the view, where it does (commands/run/views.py). Kubernetes moves
+pods off a lost node after 5 minutes. Source: tolerationSeconds of node.kubernetes.io/unreachable."""
+
 MARGIN_S = 5.0
 """For what two clocks differ in twenty seconds, and for what a host takes to hand bytes to its network."""
 
@@ -72,7 +76,7 @@ class HoldView:
 
 @dataclass(frozen=True, slots=True)
 class ViewHeld:
-    """Worker → runner: by this it may be opened (SourceAbilities.view); None: I can't keep it."""
+    """Worker → runner: by this it may be opened; None: I can't keep it."""
 
     view: str | None
 
@@ -130,9 +134,8 @@ class HeadLink:
         """Why it was asked to leave, here."""
         self.error: BackfillError | None = None
         """What has ended its work."""
-        self.asked_to_hold = asyncio.Event()
-        """Whether the view is to be kept by a session here."""
-        self.holds = False
+        self.asked_to_hold, self.holds = asyncio.Event(), False
+        """Whether the view is to be kept by a session here, and is."""
 
     def held(self, view: str | None) -> None:
         """Tell by what the view may be opened that is kept here; None: it can't be kept."""

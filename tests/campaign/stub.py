@@ -240,11 +240,11 @@ class Protocol(asyncio.Protocol):
             entry.ended = time.monotonic()
 
 
-async def serve(port: int, faults: Faults) -> None:
-    """Serve on 127.0.0.1 until the process is ended."""
+async def serve(host: str, port: int, faults: Faults) -> None:
+    """Serve until the process is ended."""
     target = Target(faults)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Protocol(target), "127.0.0.1", port, backlog=1024
+        lambda: Protocol(target), host, port, backlog=1024
     )
     async with server:
         await server.serve_forever()
@@ -252,12 +252,13 @@ async def serve(port: int, faults: Faults) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign.stub")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--faults", default="{}", help="fields of Faults as JSON")
     chosen = parser.parse_args()
     given = orjson.loads(chosen.faults)
     given["ending_at"] = {int(number): name for number, name in given.get("ending_at", {}).items()}
-    asyncio.run(serve(chosen.port, Faults(**given)))
+    asyncio.run(serve(chosen.host, chosen.port, Faults(**given)))
 
 
 if __name__ == "__main__":

@@ -69,10 +69,11 @@ class Stub:
 
 
 @contextmanager
-def stub_of(faults: Faults, log: Path) -> Iterator[Stub]:
-    """Run a stub in a process of its own."""
+def stub_of(faults: Faults, log: Path, host: str = "127.0.0.1") -> Iterator[Stub]:
+    """Run a stub in a process of its own; it answers on 127.0.0.1, and where `host` says."""
     port = free_port()
     given = orjson.dumps(asdict(faults), option=orjson.OPT_NON_STR_KEYS).decode()
-    command = [sys.executable, "-m", "tests.campaign.stub", "--port", str(port), "--faults", given]
+    command = [sys.executable, "-m", "tests.campaign.stub", "--host", host]
+    command += ["--port", str(port), "--faults", given]
     with running(command, port=port, log=log):
         yield Stub(f"http://127.0.0.1:{port}")

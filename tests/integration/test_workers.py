@@ -132,6 +132,24 @@ def test_workers_that_are_cut_off_from_the_runner_alone_stop_sending(scene: Host
             valve.close()
 
 
+def test_one_that_joins_during_the_last_segments_waits_and_reads_on_what_comes_back(scene: Hosts) -> None:
+    slow(scene, 1_500)
+    scene.margin_s = -4.0  # this target applies at once what it takes
+    scene.job["source"]["segments"] = 2
+    runner = scene.run("--workers", "0", "--expect", "1")
+    first = scene.worker(1)
+    scene.said(first, "taking part")
+    late = scene.worker(2)
+    scene.said(late, "taking part")
+    time.sleep(0.5)  # it has asked, and there is nothing left to be given
+    assert late.poll() is None, "nobody is sent home while a segment may come back"
+    first.kill()
+    ended = scene.ended(runner)
+    held_to_all(scene, ended)
+    assert "is lost: its connection has ended; what it was reading" in ended.stderr
+    assert scene.ended(late).code == 0
+
+
 def test_a_new_runner_waits_for_the_workers_of_one_that_was_killed(scene: Hosts) -> None:
     slow(scene, 700)
     first = scene.run("--workers", "1", "--expect", "1")
@@ -172,6 +190,7 @@ def moving(scene: Hosts) -> Hosts:
     }
     slow(scene, 900)
     scene.silence_s, scene.margin_s = 2.0, -4.0  # this target applies at once what it takes
+    scene.view_kept_s = 60.0
     return scene
 
 
@@ -197,7 +216,7 @@ def test_a_runner_elsewhere_goes_on_in_the_view_that_a_worker_has_kept(moving: H
     moving.said(first, "keeps the run's view of the source, too")
     time.sleep(1.5)  # into its segments
     first.kill()
-    moving.said(worker, "keeps the run's view of the source for up to 600 s")
+    moving.said(worker, "keeps the run's view of the source for up to 60 s")
     moves_on(moving)
     time.sleep(2.5)  # the lease of the first is over
     again = moving.run("--workers", "1", on="another")
@@ -218,8 +237,8 @@ def test_a_second_keeper_that_leaves_is_followed_by_another_which_keeps_no_longe
     first = moving.run("--workers", "0", "--expect", "1")
     holder = moving.worker(1)
     moving.said(first, "keeps the run's view of the source, too")
-    short = "from engine.commands.run import views; views.VIEW_KEPT_S = 0.5"
-    other = moving.worker(2, first=short)
+    moving.view_kept_s = 0.4
+    other = moving.worker(2)
     moving.said(other, "taking part")
     holder.terminate()
     assert moving.ended(holder).code == 130

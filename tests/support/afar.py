@@ -23,7 +23,7 @@ TOKEN = "a token of some length"
 
 PROGRAM = (
     "import sys; from engine.run import beats; beats.SILENCE_S, beats.MARGIN_S = {silence_s}, {margin_s};"
-    " {first}; from engine.cli import main; main(sys.argv[1:])"
+    " beats.VIEW_KEPT_S = {view_kept_s}; {first}; from engine.cli import main; main(sys.argv[1:])"
 )
 IMPATIENT = "from engine.commands.run import waiting; waiting.TOLD_EVERY_S, waiting.NOBODY_S = 0.2, 1.0"
 OTHER_VERSION = "from engine.run import greeting; greeting.__version__ = '0.0.1'"
@@ -61,25 +61,40 @@ class Hosts:
     job: dict[str, Any]
     silence_s: float = 10.0
     margin_s: float = 5.0
+    view_kept_s: float = 0.0
+    """How long whoever keeps the view does that for no runner."""
     port: int = field(default_factory=free_port)
+    head: str = "127.0.0.1"
+    """The address of the runner's host."""
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
-    def run(self, *arguments: str, on: str = "", first: str = "pass", **env: str) -> "subprocess.Popen[str]":
-        """Start the runner, with `on` in a folder of another host; `first` is done before anything else."""
+    def run(
+        self, *arguments: str, on: str = "", first: str = "pass", inside: str | None = None, **env: str
+    ) -> "subprocess.Popen[str]":
+        """Start the runner, with `on` in a folder of another host; `first` is done before anything else.
+
+        `inside`: the network namespace that is its host.
+        """
         folder = self.folder / on
         folder.mkdir(exist_ok=True)
         (folder / "job.yaml").write_text(yaml.safe_dump(self.job, sort_keys=False))
-        listen = ("--listen", f"127.0.0.1:{self.port}")
-        return self._start(folder, env, "run", "job.yaml", "--json", *listen, *arguments, first=first)
+        words = ("run", "job.yaml", "--json", "--listen", f"{self.head}:{self.port}", *arguments)
+        return self._start(folder, env, *words, first=first, inside=inside)
 
     def worker(
-        self, number: int, *arguments: str, port: int | None = None, first: str = "pass", **env: str
+        self,
+        number: int,
+        *arguments: str,
+        port: int | None = None,
+        first: str = "pass",
+        inside: str | None = None,
+        **env: str,
     ) -> "subprocess.Popen[str]":
-        """Start a worker in a folder of its own; `first` is done before anything else."""
+        """Start a worker in a folder of its own; `first` and `inside` as for `run`."""
         folder = self.folder / f"host-{number}"
         folder.mkdir(exist_ok=True)
-        words = ("worker", f"127.0.0.1:{port or self.port}", *arguments)
-        return self._start(folder, env, *words, first=first)
+        words = ("worker", f"{self.head}:{port or self.port}", *arguments)
+        return self._start(folder, env, *words, first=first, inside=inside)
 
     def create(self) -> None:
         """Make the table."""
@@ -110,13 +125,16 @@ class Hosts:
         return wire_scan.scan(target["endpoint_url"], target["table"])
 
     def _start(
-        self, folder: Path, env: Mapping[str, str], *words: str, first: str = "pass"
+        self, folder: Path, env: Mapping[str, str], *words: str, first: str, inside: str | None
     ) -> "subprocess.Popen[str]":
-        program = PROGRAM.format(silence_s=self.silence_s, margin_s=self.margin_s, first=first)
+        program = PROGRAM.format(
+            silence_s=self.silence_s, margin_s=self.margin_s, view_kept_s=self.view_kept_s, first=first
+        )
         ours = {"PYTHONWARNINGS": "ignore", "SOURCE_URL": self.url, "BACKFILL_WORKER_TOKEN": TOKEN}
+        host = () if inside is None else ("ip", "netns", "exec", inside)
         with (self.folder / f"stderr-{len(self.started)}").open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-c", program, *words],
+                [*host, sys.executable, "-c", program, *words],
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -76,6 +76,15 @@ class OwnPostgres:
     def url(self, password: str = PASSWORD, database: str = "postgres") -> str:
         return f"postgresql://postgres:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
+    def let_in(self, network: str) -> None:
+        """Take connections from another network, with the password; it has to listen there."""
+        with (self._data / "pg_hba.conf").open("a") as hba:
+            hba.write(f"host all all {network} scram-sha-256\n")
+        subprocess.run(
+            [self._binaries / "pg_ctl", "-D", self._data, "reload"],
+            check=True, capture_output=True, timeout=30, cwd="/", **self._as_user(),
+        )  # fmt: skip
+
     def _as_user(self) -> dict[str, Any]:
         """PostgreSQL refuses to run as root."""
         if self._user is None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.commands.ends import Ends, open_ends
-from engine.commands.run import views
 from engine.commands.run.listening import AFAR_SAYS, HEAD_SAYS, Address, kept_alive
 from engine.commands.run.processes import usage
 from engine.contracts.source import SourceTicket
@@ -26,6 +25,7 @@ from engine.job import handed
 from engine.job.hook import source_digest
 from engine.job.model import Job
 from engine.registry import TARGETS
+from engine.run import beats
 from engine.run.beats import FromAfar, HeadLink, ToAfar
 from engine.run.greeting import (
     GREETING_BYTES_MAX,
@@ -48,6 +48,7 @@ from engine.run.voice import Voice
 from engine.run.wire import MESSAGE_BYTES_MAX, SocketEnd
 from engine.run.worker import describe, work
 from engine.show import logs
+from engine.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -190,8 +191,7 @@ async def _work(ends: Ends, link: HeadLink, cursors: int) -> None:
         try:
             await work(line, link, cursors, usage)
         finally:
-            holding.cancel()
-            await asyncio.gather(holding, return_exceptions=True)
+            await ended(holding)
 
 
 async def _hold_when_asked(ends: Ends, link: HeadLink) -> None:
@@ -213,24 +213,22 @@ async def _until_called(
     """
     say(
         f"{why}; this worker sends nothing more, keeps the run's view of the source for up to"
-        f" {views.VIEW_KEPT_S:.0f} s, and dials in again meanwhile"
+        f" {beats.VIEW_KEPT_S:.0f} s, and dials in again meanwhile"
     )
     calling = asyncio.create_task(_redialled(dial, token))
     stopped = asyncio.create_task(interrupted.wait())
     try:
-        await asyncio.wait({calling, stopped}, timeout=views.VIEW_KEPT_S, return_when=FIRST_COMPLETED)
+        await asyncio.wait({calling, stopped}, timeout=beats.VIEW_KEPT_S, return_when=FIRST_COMPLETED)
         return calling.result() if calling.done() else None
     finally:
-        calling.cancel()
-        stopped.cancel()
-        await asyncio.gather(calling, stopped, return_exceptions=True)
+        await ended(calling, stopped)
 
 
 async def _redialled(dial: Dial, token: str) -> _Line:
     """Dial in until a runner says what there is to do: by then it has opened its source."""
     while True:
         try:
-            return await _let_in(dial, token, views.VIEW_KEPT_S)
+            return await _let_in(dial, token, beats.VIEW_KEPT_S)
         except PermanentError as error:
             log.debug("%s", error)
             await asyncio.sleep(REDIAL_S)

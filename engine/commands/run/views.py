@@ -19,14 +19,6 @@ from engine.state import beside
 from engine.state.beside import KeptView
 from engine.state.resume import Decision, GoOn, by_log
 
-VIEW_KEPT_S = 600.0
-"""How long a worker that has lost its runner keeps the view: longer than a cluster takes to start the runner
-on another host, and little beside what a run has held back in the source before.
-
-Source: Kubernetes moves the pods of a lost node after 5 minutes (tolerationSeconds of
-node.kubernetes.io/unreachable).
-"""
-
 
 async def kept_before(store: CheckpointStore, decision: Decision) -> KeptView | None:
     """Return by what the view may be opened that an unfinished run has read; None: a new one is read."""
