@@ -14,7 +14,7 @@ from connectors.postgres.feed import PostgresFeed
 from connectors.postgres.keep_log import free_slot
 from connectors.postgres.looking_up import LookUps
 from connectors.postgres.section import LogCatchUp
-from connectors.postgres.session import begin, connect
+from connectors.postgres.session import begin, connect, reading_slot
 from connectors.postgres.slot_reading import SlotReader, number_of
 from engine.commands.log_needs import by_checkpoints
 from engine.errors import JobError
@@ -169,10 +169,14 @@ def test_what_one_job_has_read_stays_as_long_as_another_needs_it_however_far_tha
     assert copied
     assert asked(command, "SELECT count(*) FROM pg_replication_slots WHERE slot_name <> 'shared'") == 0
     assert stands(command) - before < 10_000, "u and w have read nothing yet"
+    assert "It is kept for t, w as well, up to whichever of them is the furthest behind" in " ".join(
+        command.here("plan", "--only", "u").stdout.split()
+    )
     told = command.here("status").stdout
     assert "of its log for t, u, w (shared); " in told
     assert told.count("which is what it is kept for") == 3
     assert "t is 0 B behind, which" not in told
+    monkeypatch.undo()
     reports = run(command)
     assert has(command) == wants(command)
     assert stands(command) == read_up_to(reports)
@@ -347,7 +351,7 @@ def test_of_one_process_one_at_a_time_uses_the_slot(command: Command) -> None:
     assert all(count > 1800 for count in asyncio.run(at_once()))
 
 
-def test_the_sessions_of_this_process_are_in_nobodys_way(
+def test_the_sessions_of_this_process_are_in_nobodys_way_and_those_of_another_are(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connectors.postgres.keep_log.BUSY_S", 0.3)
@@ -369,6 +373,12 @@ def test_the_sessions_of_this_process_are_in_nobodys_way(
             await reader.let_go()
 
     asyncio.run(look())
+    with asyncio.Runner() as other:
+        reading = other.run(connect(url_of(command), reading_slot("shared")))
+        ended = command.here("run", "--json", "--only", "u", "--workers", "1")
+        other.run(reading.close())
+    assert ended.code == 2
+    assert "is in use by pid" in ended.report["error"]
 
 
 def hold_up(patch: pytest.MonkeyPatch, name: str, held: threading.Event) -> None:
