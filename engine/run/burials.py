@@ -47,4 +47,5 @@ class Burials:
             self._fail(Finished(fault))
             return
         log.debug("worker %d is gone (%s), and held the segments %s", worker.number, how, worker.reads)
+        worker.totals = replace(worker.totals, rate_limit=0.0, requests_in_flight=0)
         self._handing_out.take_back(worker)

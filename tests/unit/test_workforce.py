@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from engine.batch import EncodedBatch
 from engine.contracts.state import RunState
+from engine.meter import MeterTotals
 from engine.run.coordinator import Coordinator
 from engine.run.link import Limit, NoMore, queue_link
 from engine.run.worker import Usage, work
@@ -94,14 +95,18 @@ async def test_another_worker_reads_on_what_one_that_died_was_reading() -> None:
         first = join(during)
         await so(lambda: len(first.target.written) == 3)
         second = join()
+        dying = coordinator._handing_out.workers[0]
+        dying.totals = MeterTotals(retries=7, rate_limit=500.0, requests_in_flight=3)
         await first.kill()
         await so(lambda: len(second.target.written) == 25)
+        assert dying.totals.rate_limit == 500.0, "it may still send"
         assert not run.done(), "what may come back is waited for"
         assert NoMore() not in second.said
         assert [each for each in second.said if isinstance(each, Limit)] == [Limit(500.0)]
         gone.set()
         await run
         assert coordinator.complete
+        assert dying.totals == MeterTotals(retries=7), "what it had done counts, what it did doesn't"
         assert Limit(1000.0) in second.said
         assert second.target.written[25:] == [4, 5], "from behind its last mark"
         assert sorted(first.target.written + second.target.written) == ALL
