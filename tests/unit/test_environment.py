@@ -40,6 +40,16 @@ def test_the_many_containers_of_a_start_are_hardly_collected() -> None:
     assert int(done.stdout) < 20  # by default some 180
 
 
+def test_an_interpreter_that_ends_looks_through_nothing() -> None:
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())));"
+        "from engine.environment import tune; tune()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    frozen, left = map(int, done.stdout.split())
+    assert frozen > 1_000 > left
+
+
 def test_a_process_of_a_run_collects_rarely() -> None:
     before = gc.get_threshold()
     try:
