@@ -135,7 +135,9 @@ async def measured(load: Load) -> Mapping[str, float]:
         at = Address(HERE, free_port())
         token = uuid.uuid4().hex
         with patch.dict(os.environ, {TOKEN: token}):
-            async with listening(Listen(at, certificate, key, load.workers), Voice((), "")) as listener:
+            async with listening(
+                Listen(at, certificate, key, load.workers), token, Voice((), "")
+            ) as listener:
                 said = (at.port, load.workers, load.marks, load.marks_a_s or 0.0)
                 command = module_command("bench.coordinating", *map(str, said))
                 others = await asyncio.create_subprocess_exec(*command)

@@ -1,5 +1,6 @@
 """The command of a worker on another host."""
 
+import os
 from pathlib import Path
 
 import click
@@ -40,5 +41,7 @@ def worker(head: str, hooks: Path, authority: Path | None) -> int:
         import connectors  # noqa: F401 - fills the tables of what a job may name
         from engine.commands.run.dialling import Dial, join
         from engine.commands.run.listening import address
+        from engine.run.greeting import token_of
 
-    return int(uvloop.run(join(Dial(address(head, "HEAD:PORT"), hooks, authority), console.say)))
+    dial = Dial(address(head, "HEAD:PORT"), hooks, authority)
+    return int(uvloop.run(join(dial, token_of(os.environ), console.say)))

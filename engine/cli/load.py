@@ -17,6 +17,7 @@ from engine.exits import exit_code
 from engine.show import console
 
 if TYPE_CHECKING:
+    from engine.commands.run.cluster.holding import RayOptions
     from engine.commands.run.listening import Listen
     from engine.events import Event, Observer
     from engine.job.model import Job
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Jobs of a file that run at one time.",
 )
-@options(given.listen, given.as_json, given.telling)
+@options(given.listen, given.placing, given.as_json, given.telling)
 @click.pass_obj
 def run(
     invocation: Invocation,
@@ -67,6 +68,8 @@ def run(
     follow: bool,
     parallel_jobs: int,
     as_json: bool,
+    runner: str,
+    ray_address: str | None,
     **listen: Any,
 ) -> int:
     """Load a job's source into its target, or go on with what was begun.
@@ -81,8 +84,13 @@ def run(
         from engine.commands.run.prepare import RunOptions
         from engine.show import progress
 
+        ray = _ray(runner, ray_address, workers, listen["expect"])
+        if ray is not None and (follow or parallel_jobs > 1):
+            raise JobError(
+                "--runner ray is about loads, one job at a time: leave out --follow and --parallel-jobs"
+            )
         afar = _listen(workers, **listen)
-        options = RunOptions(state_dir, workers, fresh, follow, parallel_jobs, afar)
+        options = RunOptions(state_dir, workers, fresh, follow, parallel_jobs, afar, ray)
         shown = any(each is not None for each in (metrics_port, linger_s, textfile))
         if shown:
             from engine.show.metrics_file import metrics_shown
@@ -133,6 +141,25 @@ def _listen(
     from engine.commands.run.listening import Listen, address
 
     return Listen(address(listen, "--listen"), tls_cert, tls_key, expect or 0)
+
+
+def _ray(runner: str, address: str | None, workers: int | None, expect: int | None) -> "RayOptions | None":
+    """Return the cluster on which workers are placed. Raises: JobError."""
+    if runner != "ray":
+        if address is not None:
+            raise JobError("--ray-address is about a Ray cluster: add --runner ray")
+        return None
+    if workers == 0:
+        raise JobError(
+            "--workers 0: with --runner ray it is how many workers the cluster gets: take at least one"
+        )
+    if expect:
+        raise JobError(
+            "--expect is about workers that are started by hand: leave it out, --runner ray places them"
+        )
+    from engine.commands.run.cluster.holding import RayOptions
+
+    return RayOptions(address)
 
 
 class _Ended:

@@ -77,7 +77,7 @@ workers = click.option(
     show_default=True,
     metavar=f"N|{AUTO}",
     callback=_processes,
-    help="Processes: a number, or as many as the rows and the target are worth.",
+    help="Processes, with --runner ray on the cluster: a number, or as many as rows and target are worth.",
 )
 AS_JSON = "--json"
 as_json = click.option(AS_JSON, "as_json", is_flag=True, help="Print one JSON object on stdout, errors too.")
@@ -128,6 +128,21 @@ listen = options(
     ),
     click.option("--tls-cert", type=_FILE, help="Certificate to listen with, in PEM."),
     click.option("--tls-key", type=_FILE, help="Its private key."),
+)
+runner = click.option(
+    "--runner",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where processes run: on this host, or on a Ray cluster besides.",
+)
+placing = options(
+    runner,
+    click.option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="The cluster's head; `local`: one of this run's own.  [default: the one of this host]",
+    ),
 )
 
 telling = options(_verbose_option, _quiet_option, _log_format_option)

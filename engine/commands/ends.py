@@ -77,11 +77,14 @@ class Ends:
         """Return what a checkpoint of this job depends on, and both ends' identity. Raises: JobError."""
         return fingerprint(self.job.fingerprint_parts(), self.source.identity, self.target.identity)
 
-    def worth(self, rows: int | None, abreast: int = 1) -> Worth:
-        """Choose how many processes a load of so many rows gets, one of several that share the cores."""
+    def worth(self, rows: int | None, abreast: int = 1, *, here: bool = True) -> Worth:
+        """Choose how many processes a load of so many rows gets, one of several that share the cores.
+
+        `here`: whether they are this machine's, which has no more cores.
+        """
         return worth(
             rows,
-            cores=max(1, cores() // abreast),
+            cores=max(1, cores() // abreast) if here else None,
             target_max=self.connector.workers_max(self.job, self.target),
             cursors_max=self.source.ticket.cursors_max,
         )

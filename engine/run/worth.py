@@ -10,6 +10,10 @@ ROWS_EACH = 500_000
 before its first, and as much memory again (docs/benchmarks/log.md)."""
 
 
+WORKERS_MAX = 256
+"""The most processes that are chosen, wherever they are; --workers takes no more either."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worth:
     """The processes that a load gets, and why not more."""
@@ -18,15 +22,16 @@ class Worth:
     why: str
 
 
-def worth(rows: int | None, *, cores: int, target_max: int | None, cursors_max: int | None) -> Worth:
+def worth(rows: int | None, *, cores: int | None, target_max: int | None, cursors_max: int | None) -> Worth:
     """Choose: as many as the load and the target can use.
 
-    Shape: `rows` those left to read, `target_max` the processes that fill the target, `cursors_max` the most
-    cursors of the source; None: not known, or without a bound.
+    Shape: `rows` those left to read, `cores` those of this machine, `target_max` the processes that fill the
+    target, `cursors_max` the most cursors of the source; None: not known, or without a bound.
     """
-    bounds = [
-        Worth(cores, f"this machine lends {cores} cores" if cores > 1 else "this machine lends one core")
-    ]
+    bounds = [Worth(WORKERS_MAX, "no run has more")]
+    if cores is not None:
+        lends = f"this machine lends {cores} cores" if cores > 1 else "this machine lends one core"
+        bounds.append(Worth(cores, lends))
     if target_max is not None:
         bounds.append(Worth(target_max, "so many fill what the target is set to take"))
     if cursors_max is not None:

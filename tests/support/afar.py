@@ -71,6 +71,13 @@ class Hosts:
     def run(
         self, *arguments: str, on: str = "", first: str = "pass", inside: str | None = None, **env: str
     ) -> "subprocess.Popen[str]":
+        """Start the runner, which listens; see run_alone."""
+        listen = ("--listen", f"{self.head}:{self.port}")
+        return self.run_alone(*listen, *arguments, on=on, first=first, inside=inside, **env)
+
+    def run_alone(
+        self, *arguments: str, on: str = "", first: str = "pass", inside: str | None = None, **env: str
+    ) -> "subprocess.Popen[str]":
         """Start the runner, with `on` in a folder of another host; `first` is done before anything else.
 
         `inside`: the network namespace that is its host.
@@ -78,7 +85,7 @@ class Hosts:
         folder = self.folder / on
         folder.mkdir(exist_ok=True)
         (folder / "job.yaml").write_text(yaml.safe_dump(self.job, sort_keys=False))
-        words = ("run", "job.yaml", "--json", "--listen", f"{self.head}:{self.port}", *arguments)
+        words = ("run", "job.yaml", "--json", *arguments)
         return self._start(folder, env, *words, first=first, inside=inside)
 
     def worker(

@@ -11,6 +11,7 @@ from engine.commands import ends
 from engine.commands.run import waiting
 from engine.commands.run.afar import NOTED_MAX, Afar
 from engine.commands.run.crew import Crew, Errand, WorkingCrew
+from engine.commands.run.door import Door
 from engine.contracts.source import SourceAbilities
 from engine.contracts.target import TargetAbilities
 from engine.errors import PermanentError
@@ -88,9 +89,8 @@ class Scene:
             "Any", SimpleNamespace(ends=ends, store=self.store, prints={**parts, "source.server": "x"})
         )
         self.line: asyncio.Queue[Any] = asyncio.Queue()
-        self.afar = Afar(
-            self.prepared, cast("Any", SimpleNamespace(line=self.line, at="here:1")), self.voice, KEPT
-        )
+        listener: Any = SimpleNamespace(line=self.line, at="here:1")
+        self.afar = Afar(self.prepared, Door(listener, "token", None), self.voice, KEPT)
 
     def worker(self, name: str = "there:7") -> Any:
         return Dialled(name, self.log)

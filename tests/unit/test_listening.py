@@ -1,12 +1,13 @@
 """The door for workers of other hosts: only who has the token is let in, and nobody holds it up."""
 
 import asyncio
+import os
 import shutil
 import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,16 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialling, "DIALLED_S", 0.0)
 
 
+def heard(listen: Listen, *ears: Ear, token: str = TOKEN) -> AbstractAsyncContextManager[Listener]:
+    return listening.listening(listen, token, Voice(ears))
+
+
 @asynccontextmanager
-async def door(folder: Path | None = None) -> AsyncIterator[tuple[Listener, list[str]]]:
+async def door(folder: Path | None = None, token: str = TOKEN) -> AsyncIterator[tuple[Listener, list[str]]]:
     """A runner that listens and has nothing to do; with a folder, under the certificate in it."""
     ear = Ear()
     cert, key = (None, None) if folder is None else (folder / "cert.pem", folder / "key.pem")
-    async with listening.listening(Listen(Address("127.0.0.1", 0), cert, key, 0), Voice([ear])) as listener:
+    async with heard(Listen(Address("127.0.0.1", 0), cert, key, 0), ear, token=token) as listener:
         await listener.not_needing("there is nothing to do")
         ear.said.clear()
         yield listener, ear.said
@@ -53,7 +58,7 @@ async def door(folder: Path | None = None) -> AsyncIterator[tuple[Listener, list
 async def dialled_in(at: Address, authority: Path | None = None) -> tuple[Exit, list[str]]:
     said: list[str] = []
     async with asyncio.timeout(30):
-        return await join(Dial(at, Path(), authority), said.append), said
+        return await join(Dial(at, Path(), authority), greeting.token_of(os.environ), said.append), said
 
 
 async def test_who_has_the_token_is_let_in() -> None:
@@ -64,7 +69,7 @@ async def test_who_has_the_token_is_let_in() -> None:
 
 async def test_those_who_wait_are_sent_home_when_the_run_is_over() -> None:
     ear = Ear()
-    async with listening.listening(Listen(Address("127.0.0.1", 0), None, None, 0), Voice([ear])) as listener:
+    async with heard(Listen(Address("127.0.0.1", 0), None, None, 0), ear) as listener:
         waiting = asyncio.create_task(dialled_in(listener.at))
         await listener.expected(1)
         assert not waiting.done()
@@ -90,9 +95,8 @@ async def test_the_token_is_never_sent() -> None:
 
 
 async def test_what_answers_without_the_token_is_no_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "token_of", lambda env: "another token, but")
     monkeypatch.setattr(greeting, "_alike", lambda one, other: "another" in one)
-    async with door() as (listener, _):
+    async with door(token="another token, but") as (listener, _):
         with pytest.raises(JobError, match="refuses"):
             await dialled_in(listener.at)
     made = greeting._digest
@@ -102,7 +106,7 @@ async def test_what_answers_without_the_token_is_no_runner(monkeypatch: pytest.M
 
     monkeypatch.setattr(greeting, "_alike", lambda one, other: one == other)
     monkeypatch.setattr(greeting, "_digest", lax)
-    async with door() as (listener, _):
+    async with door(token="another token, but") as (listener, _):
         with pytest.raises(JobError, match="hasn't got the token: it is no runner of yours"):
             await dialled_in(listener.at)
 
@@ -264,7 +268,7 @@ async def test_what_is_no_runner_is_one_sentence() -> None:
 )
 async def test_where_it_may_not_or_can_not_listen_it_says_what_to_do(listen: Listen, sentence: str) -> None:
     with pytest.raises(JobError, match=sentence) as refused:
-        async with listening.listening(listen, Voice(())):
+        async with heard(listen):
             pass
     assert "openssl req -x509" in str(refused.value)
 
@@ -272,7 +276,7 @@ async def test_where_it_may_not_or_can_not_listen_it_says_what_to_do(listen: Lis
 async def test_an_address_that_is_taken_is_one_sentence() -> None:
     async with door() as (listener, _):
         with pytest.raises(JobError, match=f"--listen {listener.at}: "):
-            async with listening.listening(Listen(listener.at, None, None, 0), Voice(())):
+            async with heard(Listen(listener.at, None, None, 0)):
                 pass
 
 

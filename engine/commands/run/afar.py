@@ -8,12 +8,13 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.commands.ends import CURSORS
-from engine.commands.run.listening import Candidate, Listener
+from engine.commands.run.door import Door
+from engine.commands.run.listening import Candidate
 from engine.commands.run.prepare import Prepared
 from engine.commands.run.views import SecondKeeper
 from engine.commands.run.waiting import next_of
 from engine.errors import BackfillError
-from engine.job import handed
+from engine.job import handed, hook_files
 from engine.job.hook import source_digest
 from engine.run import beats
 from engine.run.beats import DialledIn
@@ -34,9 +35,10 @@ NOTED_MAX = 100
 class Afar:
     """Takes workers into a run."""
 
-    def __init__(self, prepared: Prepared, listener: Listener, voice: Voice, view: KeptView) -> None:
-        self.line = listener.line
-        self._at = str(listener.at)
+    def __init__(self, prepared: Prepared, door: Door, voice: Voice, view: KeptView) -> None:
+        self.line = door.listener.line
+        self._door = door
+        self._at = str(door.listener.at)
         self._prepared = prepared
         self._voice = voice
         self._cursors_own = 0
@@ -72,6 +74,23 @@ class Afar:
         if left is not None and not self._keeping:
             self._keeping = int(left > 0)
         return left is None or bool(self._keeping)
+
+    def place(self, open_segments: int) -> None:
+        """Have workers placed on the cluster, if there is one; never more than have something to read."""
+        cluster, job = self._door.cluster, self._prepared.ends.job
+        if cluster is None:
+            return
+        workers = min(self._prepared.placed, open_segments)
+        if self._cursors_left is not None:
+            workers = min(workers, self._cursors_left)
+        if workers < 1:
+            self.tell(
+                "no worker is placed on the Ray cluster: this host alone reads as fast; or say --workers N"
+            )
+            return
+        files = hook_files.beside(job.hook, job.directory) if job.hook else {}
+        asks = self._prepared.options.workers is not None
+        cluster.place(self._at, self._door.token, files, workers, asks=asks, voice=self._voice)
 
     async def next_of(self, queue: "asyncio.Queue[_Next]") -> _Next:
         """Return the next of a queue, for a run that reads nothing itself. Raises: PermanentError."""

@@ -96,7 +96,12 @@ class WorkingCrew:
             if isinstance(next_one, int):
                 return await self._start(next_one) if next_one else self._begin()
             assert self._afar is not None, "nobody else dials in"
-            if (link := await self._afar.admit(next_one)) is not None:
+            try:
+                link = await self._afar.admit(next_one)
+            except asyncio.CancelledError:  # the run is over: it is told so
+                self._vacant.put_nowait(next_one)
+                raise
+            if link is not None:
                 return link
 
     async def _next(self) -> "int | Candidate":

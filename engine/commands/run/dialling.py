@@ -39,7 +39,6 @@ from engine.run.greeting import (
     Welcome,
     introduce,
     refusal,
-    token_of,
 )
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted
@@ -80,9 +79,8 @@ class _Line:
         await SocketEnd(self.reader, self.writer, says=OF_DIALLING, hears=OF_HEAD).close()
 
 
-async def join(dial: Dial, say: Callable[[str], None]) -> Exit:
+async def join(dial: Dial, token: str, say: Callable[[str], None]) -> Exit:
     """Dial in, and work until the run is over. Raises: JobError where it can't take part, PermanentError."""
-    token = token_of(os.environ)
     line = await _let_in(dial, token, DIALLED_S)
     while True:
         try:

@@ -7,7 +7,6 @@ the run up in nothing. Beyond this machine nothing is said without TLS.
 import asyncio
 import ipaddress
 import logging
-import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator
@@ -27,7 +26,6 @@ from engine.run.greeting import (
     Stranger,
     Welcome,
     greet,
-    token_of,
 )
 from engine.run.voice import Voice
 from engine.run.wire import Language, SocketEnd
@@ -70,6 +68,13 @@ class Address:
             return True
         with suppress(ValueError):
             return ipaddress.ip_address(self.host).is_loopback
+        return False
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it stands for all addresses of this machine."""
+        with suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_unspecified
         return False
 
 
@@ -248,9 +253,8 @@ def kept_alive(sock: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def listening(listen: Listen, voice: Voice) -> AsyncGenerator[Listener, None]:
-    """Listen for workers of other hosts. Raises: JobError."""
-    token = token_of(os.environ)
+async def listening(listen: Listen, token: str, voice: Voice) -> AsyncGenerator[Listener, None]:
+    """Listen for workers of other hosts that have the token. Raises: JobError."""
     tls, certificate = _tls(listen)
     try:
         sock = socket.create_server(

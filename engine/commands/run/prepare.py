@@ -34,6 +34,7 @@ from engine.state.former import dumped, former_rules, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
 
 if TYPE_CHECKING:
+    from engine.commands.run.cluster.holding import RayOptions
     from engine.commands.run.listening import Listen
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class RunOptions:
     """What the command line says about a run. `workers`: the most processes; None: as many as it is worth.
 
     `follow`: a catch-up run goes on until it is stopped. `abreast`: the most jobs that run at one time.
-    `listen`: for workers of other hosts.
+    `listen`: for workers of other hosts. `ray`: they are placed on a cluster, and `workers` counts these.
     """
 
     state_dir: Path
@@ -59,6 +60,7 @@ class RunOptions:
     follow: bool = False
     abreast: int = 1
     listen: "Listen | None" = None
+    ray: "RayOptions | None" = None
 
     @property
     def reads_nothing(self) -> bool:
@@ -68,10 +70,14 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything that a run needs, opened and checked. `workers`: the most processes that may work."""
+    """Everything that a run needs, opened and checked.
+
+    `workers`: the most processes that may work here, `placed`: the most that are placed on a cluster.
+    """
 
     options: RunOptions
     workers: int
+    placed: int
     store: CheckpointStore
     ends: Ends
     line: Stages
@@ -137,9 +143,9 @@ async def prepare(
         voice.warn(refusal(ends, untold))
     workers = options.workers
     if workers is None:
-        workers = await _worth(ends, decision, options.abreast)
-    workers = max(1, workers)
-    return Prepared(options, workers, store, ends, line, look, prints, former, seen)
+        workers = await _worth(ends, decision, options)
+    workers, placed = (max(1, workers), 0) if options.ray is None else _placed(workers, options)
+    return Prepared(options, workers, placed, store, ends, line, look, prints, former, seen)
 
 
 async def _line(
@@ -171,7 +177,12 @@ async def _line(
     return await followed(stack, ends, line, feed, follows, endless=endless)
 
 
-async def _worth(ends: Ends, decision: Decision, abreast: int) -> int:
+def _placed(workers: int, options: RunOptions) -> tuple[int, int]:
+    """Return how many work here, and on a cluster: those that were asked for, or are worth it."""
+    return 1, workers if options.workers is not None else workers - 1
+
+
+async def _worth(ends: Ends, decision: Decision, options: RunOptions) -> int:
     """Choose how many processes work, and say why to whoever looks with `-v`."""
     kind = decision.kind if isinstance(decision, Start) else decision.run.kind
     if isinstance(decision, NothingToDo) or log_of(ends, kind) is not None:
@@ -180,7 +191,7 @@ async def _worth(ends: Ends, decision: Decision, abreast: int) -> int:
     if isinstance(decision, GoOn) and rows is not None:
         states = decision.run.segments
         rows = round(rows * sum(not state.done for state in states) / max(1, len(states)))
-    found = ends.worth(rows, abreast)
+    found = ends.worth(rows, options.abreast, here=options.ray is None)
     log.debug("workers %d: %s", found.workers, found.why)
     return found.workers
 
@@ -279,6 +290,6 @@ def segments_wanted(prepared: Prepared, rows: int | None) -> int:
     if prepared.ends.job.source.segments != "auto":
         return prepared.ends.job.source.segments
     listen = prepared.options.listen
-    workers = prepared.workers + (0 if listen is None else listen.expect)
+    workers = prepared.workers + prepared.placed + (0 if listen is None else listen.expect)
     most = workers * CURSORS * SEGMENTS_PER_CURSOR
     return most if rows is None else max(1, min(most, rows // SEGMENT_ROWS))

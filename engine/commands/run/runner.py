@@ -16,6 +16,7 @@ from engine.clock import utc_now
 from engine.commands import ends
 from engine.commands.run import views
 from engine.commands.run.crew import Crew, crew, working
+from engine.commands.run.door import Door
 from engine.commands.run.following import confirm, confirming, log_figures, log_of, log_watched
 from engine.commands.run.prepare import Prepared, RunOptions, prepare, take_up
 from engine.commands.run.settling import broken_word, errand, put_to_work
@@ -45,7 +46,6 @@ from engine.state.resume import NothingToDo, Start, decide, reached
 
 if TYPE_CHECKING:
     from engine.commands.run.afar import Afar
-    from engine.commands.run.listening import Listener
 
 logger = logging.getLogger(__name__)
 
@@ -56,17 +56,17 @@ async def run_job(
     observers: Sequence[Observer],
     store: CheckpointStore,
     shared: Shared,
-    listener: "Listener | None" = None,
+    door: Door | None = None,
 ) -> Report:
     """Run a job once; once more behind what was a log's end yesterday, or what isn't yet followed.
 
     `store` holds its lease; `shared` is what it has in common with others, and tells it when to stop;
-    `listener` has workers of other hosts.
+    `door` has workers of other hosts.
     Raises: JobError and PermanentError before it has begun; afterwards its report tells.
     """
     voice = Voice(observers, job.name)
     while True:
-        passed = await _pass(job, options, voice, store, shared, listener)
+        passed = await _pass(job, options, voice, store, shared, door)
         if not (passed.goes_on and (options.follow or passed.read_out)):
             return passed.report
         voice, options = Voice(observers, job.name), replace(options, fresh=False)
@@ -90,7 +90,7 @@ async def _pass(
     voice: Voice,
     store: CheckpointStore,
     shared: Shared,
-    listener: "Listener | None",
+    door: Door | None,
 ) -> _Passed:
     async with AsyncExitStack() as stack:
         used = stack.enter_context(shared.usage.counted())
@@ -103,8 +103,8 @@ async def _pass(
         if isinstance(decision, NothingToDo):
             letters = await asyncio.to_thread(dead_letters.count, await store.collect_dead_letters())
             return _Passed(_nothing_to_do(job, decision.run, letters, voice))
-        if listener is not None and options.listen is not None:
-            await listener.expected(options.listen.expect)
+        if door is not None and options.listen is not None:
+            await door.listener.expected(options.listen.expect)
         way = await choose(prepared, decision, voice)
         state = await take_up(prepared, decision, way.segments, log_from)
         if log_from is not None:
@@ -112,7 +112,7 @@ async def _pass(
         prepared = await put_to_work(prepared, way, state, voice)
         differ = way.settled is not None and not len(way.settled)
         view = await views.keep(store, prepared.ends, state, differ=differ)
-        afar = None if listener is None else await _afar(prepared, way, listener, voice, view)
+        afar = None if door is None else await _afar(prepared, way, door, voice, view)
         report, stopped = await _carry(prepared, way, state, voice, shared, used, afar)
         report = _kept(report, options.state_dir, voice)
         voice.tell(RunEnded(report))
@@ -175,6 +175,7 @@ async def _carry(
     size = _size(prepared, way, open_segments, alone=afar is None)
     if afar is not None:
         afar.leave_room_for(size)
+        afar.place(open_segments)
     voice.tell(await _started(prepared, state, size.workers))
     voice.tell(SegmentsPlanned(len(state.segments), len(state.segments) - open_segments))
     coordinator = Coordinator(
@@ -221,17 +222,15 @@ def _size(prepared: Prepared, way: Way, open_segments: int, *, alone: bool) -> C
     return crew(workers, max(1, min(ends.CURSORS, open_segments // workers)), cursors_max)
 
 
-async def _afar(
-    prepared: Prepared, way: Way, listener: "Listener", voice: Voice, view: KeptView
-) -> "Afar | None":
+async def _afar(prepared: Prepared, way: Way, door: Door, voice: Voice, view: KeptView) -> "Afar | None":
     """Return the workers of other hosts; None, and they are sent home, where the run is this host's alone."""
     why = way.here_only
     if why is None:
         from engine.commands.run.afar import Afar  # only where somebody may dial in
 
-        return Afar(prepared, listener, voice, view)
+        return Afar(prepared, door, voice, view)
     voice.note(f"workers of other hosts take no part in this run: {why}")
-    await listener.not_needing(why)
+    await door.listener.not_needing(why)
     return None
 
 

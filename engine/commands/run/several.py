@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from engine.commands import ends
 from engine.commands.log_needs import by_checkpoints
 from engine.commands.run import processes
+from engine.commands.run.door import cluster_held, door_open
 from engine.commands.run.prepare import RunOptions
 from engine.commands.run.runner import run_job
 from engine.commands.whose import job_named
@@ -32,7 +33,7 @@ from engine.show import logs
 from engine.state.resume import Start, decide
 
 if TYPE_CHECKING:
-    from engine.commands.run.listening import Listener
+    from engine.commands.run.cluster.holding import RayCluster
 
 PROGRAM = "backfill"
 """Whose words they are that are about all jobs."""
@@ -45,7 +46,7 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
     How a job ended, its report tells, which observers are given.
     Raises: JobError and PermanentError before a job has begun.
     """
-    if options.listen is not None and len(jobs) > 1:
+    if options.listen is not None and options.ray is None and len(jobs) > 1:
         raise JobError("--listen is about one job: name it with --only; one command each")
     for observer in observers:
         observer.on(JobsPlanned(len(jobs)))
@@ -67,20 +68,37 @@ async def _all(
     if min(options.abreast, len(jobs)) > 1:
         await _Abreast(jobs, options, observers, shared).run()
         return
+    async with cluster_held(options, Voice(observers, PROGRAM)) as cluster:
+        await _one_by_one(jobs, options, observers, shared, cluster)
+
+
+async def _one_by_one(
+    jobs: Sequence[Job],
+    options: RunOptions,
+    observers: Sequence[Observer],
+    shared: Shared,
+    cluster: "RayCluster | None",
+) -> None:
     for job in jobs:
-        report = await _run(job, options, observers, shared, among=len(jobs))
+        report = await _run(job, options, observers, shared, cluster, among=len(jobs))
         if report.outcome in (FAILED, INTERRUPTED):
             return
 
 
 async def _run(
-    job: Job, options: RunOptions, observers: Sequence[Observer], shared: Shared, *, among: int
+    job: Job,
+    options: RunOptions,
+    observers: Sequence[Observer],
+    shared: Shared,
+    cluster: "RayCluster | None" = None,
+    *,
+    among: int,
 ) -> Report:
     """Run one job under its lease. Raises: JobError and PermanentError before it has begun."""
     voice = Voice(observers, job.name)
-    async with _held(job, options, voice, among=among) as store, _door(options, voice) as listener:
+    async with _held(job, options, voice, among=among) as store, door_open(options, cluster, voice) as door:
         with job_named(job, among=among):
-            return await run_job(job, options, observers, store, shared, listener)
+            return await run_job(job, options, observers, store, shared, door)
 
 
 def _check_follow(jobs: Sequence[Job], options: RunOptions) -> None:
@@ -107,18 +125,6 @@ async def _held(job: Job, options: RunOptions, voice: Voice, *, among: int) -> A
         yield store
     finally:
         await store.close()
-
-
-@asynccontextmanager
-async def _door(options: RunOptions, voice: Voice) -> "AsyncIterator[Listener | None]":
-    """Listen for workers of other hosts, where that is asked for. Raises: JobError."""
-    if options.listen is None:
-        yield None
-        return
-    from engine.commands.run.listening import listening  # with what encrypts
-
-    async with listening(options.listen, voice) as listener:
-        yield listener
 
 
 async def _followed(

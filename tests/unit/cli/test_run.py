@@ -84,6 +84,7 @@ def test_options_reach_the_run(
         "follow": True,
         "abreast": 4,
         "listen": None,
+        "ray": None,
     }
     assert runner.jobs[0].target.max_wcu == 500
 
@@ -100,6 +101,7 @@ def test_how_many_work_is_left_to_the_run_unless_it_is_said(
         "follow": False,
         "abreast": 1,
         "listen": None,
+        "ray": None,
     }
 
 
