@@ -65,7 +65,7 @@ HERE = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class MarkLoad:
     """What simulated workers do. `marks` of each segment; `marks_a_s` of each worker, None: all it can."""
 
     workers: int
@@ -82,8 +82,8 @@ def run(_: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]:
     """Measure it for several numbers of workers: marks as fast as they can be sent, then as workers do."""
     found: dict[str, Any] = {"rows_a_mark": ROWS_A_MARK, "marks_a_s_each": MARKS_A_S}
     for workers in WORKERS:
-        most = Load(workers, sizes.marks // (workers * SEGMENTS_EACH), None)
-        paced = Load(workers, round(sizes.log_seconds * MARKS_A_S / SEGMENTS_EACH), MARKS_A_S)
+        most = MarkLoad(workers, sizes.marks // (workers * SEGMENTS_EACH), None)
+        paced = MarkLoad(workers, round(sizes.log_seconds * MARKS_A_S / SEGMENTS_EACH), MARKS_A_S)
         fast, steady = uvloop.run(measured(most)), uvloop.run(measured(paced))
         million = steady["marks"] * ROWS_A_MARK / 1e6
         found[str(workers)] = {
@@ -128,7 +128,7 @@ def _lost(text: str) -> None:
     raise PermanentError(text)
 
 
-async def measured(load: Load) -> Mapping[str, float]:
+async def measured(load: MarkLoad) -> Mapping[str, float]:
     """Carry a run whose workers do so, and return what it took from the moment in which all are there."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-") as name:
         certificate, key = self_signed(Path(name))
@@ -150,7 +150,7 @@ async def measured(load: Load) -> Mapping[str, float]:
                     await others.wait()
 
 
-async def _carried(load: Load, listener: Listener, folder: Path) -> Mapping[str, float]:
+async def _carried(load: MarkLoad, listener: Listener, folder: Path) -> Mapping[str, float]:
     store = open_store(folder, "coordinator")
     try:
         state = _run_state(load.workers * SEGMENTS_EACH)
@@ -205,7 +205,7 @@ Wire = SocketEnd[ToAfar, FromAfar]
 class SimulatedWorker:
     """Says what a worker says, and does nothing."""
 
-    def __init__(self, wire: Wire, writer: asyncio.StreamWriter, load: Load) -> None:
+    def __init__(self, wire: Wire, writer: asyncio.StreamWriter, load: MarkLoad) -> None:
         self._wire = wire
         self._writer = writer
         self._load = load
@@ -263,7 +263,7 @@ class SimulatedWorker:
             self._wire.send(Ticked(self._meter.snapshot(), used.cpu_s, used.peak_rss_bytes))
 
 
-async def dialled(port: int, load: Load) -> None:
+async def dialled(port: int, load: MarkLoad) -> None:
     """Dial in as one worker, and work."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
@@ -276,11 +276,11 @@ async def dialled(port: int, load: Load) -> None:
     await wire.close()
 
 
-async def simulate(port: int, load: Load) -> None:
+async def simulate(port: int, load: MarkLoad) -> None:
     """Be all workers."""
     await asyncio.gather(*(dialled(port, load) for _ in range(load.workers)))
 
 
 if __name__ == "__main__":
     port, workers, marks = map(int, sys.argv[1:4])
-    uvloop.run(simulate(port, Load(workers, marks, float(sys.argv[4]) or None)))
+    uvloop.run(simulate(port, MarkLoad(workers, marks, float(sys.argv[4]) or None)))

@@ -257,6 +257,6 @@ def test_a_reason_is_of_a_goal_that_there_is() -> None:
 
 async def test_a_coordinators_figures_are_of_marks_that_are_durable() -> None:
     """Simulated workers are let in, given segments, and heard, as real ones are."""
-    found = await coordinating.measured(coordinating.Load(workers=2, marks=3, marks_a_s=None))
+    found = await coordinating.measured(coordinating.MarkLoad(workers=2, marks=3, marks_a_s=None))
     assert found["marks"] == 2 * coordinating.SEGMENTS_EACH * 3
     assert found["cpu_s"] > 0
