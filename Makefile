@@ -79,8 +79,8 @@ campaign: $(STAMP) ## Seeds of faults, kills, stops and moving sources, every wr
 bench: $(STAMP) ## Measure the engine, its peers and how it follows capacity (ARGS=--quick, --full)
 	$(BIN)/python -m bench.suite $(ARGS)
 
-demo: $(STAMP) ## A whole migration on this machine, checked item by item
-	$(BIN)/backfill demo
+demo: $(STAMP) ## A whole migration on this machine, checked item by item (ARGS=--runner=ray, on a Ray cluster of its own)
+	$(BIN)/backfill demo $(ARGS)
 
 lock: $(STAMP) ## Pin the newest packages that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv

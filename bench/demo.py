@@ -9,7 +9,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +28,10 @@ from engine.show.console import tell
 TABLE = "shop"
 DIFFERENT = 4
 """The contract's exit code for differences found."""
+
+
+PLACED = {"local": (), "ray": ("--runner", "ray", "--ray-address", "local", "--workers", "2")}
+"""What `run` is told about where its processes are: with Ray on a cluster of its own, as on a real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ REHEARSALS: Mapping[str, Rehearsal] = {
 }
 
 
-def run(*, as_json: bool, source: str = "postgres", orders: int | None = None) -> int:
+def run(*, as_json: bool, source: str = "postgres", orders: int | None = None, runner: str = "local") -> int:
     """Load the shop, look some of it up, compare all of it, and return the exit code."""
     rehearsal = REHEARSALS[source]
     began = time.monotonic()
@@ -94,7 +98,8 @@ def run(*, as_json: bool, source: str = "postgres", orders: int | None = None) -
         _say(f"starting {rehearsal.server} and {target}")
         with rehearsal.start(home / "source") as url, start_target as endpoint:
             count = rehearsal.orders if orders is None else orders
-            return _rehearse(rehearsal, home, url, endpoint, count, as_json=as_json, began=began)
+            placed = PLACED[runner]
+            return _rehearse(rehearsal, home, url, endpoint, count, placed, as_json=as_json, began=began)
 
 
 def _local_dynamodb() -> tuple[str, AbstractContextManager[str]]:
@@ -108,7 +113,15 @@ def _local_dynamodb() -> tuple[str, AbstractContextManager[str]]:
 
 
 def _rehearse(
-    rehearsal: Rehearsal, home: Path, source: str, endpoint: str, orders: int, *, as_json: bool, began: float
+    rehearsal: Rehearsal,
+    home: Path,
+    source: str,
+    endpoint: str,
+    orders: int,
+    placed: Sequence[str],
+    *,
+    as_json: bool,
+    began: float,
 ) -> int:
     _say(f"filling the shop: {orders:,} {rehearsal.holds}")
     asyncio.run(rehearsal.fill(source, orders))
@@ -124,7 +137,7 @@ def _rehearse(
         "AWS_SECRET_ACCESS_KEY": "local",
     }
     _backfill(home, environment, "table", "create", job_file.name)
-    reports = json.loads(_backfill(home, environment, "run", job_file.name, "--json"))["jobs"]
+    reports = json.loads(_backfill(home, environment, "run", job_file.name, "--json", *placed))["jobs"]
     _show_orders_of_a_user(rehearsal, endpoint)
     _say("reading everything back with boto3 and comparing it with a mapping in plain Python")
     found = readback.scan(endpoint, TABLE)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     default="postgres",
     help="Where the shop moves from.",
 )
-@options(given.as_json, given.telling)
-def demo(source: str, as_json: bool) -> int:
+@options(given.runner, given.as_json, given.telling)
+def demo(source: str, runner: str, as_json: bool) -> int:
     """Load, check and report a whole migration on this machine, with servers of its own."""
     tune()
     try:
@@ -34,7 +34,11 @@ def demo(source: str, as_json: bool) -> int:
         raise JobError(
             f"the demo needs {error.name}, which isn't installed; try: pip install 'backfill[demo]'"
         ) from error
-    return rehearsal.run(as_json=as_json, source=source)
+    if runner == "ray":
+        from engine.commands.run.cluster.holding import check_installed
+
+        check_installed()
+    return rehearsal.run(as_json=as_json, source=source, runner=runner)
 
 
 @click.command()

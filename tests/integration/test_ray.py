@@ -1,6 +1,7 @@
 """`--runner ray` on a real cluster of two nodes: they load all of it together, and lose nothing."""
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -107,6 +108,24 @@ def held_to_all(scene: Hosts, ended: Ended) -> None:
     assert not list(scene.folder.rglob("workers-elsewhere")), "it has ended cleanly"
 
 
+KNOWN = "a5" * 32
+"""The token of a run whose tokens aren't drawn."""
+
+
+def known_to_ray(nodes: Cluster, *secrets: str) -> list[str]:
+    """The files, command lines and environments of the cluster in which one of these stands."""
+    places = [path for path in nodes.folder.rglob("*") if path.is_file()]
+    for node in nodes.nodes:
+        for pid, _ in session(node.pid):
+            places += [Path(f"/proc/{pid}/cmdline"), Path(f"/proc/{pid}/environ")]
+    found = []
+    for place in places:
+        with contextlib.suppress(OSError):
+            text = place.read_bytes()
+            found += [str(place) for secret in secrets if secret.encode() in text]
+    return found
+
+
 def actors(nodes: Cluster) -> list[int]:
     """The processes of workers on all nodes."""
     return [pid for node in nodes.nodes for pid, name in session(node.pid) if "ray::WorkerActor" in name]
@@ -114,9 +133,12 @@ def actors(nodes: Cluster) -> list[int]:
 
 def test_both_nodes_load_all_of_it_with_a_hook_that_they_lack(scene: Hosts, nodes: Cluster) -> None:
     gate = gated(scene)
-    runner = on_ray(scene, nodes, "--workers", "4")
+    known = f"import secrets; secrets.token_hex = lambda count: {KNOWN!r}"
+    runner = on_ray(scene, nodes, "--workers", "4", first=known)
     joined(scene, runner, 2)
     scene.said(runner, "the Ray cluster has room for ")
+    assert known_to_ray(nodes, KNOWN, "itertools.count()") == []
+    assert known_to_ray(nodes, nodes.token) != [], "what is looked for is found where it stands"
     gate.touch()
     ended = scene.ended(runner)
     held_to_all(scene, ended)
