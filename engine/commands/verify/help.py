@@ -28,6 +28,10 @@ from engine.run.worth import worth
 
 MAIN = "engine.commands.verify.helper_main"
 
+AS_ROWS_OF_A_LOAD = 0.5
+"""What a row counts for where worth chooses: one that joins costs more here than in a load, up to a third of
+the CPU of a million rows (docs/benchmarks/log.md)."""
+
 
 @dataclass(slots=True)
 class OthersEffort:
@@ -44,7 +48,9 @@ async def others_worth(jobs: Sequence[OpenedJob], workers: int | None) -> int:
     cursors_max = min(limits, default=None)
     if workers is None:
         expected = [await job.source.rows_expected() for job in jobs]
-        rows = None if None in expected else sum(count or 0 for count in expected)
+        rows = None
+        if None not in expected:
+            rows = round(AS_ROWS_OF_A_LOAD * sum(count or 0 for count in expected))
         limit = None if cursors_max is None else max(1, cursors_max // READERS)
         workers = worth(rows, cores=cores(), target_max=None, cursors_max=limit).workers
     return crew(max(1, workers), READERS, cursors_max).workers - 1
