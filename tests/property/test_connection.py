@@ -40,9 +40,9 @@ class Wire:
 async def exchange(packets: list[bytes]) -> tuple[Answer | TransportError, bool]:
     """Return what a request gets from these packets and the end, and whether it was usable before that."""
     wire: Any = Wire()
-    connection = Connection("stub", lambda _: None, Tenure())
+    connection = Connection("stub", lambda _: None)
     connection.connection_made(wire)
-    request = asyncio.ensure_future(connection.exchange(b"", [b"{}"], 2, 60))
+    request = asyncio.ensure_future(connection.exchange(b"", [b"{}"], 2, 60, Tenure()))
     await asyncio.sleep(0)
     for packet in packets:
         if not wire.closing:

@@ -23,7 +23,7 @@ from engine.commands.run.cluster.words import (
     Connected,
     DriverEnd,
     NotConnected,
-    Place,
+    PlaceWorkers,
     Said,
 )
 from engine.environment import cores
@@ -62,7 +62,7 @@ async def _serve(sock: socket.socket) -> None:
         if placement is not None:
             await placement.end()
             placement = None
-        if isinstance(message, Place):
+        if isinstance(message, PlaceWorkers):
             placement = Placement(message, wire)
     # What is still there ends with this process, by Ray's own hand.
     await asyncio.to_thread(ray.shutdown)
@@ -109,7 +109,7 @@ def _free_cpus() -> float:
 class Placement:
     """The workers of one run, as they are placed, until it is ended."""
 
-    def __init__(self, order: Place, wire: DriverEnd) -> None:
+    def __init__(self, order: PlaceWorkers, wire: DriverEnd) -> None:
         self._order = order
         self._wire = wire
         self._files = {name: b64decode(source) for name, source in order.files.items()}

@@ -20,7 +20,7 @@ from engine.commands.run.cluster.words import (
     Connected,
     Enough,
     NotConnected,
-    Place,
+    PlaceWorkers,
     RunnerEnd,
     Said,
 )
@@ -74,7 +74,7 @@ class RayCluster:
         """
         self._voice = voice
         shipped = {name: b64encode(source).decode() for name, source in files.items()}
-        self._link.send(Place(at, token, shipped, workers, asks))
+        self._link.send(PlaceWorkers(at, token, shipped, workers, asks))
 
     def enough(self) -> None:
         """End what is left of those that were placed."""

@@ -16,7 +16,7 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceWorkers:
     """Runner → driver: have workers dial in at `at`, by this token, until Enough.
 
     Shape: `files` the hook's source, base64 by its path. `asks`: for those, too, for whom nothing is free.
@@ -58,7 +58,7 @@ class Said:
     warns: bool = False
 
 
-FromRunner: TypeAlias = Connect | Place | Enough
+FromRunner: TypeAlias = Connect | PlaceWorkers | Enough
 FromDriver: TypeAlias = Connected | NotConnected | Said
 OF_RUNNER: Language[FromRunner] = Language(FromRunner)
 OF_DRIVER: Language[FromDriver] = Language(FromDriver)
