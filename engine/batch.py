@@ -1,7 +1,7 @@
 """The values that move through the pipeline. All are frozen: a batch only moves forward."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from engine.figures import Additive, peak
+from engine.frozen import dataclass
 
 DEAD_LETTER_HEAD_BYTES = 450
 """What a dead letter holds besides its texts: the object, its dict and the heads of its strings, measured."""

@@ -3,11 +3,12 @@
 Invariant: an event is complete in itself and holds no secret; an observer never talks back.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeAlias
 
 from engine.batch import Counts
 from engine.contracts.feed import LogFigures
+from engine.frozen import dataclass
 from engine.meter import MeterTotals
 from engine.report import Report
 

@@ -5,8 +5,10 @@ higher of two, and everything else is a number.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Final, Self, TypeVar
+
+from engine.frozen import dataclass
 
 _Figures = TypeVar("_Figures")
 

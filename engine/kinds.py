@@ -8,12 +8,12 @@ Invariant: an Arrow null is SQL NULL or a missing field, and nothing else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, TypeAlias
 
 import pyarrow as pa
 
+from engine.frozen import dataclass
 from engine.plain import OneOf
 
 

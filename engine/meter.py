@@ -7,9 +7,10 @@ there too, from what the threads return). Durable counts are the ledger's, not t
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from engine.figures import Additive, taken
+from engine.frozen import dataclass
 
 LATENCY_BOUNDS_S = tuple(round(0.0005 * 1.25**step, 7) for step in range(56))
 """Upper bounds of the latency buckets, 0.5 ms to about 107 s, 25 % apart; one more bucket is open."""

@@ -9,10 +9,10 @@ opened.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from engine.frozen import dataclass
 from engine.job.section import Section
 from engine.job.sections import (
     SOURCE_KINDS,

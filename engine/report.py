@@ -7,7 +7,7 @@ Invariant: every figure comes from the checkpoint (counts) or is computed from i
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.contracts.state import RunState
 from engine.errors import PermanentError
 from engine.exits import Exit
 from engine.figures import taken
+from engine.frozen import dataclass
 from engine.masking import mask
 from engine.meter import TABLE, quantile
 from engine.own_files import replaced

@@ -5,11 +5,11 @@ Invariant: only tries in vain use the patience up; whatever succeeds gives all o
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import TypeVar
 
 from engine.errors import RetriesExhausted, TransientError
+from engine.frozen import dataclass
 
 NEVER = float("inf")
 

@@ -6,10 +6,10 @@ step. No message that repeats what was signed is passed on: a session's token st
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import BackfillError, JobError, PermanentError, TransientError
+from engine.frozen import dataclass
 
 WORDS_CHARS_MAX = 400
 """Of what a server or a program says, so much is passed on."""

@@ -6,9 +6,10 @@ Source: Developer Guide, "Using time to live (TTL) in DynamoDB".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from engine.frozen import dataclass
 
 OLDEST_S = 5 * 365 * 86_400
 """What expired longer ago isn't deleted. Source: Developer Guide, "Computing Time to Live (TTL)"."""

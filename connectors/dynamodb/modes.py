@@ -4,7 +4,6 @@ Invariant: whoever encodes, sends, judges or holds back asks the mode; mypy sees
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
 import orjson
@@ -14,6 +13,7 @@ from connectors.dynamodb.encoding import wire
 from connectors.dynamodb.limits import BATCH_ITEMS_MAX, STATEMENTS_MAX
 from connectors.dynamodb.section import Mode
 from connectors.dynamodb.writing import answers
+from engine.frozen import dataclass
 
 Texts: TypeAlias = Callable[[wire.Items], pl.Expr]
 

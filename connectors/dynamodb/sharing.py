@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from connectors.dynamodb.http.session import Session, open_session
@@ -20,6 +19,7 @@ from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table import describe
 from connectors.dynamodb.table_info import TableInfo
 from engine.contracts.target import Look
+from engine.frozen import dataclass
 from engine.tenure import Tenure
 from engine.throttle.concurrency import FLIGHT_MAX
 

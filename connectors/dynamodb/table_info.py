@@ -4,12 +4,12 @@ Invariant: pure; nothing here calls DynamoDB.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from connectors.dynamodb.expiry import TimeToLive
+from engine.frozen import dataclass
 from engine.plain import dumped, loaded
 
 WRITABLE = ("ACTIVE", "UPDATING")

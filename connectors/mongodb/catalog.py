@@ -6,7 +6,7 @@ way is taken and said.
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pymongo.errors import OperationFailure
@@ -27,6 +27,7 @@ from connectors.mongodb.pin import Pin, listed, pinned
 from connectors.mongodb.positions import id_element
 from connectors.mongodb.session import MAX_TIME_MS, awaited
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.kinds import Kind, Scalar
 
 DOCUMENT_BYTES_GUESS = 1_000

@@ -6,7 +6,7 @@ error, never left out.
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bson import ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
@@ -16,6 +16,7 @@ from connectors.mongodb.distinct import ALIKE, value_at
 from connectors.mongodb.place_in_log import PlaceInLog
 from connectors.mongodb.positions import id_element
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 
 IMAGE_GONE = (
     "source.catch_up: the log hasn't got a document as it was before it changed: changeStreamPreAndPostImages"

@@ -4,7 +4,6 @@ Invariant: every document of a raw batch is in exactly one chunk, in its order.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from connectors.mongodb.layout import FieldColumns
 from connectors.mongodb.positions import id_element, position_text
 from engine.batch import Cursor
 from engine.documents import walking
+from engine.frozen import dataclass
 
 _ID_FIRST = b"_id\0"
 

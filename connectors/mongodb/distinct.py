@@ -8,13 +8,13 @@ Invariant: what is in doubt proves nothing. What is proved holds in the snapshot
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from bson import ObjectId
 from pymongo.errors import OperationFailure
 
 from connectors.mongodb.session import CODEC, awaited
+from engine.frozen import dataclass
 from engine.rules.fields import Fields
 
 LOOK_MS = 2_000

@@ -4,7 +4,6 @@ Invariant: reads settings and clocks only, no documents.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pymongo.errors import OperationFailure
@@ -13,6 +12,7 @@ from connectors.mongodb.catalog import CollectionInfo
 from connectors.mongodb.logged import log_window
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.watermark import server_time, within_overlap
+from engine.frozen import dataclass
 
 MANY_DOCUMENTS = 100_000
 """From so many on it takes seconds to look at all of them."""

@@ -3,12 +3,13 @@
 Invariant: each column has exactly one place in the tree; the tree is the same in every process.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from connectors.mongodb.bson_values import BINARY, OBJECT_ID
 from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.kinds import Column, Document, Kind, ListOf, Members, RowSchema, Scalar, StructOf
 from engine.rules.fields import FLAW_FIELD, LIST_FIELD, Fields, ListFields
 

@@ -6,7 +6,6 @@ is refused: a log that gives them when it can gives nothing, silently, when it c
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from bson import Timestamp
@@ -25,6 +24,7 @@ from connectors.mongodb.session import MAX_TIME_MS, awaited, closed, connect, wh
 from connectors.mongodb.snapshot import timestamp_of
 from engine.amounts import duration
 from engine.errors import JobError, PermanentError
+from engine.frozen import dataclass
 
 IMAGES = "changeStreamPreAndPostImages"
 WATERMARK = "go by source.watermark"

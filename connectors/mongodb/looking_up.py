@@ -7,7 +7,6 @@ since that time, so it doesn't matter that each look is taken at a time of its o
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -22,6 +21,7 @@ from connectors.mongodb.positions import position_text, position_value
 from connectors.mongodb.query import in_commands
 from connectors.mongodb.reading import CollectionReader
 from engine.contracts.feed import Deciding
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Invariant: the watermark is taken before the snapshot; nothing but a bounded sam
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,7 @@ from connectors.mongodb.watermark import moment_of, next_watermark, server_time,
 from engine.contracts.source import SourceTicket
 from engine.documents.plain import PLAIN
 from engine.errors import JobError, PermanentError
+from engine.frozen import dataclass
 from engine.kinds import Kind, Members, Scalar
 from engine.plain import dumped
 from engine.rules.fields import Fields

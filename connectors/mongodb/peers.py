@@ -8,7 +8,6 @@ import base64
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -28,6 +27,7 @@ from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import Sharing, SourceTicket
 from engine.documents.reading import DocumentReader
+from engine.frozen import dataclass
 from engine.rules.fields import Fields
 
 PEERS_BYTES_MAX = 4_000_000

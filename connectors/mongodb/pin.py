@@ -7,7 +7,6 @@ back, and yet no document of another collection is read. Elsewhere the name is l
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -19,6 +18,7 @@ from pymongo.errors import OperationFailure
 from connectors.mongodb.errors import MOVED, moved
 from connectors.mongodb.session import MAX_TIME_MS, awaited
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 
 VIEWS_DEEP_MAX = 20
 """How far views of views are followed. Source: MongoDB Limits, maximum view depth."""

@@ -5,13 +5,13 @@ Invariant: all that was committed up to a place's time, or up to its token where
 
 import base64
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
 
 from engine.errors import JobError, PermanentError
+from engine.frozen import dataclass
 
 _TOKEN = re.compile(r"82([0-9A-Fa-f]{16})")
 """How a token's text begins: the mark of a time, and the time.

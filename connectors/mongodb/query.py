@@ -4,7 +4,6 @@ Invariant: types that YAML hasn't got are written in Extended JSON and arrive as
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +18,7 @@ from connectors.mongodb.session import CODEC, MAX_TIME_MS
 from connectors.mongodb.watermark import changed_since
 from engine.batch import Cursor
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 IDS_MAX, IDS_BYTES_MAX = 1_000, 4_000_000
 """What one `$in` holds: a command has 16 MB. Source: MongoDB manual, "MongoDB Limits", BSON documents."""

@@ -5,7 +5,7 @@ deployment or a history that lacks a write which most members had is told, as fa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from bson.timestamp import Timestamp
@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 
 from connectors.mongodb.place_in_log import moment_text
 from connectors.mongodb.session import MAX_TIME_MS
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

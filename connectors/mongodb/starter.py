@@ -5,7 +5,6 @@ Invariant: reads a bounded sample; nothing of the URL is in the result.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bson import (
@@ -29,6 +28,7 @@ from connectors.mongodb.errors import speaking
 from connectors.mongodb.session import CODEC, MAX_TIME_MS, awaited, closed, connect, where
 from engine.contracts.starter import FieldSeen, Starter
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.yaml_text import comment, quoted
 
 SAMPLE = 1_000

@@ -5,7 +5,7 @@ Invariant: a row or a column is named only if reading it alone fails.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -14,6 +14,7 @@ from connectors.postgres.errors import said
 from connectors.postgres.sql import ReadColumn, Shape, copy_sql, keys_sql
 from engine.batch import Cursor, Segment
 from engine.errors import BackfillError, PermanentError
+from engine.frozen import dataclass
 
 NOT_IN_ENCODING = "22021"
 _OF_VALUES = ("22", "54", "XX")

@@ -1,7 +1,6 @@
 """What the server's catalogs say about a relation, its columns and its types. Reads only."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,6 +8,7 @@ from connectors.postgres.settings import by_catalogs
 from connectors.postgres.sql import Operators
 from connectors.postgres.types import TypeRow
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

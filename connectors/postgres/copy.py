@@ -7,7 +7,6 @@ server has ended the command and counted as many rows as were parsed.
 import asyncio
 from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +21,7 @@ from connectors.postgres.sql import GROUP_START, Shape
 from engine.batch import Cursor
 from engine.contracts.documents import DocumentCodec
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 
 CHUNK_BYTES = 2_000_000
 """How much CSV becomes one batch; measured to be a good size."""

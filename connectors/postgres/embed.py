@@ -2,7 +2,6 @@
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
-from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres import catalog
@@ -14,6 +13,7 @@ from connectors.postgres.sql import ReadColumn
 from connectors.postgres.types import ArrayOf, Composite, json_sql, node_of, object_sql
 from connectors.postgres.watermark import changed_sql, watermark_column
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

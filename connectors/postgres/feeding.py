@@ -7,7 +7,7 @@ over of a log that somebody else has moved on beyond what was read.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import pyarrow as pa
 
@@ -22,6 +22,7 @@ from engine.batch import Batch
 from engine.clock import utc_at
 from engine.contracts.feed import LogPlace
 from engine.errors import TransientError
+from engine.frozen import dataclass
 
 PART_BYTES = 4_000_000
 """What is needed of rows as they were, as text of one statement."""

@@ -8,11 +8,11 @@ src/interfaces/libpq/fe-connect.c.
 import getpass
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 _PORT = "5432"
 

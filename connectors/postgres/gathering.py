@@ -5,7 +5,7 @@ behind a transaction of which a later part tells.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from typing import cast
 
@@ -27,6 +27,7 @@ from connectors.postgres.pgoutput import (
 from connectors.postgres.publishing import MISSED
 from engine.batch import Cursor
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Invariant: every name in the job has been found in the catalogs, and unique is o
 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from connectors.postgres import catalog
@@ -28,6 +28,7 @@ from connectors.postgres.types import (
 )
 from connectors.postgres.watermark import blind_spots, changed_sql, overlap_sql, watermark_column
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.kinds import Column, RowSchema, Scalar
 
 _SORTED_AS_OTHERS = ("varchar", "cidr")

@@ -9,7 +9,7 @@ Invariant: what the log says is compared with nothing here; a table is known by 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from connectors.postgres import catalog
@@ -23,6 +23,7 @@ from connectors.postgres.sql import KeyColumn, Shape, one_of
 from engine.batch import Cursor
 from engine.contracts.feed import LogNeeds
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 Texts = tuple[str | None, ...]
 

@@ -4,7 +4,7 @@ Invariant: the watermark is taken before the snapshot, and every relation is loc
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -29,6 +29,7 @@ from connectors.postgres.standing import Behind, Changed, Rewritten, Standing, j
 from connectors.postgres.waits import waits_told
 from engine.contracts.source import SourceTicket
 from engine.errors import JobError, PermanentError, TransientError
+from engine.frozen import dataclass
 from engine.kinds import RowSchema
 from engine.plain import dumped, loaded
 from engine.state.fingerprint import relation

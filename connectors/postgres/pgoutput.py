@@ -10,13 +10,13 @@ Source: PostgreSQL documentation, "Logical Replication Message Formats", protoco
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 
 EPOCH_S = 946_684_800
 """2000-01-01, from which PostgreSQL counts, in seconds since 1970."""

@@ -5,7 +5,6 @@ published only once it, and each of its partitions, tells its rows apart in the 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from connectors.afresh import AFRESH
@@ -14,6 +13,7 @@ from connectors.postgres.quoting import identifier
 from connectors.postgres.section import LogCatchUp
 from connectors.postgres.settings import by_catalogs
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 SERVER_VERSION_MIN = 14
 """The oldest that is maintained; before 13 there are neither 64-bit snapshots nor partitions' roots."""

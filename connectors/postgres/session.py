@@ -9,7 +9,6 @@ import os
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from connectors.postgres.files import Password, password, with_service
 from connectors.postgres.settings import by_catalogs, settle
 from connectors.url import misencoded
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.masking import register, register_url
 
 SERVER_VERSION_MIN = 12

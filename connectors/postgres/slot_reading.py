@@ -8,7 +8,6 @@ import struct
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -23,6 +22,7 @@ from connectors.postgres.settings import looking
 from connectors.postgres.slots import Slot, let_go_to, slot_of
 from engine.contracts.feed import Alone, LogSharing
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 
 PEEK_CHANGES = 100_000
 """After so many changes the next commit ends a peek. The server keeps what one gives in temporary files."""

@@ -4,7 +4,6 @@ Invariant: a slot that lacks any of the log that the job hasn't read is never ta
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres.publishing import MISSED
@@ -13,6 +12,7 @@ from connectors.postgres.section import LogCatchUp
 from connectors.postgres.session import reading_slot
 from connectors.postgres.settings import by_catalogs, looking
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 PLUGIN = "pgoutput"
 BUSY_S = 15.0

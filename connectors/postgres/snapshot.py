@@ -5,7 +5,6 @@ fixed a `now()` before it.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -13,6 +12,7 @@ import asyncpg
 from connectors.postgres.session import Exported, begin, seen
 from connectors.postgres.settings import looking
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 SETTLE_S = 0.2
 """How long to wait between reading the clock and looking at the open transactions. A transaction takes its

@@ -1,6 +1,6 @@
 """Whether a snapshot sees a transaction of the log: a commit is in the log before queries see it. Pure."""
 
-from dataclasses import dataclass
+from engine.frozen import dataclass
 
 _EPOCH = 1 << 32
 

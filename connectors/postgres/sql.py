@@ -9,11 +9,11 @@ means what it means to that role.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from connectors.postgres.quoting import identifier, literal, operator
 from connectors.postgres.types import Node
 from engine.batch import Cursor, Segment
+from engine.frozen import dataclass
 
 BOUNDARIES_SEED = 20_261
 _OF_ERAS = ("date", "timestamp without time zone", "timestamp with time zone")

@@ -6,7 +6,8 @@ new partitions, new enum values, a restart, a promoted standby.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from engine.frozen import dataclass
 
 _INTEGERS = {"int2": 2, "int4": 4, "int8": 8}
 _TEXTS = ("varchar", "text")

@@ -5,7 +5,6 @@ Invariant: reads only catalogs, besides what laying out a table reads; nothing o
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from connectors.postgres import catalog, lookalikes
@@ -18,6 +17,7 @@ from connectors.postgres.settings import by_catalogs
 from connectors.postgres.waits import waits_told
 from engine.contracts.starter import FieldSeen, Starter
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.yaml_text import comment, listed, quoted, unused
 from engine.kinds import Decimal, Kind, Scalar
 

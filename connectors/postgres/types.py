@@ -7,11 +7,11 @@ JSON that the server builds has no leaves but strings and null. No name is left 
 # ruff: noqa: S608 - SQL is built here; every name and value in it goes through quoting.py
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, TypeAlias
 
 from connectors.postgres.quoting import identifier, literal, operator
+from engine.frozen import dataclass
 from engine.kinds import Decimal, Document, Kind, ListOf, Scalar, StructOf
 from engine.plain import OneOf
 

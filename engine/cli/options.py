@@ -4,13 +4,14 @@ Invariant: as for the whole package, nothing heavy is imported.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from engine.frozen import dataclass
 from engine.show import lines, logs
 
 Command = TypeVar("Command", bound=Callable[..., Any])

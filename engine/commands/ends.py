@@ -9,7 +9,6 @@ from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from engine.contracts.target import Look, Target, TargetInfo
 from engine.contracts.transform import RuleShape, Transform
 from engine.environment import cores
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.hook import load_hook
 from engine.job.model import Job
 from engine.meter import Meter

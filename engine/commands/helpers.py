@@ -13,11 +13,11 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.commands.run.processes import WorkerProcess, launched, usage
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 from engine.run.link import Finished, Noted
 from engine.run.wire import Language, SocketEnd
 from engine.run.worker import Usage, describe

@@ -3,7 +3,7 @@
 Invariant: reads only; an absent state is an answer, not an error.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from engine.contracts.feed import LogFigures, LogPlace
 from engine.contracts.state import RunState
 from engine.errors import BackfillError
 from engine.exits import Exit
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.registry import SOURCES, STATES
 from engine.report import build

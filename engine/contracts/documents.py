@@ -6,11 +6,12 @@ in it in the one pass that it makes over its own tokens, and the rules read in i
 Invariant: the engine knows no letter, size or limit of a target; it takes them from the codec.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import pyarrow as pa
+
+from engine.frozen import dataclass
 
 Fragment: TypeAlias = tuple[str, int, int]
 """One written value: its text, its size and its depth, as kinds.Document has them."""

@@ -9,12 +9,13 @@ that was confirmed is given again, so what was given twice must change nothing.
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
 from engine.batch import Batch, Cursor, Segment
+from engine.frozen import dataclass
 
 Deciding: TypeAlias = Callable[[Batch], Awaitable[pa.RecordBatch]]
 """Returns, of a batch's rows as they are now, those that decide what its keys' items are, in their order: no

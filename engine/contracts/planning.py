@@ -9,7 +9,7 @@ Invariant: nothing here is written anywhere.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from engine.contracts.transform import RuleItems
+from engine.frozen import dataclass
 
 
 class Flaw(NamedTuple):

@@ -5,13 +5,13 @@ such items, shows them and hands them back; what has to be known of their values
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.batch import Batch, EncodedBatch
+from engine.frozen import dataclass
 
 Item: TypeAlias = Mapping[str, Any]
 Hashes: TypeAlias = npt.NDArray[np.uint64]

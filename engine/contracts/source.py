@@ -8,12 +8,12 @@ where it can't, it has said so in `notices`.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.feed import ChangeFeed
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 from engine.kinds import RowSchema
 from engine.plain import dumped, loaded
 

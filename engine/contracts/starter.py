@@ -4,9 +4,9 @@ Invariant: lines are YAML of the job file, without their indentation; nothing of
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from engine.frozen import dataclass
 from engine.kinds import Kind
 
 

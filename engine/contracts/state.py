@@ -1,11 +1,11 @@
 """What is durable of a job: its run, its segments, its dead letters."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
+from engine.frozen import dataclass
 from engine.tenure import Tenure
 
 

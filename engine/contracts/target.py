@@ -1,11 +1,11 @@
 """Where items are written."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from engine.batch import Batch, EncodedBatch, Fates, WriteReport
 from engine.contracts.transform import RuleItems
+from engine.frozen import dataclass
 
 Look: TypeAlias = Callable[[], Awaitable[str | None]]
 """Looks whether the target is still the one that the run began with: None when it is, a sentence when that

@@ -1,12 +1,12 @@
 """What the item rules make of rows: items in columns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
 
 from engine.batch import Batch
+from engine.frozen import dataclass
 from engine.kinds import Kind
 
 

@@ -4,13 +4,13 @@ Invariant: a sentence names the path as the user wrote it, and never repeats a v
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from engine.frozen import dataclass
 from engine.job.interpolation import Path
 from engine.job.section import PATTERNS, Misfit
 

@@ -4,13 +4,13 @@ Invariant: every template of a rule that exists has parsed, and no key of it con
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag, WithJsonSchema, model_validator
 
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.section import Misfit, Names, Section, TemplateText, Text
 from engine.job.template import Placeholder, Template, parse, placeholders, single
 

@@ -5,10 +5,10 @@ the transform can apply to some kind of value.
 """
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 INTEGER_FORMAT = re.compile(r"0[1-9][0-9]?d")
 """Zero-padded integers, up to 99 digits wide; Source: Python's format specification mini-language."""

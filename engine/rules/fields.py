@@ -5,12 +5,12 @@ nothing is left out which isn't named.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import orjson
 import polars as pl
 
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.items import Filled, ItemRule, Sql
 from engine.job.model import Job
 from engine.job.template import Placeholder, placeholders

@@ -5,13 +5,13 @@ alone is written exactly as it would be without the hook.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
 from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
 from engine.errors import JobError, PermanentError
+from engine.frozen import dataclass
 from engine.kinds import Kind
 from engine.rules.names import column as column_of
 from engine.rules.names import frame_name, framed, unframed

@@ -7,9 +7,9 @@ proved to differ counts as able to be equal.
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from engine.frozen import dataclass
 from engine.job.template import Placeholder, Template
 from engine.kinds import Column, Decimal, Document, Kind, RowSchema, Scalar
 

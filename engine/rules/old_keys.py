@@ -6,7 +6,7 @@ again. Where versions are compared, a delete has that of its old row.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,7 @@ from engine.contracts.documents import DocumentCodec
 from engine.contracts.feed import ElementKeys
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.items import Filled, ItemRule, Sql
 from engine.job.model import Job
 from engine.job.template import placeholders

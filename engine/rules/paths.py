@@ -5,13 +5,13 @@ Invariant: a column's exact name wins over a path into another column.
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
 from engine.contracts.documents import DocumentCodec
 from engine.documents.cutting import elements
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.template import Placeholder, Template, single
 from engine.kinds import Document, Kind, ListOf, Scalar, StructOf
 from engine.rules.extracts import Extracts

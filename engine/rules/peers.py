@@ -5,9 +5,9 @@ where that can't be said, nothing is found.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.contracts.source import Sharing
+from engine.frozen import dataclass
 from engine.rules.uniqueness import KeyProof, RuleKeys
 
 

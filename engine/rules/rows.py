@@ -4,12 +4,13 @@ Invariant: both frames hold the same rows in the same order; a row on which an e
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
 from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
+from engine.frozen import dataclass
 from engine.kinds import Decimal, Kind, Scalar
 from engine.rules.names import column, frame_name
 from engine.rules.sql import CompiledSql, evaluated

@@ -5,13 +5,13 @@ Invariant: an attribute whose value has a flaw is null, so flaws are computed on
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import polars as pl
 
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems, RuleShape
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.items import Constant, Filled, ItemRule, Sql
 from engine.job.template import Template, placeholders
 from engine.kinds import Document, Kind, ListOf, Members, Scalar

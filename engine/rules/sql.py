@@ -7,12 +7,12 @@ looked at, and what that costs is bounded (sql_text.py, sql_growth.py).
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.kinds import Kind
 from engine.rules.comparisons import unlike
 from engine.rules.names import frame_name, parsed, source_name

@@ -5,13 +5,13 @@ then item by item.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
 from engine.batch import Batch
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.transform import DELETE, FLAW, ROW, RuleItems, RuleShape, Transform
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.kinds import Kind, RowSchema
 from engine.rules.fields import is_inner, rest_of

@@ -3,10 +3,10 @@
 Invariant: errs on the side of order. What isn't proved to differ counts as able to be equal.
 """
 
-from dataclasses import dataclass
 from itertools import combinations
 
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.items import ItemRule
 from engine.job.model import Job
 from engine.job.section import nearest

@@ -5,7 +5,6 @@ and flaws need computing only for columns that have some.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from engine.contracts.documents import AS_TEXT, NUMBER_FLAW, DocumentCodec
 from engine.documents.cutting import scalar_texts
 from engine.documents.reading import DocumentReader
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.kinds import (
     Decimal,
     Document,

@@ -12,12 +12,12 @@ import asyncio
 from asyncio import sleep
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from engine.clock import boot_s
 from engine.contracts.source import ViewLost
 from engine.errors import BackfillError, TransientError
+from engine.frozen import dataclass
 from engine.run.link import Advanced, Assign, Drain, Finished, SaidText, ToRunner, ToWorker, Until
 from engine.tasks import ended
 from engine.tenure import NEVER, Tenure

@@ -12,12 +12,12 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeAlias
 
 from engine import __version__
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.run.link import SaidText
 from engine.run.wire import Language, SocketEnd
 

@@ -7,9 +7,10 @@ share, is its own until `take_back`. Shares add up to the cap.
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from engine.contracts.state import SegmentState
+from engine.frozen import dataclass
 from engine.meter import MeterTotals
 from engine.run.link import Assign, Limit, NoMore, RunnerEnd, ToWorker
 from engine.run.segments import Segments

@@ -7,7 +7,9 @@ Invariant: of two batches that share a key, the later one is inside only after t
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from engine.frozen import dataclass
 
 
 @dataclass(eq=False, slots=True)

@@ -5,7 +5,6 @@ Between two processes: wire.py.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from pydantic import GetCoreSchemaHandler, PlainSerializer
@@ -21,6 +20,7 @@ from engine.errors import (
     TargetUnfit,
     TransientError,
 )
+from engine.frozen import dataclass
 from engine.meter import MeterTotals
 
 FAULTS = {

@@ -6,10 +6,11 @@ what its checkpoint said a moment ago. While another process goes by the log non
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from engine.errors import BackfillError
+from engine.frozen import dataclass
 from engine.job.model import Job
 
 ASK_S = 10.0

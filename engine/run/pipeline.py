@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from time import perf_counter
 
@@ -19,6 +19,7 @@ from engine.batch import Batch, Cursor, DeadLetter, EncodedBatch, Fates, Mark, S
 from engine.contracts.source import RowReading
 from engine.contracts.target import Taken, Target
 from engine.contracts.transform import Transform
+from engine.frozen import dataclass
 from engine.meter import Meter
 from engine.run.key_gate import KeyGate, KeyHold
 from engine.run.letters import LetterWindow

@@ -7,7 +7,6 @@ batches are; an item whose key isn't contested is never left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import polars as pl
 
 from engine.batch import Batch, EncodedBatch
 from engine.contracts.readback import Hashes
+from engine.frozen import dataclass
 from engine.hashes import among, folded
 
 _ROW_SEED = 101

@@ -7,8 +7,9 @@ process has used is counted once, however many runs go on in it.
 import asyncio
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.job.sections import TargetSection
 from engine.registry import TARGETS, TargetConnector

@@ -8,7 +8,7 @@ sent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from engine.batch import Batch, DeadLetter, EncodedBatch
 from engine.contracts.readback import Hashes
+from engine.frozen import dataclass
 from engine.hashes import among
 from engine.run.touched import Touched
 

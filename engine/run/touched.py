@@ -6,12 +6,13 @@ Invariant: an item whose key a changed row makes is never left out. What is left
 row hadn't been read.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from engine.batch import Batch, EncodedBatch
 from engine.contracts.readback import Hashes
+from engine.frozen import dataclass
 from engine.hashes import among
 from engine.run.settlement import row_hashes
 

@@ -6,11 +6,11 @@ Invariant: Finished is the last thing a worker says, and is said only when nothi
 import asyncio
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from engine.batch import Mark
 from engine.documents.walking import CUTS, SHARE
 from engine.errors import BackfillError, PermanentError
+from engine.frozen import dataclass
 from engine.run.link import (
     Advanced,
     Assign,

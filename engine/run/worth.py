@@ -3,7 +3,7 @@
 Invariant: a process more is never chosen where the rows, the target, the source or the cores make it idle.
 """
 
-from dataclasses import dataclass
+from engine.frozen import dataclass
 
 ROWS_EACH = 500_000
 """Rows for each process, the runner's own among them: one that joins costs as much CPU as some 150,000 rows

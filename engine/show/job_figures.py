@@ -5,11 +5,12 @@ must not look fresh to whoever looks at the last figures that there were.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from engine.batch import Counts
 from engine.events import Event, RunEnded, RunStarted, SegmentsPlanned, SegmentTally, Tick
+from engine.frozen import dataclass
 from engine.meter import MeterTotals
 from engine.report import Report
 

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Literal, TextIO, TypeAlias
 
+from engine.frozen import dataclass
 from engine.masking import printable
 
 Level: TypeAlias = Literal["info", "warning", "error"]

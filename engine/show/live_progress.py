@@ -4,11 +4,11 @@ Invariant: it never harms the run, and the terminal is given back as it was. ric
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.amounts import duration, number
 from engine.events import BrokenOff, Event, Notice, RunEnded, RunStarted, Tick
+from engine.frozen import dataclass
 from engine.masking import printable
 from engine.show.overall import Overall
 from engine.show.progress import PROGRAM, Showing, cells, rows, title, to_do, which

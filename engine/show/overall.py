@@ -5,11 +5,12 @@ one that hasn't begun.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from engine.amounts import counted, duration, number
 from engine.events import Event, JobsPlanned, RunEnded, RunStarted, Tick
+from engine.frozen import dataclass
 from engine.report import Report
 
 EVERY_S = 10.0

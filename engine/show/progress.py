@@ -8,12 +8,13 @@ import os
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, TextIO
 
 from engine.amounts import counted, duration, number, share
 from engine.batch import Counts
 from engine.events import BrokenOff, Event, Notice, Observer, RunEnded, RunStarted, SegmentsPlanned, Tick
+from engine.frozen import dataclass
 from engine.meter import TABLE, quantile
 from engine.show import lines
 from engine.show.overall import Overall

@@ -4,10 +4,10 @@ Invariant: what isn't there is None, and what is there is whole. It lies beside 
 that no damage to the one hides the other.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.contracts.state import CheckpointStore
+from engine.frozen import dataclass
 from engine.own_files import reading, removed, replaced
 from engine.plain import dumped, loaded
 

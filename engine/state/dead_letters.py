@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import orjson
 from engine import own_files
 from engine.batch import DeadLetter
 from engine.errors import JobError, PermanentError
+from engine.frozen import dataclass
 from engine.own_files import removed, replaced, sync_directory
 
 FILE_NAME = "dead-letters.jsonl"

@@ -4,9 +4,10 @@ Invariant: it changes only once what it says is durable; a run is written only a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from engine.contracts.state import RunState
+from engine.frozen import dataclass
 from engine.state import records
 from engine.state.records import RunRecord, SegmentRecord
 

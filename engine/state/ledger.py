@@ -6,10 +6,10 @@ comes only when the source has ended and no batch is open. Pure: no clock, no IO
 """
 
 from collections import deque
-from dataclasses import dataclass
 
 from engine.batch import Batch, Counts, Cursor, DeadLetter, EncodedBatch, Mark, WriteReport
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 from engine.state.prefix import Prefix
 
 

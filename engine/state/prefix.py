@@ -4,7 +4,6 @@ Invariant: a prefix ends where the source can go on reading; every item of its r
 them was left out for an item that isn't in the table yet.
 """
 
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -21,6 +20,7 @@ from engine.batch import (
     EncodedBatch,
     Fates,
 )
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

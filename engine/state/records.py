@@ -6,7 +6,7 @@ both stores (SQLite and DynamoDB) keep these texts and nothing else, so that bot
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
 from engine.contracts.state import RunState, SegmentState
+from engine.frozen import dataclass
 
 STATE_VERSION = 1
 """Version of the records' shape; a store with a higher one was written by a newer backfill."""

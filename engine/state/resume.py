@@ -5,12 +5,12 @@ user says so, and a catch-up run reads from where nothing that it goes by can ha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from engine.contracts.feed import LogPlace
 from engine.contracts.state import RunState
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 LOG = "source.catch_up"
 """How the name begins of what catch-up runs from a log go by."""

@@ -4,9 +4,9 @@ Invariant: at most one for an answer; an answer that confirms what is in force m
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from engine.frozen import dataclass
 from engine.throttle.chance import Verdict
 
 

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import SimpleNamespace
 
 from engine.figures import Additive, peak, taken
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

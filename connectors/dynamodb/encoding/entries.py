@@ -7,12 +7,12 @@ Invariant: what an entry of any mode would write or delete is here as the encode
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from connectors.dynamodb.encoding.comparison import Item
+from engine.frozen import dataclass
 
 BATCH_WRITE_BEGINS = (b'{"PutRequest":', b'{"DeleteRequest":')
 BATCH_WRITE_DEPTH = 3

@@ -4,7 +4,6 @@ Invariant: a key attribute that passes is one that DynamoDB takes; one that does
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -13,6 +12,7 @@ from connectors.dynamodb.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_M
 from connectors.dynamodb.table_info import Index, TableInfo
 from engine.contracts.transform import Attribute
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
 
 

@@ -4,11 +4,11 @@ Invariant: the texts are those of documents.numbers, whichever way they were fou
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
 from connectors.dynamodb.documents.numbers import number
+from engine.frozen import dataclass
 from engine.kinds import Decimal, Kind, Scalar
 
 # A decimal without an exponent, a needless zero in front, or a minus before zero.

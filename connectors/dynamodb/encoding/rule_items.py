@@ -4,7 +4,6 @@ Invariant: an item is in exactly one of `text`, `flawed` and `skipped`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +35,7 @@ from engine.batch import NO_ROWS
 from engine.contracts.documents import AS_TEXT
 from engine.contracts.transform import DELETE, FLAW, ROW, Attribute, RuleItems
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.kinds import ListOf, Members, StructOf
 
 _STATEMENT_PER_NAME = len("'':?,")

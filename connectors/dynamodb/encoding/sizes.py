@@ -5,7 +5,6 @@ of a number is only bounded from above at first; where that could matter, it is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from connectors.dynamodb.documents import number_sizes
 from connectors.dynamodb.documents.numbers import NUMBER_SIZE_MAX
 from connectors.dynamodb.encoding.values import NULL_SIZE, Values
 from connectors.dynamodb.limits import ITEM_BYTES_MAX, WRITE_UNIT_BYTES
+from engine.frozen import dataclass
 
 Sizes = npt.NDArray[np.int64]
 

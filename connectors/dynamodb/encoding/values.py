@@ -5,7 +5,6 @@ where there is none. A flawed value's text is valid JSON too, for a person to re
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from connectors.dynamodb.documents import number_sizes
 from connectors.dynamodb.documents.notation import CONTAINER_SIZE, ELEMENT_SIZE
 from connectors.dynamodb.documents.texts import byte_lengths, large_text
 from connectors.dynamodb.encoding import numbers
+from engine.frozen import dataclass
 from engine.kinds import Decimal, Document, Kind, ListOf, Members, Scalar, SetOf, StructOf
 
 NULL_WIRE = '{"NULL":true}'

@@ -4,7 +4,6 @@ Invariant: every text ends in a comma, so that items one after the other are the
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import orjson
@@ -12,6 +11,7 @@ import polars as pl
 
 from connectors.dynamodb.encoding.values import NULL_WIRE, json_name
 from connectors.dynamodb.limits import CAPACITY_WANTED
+from engine.frozen import dataclass
 
 Piece: TypeAlias = str | pl.Expr
 

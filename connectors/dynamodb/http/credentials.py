@@ -7,7 +7,7 @@ what was found over their private socket. No credential is ever printed.
 import asyncio
 import getpass
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -16,6 +16,7 @@ from connectors.dynamodb.http.endpoint import Endpoint
 from connectors.dynamodb.http.settings import keys_alone
 from connectors.dynamodb.http.sigv4 import Keys
 from engine.errors import JobError, PermanentError
+from engine.frozen import dataclass
 from engine.masking import register
 from engine.tasks import aside
 

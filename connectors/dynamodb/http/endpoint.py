@@ -4,12 +4,13 @@ Invariant: an Endpoint that exists can be connected to as it stands: no path, no
 that the environment asks for.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from connectors.dynamodb.http.proxy import Proxy, proxy_for
 from connectors.near import local
 from engine.errors import JobError
+from engine.frozen import dataclass
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

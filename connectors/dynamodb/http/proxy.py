@@ -7,13 +7,14 @@ own password stands in no message.
 import asyncio
 import socket
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from connectors.dynamodb.errors import words
 from connectors.dynamodb.http.connection import HEAD_BYTES_MAX, TransportError
 from engine.errors import JobError, PermanentError
+from engine.frozen import dataclass
 from engine.masking import register, register_url
 from engine.tasks import aside
 

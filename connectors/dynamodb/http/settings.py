@@ -7,10 +7,10 @@ variable has a word in it, botocore is asked, which takes a while to load.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.dynamodb.http.sigv4 import Keys
+from engine.frozen import dataclass
 
 REGION = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 COMMERCIAL = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx)-\w+-\d+")

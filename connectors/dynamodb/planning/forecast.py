@@ -4,12 +4,12 @@ Invariant: pure; a figure of the whole is one of what was looked at times one sc
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from connectors.dynamodb.planning.hot_keys import HotKey, HotKeyCounter
 from connectors.dynamodb.planning.prices import Prices, unit_usd
 from connectors.dynamodb.planning.use import TABLE, Totals
 from connectors.dynamodb.table_info import TableInfo
+from engine.frozen import dataclass
 
 ON_DEMAND_WCU_PER_S = 4_000
 """What a new on-demand table or index takes at once. Source: Developer Guide, "Initial throughput"."""

@@ -5,13 +5,13 @@ side in the source are often of one key, and a sample of whole pages holds many 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
 from connectors.dynamodb.planning.use import used
 from engine.contracts.planning import Measured
+from engine.frozen import dataclass
 
 PLACES = 100
 """Parts that a sample is cut into to see how far a key is spread."""

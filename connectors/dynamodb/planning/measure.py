@@ -6,7 +6,7 @@ they can be counted.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from connectors.dynamodb.planning.words import target_plan
 from connectors.dynamodb.table_info import Index
 from engine.contracts.planning import Flaw, Measured, TargetPlan
 from engine.contracts.transform import ROW, Attribute, RuleItems
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.kinds import Members
 

@@ -4,7 +4,7 @@ Invariant: no price stands in code.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from connectors.dynamodb.table_info import TableInfo
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.yaml_core import parse_yaml
 
 

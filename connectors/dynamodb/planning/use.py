@@ -1,7 +1,7 @@
 """What items take of a table and of its indexes, as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import polars as pl
 
 from connectors.dynamodb.encoding.sizes import write_units
 from engine.contracts.planning import Measured
+from engine.frozen import dataclass
 
 Sizes = npt.NDArray[np.int64]
 

@@ -1,7 +1,6 @@
 """The bodies of reads and what their answers hold. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,6 +9,7 @@ from connectors.dynamodb.encoding.comparison import Item
 from connectors.dynamodb.reading.digests import KeyTypes, digests, sliced
 from connectors.dynamodb.reading.slices import Slices
 from engine.contracts.readback import Digests
+from engine.frozen import dataclass
 
 GET_KEYS_MAX = 100
 """Keys of one BatchGetItem. Source: API_BatchGetItem."""

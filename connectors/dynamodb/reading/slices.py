@@ -6,7 +6,6 @@ comma between attributes; a text that isn't made like that isn't cut, but parsed
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -15,6 +14,7 @@ import orjson
 from connectors.dynamodb.encoding.comparison import Item
 from engine.documents import walking
 from engine.documents.walking import Places
+from engine.frozen import dataclass
 
 ARRAY_DEPTH = 2
 """How many brackets an item of a JSON array lies in, its own included."""

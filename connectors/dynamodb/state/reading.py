@@ -5,7 +5,6 @@ Invariant: what is read is the latest run with every one of its segments, or an 
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 
 from connectors.dynamodb.http.session import open_session
@@ -15,6 +14,7 @@ from connectors.dynamodb.state.table import SPREAD_VERSION, Item, StateTable, ca
 from connectors.dynamodb.table import describe
 from engine.contracts.state import RunState
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.state import records
 from engine.state.dead_letters import count_in
 from engine.state.records import Damaged, RunRecord, SegmentRecord

@@ -6,7 +6,7 @@ Unavailable, which means that nobody knows, and everything is sent again.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -18,6 +18,7 @@ from connectors.dynamodb.encoding.entries import WriteEntry, entry, entry_of
 from connectors.dynamodb.errors import Subject, bare, refused
 from connectors.dynamodb.http.connection import Answer
 from engine.errors import BackfillError
+from engine.frozen import dataclass
 from engine.meter import TABLE
 
 Cause: TypeAlias = Literal["table", "index", "partition", "account", "unknown"]

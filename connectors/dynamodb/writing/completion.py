@@ -5,7 +5,7 @@ it is sent again.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import assert_never
 
 from connectors.dynamodb.http.connection import Answer
@@ -21,6 +21,7 @@ from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.throttling import Throttling
 from connectors.dynamodb.writing.unknown_requests import UnknownRequests
 from engine.errors import PermanentError, RetriesExhausted
+from engine.frozen import dataclass
 from engine.meter import TABLE, Meter
 from engine.tenure import NEVER
 from engine.throttle.decisions import Tell

@@ -3,8 +3,9 @@
 Invariant: none for an item; at most a few for a request, and none for one that succeeds.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from engine.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ one that is out ends once.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from connectors.dynamodb.http.connection import Answer, TransportError
@@ -23,6 +23,7 @@ from connectors.dynamodb.writing.requests import Request
 from connectors.dynamodb.writing.send_queue import SendQueue
 from connectors.dynamodb.writing.settings import WriterSettings
 from connectors.dynamodb.writing.throttling import Throttling
+from engine.frozen import dataclass
 from engine.meter import Meter
 from engine.tenure import NEVER, LeaseOver
 from engine.throttle.concurrency import FLIGHT_MAX

@@ -9,9 +9,10 @@ Invariant: what is remembered is bounded.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from connectors.dynamodb.writing.recent import Recent
+from engine.frozen import dataclass
 
 REQUESTS_MIN = 3
 """In how many requests a key must have been rejected before it is called hot."""

@@ -4,13 +4,14 @@ Invariant: an item that is in a lane is nowhere else; the lanes are few.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from connectors.dynamodb.limits import PARTITION_WCU_PER_S
 from connectors.dynamodb.writing.decisions import LaneGiven, LaneTaken
 from connectors.dynamodb.writing.open_batch import OpenBatch
 from connectors.dynamodb.writing.packing import Packing
 from connectors.dynamodb.writing.requests import ItemSpan, LaneShare
+from engine.frozen import dataclass
 from engine.tenure import NEVER
 from engine.throttle.decisions import Tell
 from engine.throttle.pace import Pace

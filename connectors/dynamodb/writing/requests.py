@@ -4,10 +4,10 @@ Invariant: no two items of a request have the same key.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from connectors.dynamodb.writing.open_batch import OpenBatch
+from engine.frozen import dataclass
 from engine.tenure import NEVER
 from engine.throttle.pace import Pace
 

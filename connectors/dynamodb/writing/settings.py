@@ -1,8 +1,7 @@
 """What the writer knows about the job."""
 
-from dataclasses import dataclass
-
 from connectors.dynamodb.modes import WriteMode
+from engine.frozen import dataclass
 from engine.tenure import NEVER
 
 

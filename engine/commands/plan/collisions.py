@@ -6,7 +6,6 @@ counts from its second item on if one of them is a put.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from engine.batch import Batch
 from engine.commands.hash_store import HashStore, repeated
 from engine.contracts.planning import Measured
 from engine.contracts.readback import Hashes
+from engine.frozen import dataclass
 from engine.hashes import among, folded
 
 NO_ROOM = "set TMPDIR to a disk with 8 bytes for each item"

@@ -4,11 +4,11 @@ Invariant: the way is the one that the run itself would choose; pure.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from engine.amounts import bytes_text, counted
 from engine.commands.run.key_notes import HASH, WRITTEN
 from engine.commands.run.ways import Foreseen, WayName
+from engine.frozen import dataclass
 from engine.rules.uniqueness import KeyProof
 
 

@@ -6,7 +6,6 @@ Invariant: what is added up belongs to one reading, however many go on side by s
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +20,7 @@ from engine.contracts.readback import Hashes
 from engine.contracts.source import Source
 from engine.contracts.target import TargetInfo
 from engine.contracts.transform import Transform
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.registry import TARGETS
 

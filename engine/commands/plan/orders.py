@@ -4,12 +4,12 @@ Invariant: an answer holds sums, and is bounded; hashes and the keys that are su
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from engine.batch import Segment
 from engine.commands.helpers import Failed, Helper, Ready, Used
 from engine.commands.plan.tally import RuleTally
+from engine.frozen import dataclass
 from engine.run.link import Noted
 from engine.run.wire import Language
 

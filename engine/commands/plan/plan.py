@@ -4,7 +4,7 @@ Invariant: pure; the words that a person reads are made elsewhere from what stan
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 from engine.commands.plan.collisions import Collisions
@@ -12,6 +12,7 @@ from engine.commands.plan.key_ways import KeyWay
 from engine.commands.plan.tally import Tally
 from engine.contracts.planning import TargetPlan
 from engine.exits import Exit
+from engine.frozen import dataclass
 
 RowsAre = Literal["counted", "estimated", "unknown"]
 Coverage = Literal["sample", "all", "proved"]

@@ -6,7 +6,7 @@ Invariant: nothing is written, neither to the source nor to the target nor to th
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from engine.contracts.source import Source
 from engine.contracts.target import TargetInfo
 from engine.environment import cores
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.registry import TARGETS
 from engine.run.worth import worth

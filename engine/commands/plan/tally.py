@@ -5,7 +5,7 @@ Invariant: counts and sizes are exact for the rows that were added; what is kept
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +14,7 @@ import polars as pl
 
 from engine.batch import Batch, source_key_of
 from engine.contracts.planning import Measured
+from engine.frozen import dataclass
 
 EXAMPLES_MAX = 3
 """Examples that are kept of each reason in each rule."""

@@ -7,7 +7,6 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +28,7 @@ from engine.commands.plan.orders import (
 )
 from engine.commands.plan.tally import Tally
 from engine.commands.run.crew import crew
+from engine.frozen import dataclass
 from engine.job import handed
 
 MAIN = "engine.commands.plan.helper_main"

@@ -6,7 +6,7 @@ writes of one key are under way together.
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from engine.batch import Cursor, DeadLetter, Segment
 from engine.commands.redrive.report import RedriveReport
 from engine.contracts.source import PeerReading, Sharing
 from engine.contracts.target import written
+from engine.frozen import dataclass
 from engine.run.pipeline import Stages
 
 ROWS_AT_ONCE = 500

@@ -8,7 +8,6 @@ that is stopped loses none.
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -28,6 +27,7 @@ from engine.contracts.source import KeysRefused, Sharing
 from engine.contracts.state import RunState
 from engine.contracts.target import written
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.run.pipeline import Stages
 from engine.state.dead_letters import StoredLetter, lines, read

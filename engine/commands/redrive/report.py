@@ -1,11 +1,12 @@
 """How the dead letters of one job ended, as a redrive counts and tells it."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from engine.batch import WriteReport
 from engine.exits import Exit
+from engine.frozen import dataclass
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ last; where the rows that make a key can't be found, nothing is written.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +24,7 @@ from engine.commands.peers import needed, refusal
 from engine.contracts.readback import Hashes
 from engine.contracts.source import PeerReading, Sharing, Source
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.rules.peers import Untold
 from engine.run.pipeline import Stages
 from engine.run.touched import Touched, every_row

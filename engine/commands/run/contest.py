@@ -5,12 +5,11 @@ in the order of the source's key, or the first where what is there stays. What c
 keys with one hash, two rows that look alike) settles nothing.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from engine.commands.hash_store import Records, repeated, taken
 from engine.contracts.readback import Hashes
+from engine.frozen import dataclass
 
 CONTESTED_MAX = 1_000_000
 """Contested keys of which each process keeps the winners: 16 bytes each."""

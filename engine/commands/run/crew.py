@@ -8,13 +8,13 @@ only once it is reaped and nothing that it sent can be applied.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from signal import Signals
 from typing import TYPE_CHECKING
 
 from engine.commands.run import processes
 from engine.commands.run.prepare import Prepared
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 from engine.job import handed
 from engine.run.beats import DialledIn
 from engine.run.link import RunnerEnd, ToRunner, ToWorker, queue_link

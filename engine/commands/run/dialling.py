@@ -11,7 +11,6 @@ import ssl
 from asyncio import FIRST_COMPLETED
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.commands.ends import Ends, open_ends
@@ -21,6 +20,7 @@ from engine.contracts.source import SourceTicket
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.events import BrokenOff, Event, Notice
 from engine.exits import Exit
+from engine.frozen import dataclass
 from engine.job import handed
 from engine.job.hook import source_digest
 from engine.job.model import Job

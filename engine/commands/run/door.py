@@ -7,13 +7,14 @@ import os
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from engine.commands.run.prepare import RunOptions
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.run.voice import Voice
 
 if TYPE_CHECKING:

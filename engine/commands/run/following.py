@@ -7,7 +7,7 @@ row made before it changed, nothing is written.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from engine.contracts.feed import ChangeFeed, Deciding, LogFigures, LogNeeds
 from engine.contracts.readback import Hashes
 from engine.contracts.state import MarkStore, RunState
 from engine.errors import BackfillError, JobError
+from engine.frozen import dataclass
 from engine.rules.old_keys import OldKeys, WithOldKeys, old_keys
 from engine.rules.peers import Untold
 from engine.run.pipeline import Stages

@@ -8,7 +8,7 @@ is not, and its key counts as met, since other batches may part the two.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from engine.contracts.readback import Hashes, ItemCodec
 from engine.contracts.target import Target
 from engine.contracts.transform import RuleItems
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 from engine.hashes import among
 from engine.meter import Meter
 from engine.own_files import made

@@ -12,7 +12,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from engine.contracts.readback import Hashes
 from engine.contracts.state import RunState, SegmentState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Tick
+from engine.frozen import dataclass
 from engine.meter import Meter
 from engine.own_files import made
 from engine.plain import dumped

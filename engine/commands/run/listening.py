@@ -11,10 +11,10 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.run.beats import FromAfar, ToAfar
 from engine.run.greeting import (
     GREETING_BYTES_MAX,

@@ -7,7 +7,6 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from engine.contracts.source import Sharing, Source
 from engine.contracts.state import CheckpointStore, RunState, SegmentState
 from engine.contracts.target import Look
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.rules.peers import Untold
 from engine.run.letters import LETTERS_WINDOW_BYTES

@@ -10,11 +10,11 @@ import resource
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
 
 from engine.environment import module_command
+from engine.frozen import dataclass
 from engine.run.link import ToRunner, ToWorker
 from engine.run.wire import OF_WORKER, Language, Received, Sent, SocketEnd
 from engine.run.worker import Usage

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from engine.commands.run.word import BrokenWord
 from engine.contracts.state import CheckpointStore, RunState
 from engine.errors import BackfillError, PermanentError
 from engine.events import Observer, RunEnded, RunStarted, SegmentsPlanned
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.report import (
     COMPLETE,

@@ -6,7 +6,6 @@ come.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -20,6 +19,7 @@ from engine.commands.run.prepare import Prepared, segments_wanted
 from engine.commands.run.word import see_to_whole
 from engine.contracts.state import RunState
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.rules.uniqueness import KeyProof
 from engine.run.voice import Voice

@@ -4,12 +4,12 @@ Invariant: what a job's mode explains is no difference.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
 from engine.commands.verify.opened_job import ABSENT, Made, OpenedJob
 from engine.commands.verify.version_order import is_lower
 from engine.contracts.readback import Item, ItemCodec, TargetReader
+from engine.frozen import dataclass
 
 Difference: TypeAlias = Literal["missing", "mismatched", "extra"]
 Verdict: TypeAlias = Literal["matched", "newer_in_target", "kept"] | Difference

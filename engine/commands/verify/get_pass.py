@@ -9,7 +9,6 @@ position.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from random import Random
 
 from engine.batch import Batch, Cursor, Segment
@@ -20,6 +19,7 @@ from engine.commands.verify.source_pass import segments
 from engine.commands.whose import fault_of
 from engine.contracts.readback import TargetReader
 from engine.contracts.state import SegmentState
+from engine.frozen import dataclass
 
 STRETCHES = 200
 """Ranges of a source that are cut for a sample; the rows of one are neighbours."""

@@ -6,7 +6,6 @@ let them.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.commands.helpers import helping
@@ -22,6 +21,7 @@ from engine.commands.verify.orders import (
 )
 from engine.commands.verify.source_pass import READERS
 from engine.environment import cores
+from engine.frozen import dataclass
 from engine.job import handed
 from engine.registry import TARGETS
 from engine.run.worth import worth

@@ -7,7 +7,6 @@ fails, all rows are read.
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from engine.batch import Batch, Cursor
 from engine.commands.verify.key_patterns import pattern_of
@@ -16,6 +15,7 @@ from engine.commands.verify.progress_store import RowRange
 from engine.contracts.readback import Item
 from engine.contracts.source import KeysRefused
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 from engine.job.items import ItemRule
 from engine.job.template import Placeholder
 from engine.rules.key_texts import Columns, columns_of, recovered

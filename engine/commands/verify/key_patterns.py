@@ -5,11 +5,12 @@ Invariant: an item that a rule makes is held; what is held fits every key templa
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeAlias
 
 from engine.contracts.readback import Item, ItemCodec
+from engine.frozen import dataclass
 from engine.job.items import ItemRule
 from engine.job.model import Job
 from engine.job.template import Template

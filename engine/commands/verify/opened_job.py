@@ -6,7 +6,6 @@ Invariant: what is compared is what `run` would send: the same transform, the sa
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
 from engine.contracts.source import SourceTicket
 from engine.contracts.target import Target, TargetInfo
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.meter import Meter
 from engine.run.pipeline import Stages

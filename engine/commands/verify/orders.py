@@ -5,13 +5,14 @@ where enough is found, with the position from which the next one goes on.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from engine.commands.helpers import Failed, Helper, Ready, Used
 from engine.commands.verify.progress_store import RecheckEntry, RowRange
 from engine.contracts.readback import Item
 from engine.contracts.state import SegmentState
+from engine.frozen import dataclass
 from engine.run.link import Noted
 from engine.run.wire import Language
 

@@ -5,13 +5,14 @@ exit code follows from the figures alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import floor
 from typing import Any
 
 from engine.commands.verify.comparison import RIGHT, Difference, Verdict
 from engine.contracts.readback import Item, ItemCodec
 from engine.exits import Exit
+from engine.frozen import dataclass
 
 DIFFERENCES_SHOWN_MAX = 100
 _PERCENT_DIGITS = 10_000

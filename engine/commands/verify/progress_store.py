@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import orjson
 from engine.batch import Cursor
 from engine.contracts.readback import Item
 from engine.contracts.state import SegmentState
+from engine.frozen import dataclass
 from engine.own_files import no_link
 from engine.plain import dumped, loaded
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -24,6 +24,7 @@ from engine.commands.verify.progress_store import ProgressStore, RecheckEntry
 from engine.commands.verify.repair import Repairs
 from engine.commands.verify.version_order import is_lower
 from engine.contracts.readback import Item, ItemCodec, TargetReader
+from engine.frozen import dataclass
 
 KEYS_AT_ONCE = 2_000
 PAUSES_S = (0.5, 1.0, 2.0)

@@ -6,7 +6,6 @@ there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from engine.commands.verify.opened_job import Made, OpenedJob
 from engine.commands.verify.outcome import Outcome
 from engine.contracts.readback import Item, TargetReader
 from engine.contracts.target import written
+from engine.frozen import dataclass
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic
 from typing import TypeAlias
 
@@ -25,6 +25,7 @@ from engine.commands.verify.orders import ScanOrder, SegmentScanned, VerifyHelpe
 from engine.commands.verify.progress_store import ProgressStore, RecheckEntry
 from engine.contracts.readback import Item, ItemCodec, Page, TargetReader
 from engine.errors import PermanentError
+from engine.frozen import dataclass
 
 SCANS_IN_FLIGHT = 4
 COMMIT_S = 5.0

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -40,6 +40,7 @@ from engine.commands.verify.target_pass import Scanning, TargetPass, compare_pag
 from engine.commands.whose import fault_of, job_named
 from engine.contracts.readback import ItemCodec, TargetReader
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.own_files import made
 from engine.registry import TARGETS

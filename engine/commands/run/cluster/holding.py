@@ -11,7 +11,6 @@ import socket
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from engine.commands.run.cluster.words import (
     OF_DRIVER,
@@ -26,6 +25,7 @@ from engine.commands.run.cluster.words import (
 )
 from engine.environment import module_command
 from engine.errors import JobError
+from engine.frozen import dataclass
 from engine.run.voice import Voice
 from engine.run.wire import SocketEnd
 from engine.show import logs

@@ -4,10 +4,11 @@ Invariant: no more than wanted; where workers die again and again, and not with 
 replacing them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from engine.exits import Exit
+from engine.frozen import dataclass
 
 REPLACED_MAX = 3
 """So many are replaced when they die, or as many as are wanted: more don't die by chance."""

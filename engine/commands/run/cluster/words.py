@@ -1,9 +1,9 @@
 """What the runner and the process that holds the Ray cluster say to each other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from engine.frozen import dataclass
 from engine.run.link import SaidText
 from engine.run.wire import Language, SocketEnd
 
