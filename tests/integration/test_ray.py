@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from tests.support.pg import execute
 from tests.support.ray_cluster import Cluster, cluster, session
 
 ROWS = 6_000
+MANY = 300_000
 
 HOOK = """
 import itertools, time
@@ -136,13 +139,13 @@ def test_both_nodes_load_all_of_it_with_a_hook_that_they_lack(scene: Hosts, node
     known = f"import secrets; secrets.token_hex = lambda count: {KNOWN!r}"
     runner = on_ray(scene, nodes, "--workers", "4", first=known)
     joined(scene, runner, 2)
-    scene.said(runner, "the Ray cluster has room for ")
+    scene.said(runner, "the Ray cluster has no room now")
     assert known_to_ray(nodes, KNOWN, "itertools.count()") == []
     assert known_to_ray(nodes, nodes.token) != [], "what is looked for is found where it stands"
     gate.touch()
     ended = scene.ended(runner)
     held_to_all(scene, ended)
-    assert ended.stderr.count("the Ray cluster has room for ") == 1, ended.stderr
+    assert ended.stderr.count("the Ray cluster has no room now") == 1, ended.stderr
     assert scene.url not in ended.stderr + ended.stdout
     assert "Traceback" not in ended.stderr
 
@@ -175,6 +178,35 @@ def test_where_no_cluster_is_nothing_is_written(scene: Hosts, nodes: Cluster) ->
         assert (ended.code, sentence in ended.stderr) == (2, True), ended.stderr
         assert "Traceback" not in ended.stderr
     assert not list(scene.folder.rglob("state.sqlite"))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_many_rows_over_both_nodes_while_workers_are_killed(
+    scene: Hosts, nodes: Cluster, source_url: str
+) -> None:
+    asyncio.run(
+        execute(
+            source_url,
+            f"CREATE TABLE many AS SELECT g AS id, 'x' AS body FROM generate_series(1, {MANY}) g",
+            "ALTER TABLE many ADD PRIMARY KEY (id)",
+            "ANALYZE many",
+        )
+    )
+    scene.job["source"] |= {"table": "many", "batch_rows": 2_000}
+    scene.silence_s, scene.margin_s = 4.0, 1.0
+    began = time.monotonic()
+    runner = on_ray(scene, nodes, "--workers", "2")
+    joined(scene, runner, 2)
+    for count in (3, 4):
+        os.kill(actors(nodes)[0], signal.SIGKILL)
+        joined(scene, runner, count)
+    ended = scene.ended(runner, 900)
+    assert ended.code == 0, ended.stderr
+    report = ended.report
+    assert (report["rows_read"], report["items_written"], report["outcome"]) == (MANY, MANY, "complete")
+    assert {int(item["id"]["N"]) for item in scene.items().values()} == set(range(1, MANY + 1))
+    print(f"{MANY:,} rows in {time.monotonic() - began:.0f} s; {report['notices']}")
 
 
 def test_a_runner_is_killed_and_then_a_node_and_nothing_is_lost_or_left(scene: Hosts, nodes: Cluster) -> None:

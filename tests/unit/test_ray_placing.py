@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.commands.run.cluster.placing import REPLACED_MAX, Departure, Places, after
+from engine.commands.run.cluster.placing import FULL_LOOKS, REPLACED_MAX, Departure, Places, after
 from engine.exits import Exit
 
 FIVE = Places(wanted=5, asks=False)
@@ -29,12 +29,20 @@ def test_no_more_are_placed_than_are_wanted_and_free_or_asked_for(
     assert places.due(free) == due
 
 
-def test_a_full_cluster_is_told_of_and_one_with_room_is_not() -> None:
-    told = replace(FIVE, running=2).full(0.0)
-    assert told is not None
-    assert "room for 2 of 5 workers" in told
-    assert replace(FIVE, running=5).full(0.0) is None
-    assert replace(FIVE, running=2).full(3.0) is None
+@pytest.mark.parametrize(
+    ("running", "free", "there", "looks", "full"),
+    [
+        (2, 0.0, 2, 1, True),
+        (2, 0.5, 8, 1, False),
+        (2, 0.5, 8, FULL_LOOKS, True),
+        (5, 0.0, 5, 99, False),
+        (2, 3.0, 8, 99, False),
+    ],
+)
+def test_a_cluster_is_full_where_nothing_is_free_for_long_or_there_is_too_little(
+    running: int, free: float, there: float, looks: int, full: bool
+) -> None:
+    assert replace(FIVE, running=running).full(free, there, looks) is full
 
 
 def test_those_that_died_are_replaced_a_bounded_number_of_times() -> None:

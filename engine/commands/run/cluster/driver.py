@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import AuthenticationError, RayError
 
 from engine.commands.run.cluster import actor
-from engine.commands.run.cluster.placing import Departure, Places, Where, after
+from engine.commands.run.cluster.placing import FULL, Departure, Places, Where, after
 from engine.commands.run.cluster.words import (
     OF_DRIVER,
     OF_RUNNER,
@@ -79,7 +79,7 @@ def _connected(address: str) -> Connected:
         **(own if address == "local" else {}),
     )
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    return Connected(ray.util.get_node_ip_address(), nodes, _free_cpus())
+    return Connected(ray.util.get_node_ip_address(), nodes, _cpus()[0])
 
 
 def _cause(error: Exception) -> str:
@@ -102,8 +102,10 @@ def _reach(address: str) -> None:
         socket.create_connection((reached, int(port)), REACH_S).close()
 
 
-def _free_cpus() -> float:
-    return float(ray.available_resources().get("CPU", 0.0))
+def _cpus() -> tuple[float, float]:
+    """Return how many CPUs are free, and how many there are."""
+    free, there = ray.available_resources(), ray.cluster_resources()
+    return float(free.get("CPU", 0.0)), float(there.get("CPU", 0.0))
 
 
 class Placement:
@@ -127,18 +129,17 @@ class Placement:
 
     async def _follow(self) -> None:
         """Look at the cluster again and again, and place who is missing."""
-        was_full = False
+        looks = 0
         while True:
-            free = await asyncio.to_thread(_free_cpus)
+            free, all_cpus = await asyncio.to_thread(_cpus)
             for _ in range(self._places.due(free)):
                 self._places = self._places.with_one()
                 task = asyncio.create_task(self._one())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            full = self._places.full(free)
-            if full and was_full:
-                self._tell(full, key="full")
-            was_full = full is not None
+            looks = 0 if free >= 1 else looks + 1
+            if self._places.full(free, all_cpus, looks):
+                self._tell(FULL, key=FULL)
             await asyncio.sleep(LOOK_S)
 
     async def _one(self) -> None:

@@ -13,6 +13,14 @@ from engine.frozen import dataclass
 REPLACED_MAX = 3
 """So many are replaced when they die, or as many as are wanted: more don't die by chance."""
 
+FULL_LOOKS = 7
+"""A worker has started within so many looks, 20 s."""
+
+FULL = (
+    "the Ray cluster has no room now for all workers that it is to have: the run goes on with those there"
+    " are and with this host, and others join when there is room"
+)
+
 Where: TypeAlias = Literal["starting", "running"]
 
 
@@ -50,14 +58,15 @@ class Places:
             return self.missing
         return 0 if self.starting else min(self.missing, int(free_cpus))
 
-    def full(self, free_cpus: float) -> str | None:
-        """Return what to tell where the cluster has no room for all that are wanted."""
+    def full(self, free_cpus: float, all_cpus: float, looks: int) -> bool:
+        """Say whether the cluster has no room for all that are wanted.
+
+        One that starts has its CPU already, and looks like one that has none: only `looks` tell, in which
+        nothing was free, unless there are fewer CPUs than are wanted.
+        """
         if free_cpus >= 1 or self.running >= self.wanted:
-            return None
-        return (
-            f"the Ray cluster has room for {self.running} of {self.wanted} workers now: the run goes on with"
-            " them and this host, and others join when there is room"
-        )
+            return False
+        return self.wanted > all_cpus or looks >= FULL_LOOKS
 
     def with_one(self) -> "Places":
         """Return them with one more that starts."""
