@@ -26,6 +26,11 @@ from engine.tasks import ended
 POLL_S, TOLD_S = 0.2, 3.0
 BUSY_POLL_S = 0.1
 """How often it is seen whether a slot is free."""
+_SEE_ANEW = "SELECT pg_catalog.pg_stat_clear_snapshot()"
+"""A transaction sees the sessions of the moment in which it first looked.
+
+Source: PostgreSQL documentation, "The Cumulative Statistics System".
+"""
 _SEE_WHO_IS_GONE = "SET LOCAL client_connection_check_interval = '1s'"
 """Source: PostgreSQL documentation, "Error Handling and Logging", since 14."""
 _WRITERS = """
@@ -47,6 +52,7 @@ async def free_slot(connection: Any, catch_up: LogCatchUp, own: Collection[int])
         if slot is None or slot.active_pid is None:
             return slot
         await asyncio.sleep(BUSY_POLL_S)
+        await connection.execute(_SEE_ANEW)
         slot = await slot_of(connection, catch_up.slot, own)
     if slot is None:
         return None

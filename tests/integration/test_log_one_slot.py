@@ -368,11 +368,19 @@ def test_the_sessions_of_this_process_are_in_nobodys_way_and_those_of_another_ar
             assert found.active_pid is None
             with pytest.raises(JobError, match="one process at a time goes by a slot"):
                 await free_slot(connection, log, ())
+            monkeypatch.setattr("connectors.postgres.keep_log.BUSY_S", 5.0)
+            waiting = asyncio.create_task(free_slot(connection, log, ()))
+            await asyncio.sleep(0.3)
+            await reader.let_go()
+            found = await waiting  # it sees that the session is gone
+            assert found is not None
+            assert found.active_pid is None
         finally:
             await connection.close()
             await reader.let_go()
 
     asyncio.run(look())
+    monkeypatch.setattr("connectors.postgres.keep_log.BUSY_S", 0.3)
     with asyncio.Runner() as other:
         reading = other.run(connect(url_of(command), reading_slot("shared")))
         ended = command.here("run", "--json", "--only", "u", "--workers", "1")
