@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
@@ -139,6 +140,8 @@ async def holding(options: RayOptions, voice: Voice) -> AsyncGenerator[RayCluste
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        with contextlib.suppress(ProcessLookupError):  # what it has started of a cluster of this run's own
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _address(options: RayOptions) -> str:
