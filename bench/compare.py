@@ -7,7 +7,7 @@ median of its runs, and all runs are kept beside it.
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -32,16 +32,47 @@ class Sizes:
     log_rows: int
     log_seconds: int
     documents: int
+    narrow_rows: int
+    many_documents: int
     marks: int = 60_000
 
 
 FULL = Sizes(
-    1_000_000, 50_000, (100_000, 1_000_000, 10_000_000), 5, 1_000_000, 10_000_000, 5_000_000, 30, 500_000
+    engine_rows=1_000_000,
+    peer_rows=50_000,
+    growth_rows=(100_000, 1_000_000, 10_000_000),
+    rounds=5,
+    trust_rows=1_000_000,
+    plan_rows=10_000_000,
+    log_rows=5_000_000,
+    log_seconds=30,
+    documents=500_000,
+    narrow_rows=50_000_000,
+    many_documents=5_000_000,
 )
-USUAL = Sizes(
-    1_000_000, 20_000, (100_000, 1_000_000, 5_000_000), 5, 1_000_000, 1_000_000, 5_000_000, 20, 500_000
+USUAL = replace(
+    FULL,
+    peer_rows=20_000,
+    growth_rows=(100_000, 1_000_000, 5_000_000),
+    plan_rows=1_000_000,
+    log_seconds=20,
+    narrow_rows=5_000_000,
+    many_documents=1_000_000,
 )
-QUICK = Sizes(100_000, 2_000, (50_000, 100_000), 1, 20_000, 50_000, 100_000, 3, 20_000, 3_000)
+QUICK = Sizes(
+    engine_rows=100_000,
+    peer_rows=2_000,
+    growth_rows=(50_000, 100_000),
+    rounds=1,
+    trust_rows=20_000,
+    plan_rows=50_000,
+    log_rows=100_000,
+    log_seconds=3,
+    documents=20_000,
+    narrow_rows=100_000,
+    many_documents=20_000,
+    marks=3_000,
+)
 
 
 @contextmanager

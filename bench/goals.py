@@ -79,6 +79,7 @@ def _peak(results: Mapping[str, Any]) -> float:
     short = results.get("short", {})
     loads = [*results["growth"], *(short[name] for name in ("short", "longer") if name in short)]
     loads += [each for kind, each in results.get("documents", {}).items() if kind in DOCUMENTS]
+    loads += results.get("large", {}).values()
     peaks = [float(each["median"]["peak_rss_mb"]) for each in loads]
     return max(peaks + [float(each["peak_rss_mb"]) for each in results.get("shapes", {}).values()])
 

@@ -18,6 +18,7 @@ from bench import (
     documents,
     following,
     goals,
+    large_loads,
     machine,
     plots,
     servers,
@@ -44,6 +45,7 @@ PARTS: Mapping[str, Part] = {
     "short": short_loads.run,
     "documents": documents.run,
     "shapes": shapes.run,
+    "large": large_loads.run,
     "throttle": throttling.run,
     "trust": trust.run,
     "log": following.run,
@@ -84,7 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.suite", description="Measure backfill.")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="small and once, to see that it works")
-    size.add_argument("--full", action="store_true", help="10 million rows too; half an hour")
+    size.add_argument("--full", action="store_true", help="10 and 50 million rows too; an hour and more")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--out", type=Path, help="where results go; default: docs/benchmarks, quick: nowhere")
     return parser.parse_args()
