@@ -68,7 +68,7 @@ soak-log: $(STAMP) ## An application changes everything, jobs go by the log and 
 	$(BIN)/python -m tests.soak $(ARGS)
 
 soak-hosts: $(STAMP) ## 300,000 rows over hosts whose workers die, sleep and are cut off, and whose runner is killed (root)
-	$(BIN)/python -m pytest -q -s -m soak tests/soak/test_hosts.py tests/integration/test_ray.py
+	$(BIN)/python -m pytest -q -s -m soak tests/soak/test_hosts.py tests/soak/test_ray.py
 
 alerts: $(STAMP) ## A real Prometheus scrapes a run of each sick kind and one that is well: what fires, after how long
 	$(BIN)/python -m pytest -q -s -m soak tests/alerts

@@ -6,6 +6,7 @@ Invariant: faults befall only writes of items by a run (its access key says so),
 
 import argparse
 import asyncio
+import gc
 import re
 import socket
 import struct
@@ -258,6 +259,7 @@ def main() -> None:
     chosen = parser.parse_args()
     given = orjson.loads(chosen.faults)
     given["ending_at"] = {int(number): name for number, name in given.get("ending_at", {}).items()}
+    gc.disable()  # looking through a long history holds writes up for half a second, to be applied at once
     asyncio.run(serve(chosen.host, chosen.port, Faults(**given)))
 
 

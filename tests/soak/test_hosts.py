@@ -101,7 +101,7 @@ def scene(
 def test_300_000_rows_over_two_hosts_and_all_bad_days(
     scene: Scene, net: Network, server: own.OwnPostgres, stub: Stub
 ) -> None:
-    fill(server, ROWS)
+    fill(server.url(), ROWS)
     head, _, _, two = net.hosts
     first = scene.runner(0, "head", "--workers", "0", "--expect", "4")
     workers = {number: scene.worker(2 + number % 2, number) for number in range(4)}
@@ -116,8 +116,8 @@ def test_300_000_rows_over_two_hosts_and_all_bad_days(
     head.drops(two)  # workers 1 and 3 are there
     workers[4] = scene.worker(2, 4)
     until(stub, 3 * ROWS // 10)
-    keeping = int(re.findall(r"the worker \S+:(\d+) keeps", scene.hosts.told(first))[-1])
-    asleep = next(number for number in (2, 4) if workers[number].pid != keeping)  # a keeper would come again
+    kept_by = keeping(scene.hosts.told(first))
+    asleep = next(number for number in (2, 4) if workers[number].pid != kept_by)  # a keeper would come again
     moments.note(f"worker {asleep} sleeps for 25 s")
     os.kill(workers[asleep].pid, signal.SIGSTOP)
     slept_s = time.monotonic()
@@ -153,7 +153,7 @@ def test_300_000_rows_over_two_hosts_and_all_bad_days(
 
 def test_10_000_segments_over_two_hosts(scene: Scene, server: own.OwnPostgres, stub: Stub) -> None:
     rows = 40_000
-    fill(server, rows)
+    fill(server.url(), rows)
     scene.hosts.job["source"]["segments"] = 10_000
     del scene.hosts.job["target"]["max_wcu"]
     runner = scene.runner(0, "head", "--workers", "0", "--expect", "2")
@@ -181,16 +181,22 @@ class Moments:
         self.noted.append((time.monotonic(), what))
 
 
-def fill(server: own.OwnPostgres, rows: int) -> None:
+def fill(url: str, rows: int, body: str = "'then'") -> None:
+    """Make a table of so many rows; `body` is SQL of the row's number, g."""
     asyncio.run(
         execute(
-            server.url(),
+            url,
             "DROP TABLE IF EXISTS events",
             "CREATE TABLE events (id bigint PRIMARY KEY, body text)",
-            f"INSERT INTO events SELECT g, 'then' FROM generate_series(1, {rows}) g",
+            f"INSERT INTO events SELECT g, {body} FROM generate_series(1, {rows}) g",
             "VACUUM ANALYZE events",
         )
     )
+
+
+def keeping(told: str) -> int:
+    """Return which worker keeps the view, by what a runner has told."""
+    return int(re.findall(r"the worker \S+:(\d+) keeps", told)[-1])
 
 
 def until(stub: Stub, applied: int) -> None:

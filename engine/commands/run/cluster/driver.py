@@ -6,13 +6,15 @@ ends; and it ends with the runner.
 """
 
 import asyncio
+import contextlib
 import socket
 import sys
+import time
 from base64 import b64decode
 from typing import Any
 
 import ray
-from ray.exceptions import AuthenticationError, RayError
+from ray.exceptions import ActorUnavailableError, AuthenticationError, RayError
 
 from engine.commands.run.cluster import actor
 from engine.commands.run.cluster.placing import FULL, Departure, Places, Where, after
@@ -32,6 +34,11 @@ from engine.run.wire import SocketEnd
 
 LOOK_S = 3.0
 """How often the cluster is looked at: whether it has grown, and who is to be replaced."""
+
+NOTICED_S = 66.0
+"""Within so long a cluster knows that a node is gone; before, its workers just can't be reached, and others
+are placed there. Source: Ray's health checks, five of 10 s that are 3 s apart (`health_check_*`).
+"""
 
 REACH_S = 5.0
 """How long a head may take to take a connection; Ray itself tries for two minutes, and says nothing."""
@@ -153,7 +160,7 @@ class Placement:
             code, words = await handle.work.remote(self._order.at, self._order.token, self._files)
             ended = Departure(code, words, node)
         except RayError as error:
-            lost = bool(node_id) and not await asyncio.to_thread(_is_alive, node_id)
+            lost = bool(node_id) and await _is_lost(node_id, handle, error)
             ended = Departure(None, _why(error), node, node_lost=lost)
         finally:
             ray.kill(handle)
@@ -167,6 +174,21 @@ class Placement:
             self._wire.send(Said(text, warns=True))
         if key is not None:
             self._told.add(key)
+
+
+async def _is_lost(node_id: str, handle: Any, error: RayError) -> bool:
+    """Say whether a node is gone whose worker ended so; wait until the cluster knows, if it doesn't yet."""
+    until_s = time.monotonic() + NOTICED_S
+    while await asyncio.to_thread(_is_alive, node_id):
+        if not isinstance(error, ActorUnavailableError) or time.monotonic() > until_s:
+            return False
+        await asyncio.sleep(LOOK_S)
+        with contextlib.suppress(TimeoutError):  # it is there, and works
+            try:
+                await asyncio.wait_for(handle.where.remote(), LOOK_S)
+            except RayError as now:
+                error = now
+    return True
 
 
 def _is_alive(node_id: str) -> bool:
