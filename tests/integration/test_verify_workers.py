@@ -167,3 +167,16 @@ def test_a_process_less_than_one_is_refused(damaged: Loaded) -> None:
     ended = damaged.command.here("verify", "--full", "--workers", "0")
     assert ended.code == 2
     assert "say 1" in ended.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("when", "items"), [("id < 0", 0), ("id > 1900", 100)])
+def test_rows_that_give_nothing_are_read_like_others(
+    workers: str, when: str, items: int, tmp_path, postgres_url, dynoxide, table_name
+) -> None:
+    servers.execute(postgres_url, ROWS)
+    loaded = Loaded(tmp_path, postgres_url, dynoxide, table_name)
+    loaded.command.job["items"][0]["when"] = when
+    report = loaded.run().verify("--full", "--read", "scan", "--workers", workers)
+    assert told(report)[:4] == (items, 0, 0, 0)
+    assert report["rows_read"] == 2000

@@ -152,10 +152,11 @@ async def read_segment(
             found, dead = await loop.run_in_executor(job.stages.threads, records_of, job, batch, dtype)
             after = segment.after if at is None else at
             at = batch.end
-            if len(found) and not (job.one_range and ranges):
-                ranges.append(RowRange(job.number) if job.one_range else RowRange(job.number, after, at))
-            found["row_range"] = order.first_range + len(ranges) - 1
-            store.add(found)
+            if len(found):  # rows that give nothing belong to no range
+                if not (job.one_range and ranges):
+                    ranges.append(RowRange(job.number) if job.one_range else RowRange(job.number, after, at))
+                found["row_range"] = order.first_range + len(ranges) - 1
+                store.add(found)
             records += len(found)
             tallies.update(rows=batch.rows.num_rows, dead_lettered=dead)
             told(batch.rows.num_rows)
