@@ -27,10 +27,10 @@ import uvloop
 from bench import compare
 from bench.servers import free_port
 from bench.tls_null import self_signed
-from engine.batch import Counts, Cursor, Effort, Mark, Segment
+from engine.batch import Counts, Cursor, Mark, Segment
 from engine.commands.run.listening import AFAR_SAYS, HEAD_SAYS, Address, Listen, Listener, listening
 from engine.commands.run.processes import usage
-from engine.contracts.state import RunState, SegmentState
+from engine.contracts.state import RunState
 from engine.environment import module_command
 from engine.errors import PermanentError
 from engine.meter import Meter
@@ -153,7 +153,11 @@ async def measured(load: MarkLoad) -> Mapping[str, float]:
 async def _carried(load: MarkLoad, listener: Listener, folder: Path) -> Mapping[str, float]:
     store = open_store(folder, "coordinator")
     try:
-        state = _run_state(load.workers * SEGMENTS_EACH)
+        state = RunState.begun(
+            "bench",
+            "full",
+            [Segment(number, None, None, None) for number in range(load.workers * SEGMENTS_EACH)],
+        )
         await store.begin(state)
         workforce = Joining(listener, store.tenure)
         coordinator = Coordinator(store, state, (), rate_max=None, own_usage=usage)
@@ -175,28 +179,6 @@ async def _carried(load: MarkLoad, listener: Listener, folder: Path) -> Mapping[
         "elapsed_s": round(took, 2),
         "cpu_s": round(cpu_s, 3),
     }
-
-
-def _run_state(segments: int) -> RunState:
-    return RunState(
-        run_id="bench",
-        kind="full",
-        started_at="2026-01-01T00:00:00Z",
-        finished_at=None,
-        outcome=None,
-        fingerprint={},
-        since=None,
-        watermark=None,
-        interruptions=0,
-        rows_expected=None,
-        segments=tuple(
-            SegmentState(Segment(number, None, None, None), None, done=False) for number in range(segments)
-        ),
-        counts=Counts(),
-        dead_letters_by_reason={},
-        effort=Effort(),
-        error=None,
-    )
 
 
 Wire = SocketEnd[ToAfar, FromAfar]

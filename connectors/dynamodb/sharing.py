@@ -84,12 +84,12 @@ class Clients:
         async with self._asking[place]:
             if place not in self._looks:
                 alone = await self._stack.enter_async_context(watched(section, table, session))
-                self._looks[place] = await self._stack.enter_async_context(together(alone))
+                self._looks[place] = await self._stack.enter_async_context(for_several(alone))
             return self._looks[place]
 
 
 @asynccontextmanager
-async def together(look: Look) -> AsyncGenerator[Look, None]:
+async def for_several(look: Look) -> AsyncGenerator[Look, None]:
     """Yield a look for several: all who ask while one is under way have the next one together."""
     under_way: set[asyncio.Task[str | None]] = set()
     to_come: list[asyncio.Task[str | None]] = []

@@ -198,13 +198,8 @@ async def steady(
     for _ in range(watch.STEADY_TRIES):
         async with speaking("source"):
             await begin(connection, None)
-        async with checking("source"):
-            async with waits_told(connection, section.url.get_secret_value()):
-                found = await layout(connection, section, since)
-                plan = await watch.lock(connection, found.shape)
-            if (standing := await watch.look(connection, found.shape, server)) is not None:
-                return found, plan, standing
-            await connection.execute("ROLLBACK")
+        if (found := await _whole(connection, section, since, server)) is not None:
+            return found
     raise TransientError(
         f"source: {section.reads} is emptied or written anew again and again while the run begins; run again"
         " when that is over"
@@ -225,16 +220,27 @@ async def _read_before(
             continue
         async with speaking("source"):
             imported = await begin(connection, view)
-        if imported:
-            async with checking("source"):
-                async with waits_told(connection, section.url.get_secret_value()):
-                    found = await layout(connection, section, since)
-                    plan = await watch.lock(connection, found.shape)
-                if (standing := await watch.look(connection, found.shape, server)) is not None:
-                    return found, plan, standing
-        async with speaking("source"):
-            await connection.execute("ROLLBACK")
+        if not imported:
+            async with speaking("source"):
+                await connection.execute("ROLLBACK")
+        elif (found := await _whole(connection, section, since, server)) is not None:
+            return found
     return None
+
+
+async def _whole(
+    connection: Any, section: PostgresSection, since: str | None, server: str
+) -> tuple[SelectList, str, Standing] | None:
+    """Lock what is read; None, outside the transaction: this view doesn't show every relation whole."""
+    async with checking("source"):
+        async with waits_told(connection, section.url.get_secret_value()):
+            found = await layout(connection, section, since)
+            plan = await watch.lock(connection, found.shape)
+        standing = await watch.look(connection, found.shape, server)
+        if standing is None:
+            await connection.execute("ROLLBACK")
+            return None
+        return found, plan, standing
 
 
 async def told(error: PermanentError, section: PostgresSection) -> PermanentError:

@@ -14,9 +14,7 @@ import itertools
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -110,13 +108,6 @@ class HashStore:
 
     def _path(self, number: int) -> Path:
         return self._directory / f"part-{number}"
-
-
-@contextmanager
-def passing_store(dtype: np.dtype[Any], advice: str) -> Iterator[HashStore]:
-    """Open a store in a temporary directory that goes when it is closed."""
-    with TemporaryDirectory(prefix="backfill-keys-") as directory:
-        yield HashStore(Path(directory), dtype, advice=advice)
 
 
 def keys_of(records: Records) -> npt.NDArray[np.uint64]:

@@ -10,6 +10,7 @@ helper ends when its command does, whatever it is doing.
 import asyncio
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -204,7 +205,7 @@ async def helping(
     languages: tuple[Language[Any], Language[Any]],
     told: Callable[[str], None],
 ) -> AsyncGenerator[list[Helper[Any, Any]], None]:
-    """Start helpers, by a module's main and what `boot` returns, and see that none is left.
+    """Start helpers, by a module's `serve` and what `boot` returns, and see that none is left.
 
     `languages`: what the command says, and what helpers do. Raises: PermanentError.
     """
@@ -236,14 +237,21 @@ class HelperLink(SocketEnd[Any, Any]):
         return message
 
 
-async def help_with(link: HelperLink, opened: Callable[[Any], Any]) -> None:
-    """Do what is asked until the command has gone.
+async def help_with(
+    descriptor: int,
+    opened: Callable[[Any, Callable[[str], None]], Any],
+    *,
+    says: Language[Any],
+    hears: Language[Any],
+) -> None:
+    """Do what is asked at the other end of a socket until the command has gone.
 
-    `opened` takes the first message, and is a context of what does an order.
+    `opened` takes the first message and what tells the user, and is a context of what does an order.
     """
+    link = await HelperLink.open(socket.socket(fileno=descriptor), says=says, hears=hears)
     boot, tasks = await link.receive(), set[asyncio.Task[None]]()
     try:
-        async with opened(boot) as do:
+        async with opened(boot, lambda text: link.send(Noted(text))) as do:
             link.send(Ready())
             while True:
                 tasks.add(task := asyncio.create_task(_done(link, do, await link.receive())))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.batch import Counts, Cursor, Effort, Mark, Segment
+from engine.clock import utc_now
 from engine.frozen import dataclass
 from engine.tenure import Tenure
 
@@ -49,6 +50,27 @@ class RunState:
     """The item rules of this run (engine.state.former)."""
     former: tuple[str, ...] = ()
     """Rules of runs before it whose keys this one doesn't make."""
+
+    @classmethod
+    def begun(cls, run_id: str, kind: str, segments: Sequence[Segment]) -> "RunState":
+        """Return a run that begins now, and of which nothing is known but its segments."""
+        return cls(
+            run_id=run_id,
+            kind=kind,
+            started_at=utc_now(),
+            finished_at=None,
+            outcome=None,
+            fingerprint={},
+            since=None,
+            watermark=None,
+            interruptions=0,
+            rows_expected=None,
+            segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
+            counts=Counts(),
+            dead_letters_by_reason={},
+            effort=Effort(),
+            error=None,
+        )
 
     @property
     def closed(self) -> bool:

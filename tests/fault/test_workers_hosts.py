@@ -15,45 +15,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.faults import Faults
 from tests.campaign.history import Entry, lives
 from tests.campaign.stub import RUNNER, TABLE
-from tests.campaign.target import Stub, stub_of
+from tests.campaign.target import Stub
 from tests.support import own_postgres as own
 from tests.support.afar import Hosts, hosts, job
-from tests.support.netns import Network, cut, network, why_not
+from tests.support.apart import net, server, stub
+from tests.support.netns import Network, cut
 from tests.support.pg import execute
 from tests.support.tls import certificates
 
-__all__ = ["certificates"]
+__all__ = ["certificates", "net", "server", "stub"]
 pytestmark = pytest.mark.fault
 
 ROWS = 6_000
 SILENCE_S, MARGIN_S = 3.0, 1.0
 UNDER_WAY_S = 1.0
 """What was handed to the kernel before may arrive so much later, on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Network]:
-    if (why := why_not()) is not None:
-        pytest.skip(f"{why}; the same days on loopback are in tests/integration/test_workers.py")
-    with network(4) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def server(net: Network) -> Iterator[own.OwnPostgres]:
-    with own.own_postgres(own.embedded_binaries(), "pgserver", "listen_addresses=*") as running:
-        running.let_in(f"{net.gateway}/24")
-        yield running
-
-
-@pytest.fixture
-def stub(tmp_path: Path) -> Iterator[Stub]:
-    with stub_of(Faults(), tmp_path / "stub.log", host="0.0.0.0") as made:
-        made.create()
-        yield made
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from engine.commands.plan.orders import MeasureOrder
 from tests.integration.test_plan import FAN_OUT, PEOPLE
 from tests.support import loads
 from tests.support.command import Command
+from tests.support.helped import asked_of_all
 from tests.support.pg import execute
 
 
@@ -33,22 +34,7 @@ def command(postgres_url: str, dynoxide: str, table_name: str, tmp_path: Path) -
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[MeasureOrder]:
-    """Have nobody begin before the helper can, and note what it is asked."""
-    found: list[MeasureOrder] = []
-    carry_out, ask = helpers.carry_out, helpers.Helper.ask
-
-    async def fair(todo, own, others, do, hands):
-        for helper in others:
-            await helper.ready(todo)
-        await carry_out(todo, own, others, do, hands)
-
-    async def noted(self, order):
-        found.append(order)
-        return await ask(self, order)
-
-    monkeypatch.setattr(helpers.Helper, "ask", noted)
-    monkeypatch.setattr(whole, "carry_out", fair)
-    return found
+    return asked_of_all(monkeypatch, whole)
 
 
 def planned(command: Command, workers: int) -> dict[str, Any]:

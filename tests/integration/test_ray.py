@@ -1,6 +1,5 @@
 """`--runner ray` on a real cluster of two nodes: they load all of it together, and lose nothing."""
 
-import asyncio
 import contextlib
 import json
 import time
@@ -11,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench import servers
-from tests.support.afar import Hosts, hosts, job
+from tests.support.afar import Hosts, events, hosts, job
 from tests.support.command import Ended
-from tests.support.pg import execute
 from tests.support.ray_cluster import Cluster, cluster, session
 
 ROWS = 6_000
@@ -38,19 +35,8 @@ def twice(rows):
 @pytest.fixture(scope="module")
 def source_url(postgres_server: str) -> Iterator[str]:
     """A database with one table of rows."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    asyncio.run(servers.admin_execute(postgres_server, f"CREATE DATABASE {name}"))
-    url = servers.database_url(postgres_server, name)
-    asyncio.run(
-        execute(
-            url,
-            "CREATE TABLE events (id bigint PRIMARY KEY, body text)",
-            f"INSERT INTO events SELECT g, repeat('x', (g % 50)::int) FROM generate_series(1, {ROWS}) g",
-            "ANALYZE events",
-        )
-    )
-    yield url
-    asyncio.run(servers.admin_execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+    with events(postgres_server, ROWS) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from engine.commands.verify.orders import ReadOrder, ScanOrder
 from engine.commands.verify.source_pass import SourcePass
 from engine.errors import PermanentError
 from tests.integration.test_verify import ROWS, Loaded
+from tests.support.helped import asked_of_all
 
 FOUND = (
     "matched",
@@ -51,23 +52,7 @@ def damaged(tmp_path, postgres_url, dynoxide, table_name) -> Loaded:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Have nobody begin before all helpers can, and note what they are asked."""
-    found: list[Any] = []
-    carry_out, ask = helpers.carry_out, helpers.Helper.ask
-
-    async def fair(todo, own, others, do, hands):
-        for helper in others:
-            await helper.ready(todo)
-        await carry_out(todo, own, others, do, hands)
-
-    async def noted(self, order):
-        found.append(order)
-        return await ask(self, order)
-
-    monkeypatch.setattr(helpers.Helper, "ask", noted)
-    for module in (source_pass, target_pass):
-        monkeypatch.setattr(module, "carry_out", fair)
-    return found
+    return asked_of_all(monkeypatch, source_pass, target_pass)
 
 
 def told(report: dict[str, Any]) -> tuple[Any, ...]:

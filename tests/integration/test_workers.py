@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from bench import servers
-from tests.support.afar import IMPATIENT, OTHER_VERSION, Hosts, Valve, hosts, job
+from tests.support.afar import IMPATIENT, OTHER_VERSION, Hosts, Valve, events, hosts, job
 from tests.support.command import Ended
 from tests.support.pg import execute
 from tests.support.tls import certificates
@@ -27,19 +26,8 @@ ROWS = 12_000
 @pytest.fixture(scope="module")
 def source_url(postgres_server: str) -> Iterator[str]:
     """A database with one table of rows."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    asyncio.run(servers.admin_execute(postgres_server, f"CREATE DATABASE {name}"))
-    url = servers.database_url(postgres_server, name)
-    asyncio.run(
-        execute(
-            url,
-            "CREATE TABLE events (id bigint PRIMARY KEY, body text)",
-            f"INSERT INTO events SELECT g, repeat('x', (g % 50)::int) FROM generate_series(1, {ROWS}) g",
-            "ANALYZE events",
-        )
-    )
-    yield url
-    asyncio.run(servers.admin_execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+    with events(postgres_server, ROWS) as url:
+        yield url
 
 
 @pytest.fixture

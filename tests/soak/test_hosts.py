@@ -14,46 +14,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.faults import Faults
 from tests.campaign.history import Entry
 from tests.campaign.stub import RUNNER, TABLE
-from tests.campaign.target import Stub, stub_of
+from tests.campaign.target import Stub
 from tests.fault.test_workers_hosts import held_to_one_writer
 from tests.support import own_postgres as own
 from tests.support.afar import Hosts, hosts, job
-from tests.support.netns import Network, network, why_not
+from tests.support.apart import net, server, stub
+from tests.support.netns import Network
 from tests.support.pg import execute
 from tests.support.tls import certificates
 
-__all__ = ["certificates"]
+__all__ = ["certificates", "net", "server", "stub"]
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1_500)]
 
 ROWS = 300_000
 CAP = 2_500
 WINDOW_S = 10
 LEASE_S = 6.0
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Network]:
-    if (why := why_not()) is not None:
-        pytest.skip(why)
-    with network(4) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def server(net: Network) -> Iterator[own.OwnPostgres]:
-    with own.own_postgres(own.embedded_binaries(), "pgserver", "listen_addresses=*") as running:
-        running.let_in(f"{net.gateway}/24")
-        yield running
-
-
-@pytest.fixture
-def stub(tmp_path: Path) -> Iterator[Stub]:
-    with stub_of(Faults(), tmp_path / "stub.log", host="0.0.0.0") as made:
-        made.create()
-        yield made
 
 
 class Scene:

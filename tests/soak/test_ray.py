@@ -21,8 +21,9 @@ from tests.campaign.stub import RUNNER, TABLE
 from tests.campaign.target import Stub
 from tests.fault.test_workers_hosts import held_to_one_writer
 from tests.integration.test_ray import actors, joined, on_ray
-from tests.soak.test_hosts import CAP, WINDOW_S, Moments, fill, keeping, show, stub, until, windows
+from tests.soak.test_hosts import CAP, WINDOW_S, Moments, fill, keeping, show, until, windows
 from tests.support.afar import Hosts, hosts, job
+from tests.support.apart import stub
 from tests.support.command import Ended
 from tests.support.loads import assert_balanced
 from tests.support.ray_cluster import Cluster, cluster

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from bench import servers
 from bench.servers import free_port
 from tests.support import wire_scan
 from tests.support.command import Command, Ended
@@ -50,6 +52,22 @@ def job(endpoint: str, table: str, **target: Any) -> dict[str, Any]:
         },
         "items": [{"name": "Row", "key": {"PK": "EVENT#{id}", "SK": "ROW"}, "include": "all"}],
     }
+
+
+@contextlib.contextmanager
+def events(server: str, rows: int) -> Iterator[str]:
+    """Give a database with one table of so many rows."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    servers.execute(server, f"CREATE DATABASE {name}")
+    url = servers.database_url(server, name)
+    for statement in (
+        "CREATE TABLE events (id bigint PRIMARY KEY, body text)",
+        f"INSERT INTO events SELECT g, repeat('x', (g % 50)::int) FROM generate_series(1, {rows}) g",
+        "ANALYZE events",
+    ):
+        servers.execute(url, statement)
+    yield url
+    servers.execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @dataclass

@@ -26,20 +26,14 @@ def run_state(**changes: object) -> RunState:
         SegmentState(Segment(number, None, None, 250_000), Cursor((str(number),)), done=True)
         for number in range(4)
     )
-    state = RunState(
-        run_id="20240115T100000Z-ab12",
-        kind="full",
+    state = replace(
+        RunState.begun("20240115T100000Z-ab12", "full", ()),
         started_at="2024-01-15T10:00:00Z",
         finished_at="2024-01-15T10:00:08Z",
         outcome="complete",
-        fingerprint={},
-        since=None,
-        watermark=None,
-        interruptions=0,
         rows_expected=1_000_000,
         segments=segments,
         counts=COUNTS,
-        dead_letters_by_reason={},
         effort=Effort(
             requests=40_012,
             items_unprocessed=300,
@@ -51,7 +45,6 @@ def run_state(**changes: object) -> RunState:
             consumed_wcu={"": 1_000_000.0, "ByEmail": 500_000.0},
             latency={10: 20_000, 11: 20_012},
         ),
-        error=None,
     )
     return replace(state, **changes)  # type: ignore[arg-type]
 

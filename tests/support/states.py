@@ -1,9 +1,11 @@
 """Runs, marks and dead letters for the tests of whatever keeps them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
-from engine.batch import Batch, Counts, Cursor, DeadLetter, Effort, EncodedBatch, Mark, Segment, WriteReport
+from engine.batch import Batch, Counts, Cursor, DeadLetter, EncodedBatch, Mark, Segment, WriteReport
 from engine.contracts.state import RunState, SegmentState
 
 NOTHING = np.zeros(0, dtype=np.uint64)
@@ -15,22 +17,13 @@ def a_run(run_id: str = "run-1", *, kind: str = "full", segments: int = 2, water
         after = Cursor((str(100 * number),)) if number else None
         until = Cursor((str(100 * (number + 1)),)) if number < segments - 1 else None
         states.append(SegmentState(Segment(number, after, until, 100), None, False))
-    return RunState(
-        run_id=run_id,
-        kind=kind,
+    return replace(
+        RunState.begun(run_id, kind, ()),
         started_at="2026-01-02T03:04:05.000Z",
-        finished_at=None,
-        outcome=None,
         fingerprint={"source": "5eed", "source.table": "public.orders", "target.arn": "arn:x"},
-        since=None,
         watermark=watermark,
-        interruptions=0,
         rows_expected=100 * segments,
         segments=tuple(states),
-        counts=Counts(),
-        dead_letters_by_reason={},
-        effort=Effort(),
-        error=None,
     )
 
 

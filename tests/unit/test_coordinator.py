@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -47,23 +48,8 @@ class Ear:
 
 
 def run_state(segments: Sequence[int], done: Sequence[int] = (), end: Cursor | None = None) -> RunState:
-    return RunState(
-        run_id="r1",
-        kind="full",
-        started_at="2026-01-01T00:00:00Z",
-        finished_at=None,
-        outcome=None,
-        fingerprint={},
-        since=None,
-        watermark=None,
-        interruptions=0,
-        rows_expected=None,
-        segments=tuple(SegmentState(Segment(n, None, None, None), end, n in done) for n in segments),
-        counts=Counts(),
-        dead_letters_by_reason={},
-        effort=Effort(),
-        error=None,
-    )
+    states = [SegmentState(Segment(n, None, None, None), end, n in done) for n in segments]
+    return replace(RunState.begun("r1", "full", ()), segments=tuple(states))
 
 
 async def carry(

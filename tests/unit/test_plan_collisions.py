@@ -1,5 +1,7 @@
 """Repeated keys: exact counts, whatever the hashes do, in bounded memory."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -7,7 +9,7 @@ import pytest
 
 from engine.batch import Batch
 from engine.commands import hash_store
-from engine.commands.hash_store import passing_store
+from engine.commands.hash_store import HashStore
 from engine.commands.plan import collisions
 from engine.commands.plan.collisions import NO_COLLISIONS, NO_ROOM, KeyCounter, key_hashes, suspected
 from engine.contracts.planning import Measured
@@ -56,33 +58,35 @@ def test_two_deletes_lose_nothing_but_a_delete_and_a_put_do() -> None:
     assert found(measured(["a", "a"], deletes={1})).keys == 1
 
 
-def test_exactly_what_repeats_is_suspected_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def store(tmp_path: Path) -> HashStore:
+    return HashStore(tmp_path, np.dtype(np.uint64), advice=NO_ROOM)
+
+
+def test_exactly_what_repeats_is_suspected_of_it(store: HashStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hash_store, "PART_RECORDS", 1_000)
     generator = np.random.default_rng(7)
     hashes = np.unique(generator.integers(0, 2**64, 20_000, np.uint64))
     repeated = hashes[::100]
-    with passing_store(np.dtype(np.uint64), NO_ROOM) as store:
-        for part in np.array_split(generator.permutation(np.concatenate((hashes, repeated, repeated))), 9):
-            store.add(part)
-            store.flush()
-        suspects = suspected(store)
+    for part in np.array_split(generator.permutation(np.concatenate((hashes, repeated, repeated))), 9):
+        store.add(part)
+        store.flush()
+    suspects = suspected(store)
     assert np.array_equal(suspects.hashes, np.sort(repeated))
     assert (suspects.keys_beyond, suspects.lost_beyond) == (0, 0)
 
 
-def test_beyond_what_is_confirmed_hashes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_what_is_confirmed_hashes_count(store: HashStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collisions, "CONFIRMED_MAX", 3)
-    with passing_store(np.dtype(np.uint64), NO_ROOM) as store:
-        store.add(np.repeat(np.arange(10, dtype=np.uint64) << np.uint64(59), 4))
-        suspects = suspected(store)
+    store.add(np.repeat(np.arange(10, dtype=np.uint64) << np.uint64(59), 4))
+    suspects = suspected(store)
     assert len(suspects.hashes) == 3
     assert (suspects.keys_beyond, suspects.lost_beyond) == (7, 21)
 
 
-def test_where_nothing_is_nothing_is_suspected() -> None:
-    with passing_store(np.dtype(np.uint64), NO_ROOM) as store:
-        store.add(np.empty(0, np.uint64))
-        assert len(suspected(store).hashes) == 0
+def test_where_nothing_is_nothing_is_suspected(store: HashStore) -> None:
+    store.add(np.empty(0, np.uint64))
+    assert len(suspected(store).hashes) == 0
 
 
 def test_a_suspected_hash_that_is_of_two_keys_is_no_collision() -> None:

@@ -2,28 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from engine.batch import Counts, Effort
 from engine.contracts.state import RunState
 from engine.errors import JobError
 from engine.state.resume import GoOn, NothingToDo, Start, decide
 
-RUN = RunState(
-    run_id="r1",
-    kind="full",
-    started_at="2026-01-01T00:00:00Z",
-    finished_at=None,
-    outcome=None,
-    fingerprint={},
-    since=None,
-    watermark="2026-01-01T00:00:00Z",
-    interruptions=0,
-    rows_expected=None,
-    segments=(),
-    counts=Counts(),
-    dead_letters_by_reason={},
-    effort=Effort(),
-    error=None,
-)
+RUN = replace(RunState.begun("r1", "full", ()), watermark="2026-01-01T00:00:00Z")
 
 
 WATCHED = ("source.watermark updated_at",)

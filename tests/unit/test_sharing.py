@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from connectors.dynamodb.section import DynamoDBSection
-from connectors.dynamodb.sharing import FRESH_S, Clients, together
+from connectors.dynamodb.sharing import FRESH_S, Clients, for_several
 from connectors.dynamodb.table_info import TableInfo, table_info
 from engine.errors import PermanentError
 from engine.tenure import LeaseOver, Tenure
@@ -114,7 +114,7 @@ async def test_a_look_answers_nobody_who_asked_after_it_began() -> None:
         await answers[number].wait()
         return str(number)
 
-    async with together(look) as ask:
+    async with for_several(look) as ask:
         first = asyncio.create_task(ask())
         while not begun:
             await asyncio.sleep(0)

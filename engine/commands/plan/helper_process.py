@@ -4,18 +4,16 @@ Invariant: nothing is written but files that its order names.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import uvloop
 
 from engine.commands.ends import open_ends
 from engine.commands.hash_store import HashStore
-from engine.commands.helpers import HelperLink, help_with
+from engine.commands.helpers import help_with
 from engine.commands.plan.collisions import NO_ROOM
 from engine.commands.plan.measuring import Measuring, into, measurer_of
 from engine.commands.plan.orders import FROM_HELPER, TO_HELPER, MeasureOrder, PlanBoot, SegmentMeasured
@@ -23,8 +21,6 @@ from engine.contracts.source import SourceTicket
 from engine.job import handed
 from engine.own_files import made
 from engine.registry import TARGETS
-from engine.run.link import Noted
-from engine.show import lines, logs
 
 
 async def measure_segment(stages: Measuring, order: MeasureOrder) -> SegmentMeasured:
@@ -61,16 +57,4 @@ async def _opened(
 
 async def serve(descriptor: int) -> None:
     """Help until the command has gone."""
-    link = await HelperLink.open(socket.socket(fileno=descriptor), says=FROM_HELPER, hears=TO_HELPER)
-
-    def notice(text: str) -> None:
-        link.send(Noted(text))
-
-    await help_with(link, partial(_opened, notice=notice))
-
-
-def run(descriptor: int, *, verbose: bool, log_json: bool) -> None:
-    """Help the command at the other end of this socket."""
-    logs.setup(verbose=verbose)
-    lines.setup(as_json=log_json)
-    uvloop.run(serve(descriptor))
+    await help_with(descriptor, _opened, says=FROM_HELPER, hears=TO_HELPER)

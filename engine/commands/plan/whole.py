@@ -31,7 +31,7 @@ from engine.commands.run.crew import crew
 from engine.frozen import dataclass
 from engine.job import handed
 
-MAIN = "engine.commands.plan.helper_main"
+HELPER = "engine.commands.plan.helper_process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ async def _helped(
             None if prices is None else str(prices),
         )
 
-    async with helping(others, MAIN, boot, (TO_HELPER, FROM_HELPER), say) as helpers:
+    async with helping(others, HELPER, boot, (TO_HELPER, FROM_HELPER), say) as helpers:
         yield helpers
 
 

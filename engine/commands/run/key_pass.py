@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from engine.batch import Counts, DeadLetter, Effort, Mark, Segment
-from engine.clock import utc_now
 from engine.commands.ends import CURSORS
 from engine.commands.hash_store import HashStore, Records
 from engine.commands.run import processes
@@ -27,7 +26,7 @@ from engine.commands.run.crew import Crew, Errand, crew, working
 from engine.commands.run.key_notes import CONTENDER, HASH, NO_ROOM, KeyNotes, Note, NotesOrder, noting
 from engine.commands.run.prepare import Prepared
 from engine.contracts.readback import Hashes
-from engine.contracts.state import RunState, SegmentState
+from engine.contracts.state import RunState
 from engine.errors import PermanentError
 from engine.events import Event, Notice, Tick
 from engine.frozen import dataclass
@@ -179,7 +178,7 @@ class _KeyReading:
         shown = _Shown(self.voice, doing, self.rows)
         coordinator = Coordinator(
             unkept,
-            _state_of(self.segments),
+            RunState.begun("keys", "full", self.segments),
             [shown],
             rate_max=prepared.ends.job.target.rate_max,
             own_usage=processes.usage,
@@ -237,23 +236,3 @@ class _Shown:
                 self._voice.say(f"{self._doing}: {event.meter.rows_read:,}{self._of} rows")
             case _:
                 pass
-
-
-def _state_of(segments: Sequence[Segment]) -> RunState:
-    return RunState(
-        run_id="keys",
-        kind="full",
-        started_at=utc_now(),
-        finished_at=None,
-        outcome=None,
-        fingerprint={},
-        since=None,
-        watermark=None,
-        interruptions=0,
-        rows_expected=None,
-        segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
-        counts=Counts(),
-        dead_letters_by_reason={},
-        effort=Effort(),
-        error=None,
-    )

@@ -7,18 +7,18 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.batch import Counts, Effort, Segment
-from engine.clock import utc_now
+from engine.batch import Segment
 from engine.commands.ends import CURSORS, Ends, open_ends
 from engine.commands.peers import by_log, needed, refusal
 from engine.commands.run.catching_up import caught_up
 from engine.commands.run.following import followed, gone_on, log_checked, log_of
 from engine.commands.run.views import kept_before
 from engine.contracts.source import Sharing, Source
-from engine.contracts.state import CheckpointStore, RunState, SegmentState
+from engine.contracts.state import CheckpointStore, RunState
 from engine.contracts.target import Look
 from engine.errors import JobError
 from engine.frozen import dataclass
@@ -260,22 +260,12 @@ async def take_up(
     by_log, watched = log_of(prepared.ends, decision.kind) is not None, prepared.ends.job.source.watched
     rows = None if by_log else await prepared.ends.source.rows_expected()
     read_up_to = log_from or prepared.ends.source.watermark
-    state = RunState(
-        run_id=uuid.uuid4().hex[:12],
-        kind=decision.kind,
-        started_at=utc_now(),
-        finished_at=None,
-        outcome=None,
+    state = replace(
+        RunState.begun(uuid.uuid4().hex[:12], decision.kind, segments),
         fingerprint=prepared.prints,
         since=decision.since,
         watermark=read_up_to if watched and not prepared.line.endless else None,
-        interruptions=0,
         rows_expected=rows,
-        segments=tuple(SegmentState(segment, None, done=False) for segment in segments),
-        counts=Counts(),
-        dead_letters_by_reason={},
-        effort=Effort(),
-        error=None,
         base=read_up_to if decision.kind == "full" else decision.base,
         watched=watched,
         rules=dumped(prepared.ends.job.items, prepared.ends.job.variables),

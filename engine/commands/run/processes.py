@@ -77,7 +77,7 @@ class WorkerProcess(Generic[Received, Sent]):
 
 async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess[ToRunner, Boot | ToWorker]:
     """Start a worker process and tell it what to do."""
-    started = await launched("engine.commands.run.worker_main", lease_fd, says=OF_PARENT, hears=OF_WORKER)
+    started = await launched("engine.commands.run.worker_process", lease_fd, says=OF_PARENT, hears=OF_WORKER)
     started.link.send(boot)
     return started
 
@@ -85,12 +85,13 @@ async def spawn(boot: Boot, lease_fd: int | None) -> WorkerProcess[ToRunner, Boo
 async def launched(
     module: str, lease_fd: int | None, *, says: Language[Sent], hears: Language[Received]
 ) -> WorkerProcess[Received, Sent]:
-    """Start a module's main in a process of its own, which is told the descriptor of its end of a link."""
+    """Start a module's `serve` in a process of its own, at the other end of a link; see child."""
     ours, theirs = socket.socketpair()
     inherited = (theirs.fileno(), *(() if lease_fd is None else (lease_fd,)))
     try:
         process = await asyncio.create_subprocess_exec(
             *module_command(
+                "engine.commands.child",
                 module,
                 str(theirs.fileno()),
                 *(("-v",) if logs.verbose() else ()),

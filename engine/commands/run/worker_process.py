@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import uvloop
-
 from engine.commands.ends import open_ends
 from engine.commands.run import settled_keys
 from engine.commands.run.key_notes import NotesOrder, checking, noting
@@ -24,7 +22,7 @@ from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted, ToRunner, ToWorker
 from engine.run.wire import OF_WORKER, SocketEnd
 from engine.run.worker import describe, work
-from engine.show import lines, logs
+from engine.show import logs
 from engine.tenure import Tenure
 
 log = logging.getLogger(__name__)
@@ -90,10 +88,3 @@ async def serve(descriptor: int) -> None:
     except Exception as fault:  # told to the runner, who tells the user
         link.send(describe(fault))
     await link.close()
-
-
-def run(descriptor: int, *, verbose: bool, log_json: bool) -> None:
-    """Work for the runner at the other end of this socket."""
-    logs.setup(verbose=verbose)
-    lines.setup(as_json=log_json)
-    uvloop.run(serve(descriptor))

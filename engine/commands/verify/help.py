@@ -26,7 +26,7 @@ from engine.job import handed
 from engine.registry import TARGETS
 from engine.run.worth import worth
 
-MAIN = "engine.commands.verify.helper_main"
+HELPER = "engine.commands.verify.helper_process"
 
 AS_ROWS_OF_A_LOAD = 0.5
 """What a row counts for where worth chooses: one that joins costs more here than in a load, up to a third of
@@ -82,7 +82,7 @@ async def helped(
             None if max_rcu is None else max_rcu / (1 + others),
         )
 
-    async with helping(others, MAIN, boot, (TO_HELPER, FROM_HELPER), told) as helpers:
+    async with helping(others, HELPER, boot, (TO_HELPER, FROM_HELPER), told) as helpers:
         try:
             yield helpers
         finally:

@@ -4,16 +4,13 @@ Invariant: it keeps nothing but files that its order names and marks in the inde
 command makes of its answers.
 """
 
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-import uvloop
-
-from engine.commands.helpers import HelperLink, help_with
+from engine.commands.helpers import help_with
 from engine.commands.verify.external_index import ExternalIndex, record_type
 from engine.commands.verify.key_patterns import patterns_from
 from engine.commands.verify.opened_job import OpenedJob, open_job
@@ -32,8 +29,7 @@ from engine.contracts.readback import TargetReader
 from engine.contracts.source import SourceTicket
 from engine.job import handed
 from engine.registry import TARGETS
-from engine.run.link import Noted
-from engine.show import lines, logs
+from engine.show import logs
 from engine.tenure import Tenure
 
 Do: TypeAlias = Callable[[ReadOrder | ScanOrder], Awaitable[SegmentRead | SegmentScanned]]
@@ -101,16 +97,4 @@ async def _opened(boot: HelperBoot, notice: Callable[[str], None]) -> AsyncGener
 
 async def serve(descriptor: int) -> None:
     """Help until the command has gone."""
-    link = await HelperLink.open(socket.socket(fileno=descriptor), says=FROM_HELPER, hears=TO_HELPER)
-
-    def notice(text: str) -> None:
-        link.send(Noted(text))
-
-    await help_with(link, partial(_opened, notice=notice))
-
-
-def run(descriptor: int, *, verbose: bool, log_json: bool) -> None:
-    """Help the command at the other end of this socket."""
-    logs.setup(verbose=verbose)
-    lines.setup(as_json=log_json)
-    uvloop.run(serve(descriptor))
+    await help_with(descriptor, _opened, says=FROM_HELPER, hears=TO_HELPER)

@@ -85,8 +85,7 @@ def _connected(address: str) -> Connected:
         logging_level="error",
         **(own if address == "local" else {}),
     )
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-    return Connected(ray.util.get_node_ip_address(), nodes, _cpus()[0])
+    return Connected(ray.util.get_node_ip_address())
 
 
 def _cause(error: Exception) -> str:

@@ -39,8 +39,6 @@ class Connected:
     """Driver → runner: it takes part, and this is how other nodes reach this one."""
 
     node: str
-    nodes: int
-    cpus: float
 
 
 @dataclass(frozen=True, slots=True)
