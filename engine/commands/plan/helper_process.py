@@ -15,7 +15,7 @@ from engine.commands.ends import open_ends
 from engine.commands.hash_store import HashStore
 from engine.commands.helpers import help_with
 from engine.commands.plan.collisions import NO_ROOM
-from engine.commands.plan.measuring import Measuring, into, measurer_of
+from engine.commands.plan.measuring import Measuring, into
 from engine.commands.plan.orders import FROM_HELPER, TO_HELPER, MeasureOrder, PlanBoot, SegmentMeasured
 from engine.contracts.source import SourceTicket
 from engine.job import handed
@@ -50,9 +50,7 @@ async def _opened(
         opened = await open_ends(stack, job, ticket=SourceTicket.from_json(boot.ticket), target=info)
         for text in opened.source.notices:
             notice(text)
-        prices = None if boot.prices is None else Path(boot.prices)
-        make = partial(measurer_of, job, info, exists=boot.exists, sample=boot.sample, prices=prices)
-        yield partial(measure_segment, Measuring.of(opened, make, exists=boot.exists))
+        yield partial(measure_segment, Measuring.of(opened, boot.by))
 
 
 async def serve(descriptor: int) -> None:

@@ -27,28 +27,41 @@ from engine.registry import TARGETS
 Add: TypeAlias = Callable[[Batch, Sequence[Measured]], None]
 
 
-def measurer_of(job: Job, info: TargetInfo, *, exists: bool, sample: int, prices: Path | None) -> Measurer:
-    """Return what says what items come to; see TargetConnector.measurer. Raises: JobError."""
-    own = TARGETS[job.target.type].measurer(job, info, exists=exists, sample=sample, prices=prices)
-    return own or PlainMeasurer(info, exists=exists)
+@dataclass(frozen=True, slots=True)
+class MeasuredBy:
+    """By what items are measured; see TargetConnector.measurer. `exists`: the target is there already."""
+
+    exists: bool
+    sample: int
+    prices: Path | None
+
+    def measurer(self, job: Job, info: TargetInfo) -> Measurer:
+        """Return what says what items come to. Raises: JobError."""
+        own = TARGETS[job.target.type].measurer(
+            job, info, exists=self.exists, sample=self.sample, prices=self.prices
+        )
+        return own or PlainMeasurer(info, exists=self.exists)
 
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """A job's ends, and what measures its rows. `exists`: the target is there already."""
+    """A job's ends, and what measures its rows."""
 
     opened: ends.Ends
-    exists: bool
+    by: MeasuredBy
     transform: Transform
     measurer: Measurer
-    another: Callable[[], Measurer]
 
     @classmethod
-    def of(cls, opened: ends.Ends, another: Callable[[], Measurer], *, exists: bool) -> "Measuring":
-        """Put it together; `another` makes a measurer. Raises: JobError, of rules that no item could pass."""
-        made = cls(opened, exists, opened.transform(), another(), another)
+    def of(cls, opened: ends.Ends, by: MeasuredBy) -> "Measuring":
+        """Put it together. Raises: JobError, of rules that no item could pass too."""
+        made = cls(opened, by, opened.transform(), by.measurer(opened.job, opened.target))
         made.measured(opened.no_rows(), in_full=True)
         return made
+
+    def another(self) -> Measurer:
+        """Return a measurer that has measured nothing."""
+        return self.by.measurer(self.opened.job, self.opened.target)
 
     @property
     def source(self) -> Source:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from engine.batch import Segment
 from engine.commands.helpers import Failed, Helper, Ready, Used
+from engine.commands.plan.measuring import MeasuredBy
 from engine.commands.plan.tally import RuleTally
 from engine.frozen import dataclass
 from engine.run.link import Noted
@@ -18,16 +19,13 @@ from engine.run.wire import Language
 class PlanBoot:
     """All that a helper of a plan needs; secret.
 
-    Shape: `job` handed.write, `ticket` SourceTicket.as_json, `target` TargetInfo.as_text. `exists`, `sample`
-    and `prices` are for the target's measurer.
+    Shape: `job` handed.write, `ticket` SourceTicket.as_json, `target` TargetInfo.as_text.
     """
 
     job: str
     ticket: str
     target: str
-    exists: bool
-    sample: int
-    prices: str | None
+    by: MeasuredBy
 
 
 @dataclass(frozen=True, slots=True)

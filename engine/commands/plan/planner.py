@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from engine.amounts import duration
@@ -17,7 +16,7 @@ from engine.commands.plan import sampling
 from engine.commands.plan.advice import advise
 from engine.commands.plan.catch_up import ways
 from engine.commands.plan.key_ways import key_ways
-from engine.commands.plan.measuring import Measuring, measurer_of
+from engine.commands.plan.measuring import MeasuredBy, Measuring
 from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts
 from engine.commands.plan.whole import Seen, look_at_all
 from engine.commands.run.following import foretold
@@ -59,11 +58,11 @@ class PlanOptions:
 async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Plan:
     """Find out what a load of this job will do. `say` is told what is going on."""
     info, exists = await _target(job)
-    another = partial(measurer_of, job, info, exists=exists, sample=options.sample, prices=options.prices)
-    another()  # a price list that can't be used is told before anything is opened
+    by = MeasuredBy(exists, options.sample, options.prices)
+    by.measurer(job, info)  # a price list that can't be used is told before anything is opened
     async with AsyncExitStack() as stack:
         opened = await ends.open_ends(stack, job, target=info)
-        stages = Measuring.of(opened, another, exists=exists)
+        stages = Measuring.of(opened, by)
         found = await _plan(stages, options, say)
         return replace(found, advice=advise(found))
 
@@ -99,7 +98,7 @@ async def _plan(stages: Measuring, options: PlanOptions, say: Callable[[str], No
     coverage: Coverage = "all" if whole else "proved" if way.name == "proved" else "sample"
     if options.full and not whole:
         lookers = options.workers or _worth(source, expected)
-        seen = await look_at_all(stages, cut, lookers, (options.sample, options.prices), say)
+        seen = await look_at_all(stages, cut, lookers, say)
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
     scale = rows / seen.tally.rows if seen.tally.rows else 0.0
     target = stages.measurer.plan(scale)
@@ -115,7 +114,7 @@ async def _plan(stages: Measuring, options: PlanOptions, say: Callable[[str], No
         job=job.name,
         source=SourceFacts(job.source.reads, rows, rows_are, size_bytes, 1 if reason else len(cut), reason),
         into=stages.opened.target.name,
-        exists=stages.exists,
+        exists=stages.by.exists,
         target=target,
         tally=seen.tally,
         scale=scale,

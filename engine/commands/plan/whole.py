@@ -46,31 +46,28 @@ async def look_at_all(
     stages: Measuring,
     segments: Sequence[Segment],
     workers: int,
-    measurer: tuple[int, Path | None],
     say: Callable[[str], None],
 ) -> Seen:
-    """Measure every row, by so many processes. `measurer`: the sample and prices that it was made with."""
+    """Measure every row, by so many processes."""
     cursors_max = stages.source.ticket.cursors_max
     size = crew(max(1, min(workers, len(segments))), CURSORS, cursors_max)
     with TemporaryDirectory(prefix="backfill-plan-") as folder:
-        async with _helped(stages, size.workers - 1, measurer, say) as helpers:
+        async with _helped(stages, size.workers - 1, say) as helpers:
             return await _Look(stages, segments, helpers, size.cursors, Path(folder), say).everything()
 
 
 @asynccontextmanager
 async def _helped(
-    stages: Measuring, others: int, measurer: tuple[int, Path | None], say: Callable[[str], None]
+    stages: Measuring, others: int, say: Callable[[str], None]
 ) -> AsyncGenerator[list[PlanHelper], None]:
-    opened, (sample, prices) = stages.opened, measurer
+    opened = stages.opened
 
     async def boot() -> PlanBoot:
         return PlanBoot(
             handed.write(opened.job),
             opened.source.ticket.as_json(),
             opened.target.as_text(),
-            stages.exists,
-            sample,
-            None if prices is None else str(prices),
+            stages.by,
         )
 
     async with helping(others, HELPER, boot, (TO_HELPER, FROM_HELPER), say) as helpers:
