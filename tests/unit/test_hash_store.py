@@ -1,6 +1,8 @@
 """What was added comes out once and by key, equal keys as they were added, whatever part they lie in."""
 
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.commands import hash_store
-from engine.commands.hash_store import HashStore, passing_store
+from engine.commands.hash_store import HashStore
 from engine.errors import PermanentError
 
 RECORD = np.dtype([("key", np.uint64), ("number", np.uint32)])
@@ -19,7 +21,8 @@ KEYS = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63, 2**64 
 def test_records_come_by_key_and_equal_ones_as_they_were_added(added, whole):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hash_store, "PART_RECORDS", 10)
-        with passing_store(RECORD, "") as store:
+        with TemporaryDirectory() as directory:
+            store = HashStore(Path(directory), RECORD, advice="")
             count = 0
             for keys in added:
                 some = np.zeros(len(keys), RECORD)
