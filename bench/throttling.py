@@ -90,7 +90,8 @@ def _rehearse(scenario: Scenario, source: str) -> dict[str, Any]:
         metrics = f"127.0.0.1:{servers.free_port()}"
         process = _start(job_file, scenario.workers, metrics)
         try:
-            report, first, latency = _drive(process, scenario, endpoint, f"http://{metrics}/metrics")
+            figures_at = f"http://{metrics}/metrics"
+            report, first, latency = _drive(process, Path(folder), scenario, endpoint, figures_at)
         finally:
             servers.stop(process)
         seconds = _seconds(scenario, endpoint, first)
@@ -144,11 +145,12 @@ def _environment() -> Mapping[str, str]:
 
 
 def _drive(
-    process: subprocess.Popen[bytes], scenario: Scenario, endpoint: str, metrics: str
+    process: subprocess.Popen[bytes], folder: Path, scenario: Scenario, endpoint: str, metrics: str
 ) -> tuple[dict[str, Any], int, Mapping[float, float]]:
     """Wait for the first write, set the steps, let the time pass, end the run.
 
-    Returns its report, the second of the first write, and the latencies since it has settled.
+    `folder`: where its output goes. Returns its report, the second of the first write, and the latencies
+    since it has settled.
     """
     first, now = _first_write(process, endpoint)
     for at, capacity in scenario.steps:
@@ -161,7 +163,6 @@ def _drive(
     after = _latencies(metrics)
     process.send_signal(signal.SIGINT)
     code = process.wait(60)
-    folder = Path(str(process.args[4])).parent  # type: ignore[index]
     if code not in (0, INTERRUPTED):
         raise PermanentError(f"{scenario.name}: the run ended with {code}: {(folder / 'err').read_text()}")
     since = {bound: count - before.get(bound, 0.0) for bound, count in after.items()}
