@@ -39,7 +39,9 @@ LATENCY_BUCKET = re.compile(
     r'^backfill_request_duration_seconds_bucket\{.*le="([^"]+)".*\} (\S+)$', re.MULTILINE
 )
 LATENCY_MAX_S = 120.0
-DECISION = re.compile(r"DEBUG connectors\.dynamodb\.target: (\w+)\((?:why='(\w+)'|verdict=<(Verdict\.\w+))?")
+DECISION = re.compile(
+    r"DEBUG \S.*? connectors\.dynamodb\.target: (\w+)\((?:why='(\w+)'|verdict=<(Verdict\.\w+))?"
+)
 
 
 def run(server: str, sizes: compare.Sizes, tell: compare.Tell) -> dict[str, Any]:
@@ -131,13 +133,10 @@ def _table_create(job_file: Path) -> None:
 def _start(job_file: Path, workers: int, metrics: str) -> subprocess.Popen[bytes]:
     command = module_command("engine", "run", str(job_file), "--json", "-v", "--workers", str(workers))
     command += ["--metrics-port", metrics]
-    return subprocess.Popen(  # noqa: S603 - our own command line
-        command,
-        cwd=job_file.parent,
-        env=_environment(),
-        stdout=(job_file.parent / "out").open("wb"),
-        stderr=(job_file.parent / "err").open("wb"),
-    )
+    with (job_file.parent / "out").open("wb") as output, (job_file.parent / "err").open("wb") as complaint:
+        return subprocess.Popen(  # noqa: S603 - our own command line
+            command, cwd=job_file.parent, env=_environment(), stdout=output, stderr=complaint
+        )
 
 
 def _environment() -> Mapping[str, str]:
