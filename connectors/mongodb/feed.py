@@ -34,7 +34,7 @@ from connectors.mongodb.watermark import server_time
 from connectors.patience import with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.clock import utc_at
-from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace, LogSharing
+from engine.contracts.feed import Deciding, Keeping, LogFigures, LogNeeds, LogPlace, LogSharing
 from engine.errors import JobError, PermanentError, TransientError
 from engine.plain import loaded
 from engine.retry import patiently
@@ -127,6 +127,9 @@ class MongoDBFeed:
 
     def share(self, sharing: LogSharing) -> None:
         """Do nothing: the server keeps its log for everybody."""
+
+    def keep_standing(self, keep: Keeping) -> None:
+        """Do nothing: the log tells of every document that comes or goes."""
 
     async def set_up(self, say: Callable[[str], None]) -> None:
         """Do nothing: the server keeps its log for everybody."""

@@ -27,7 +27,7 @@ from connectors.postgres.slots import Slot, check_slot, slot_of
 from engine.amounts import bytes_text
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.feed import Deciding, LogFigures, LogNeeds, LogPlace, LogSharing
+from engine.contracts.feed import Deciding, Keeping, LogFigures, LogNeeds, LogPlace, LogSharing
 from engine.errors import JobError, PermanentError, TransientError
 from engine.kinds import RowSchema
 
@@ -67,6 +67,10 @@ class PostgresFeed:
     def share(self, sharing: LogSharing) -> None:
         """Hear with whom the slot is shared."""
         self._slot.sharing = sharing
+
+    def keep_standing(self, keep: Keeping) -> None:
+        """Have kept which partitions there are; see contracts.ChangeFeed."""
+        self._look_ups.keep = keep
 
     @property
     def foretold(self) -> str:

@@ -31,12 +31,14 @@ from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshots import Snapshot
 from connectors.postgres.sql import copy_sql
+from connectors.postgres.standing import Standing
 from connectors.postgres.untold import untold
 from engine.batch import Cursor, Segment
 from engine.contracts.documents import DocumentCodec
-from engine.contracts.feed import Deciding
+from engine.contracts.feed import Deciding, Keeping
 from engine.contracts.source import Sharing
 from engine.errors import PermanentError
+from engine.plain import dumped
 
 SEEN_POLL_S, SEEN_TOLD_S = 0.05, 5.0
 """How often, and from when on aloud, a transaction is waited for that is in the log and not yet seen."""
@@ -45,7 +47,7 @@ _SNAPSHOT = "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text"
 
 
 class LookUps:
-    """Looks changed rows up, on a connection of its own. `notices` grows; `deciding` as in ChangeFeed."""
+    """Looks changed rows up, on a connection of its own. `notices` grows; the rest as in ChangeFeed."""
 
     def __init__(
         self,
@@ -67,6 +69,9 @@ class LookUps:
         self._looker: Any | None = None
         self._held_to = view.standing
         """The log has told of every row that came, changed or went up to then."""
+        self.keep: Keeping = _kept_by_nobody
+        self._kept = frozenset[tuple[int, bool]]()
+        """The partitions of the standing that was kept; there is nothing to keep of a table without."""
 
     async def looked_up(self, part: LogPart, found: Logged) -> tuple[pa.RecordBatch, int] | None:
         """Return rows as they were and behind them rows as they are, and how many the former are."""
@@ -164,8 +169,18 @@ class LookUps:
         now = await watch.look(connection, self._view.shape, before.server)
         if now is None:
             return False
-        await opening.hold_to(connection, before, now, self._section)
+        await opening.hold_to(connection, before.without_gone(now), now, self._section)
+        if {now.children} != {self._held_to.children, self._kept}:
+            await self._hold_to(connection, now)
         return True
+
+    async def _hold_to(self, connection: Any, now: Standing) -> None:
+        """See that the log has told all up to now, and hold the source to that. Raises: PermanentError."""
+        if (why := await untold(connection, self._published, self._held_to, now)) is not None:
+            raise PermanentError(f"source: {why}; {MISSED}")
+        if self._kept != now.children:
+            await self.keep(dumped(now))
+        self._held_to, self._kept = now, now.children
 
     async def still_there(self) -> None:
         """See that the source is what the run began with, also where nothing is looked up.
@@ -175,15 +190,17 @@ class LookUps:
         async with self._seeing(frozenset()) as connection, speaking("source"):
             now = await watch.look(connection, self._view.shape, self._held_to.server)
             assert now is not None, "it is steady until the transaction ends"
-            if (why := await untold(connection, self._published, self._held_to, now)) is not None:
-                raise PermanentError(f"source: {why}; {MISSED}")
-            self._held_to = now
+            await self._hold_to(connection, now)
 
     async def let_go(self) -> None:
         """Close the connection; the next look-up opens another."""
         looker, self._looker = self._looker, None
         if looker is not None:
             await abandon(looker)
+
+
+async def _kept_by_nobody(_: str) -> None:
+    """Take the place of who keeps a standing."""
 
 
 async def _none_refused(keys: Sequence[Cursor]) -> frozenset[Cursor]:

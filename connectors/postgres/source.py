@@ -247,16 +247,17 @@ class PostgresSource:
 
     async def misfit(self, standing: str, *, goes_on: bool) -> str | None:
         """Say why this isn't the source that an earlier run's standing tells of; see contracts.Continuity."""
-        before = loaded(Standing, standing)
-        found = await opening.misfit(self._keeper, before, self._view.standing, goes_on=goes_on)
+        before, now = loaded(Standing, standing), self._view.standing
+        by_log = self._section.catch_up is not None and self.ticket.since is not None
+        judged = before.without_gone(now) if by_log else before
+        found = await opening.misfit(self._keeper, judged, now, goes_on=goes_on)
         if found is not None:
             return found.text
+        if self._section.catch_up is not None and (by_log or not goes_on):
+            async with speaking("source"):
+                return await untold(self._keeper, self._section.catch_up.published, before, now)
         if goes_on:
             self._notices.append(SAME_VIEW if self._opened.same_view else GOES_ON)
-        elif self._section.catch_up is not None:
-            async with speaking("source"):
-                published = self._section.catch_up.published
-                return await untold(self._keeper, published, before, self._view.standing)
         return None
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ new partitions, new enum values, a restart, a promoted standby.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from engine.frozen import dataclass
 
@@ -67,6 +68,17 @@ class Standing:
     horizon: int
     relations: tuple[RelationFact, ...]
     orders: tuple[tuple[str, str], ...]
+
+    @property
+    def children(self) -> frozenset[tuple[int, bool]]:
+        """Which partitions there are, and whether there were pages in each."""
+        return frozenset((relation.oid, relation.filled) for relation in self.relations if relation.child)
+
+    def without_gone(self, now: "Standing") -> "Standing":
+        """Return it without the partitions that are gone: whether that matters, `untold` says."""
+        there = {relation.oid for relation in now.relations}
+        left = (each for each in self.relations if not each.child or each.oid in there)
+        return replace(self, relations=tuple(left))
 
 
 @dataclass(frozen=True, slots=True)

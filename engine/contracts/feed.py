@@ -21,6 +21,9 @@ Deciding: TypeAlias = Callable[[Batch], Awaitable[pa.RecordBatch]]
 """Returns, of a batch's rows as they are now, those that decide what its keys' items are, in their order: no
 more than there are keys of its old rows and rows that have changed, however many share values with them."""
 
+Keeping: TypeAlias = Callable[[str], Awaitable[None]]
+"""Makes a source's standing durable; see Continuity."""
+
 
 @dataclass(frozen=True, slots=True)
 class ElementKeys:
@@ -153,6 +156,13 @@ class ChangeFeed(Protocol):
 
     def share(self, sharing: LogSharing) -> None:
         """Hear with whom the log is shared; before anything else."""
+
+    def keep_standing(self, keep: Keeping) -> None:
+        """Have kept what the next part of the run, or the next run, is to hold the source to; before `read`.
+
+        That is done where the source has changed in what its log doesn't tell, before rows are handed over
+        that are there since.
+        """
 
     async def check(self, needs: LogNeeds, position: str | None) -> None:
         """See that the log gives all that a job needs; nothing is written.

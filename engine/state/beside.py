@@ -17,6 +17,9 @@ ELSEWHERE = "workers-elsewhere"
 VIEW = "view"
 """By what the view of the source may be opened again that a run reads."""
 
+STANDING = "standing"
+"""What the source of a run by the log is held to, where that has changed since the run began."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptView:
@@ -29,6 +32,12 @@ class KeptView:
     run_id: str
     names: tuple[str, ...]
     differ: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptStanding:
+    run_id: str
+    standing: str
 
 
 def keep(directory: Path, name: str, text: str | None) -> None:
@@ -73,3 +82,18 @@ async def kept_view(store: CheckpointStore, run_id: str) -> KeptView | None:
     except ValueError:  # another version's: the run goes on in a view of its own
         return None
     return view if view is not None and view.run_id == run_id else None
+
+
+async def keep_standing(store: CheckpointStore, run_id: str, standing: str) -> None:
+    """Keep what the source of a run is held to from here on; see contracts.source.Continuity."""
+    await store.keep_beside(STANDING, dumped(_KeptStanding(run_id, standing)))
+
+
+async def kept_standing(store: CheckpointStore, run_id: str) -> str | None:
+    """Return what is kept of that for a run; None: it is held to what it began with."""
+    text = await store.beside(STANDING)
+    try:
+        kept = None if text is None else loaded(_KeptStanding, text)
+    except ValueError:  # another version's
+        return None
+    return kept.standing if kept is not None and kept.run_id == run_id else None

@@ -1,12 +1,28 @@
 """What is done to the tables of a job that goes by PostgreSQL's log is followed, or noticed."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
+from engine.errors import PermanentError
 from tests.support import loads
 from tests.support.command import Command
-from tests.support.logged import LOG, TABLE, change, items, refused, run
+from tests.support.logged import (
+    LOG,
+    TABLE,
+    as_source,
+    asked,
+    change,
+    followed,
+    items,
+    once_looked_up,
+    refused,
+    run,
+    seen,
+    until,
+)
 
 PARTITIONED = (
     "CREATE TABLE t (id int PRIMARY KEY, v text, keep boolean NOT NULL DEFAULT true) PARTITION BY RANGE (id)",
@@ -16,6 +32,7 @@ PARTITIONED = (
 )
 OUTSIDE = "CREATE TABLE new (LIKE t INCLUDING ALL)"
 FILLED = "INSERT INTO new SELECT n, 'before' FROM generate_series(1000, 1010) n"
+GONE = "DELETE FROM t WHERE id = 1"
 ATTACHED = "ALTER TABLE t ATTACH PARTITION new FOR VALUES FROM (1000) TO (2000)"
 
 
@@ -46,6 +63,63 @@ def test_rows_that_come_or_go_with_a_partition_are_noticed(
     assert said in sentence
     assert "--fresh" in sentence
     run(command, "full", 0, "--fresh")
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        ((OUTSIDE, FILLED, ATTACHED), "public.new was attached with rows in it"),
+        (("DROP TABLE low",), "public.low was detached or dropped"),
+        (
+            ("ALTER PUBLICATION nightly DROP TABLE t", GONE, "ALTER PUBLICATION nightly ADD TABLE t"),
+            "publication nightly was altered",
+        ),
+    ],
+)
+def test_what_happens_while_a_run_by_the_log_is_broken_off_is_noticed_when_it_goes_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...], said: str
+) -> None:
+    change(command, *PARTITIONED)
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'second' WHERE id > 10")
+
+    def broken_off() -> None:
+        raise PermanentError("it ends here")
+
+    once_looked_up(monkeypatch, broken_off)
+    assert command.here("run", "--workers", "1").code == 1
+    change(command, *statements)
+    for _ in range(2):
+        assert said in refused(command)
+    run(command, "full", 0, "--fresh")
+
+
+def test_partitions_that_came_and_went_while_it_was_followed_are_known_later(command: Command) -> None:
+    change(command, *PARTITIONED)
+    run(command, "full")
+
+    def emptied() -> bool:
+        change(command, "VACUUM low")
+        return asyncio.run(asked(command, "SELECT pg_relation_size('low')")) == 0
+
+    def scene(_: threading.Event) -> None:
+        change(
+            command,
+            "CREATE TABLE newer PARTITION OF t FOR VALUES FROM (2000) TO (3000)",
+            "INSERT INTO t VALUES (2500, 'made')",
+            "DELETE FROM t WHERE id < 50",
+        )
+        seen(command, "second")
+        until(emptied, "there are pages in it")
+        seen(command, "third")
+        change(command, "DROP TABLE low")
+        seen(command, "fourth")
+
+    ended = followed(command, scene)
+    assert ended.code == 0, ended.stderr
+    assert items(command).keys() == as_source(command).keys()
+    change(command, "DROP TABLE newer")
+    assert "public.newer was detached or dropped" in refused(command)
 
 
 def test_partitions_that_bring_no_rows_and_take_none_are_followed(command: Command) -> None:

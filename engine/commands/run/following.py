@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from engine.commands.ends import Ends
 from engine.commands.peers import by_log
 from engine.contracts.feed import ChangeFeed, Deciding, LogFigures, LogNeeds
 from engine.contracts.readback import Hashes
-from engine.contracts.state import MarkStore, RunState
+from engine.contracts.state import CheckpointStore, MarkStore, RunState
 from engine.errors import BackfillError, JobError
 from engine.frozen import dataclass
 from engine.rules.old_keys import OldKeys, WithOldKeys, old_keys
@@ -26,6 +27,7 @@ from engine.run.pipeline import Stages
 from engine.run.superseded import Superseded
 from engine.run.touched import Touched, every_row
 from engine.run.voice import Voice
+from engine.state.beside import keep_standing
 from engine.state.resume import Decision, GoOn, NothingToDo, Start, reached
 from engine.tasks import ended
 from engine.tenure import Tenure
@@ -197,10 +199,13 @@ class _Log:
         return self.feed.read(segment, after, self.deciding)
 
 
-def confirming(ends: Ends, store: MarkStore, run: RunState) -> MarkStore:
-    """Return the store for a run's marks, of which a feed hears that is read."""
+def confirming(ends: Ends, store: CheckpointStore, run: RunState) -> MarkStore:
+    """Return the store for a run's marks; a feed that is read hears of them, and keeps its standing there."""
     feed = log_of(ends, run.kind)
-    return store if feed is None else Confirming(store, feed.kept)
+    if feed is None:
+        return store
+    feed.keep_standing(partial(keep_standing, store, run.run_id))
+    return Confirming(store, feed.kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.pipeline import Stages
 from engine.run.shared import Shared
 from engine.run.voice import Voice
-from engine.state.beside import KeptView
+from engine.state.beside import KeptView, kept_standing
 from engine.state.fingerprint import STANDING, attributes, changed, compare, reshaped, same_target, upgraded
 from engine.state.former import dumped, former_rules, told
 from engine.state.resume import Decision, GoOn, NothingToDo, Start
@@ -218,7 +218,11 @@ async def _before(
     if fresh:
         return None
     run = await store.last_complete() if isinstance(decision, Start) else decision.run
-    return None if run is None else upgraded(run.fingerprint, job.former_parts(), job.fingerprint_parts())
+    if run is None:
+        return None
+    before = upgraded(run.fingerprint, job.former_parts(), job.fingerprint_parts())
+    standing = await kept_standing(store, run.run_id)
+    return before if standing is None else {**before, STANDING: standing}
 
 
 async def _former(
