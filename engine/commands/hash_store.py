@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import PermanentError
+from engine.commands.room import on_disk
 from engine.own_files import created, sync_directory
 
 PART_RECORDS = 1_000_000
@@ -63,15 +63,10 @@ class HashStore:
             return
         records = _by_key(joined(self._held, self._dtype))
         self._held, self._count = [], 0
-        try:
-            with created(self._path(self.parts)) as file:
-                records.tofile(file)
-                if self._durable:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise PermanentError(
-                f"no room for the keys in {self._directory}: {error.strerror}; {self._advice}"
-            ) from error
+        with on_disk(self._directory, self._advice), created(self._path(self.parts)) as file:
+            records.tofile(file)
+            if self._durable:
+                os.fsync(file.fileno())
         self.parts += 1
 
     @property

@@ -1,4 +1,4 @@
-"""One runner per job and state directory: an advisory lock that dies with its holder.
+"""One runner per job and state directory, and one verification: an advisory lock that dies with its holder.
 
 Invariant: as long as a process holds the lease, or a worker that inherited its descriptor lives, no other
 gets it; the kernel gives it back on any death, kill -9 included. The file's text only informs.
@@ -21,13 +21,15 @@ from engine.errors import JobError, PermanentError
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
+VERIFYING = "verify.lock"
+"""What a full verification locks instead: it may go on beside a run, but not beside another one."""
 
 _TRIES = 5
 _PAUSE_S = 0.02
 
 
 class Lease:
-    """A held lock on DIR/NAME/lock."""
+    """A held lock on a file in DIR/NAME."""
 
     __slots__ = ("_fd",)
 
@@ -50,8 +52,8 @@ class Lease:
             self._fd = None
 
 
-def take(state_dir: Path, job_name: str) -> Lease:
-    """Make DIR/NAME, for its owner only, and take the job's lease there.
+def take(state_dir: Path, job_name: str, name: str = LOCK_NAME) -> Lease:
+    """Make DIR/NAME, for its owner only, and take the job's lease there. `name`: LOCK_NAME or VERIFYING.
 
     Raises: JobError when another process holds it, or the directory isn't ours alone; PermanentError when it
     can't be used.
@@ -59,7 +61,7 @@ def take(state_dir: Path, job_name: str) -> Lease:
     directory = state_dir / job_name
     try:
         own_files.made(state_dir, job_name)
-        fd = own_files.opened(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+        fd = own_files.opened(directory / name, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise PermanentError(
             f"the state directory {directory} can't be used ({error.strerror}): choose another with --state"
@@ -69,7 +71,8 @@ def take(state_dir: Path, job_name: str) -> Lease:
     except BlockingIOError as error:
         holder = os.pread(fd, 4096, 0)
         os.close(fd)
-        raise JobError(f"job {job_name} is already being run{_describe(holder)}") from error
+        doing = "verified" if name == VERIFYING else "run"
+        raise JobError(f"job {job_name} is already being {doing}{_describe(holder)}") from error
     except OSError as error:
         os.close(fd)
         raise PermanentError(
@@ -80,7 +83,7 @@ def take(state_dir: Path, job_name: str) -> Lease:
     with suppress(OSError):  # a full disk: the text only informs, the lock is what counts
         os.ftruncate(fd, 0)
         os.pwrite(fd, about, 0)
-    log.debug("the lease %s is ours", directory / LOCK_NAME)
+    log.debug("the lease %s is ours", directory / name)
     return Lease(fd)
 
 

@@ -1,28 +1,21 @@
 """A disk that is full, a checkpoint that is damaged: the run waits or stops resumable, and ends whole."""
 
-import resource
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from bench import servers
+from engine.commands.verify import recheck
+from tests.integration.test_verify import ROWS as ORDERS
+from tests.integration.test_verify import Loaded
 from tests.support import loads, wire_scan
 from tests.support.command import Ended
+from tests.support.full_disk import files_no_larger_than
 from tests.support.paced_load import BAD_EVERY, END_S, ROWS, Load
 
 pytestmark = pytest.mark.fault
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """Let processes that start in here write no larger files: as good as a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(("size", "workers"), [(20_000, "1"), (60_000, "2")])
@@ -88,6 +81,36 @@ def test_a_damaged_checkpoint_is_refused_and_told_what_to_do(load: Load) -> None
         assert_refused(load.command.here("status"), "state.sqlite")
     load.command.job["target"].pop("max_wcu")
     load.assert_whole(load.command.here("run", "--json", "--workers", "1", "--fresh"), resumed=False)
+
+
+@pytest.fixture
+def loaded(
+    tmp_path: Path, postgres_url: str, dynoxide: str, table_name: str, monkeypatch: pytest.MonkeyPatch
+) -> Loaded:
+    monkeypatch.setattr(recheck, "PAUSES_S", (0.0,))
+    servers.execute(postgres_url, ORDERS)
+    return Loaded(tmp_path, postgres_url, dynoxide, table_name).run()
+
+
+@pytest.mark.parametrize("size", [1_000, 10_000, 35_000])
+def test_a_verification_without_room_says_so_and_goes_on_later(loaded: Loaded, size: int) -> None:
+    with files_no_larger_than(size):
+        ended = loaded.command.here("verify", "--full", "--workers", "1")
+    assert ended.code == 1, ended.stderr
+    said = ended.stderr.splitlines()[-1]
+    assert "can't be written" in said
+    assert "--state" in said
+    assert loaded.verify("--full", "--workers", "1")["consistency_percent"] == 100
+
+
+def test_a_verification_without_a_place_for_temporary_files_says_so(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(loaded.command.folder / "gone"))
+    ended = loaded.command.here("verify")
+    assert ended.code == 1, ended.stderr
+    assert "temporary files can't be written (No such file or directory)" in ended.stderr
+    assert "TMPDIR" in ended.stderr
 
 
 def assert_refused(ended: Ended, what: str) -> None:

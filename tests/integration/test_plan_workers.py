@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,12 @@ def test_a_helper_that_dies_is_counted_nowhere(
 
     monkeypatch.setattr(helpers.Helper, "ask", killed)
     assert told(planned(command, 2)) == told(one)
+
+
+def test_a_plan_without_a_place_for_temporary_files_says_so(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(command.folder / "gone"))
+    ended = command.here("plan", "--full", "--sample", "200")
+    assert ended.code == 1, ended.stderr
+    assert "temporary files can't be written (No such file or directory): set TMPDIR" in ended.stderr

@@ -9,6 +9,8 @@ import pytest
 from bson import Decimal128
 
 from engine.commands.verify import recheck
+from engine.commands.verify.opened_job import OpenedJob
+from engine.commands.verify.target_pass import TargetPass
 from tests.support import loads
 from tests.support.command import Command
 from tests.support.mongo_load import Loaded
@@ -79,3 +81,59 @@ def test_one_key_that_cannot_be_looked_up_condemns_no_other(
     ended = command.here(*ARGUMENTS, "--json")
     assert (ended.report["extra"], ended.report["deleted"]) == (1, 1), ended
     assert loads.items(dynoxide, table_name) == before
+
+
+def test_a_table_that_was_emptied_meanwhile_condemns_no_item(
+    postgres_url, dynoxide, table_name, tmp_path, monkeypatch
+):
+    """As by a nightly reload, which empties it first, as soon as the first look has let go of it."""
+    asyncio.run(
+        execute(
+            postgres_url,
+            "CREATE TABLE t (id int PRIMARY KEY, v text)",
+            "INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 50) g",
+        )
+    )
+    loads.create_table(dynoxide, table_name)
+    command = Command(tmp_path, loads.job(postgres_url, dynoxide, table_name))
+    assert command.here("run", "--workers", "1").code == 0
+    asyncio.run(execute(postgres_url, "UPDATE t SET v = 'changed' WHERE id < 10"))
+    before, fresh_source = loads.items(dynoxide, table_name), OpenedJob.fresh_source
+
+    async def emptied(job: OpenedJob) -> None:
+        await job.source.close()
+        await execute(postgres_url, "TRUNCATE t", "INSERT INTO t VALUES (50, 'v50')")
+        await fresh_source(job)
+
+    monkeypatch.setattr(OpenedJob, "fresh_source", emptied)
+    monkeypatch.setattr(recheck, "PAUSES_S", (0.0,))
+    ended = command.here(*ARGUMENTS)
+    assert ended.code == 2, ended.stdout
+    assert "public.t was truncated" in ended.stderr
+    assert loads.items(dynoxide, table_name) == before
+
+
+def test_what_was_found_of_a_table_is_not_said_of_another_one(
+    postgres_url, dynoxide, table_name, tmp_path, monkeypatch
+):
+    asyncio.run(
+        execute(
+            postgres_url,
+            "CREATE TABLE t (id int PRIMARY KEY, v text)",
+            "INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 50) g",
+        )
+    )
+    loads.create_table(dynoxide, table_name)
+    command = Command(tmp_path, loads.job(postgres_url, dynoxide, table_name))
+    assert command.here("run", "--workers", "1").code == 0
+    run = TargetPass.run
+
+    async def replaced(target_pass: TargetPass, segments: int) -> None:
+        await run(target_pass, segments)
+        loads.client(dynoxide).delete_table(TableName=table_name)
+        loads.create_table(dynoxide, table_name)
+
+    monkeypatch.setattr(TargetPass, "run", replaced)
+    ended = command.here("verify", "--full", "--workers", "1")
+    assert ended.code == 1, ended.stdout
+    assert f"table {table_name} was replaced" in ended.stderr

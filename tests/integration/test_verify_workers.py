@@ -115,6 +115,7 @@ def test_what_two_have_begun_is_gone_on_with(
     report = damaged.verify("--full", "--workers", "2", code=4)
     assert told(report)[:4] == (1993, 3, 3, 2)
     assert report["rows_read"] == 2000
+    assert any("going on with the verification that was begun at 20" in text for text in report["notices"])
     assert read
     assert not {*read} & {*kept}, "what was kept isn't read again"
 
@@ -165,3 +166,27 @@ def test_rows_that_give_nothing_are_read_like_others(
     report = loaded.run().verify("--full", "--read", "scan", "--workers", workers)
     assert told(report)[:4] == (items, 0, 0, 0)
     assert report["rows_read"] == 2000
+
+
+@pytest.mark.parametrize(
+    ("connections", "workers", "processes", "hands"), [(2, 1, 1, 1), (3, 3, 2, 1), (5, 3, 3, 1)]
+)
+def test_a_verification_takes_no_more_connections_than_the_job_allows(
+    damaged: Loaded,
+    connections: int,
+    workers: int,
+    processes: int,
+    hands: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of them keeps the view."""
+    found, carry_out = [], source_pass.carry_out
+
+    async def noted(todo, own, others, do, hands):
+        found.append((1 + len(others), hands))
+        await carry_out(todo, own, others, do, hands)
+
+    monkeypatch.setattr(source_pass, "carry_out", noted)
+    damaged.command.job["source"]["max_connections"] = connections
+    damaged.verify("--full", "--workers", str(workers), code=4)
+    assert found == [(processes, hands)]

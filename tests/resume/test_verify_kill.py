@@ -68,6 +68,20 @@ def finish(command, *arguments):
     return Ended(process.returncode, stdout, stderr)
 
 
+def stopped_once_begun(command):
+    """Return a verification that is stopped in the middle."""
+    directory = command.state / command.job["name"] / "verify"
+    for _ in range(10):
+        process = start(command)
+        while process.poll() is None and not begun(directory):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        if process.poll() is None:
+            return process
+        process.communicate()
+    raise AssertionError("each of ten was over before it was seen to have begun")
+
+
 def kill_once_begun(command):
     """Kill a verification as soon as there is something that the next one can go on with."""
     directory = command.state / command.job["name"] / "verify"
@@ -126,3 +140,23 @@ def test_a_killed_verification_goes_on_to_the_same_report(tmp_path, postgres_url
     assert told(ended) == undisturbed
     assert killed
     assert "going on" in ended.stderr
+
+
+def test_a_second_one_beside_it_is_refused_and_spoils_nothing(tmp_path, postgres_url, dynoxide, table_name):
+    servers.execute(postgres_url, ROWS)
+    loaded = Loaded(tmp_path, postgres_url, dynoxide, table_name)
+    loaded.command.job["source"]["batch_rows"] = 100
+    loaded.run().delete(41)
+    first = stopped_once_begun(loaded.command)
+    try:
+        second = loaded.command.here("verify", "--full")
+        assert second.code == 2, second.stderr
+        assert f"is already being verified by pid {first.pid}" in second.stderr
+        assert loaded.command.here("verify", "--sample", "5").code in (0, 4), (
+            "a sample has a place of its own"
+        )
+    finally:
+        first.send_signal(signal.SIGCONT)
+        stdout, stderr = first.communicate(timeout=120)
+    report = told(Ended(first.returncode, stdout, stderr))
+    assert [report[name] for name in ("mismatched", "missing", "extra")] == [0, 1, 0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from engine.commands import hash_store
 from engine.commands.hash_store import HashStore
 from engine.errors import PermanentError
+from tests.support.full_disk import files_no_larger_than
 
 RECORD = np.dtype([("key", np.uint64), ("number", np.uint32)])
 KEYS = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63, 2**64 - 1]))
@@ -51,5 +52,12 @@ def test_only_the_parts_that_count_are_gone_on_with(tmp_path):
 def test_a_full_disk_is_said_with_what_to_do(tmp_path):
     store = HashStore(tmp_path / "gone", np.dtype(np.uint64), advice="make room")
     store.add(np.array([1], np.uint64))
-    with pytest.raises(PermanentError, match=r"no room for the keys in .*gone: .*; make room"):
+    with pytest.raises(
+        PermanentError, match=r"gone can't be written \(No such file or directory\): make room"
+    ):
+        store.flush()
+    store = HashStore(tmp_path, np.dtype(np.uint64), advice="make room")
+    store.add(np.arange(100_000, dtype=np.uint64))
+    numpys = r"can't be written \(100000 requested and \d+ written\)"
+    with files_no_larger_than(20_000), pytest.raises(PermanentError, match=numpys):
         store.flush()

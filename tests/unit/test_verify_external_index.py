@@ -80,3 +80,9 @@ def test_an_index_of_nothing_finds_nothing(tmp_path):
     assert index.find(np.array([1, 2], np.uint64)).tolist() == [-1, -1]
     assert list(index.unseen()) == []
     index.sync()
+
+
+def test_marks_need_no_room_that_isnt_there_yet(tmp_path):
+    """A hole in a mapped file ends the process by SIGBUS where the disk is full by then."""
+    _, length = built(tmp_path, [(range(20_000), range(20_000), 1)])
+    assert (tmp_path / "seen").stat().st_blocks * 512 >= length

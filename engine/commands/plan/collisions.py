@@ -14,6 +14,7 @@ import polars as pl
 
 from engine.batch import Batch
 from engine.commands.hash_store import HashStore, repeated
+from engine.commands.room import on_disk
 from engine.contracts.planning import Measured
 from engine.contracts.readback import Hashes
 from engine.frozen import dataclass
@@ -94,9 +95,10 @@ class KeyCounter:
         )
 
     def keep(self, directory: Path) -> None:
-        """Keep what was counted for another process."""
+        """Keep what was counted for another process. Raises: PermanentError."""
         if self._frames:
-            self._merged().write_ipc(directory / _KEPT)
+            with on_disk(directory, NO_ROOM):
+                self._merged().write_ipc(directory / _KEPT)
 
     def take_in(self, directory: Path) -> None:
         """Add what another process has kept there."""

@@ -9,8 +9,10 @@ import click
 import uvloop
 
 from engine.commands.plan import view
+from engine.commands.plan.collisions import NO_ROOM
 from engine.commands.plan.plan import Plan
 from engine.commands.plan.planner import SAMPLE_ROWS, PlanOptions, plan
+from engine.commands.room import on_disk
 from engine.commands.whose import job_named
 from engine.exits import exit_code
 from engine.job.model import Job
@@ -34,7 +36,7 @@ def run(
     async def every() -> list[Plan]:
         plans = []
         for job in jobs:
-            with job_named(job, among=len(jobs)):
+            with job_named(job, among=len(jobs)), on_disk(None, NO_ROOM):
                 plans.append(await plan(job, options, say))
         return plans
 

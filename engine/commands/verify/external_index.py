@@ -47,7 +47,8 @@ def build(directory: Path, store: HashStore) -> int:
             file.flush()
             os.fsync(file.fileno())
     with created(directory / "seen") as seen:
-        seen.truncate(total)
+        for start in range(0, total, PART_RECORDS):  # a hole would be room that isn't there when it is marked
+            np.zeros(min(PART_RECORDS, total - start), np.uint8).tofile(seen)
     return total
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from engine.commands.helpers import helping
-from engine.commands.run.crew import crew
+from engine.commands.run.crew import Crew, crew
 from engine.commands.verify.key_patterns import KeyPatterns
 from engine.commands.verify.opened_job import OpenedJob
 from engine.commands.verify.orders import (
@@ -42,8 +42,11 @@ class OthersEffort:
     consumed: float = 0.0
 
 
-async def others_worth(jobs: Sequence[OpenedJob], workers: int | None) -> int:
-    """Return how many helpers there are beside this process. `workers`: all, None: as many as it is worth."""
+async def readers(jobs: Sequence[OpenedJob], workers: int | None) -> Crew:
+    """Return how many processes read, and each by how many cursors: no more than any of the sources lends.
+
+    `workers`: the most processes; None: as many as it is worth.
+    """
     limits = [limit for job in jobs if (limit := job.source.ticket.cursors_max) is not None]
     cursors_max = min(limits, default=None)
     if workers is None:
@@ -53,7 +56,7 @@ async def others_worth(jobs: Sequence[OpenedJob], workers: int | None) -> int:
             rows = round(AS_ROWS_OF_A_LOAD * sum(count or 0 for count in expected))
         limit = None if cursors_max is None else max(1, cursors_max // READERS)
         workers = worth(rows, cores=cores(), target_max=None, cursors_max=limit).workers
-    return crew(max(1, workers), READERS, cursors_max).workers - 1
+    return crew(max(1, workers), READERS, cursors_max)
 
 
 @asynccontextmanager

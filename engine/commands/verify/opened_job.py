@@ -5,7 +5,7 @@ Invariant: what is compared is what `run` would send: the same transform, the sa
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from engine.commands.verify.progress_store import RowRange
 from engine.commands.whose import fault_of
 from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
 from engine.contracts.source import SourceTicket
-from engine.contracts.target import Target, TargetInfo
+from engine.contracts.target import Look, Target, TargetInfo
 from engine.errors import JobError
 from engine.frozen import dataclass
 from engine.job.model import Job
@@ -81,15 +81,20 @@ class OpenedJob:
         """Whether of several rows with one key the highest version counts."""
         return self.ordered and self.version is not None
 
+    def watch(self) -> AbstractAsyncContextManager[Look]:
+        """Return what looks, whenever asked, whether the target is still the one that was described."""
+        return self._ends.watch()
+
     async def fresh_source(self) -> None:
         """Open the source once more, which sees what is committed now; the old one is closed.
 
-        Raises: JobError when its columns have changed, or it is another one.
+        Raises: JobError when its columns have changed, or it is another one, or was emptied.
         """
         with fault_of(self.job):
             await self._open_again()
 
     async def _open_again(self) -> None:
+        before = self.source.abilities.continuity
         await self.source.close()
         source = (await open_ends(self._stack, self.job, target=self.info)).source
         if source.ticket.schema != self.source.ticket.schema:
@@ -99,6 +104,13 @@ class OpenedJob:
                 f"{self.job.source.reads} is another one than when verify began: look at what was renamed,"
                 " created again or moved, then start verify again"
             )
+        now = source.abilities.continuity
+        if before is not None and now is not None:
+            what = await now.misfit(before.standing, goes_on=True)
+            if what is not None:
+                raise JobError(
+                    f"{self.job.source.reads} isn't what it was when verify began: {what}; start verify again"
+                )
         self.source = source
 
     async def make(self, batch: Batch) -> Made:

@@ -14,12 +14,14 @@ from typing import Any
 import orjson
 
 from engine.batch import Cursor
+from engine.clock import utc_now
 from engine.contracts.readback import Item
 from engine.contracts.state import SegmentState
 from engine.frozen import dataclass
 from engine.own_files import no_link
 from engine.plain import dumped, loaded
 
+BEGUN_AT = "begun at"
 _SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -188,7 +190,9 @@ def open_store(directory: Path, fingerprint: str, *, fresh: bool) -> ProgressSto
         if known is not None:
             discard(store)
             store = ProgressStore(directory)
-        store.put("fingerprint", fingerprint)
+        with store.transaction():
+            store.put("fingerprint", fingerprint)
+            store.put(BEGUN_AT, utc_now())
     return store
 
 

@@ -19,6 +19,7 @@ import orjson
 from engine.batch import Batch, EncodedBatch
 from engine.commands.hash_store import HashStore, Records
 from engine.commands.helpers import Todo, carry_out
+from engine.commands.room import on_disk
 from engine.commands.verify.external_index import NO_ROOM, build, record_type
 from engine.commands.verify.opened_job import UNDECIDED, UNKNOWN, OpenedJob
 from engine.commands.verify.orders import ReadOrder, SegmentRead, VerifyHelper
@@ -48,7 +49,7 @@ _ORDERS = "read-*"
 
 
 class SourcePass:
-    """Reads every segment of every job that isn't done yet, with the help of others."""
+    """Reads every segment of every job that isn't done yet, with the help of others, by `hands` of each."""
 
     def __init__(
         self,
@@ -56,11 +57,13 @@ class SourcePass:
         jobs: Sequence[OpenedJob],
         told: Callable[[int], None],
         helpers: Sequence[VerifyHelper] = (),
+        hands: int = READERS,
     ) -> None:
         self._progress = progress
         self._jobs = jobs
         self._told = told
         self._helpers = helpers
+        self._hands = hands
         self._record = record_type(ranked=any(job.ranked for job in jobs))
         parts = int(progress.get(PARTS) or 0)
         self._store = HashStore(progress.directory, self._record, parts=parts, durable=True, advice=NO_ROOM)
@@ -96,7 +99,7 @@ class SourcePass:
             return self._keep(order, found)
 
         try:
-            await carry_out(todo, here, self._helpers, there, READERS)
+            await carry_out(todo, here, self._helpers, there, self._hands)
         finally:
             self._commit()
 
@@ -144,7 +147,8 @@ async def read_segment(
     """Do an order to read."""
     loop = asyncio.get_running_loop()
     place = Path(order.directory)
-    store = HashStore(made(place.parent, place.name), dtype, durable=True, advice=NO_ROOM)
+    with on_disk(place.parent, NO_ROOM):
+        store = HashStore(made(place.parent, place.name), dtype, durable=True, advice=NO_ROOM)
     segment, at, done = order.state.segment, order.state.end, True
     ranges, tallies, records, began = list[RowRange](), Counter[str](), 0, monotonic()
     async with aclosing(job.source.read(segment, at)) as batches:

@@ -20,17 +20,24 @@ import orjson
 import polars as pl
 
 from engine.commands.ends import open_store as open_checkpoint
+from engine.commands.room import on_disk
 from engine.commands.run.processes import usage
-from engine.commands.verify.external_index import ExternalIndex
+from engine.commands.verify.external_index import NO_ROOM, ExternalIndex
 from engine.commands.verify.former_keys import FormerKeys, former_keys, rejected
 from engine.commands.verify.get_pass import GetPass
-from engine.commands.verify.help import OthersEffort, helped, others_worth
+from engine.commands.verify.help import OthersEffort, helped, readers
 from engine.commands.verify.inversion import KeyInversion
 from engine.commands.verify.narrator import Narrator
 from engine.commands.verify.opened_job import ABSENT, OpenedJob, open_job
 from engine.commands.verify.orders import VerifyHelper
 from engine.commands.verify.outcome import Outcome, VerifyReport
-from engine.commands.verify.progress_store import ProgressStore, RecheckEntry, discard, open_store
+from engine.commands.verify.progress_store import (
+    BEGUN_AT,
+    ProgressStore,
+    RecheckEntry,
+    discard,
+    open_store,
+)
 from engine.commands.verify.recheck import Recheck
 from engine.commands.verify.repair import Repairs
 from engine.commands.verify.source_pass import DONE as SOURCE_DONE
@@ -45,6 +52,7 @@ from engine.job.model import Job
 from engine.own_files import made
 from engine.registry import TARGETS
 from engine.show import logs
+from engine.state.lease import VERIFYING, take
 from engine.tenure import Tenure
 
 SCAN_SEGMENT_BYTES, SCAN_SEGMENT_ITEMS = 16 * 2**20, 20_000
@@ -94,13 +102,16 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
     began, before = monotonic(), usage()
     async with AsyncExitStack() as stack:
         verification = await _opened(stack, jobs, options, narrator)
-        progress = verification.open_progress(stack)
-        extra_checked = await verification.first_passes(progress)
-        outcome = await verification.recheck(progress)
-        tallies = progress.tallies()
-        outcome.add(tallies)
-        if options.sample is None:
-            discard(progress)
+        look = await stack.enter_async_context(verification.jobs[0].watch())
+        with on_disk(*verification.place):
+            progress = verification.open_progress(stack)
+            extra_checked = await verification.first_passes(progress)
+            outcome = await verification.recheck(progress)
+            await look()  # what was found of a table is said of no other one
+            tallies = progress.tallies()
+            outcome.add(tallies)
+            if options.sample is None:
+                discard(progress)
         after, others = usage(), verification.effort
         return VerifyReport(
             jobs=tuple(job.name for job in jobs),
@@ -159,13 +170,26 @@ class Verification:
         """What tells of the target's items."""
         return self.jobs[0].codec
 
+    @property
+    def place(self) -> tuple[Path | None, str]:
+        """Where the progress store is, None for a passing one; and what to do where that takes nothing."""
+        if self.options.sample is None:
+            return self.options.state_dir / self.jobs[0].job.name / "verify", NO_ROOM
+        return None, "set TMPDIR to a directory that takes some"
+
     def open_progress(self, stack: AsyncExitStack) -> ProgressStore:
         """Open the progress store: for everything, one to go on with later; for a sample, a passing one."""
         if self.options.sample is None:
-            directory = made(self.options.state_dir, self.jobs[0].job.name, "verify")
+            state_dir, name = self.options.state_dir, self.jobs[0].job.name
+            stack.callback(take(state_dir, name, VERIFYING).release)
+            directory = made(state_dir, name, "verify")
             progress = open_store(directory, self._fingerprint(), fresh=self.options.fresh)
             if progress.get(SOURCE_DONE) or progress.segments(0):
-                self.narrator.say("going on with the verification that was begun (--fresh starts anew)")
+                self.narrator.notice(
+                    "going on with the verification that was begun"
+                    f" {f'at {began}' if (began := progress.get(BEGUN_AT)) else 'before'}: rows that have"
+                    " changed since they were read may count as they were then (--fresh starts anew)"
+                )
         else:
             scratch = Path(tempfile.mkdtemp(prefix="backfill-verify-"))
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -182,19 +206,19 @@ class Verification:
             await GetPass(progress, self.jobs, self.reader, told).everything()
             return False
         if progress.get(TARGET_DONE) is None:
-            others = await others_worth(self.jobs, self.options.workers)
+            size = await readers(self.jobs, self.options.workers)
             async with helped(
                 self.jobs,
                 self.former.patterns,
                 progress.directory,
-                others,
+                size.workers - 1,
                 self.options.max_rcu,
                 self.effort,
                 self.narrator.notice,
             ) as helpers:
                 if progress.get(SOURCE_DONE) is None:
                     told = self.narrator.counting("rows read")
-                    await SourcePass(progress, self.jobs, told, helpers).run()
+                    await SourcePass(progress, self.jobs, told, helpers, size.cursors).run()
                 await self._scan(progress, int(progress.get(SOURCE_DONE) or 0), helpers)
         return True
 
