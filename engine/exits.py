@@ -40,7 +40,9 @@ class Ended(Protocol):
         """What the process would answer for this job alone."""
 
 
-def exit_code(reports: Iterable[Ended]) -> int:
-    """Return the exit code of several jobs."""
-    codes = (Exit(report.exit_code) for report in reports)
+def exit_code(reports: Iterable[Ended], *, stopped: bool = False) -> int:
+    """Return the exit code of several jobs. `stopped`: a signal has left some that weren't begun."""
+    codes = [Exit(report.exit_code) for report in reports]
+    if stopped:
+        codes.append(Exit.INTERRUPTED)
     return min(codes, key=GRAVEST_FIRST.index, default=Exit.DONE)

@@ -102,7 +102,7 @@ def run(
         if shown:
             observers += metrics_shown(stack, metrics_port, linger_s, textfile)
         try:
-            uvloop.run(several.run(jobs, options, observers))
+            stopped = uvloop.run(several.run(jobs, options, observers))
         except BackfillError:
             # What was done before the job at fault is told first; as JSON it stands in the error's object.
             if ended.reports and as_json:
@@ -112,7 +112,7 @@ def run(
             raise
         display.close()
         _tell(ended.reports, jobs, state_dir, as_json=as_json)
-    return exit_code(ended.reports)
+    return exit_code(ended.reports, stopped=stopped)
 
 
 def _tell(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path, *, as_json: bool) -> None:

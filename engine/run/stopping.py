@@ -6,11 +6,15 @@ Invariant: whoever handled them before does so again afterwards.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 from engine.report import EXIT_CODES, INTERRUPTED
 from engine.run.voice import Voice
+from engine.tasks import ended
+
+T = TypeVar("T")
 
 Stops = Callable[[Callable[[], None], Voice], AbstractContextManager[asyncio.Event]]
 """What tells a run to stop, and gives an event that is set once it has; see `stop_on_signals`."""
@@ -39,6 +43,29 @@ class StopTogether:
             yield self.asked
         finally:
             self._hearing.remove(stop)
+
+    async def carried(self, run: Callable[[Stops], Coroutine[Any, Any, T]]) -> T | None:
+        """Carry out what hears of a stop by what it is given; None where one comes before it hears of any.
+
+        Then it has nothing to checkpoint, and is broken off.
+        """
+        heard = False
+
+        @contextmanager
+        def hearing(stop: Callable[[], None], voice: Voice) -> Generator[asyncio.Event, None, None]:
+            nonlocal heard
+            heard = True
+            with self.heard(stop, voice) as asked:
+                yield asked
+
+        going_on, asked = asyncio.create_task(run(hearing)), asyncio.create_task(self.asked.wait())
+        try:
+            await asyncio.wait({going_on, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if going_on.done() or heard:
+                return await going_on
+            return None
+        finally:
+            await ended(asked, going_on)
 
 
 @contextmanager

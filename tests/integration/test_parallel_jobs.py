@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -15,6 +16,8 @@ import asyncpg
 import pytest
 
 from connectors.dynamodb import sharing
+from engine.commands.run import runner
+from engine.run.coordinator import Coordinator
 from tests.support import loads
 from tests.support.command import Command, Ended, kill_group
 from tests.support.logged import until
@@ -209,3 +212,39 @@ def test_jobs_that_write_to_one_table_share_its_description_and_its_connections(
     assert now["connections"] <= 1 + 1 + int(abreast) + 2
     # The description, a greeting for each connection, and of each job three looks, or more where it is slow.
     assert now["describetable"] >= 1 + 1 + len(command.job["jobs"])
+
+
+def test_a_signal_that_comes_as_a_job_ends_keeps_the_next_from_beginning(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Coordinator.run
+
+    async def late(coordinator: Coordinator, workforce: Any) -> None:
+        await run(coordinator, workforce)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(Coordinator, "run", late)
+    ended = command.here("run", "--json", "--workers", "1")
+    assert ended.code == 130, ended.stderr
+    assert [(each["job"], each["outcome"]) for each in ended.report["jobs"]] == [("a", "complete")]
+
+
+def test_a_signal_breaks_off_jobs_that_are_only_being_prepared(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while open writers, or a lock, are waited for."""
+    waiting: list[None] = []
+
+    async def for_ever(*_: object) -> None:
+        waiting.append(None)
+        if len(waiting) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(30)
+        raise AssertionError("nobody has broken it off")
+
+    monkeypatch.setattr(runner, "prepare", for_ever)
+    ended = command.here("run", "--json", "--parallel-jobs", "2", "--workers", "1")
+    assert ended.code == 130, ended.stderr
+    assert ended.report["jobs"] == []
+    assert len(waiting) == 2

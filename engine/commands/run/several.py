@@ -27,7 +27,7 @@ from engine.report import FAILED, INTERRUPTED, Report
 from engine.rules.jobs_apart import waits_for
 from engine.run.one_log import LogUses
 from engine.run.shared import OwnUsage, Shared
-from engine.run.stopping import StopTogether, stop_on_signals
+from engine.run.stopping import Stops, StopTogether, stop_on_signals
 from engine.run.voice import Voice
 from engine.show import logs
 from engine.state.resume import Start, decide
@@ -39,11 +39,12 @@ PROGRAM = "backfill"
 """Whose words they are that are about all jobs."""
 
 
-async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> None:
+async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer]) -> bool:
     """Run jobs one after the other; one that doesn't end as complete ends the sequence.
 
     With `abreast` several run at one time. To follow are all side by side, once each has had its full run.
-    How a job ended, its report tells, which observers are given.
+    How a job ended, its report tells, which observers are given; returned is whether a signal has left some
+    that weren't begun.
     Raises: JobError and PermanentError before a job has begun.
     """
     if options.listen is not None and options.ray is None and len(jobs) > 1:
@@ -54,22 +55,20 @@ async def run(jobs: Sequence[Job], options: RunOptions, observers: Sequence[Obse
         kinds = {job.target.type for job in jobs}
         targets = {kind: await stack.enter_async_context(TARGETS[kind].shared()) for kind in kinds}
         usage, uses = OwnUsage(processes.usage), LogUses(by_checkpoints(options.state_dir))
-        await _all(jobs, options, observers, Shared(usage, uses, targets=targets))
+        return await _all(jobs, options, observers, Shared(usage, uses, targets=targets))
 
 
 async def _all(
     jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], shared: Shared
-) -> None:
+) -> bool:
     if options.follow:
         _check_follow(jobs, options)
         if len(jobs) > 1:
-            await _followed(jobs, options, observers, shared)
-            return
+            return await _followed(jobs, options, observers, shared)
     if min(options.abreast, len(jobs)) > 1:
-        await _Abreast(jobs, options, observers, shared).run()
-        return
+        return await _Abreast(jobs, options, observers, shared).run()
     async with cluster_held(options, Voice(observers, PROGRAM)) as cluster:
-        await _one_by_one(jobs, options, observers, shared, cluster)
+        return await _one_by_one(jobs, options, observers, shared, cluster)
 
 
 async def _one_by_one(
@@ -78,11 +77,14 @@ async def _one_by_one(
     observers: Sequence[Observer],
     shared: Shared,
     cluster: "RayCluster | None",
-) -> None:
-    for job in jobs:
-        report = await _run(job, options, observers, shared, cluster, among=len(jobs))
-        if report.outcome in (FAILED, INTERRUPTED):
-            return
+) -> bool:
+    noting = _Noting()
+    sharing = replace(shared, stops=noting.stops)
+    for number, job in enumerate(jobs, start=1):
+        report = await _run(job, options, observers, sharing, cluster, among=len(jobs))
+        if noting.stopped or report.outcome in (FAILED, INTERRUPTED):
+            return noting.stopped and number < len(jobs)
+    return False
 
 
 async def _run(
@@ -129,7 +131,7 @@ async def _held(job: Job, options: RunOptions, voice: Voice, *, among: int) -> A
 
 async def _followed(
     jobs: Sequence[Job], options: RunOptions, observers: Sequence[Observer], shared: Shared
-) -> None:
+) -> bool:
     """Do what is left of full runs, one after the other; then follow all jobs."""
     for job, before in zip(jobs, waits_for(jobs), strict=True):
         if before:
@@ -149,8 +151,8 @@ async def _followed(
                     loading, sharing = replace(options, follow=False), replace(shared, stops=full.stops)
                     report = await run_job(job, loading, observers, store, sharing)
                     if full.stopped or report.outcome in (FAILED, INTERRUPTED):
-                        return
-        await _side_by_side(jobs, stores, replace(options, fresh=False), observers, shared)
+                        return full.stopped
+        return await _side_by_side(jobs, stores, replace(options, fresh=False), observers, shared)
 
 
 async def _loads(job: Job, options: RunOptions, store: CheckpointStore) -> bool:
@@ -180,16 +182,21 @@ async def _side_by_side(
     options: RunOptions,
     observers: Sequence[Observer],
     shared: Shared,
-) -> None:
-    """Follow all jobs until a signal, or until one of them ends. Raises: what the first of them raises."""
-    together = StopTogether()
-    sharing = replace(shared, stops=together.heard)
+) -> bool:
+    """Follow all jobs until a signal, or until one of them ends; return whether some weren't begun by then.
+
+    Raises: what the first of them raises.
+    """
+    together, begun = StopTogether(), list[str]()
 
     async def follow(job: Job, store: CheckpointStore) -> None:
         logs.of_job(job.name)
         try:
             with job_named(job, among=len(jobs)):
-                await run_job(job, options, observers, store, sharing)
+                if await together.carried(
+                    lambda stops: run_job(job, options, observers, store, replace(shared, stops=stops))
+                ):
+                    begun.append(job.name)
         finally:
             if not together.asked.is_set():
                 Voice(observers, PROGRAM).say(f"{job.name} has ended, so all others stop")
@@ -198,6 +205,7 @@ async def _side_by_side(
     voice = Voice(observers, PROGRAM)
     with stop_on_signals(together.ask, voice):
         await _all_of([follow(*each) for each in zip(jobs, stores, strict=True)], voice)
+    return len(begun) < len(jobs)
 
 
 async def _all_of(runs: Sequence[Coroutine[None, None, None]], voice: Voice) -> None:
@@ -234,20 +242,25 @@ class _Abreast:
         self._observers = observers
         self._voice = Voice(observers, PROGRAM)
         self._together = StopTogether()
-        self._shared = replace(shared, stops=self._together.heard)
+        self._shared = shared
         self._room = asyncio.Semaphore(options.abreast)
         self._over = [asyncio.Event() for _ in jobs]
         self._waits_for = waits_for(jobs)
         self._failed = False
+        self._ended = 0
 
-    async def run(self) -> None:
-        """Run all. Raises: JobError and PermanentError of the first that couldn't begin."""
+    async def run(self) -> bool:
+        """Run all; return whether a signal has left some that weren't begun.
+
+        Raises: JobError and PermanentError of the first that couldn't begin.
+        """
         for job, before in zip(self._jobs, self._waits_for, strict=True):
             if before:
                 names = _named(self._jobs, before)
                 self._voice.note(f"{job.name} waits for {names}: their items may have the same keys")
         with stop_on_signals(self._together.ask, self._voice):
             await _all_of([self._run_one(number) for number in range(len(self._jobs))], self._voice)
+        return self._together.asked.is_set() and self._ended < len(self._jobs)
 
     async def _run_one(self, number: int) -> None:
         try:
@@ -261,9 +274,15 @@ class _Abreast:
 
     async def _begin(self, job: Job) -> None:
         well = False
+
+        def run(stops: Stops) -> Coroutine[None, None, Report]:
+            sharing = replace(self._shared, stops=stops)
+            return _run(job, self._options, self._observers, sharing, among=len(self._jobs))
+
         try:
-            report = await _run(job, self._options, self._observers, self._shared, among=len(self._jobs))
-            well = report.outcome not in (FAILED, INTERRUPTED)
+            if (report := await self._together.carried(run)) is not None:
+                self._ended += 1
+                well = report.outcome not in (FAILED, INTERRUPTED)
         finally:
             if not (well or self._failed or self._together.asked.is_set()):
                 self._failed = True
