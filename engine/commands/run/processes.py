@@ -91,7 +91,7 @@ async def launched(
     try:
         process = await asyncio.create_subprocess_exec(
             *module_command(
-                "engine.commands.child",
+                "engine.child",
                 module,
                 str(theirs.fileno()),
                 *(("-v",) if logs.verbose() else ()),

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -93,3 +95,11 @@ def test_runs_that_stop_together_all_hear_it_and_one_that_comes_later_at_once() 
     with together.heard(lambda: told.append("late"), Voice(())):
         pass
     assert told == ["first", "late"]
+
+
+def test_a_process_that_a_command_starts_leaves_signals_to_it_before_it_imports_what_takes_long() -> None:
+    """Ctrl-C meets it, too, and would be a traceback in the middle of an import."""
+    heavy = "{'connectors', 'engine.commands', 'pydantic', 'polars', 'pyarrow', 'uvloop'}"
+    code = f"import sys, engine.child; print(*sorted({heavy} & {{*sys.modules}}))"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout == "\n"

@@ -1,7 +1,8 @@
-"""The main of each process that a command starts: `python -m engine.commands.child MODULE FD`.
+"""The main of each process that a command starts: `python -m engine.child MODULE FD`.
 
 Invariant: from its first line on it leaves Ctrl-C, SIGTERM and SIGHUP to the command, which tells it what to
-do; so what takes a second to import, the module that does the work, is imported behind that.
+do; so what takes a second to import, the module that does the work, is imported behind that, and so is the
+package that this one would lie in, were it among the commands.
 """
 
 import signal
