@@ -24,6 +24,11 @@ from engine.commands.room import on_disk
 from engine.own_files import created, sync_directory
 
 PART_RECORDS = 1_000_000
+OPEN_MAX = 256
+"""Up to so many parts are mapped all the time; of more, each is when something is taken from it.
+
+Each takes a descriptor, of which a process often has 1,024, and whoever reads for half a minute makes a part.
+"""
 
 Records = npt.NDArray[Any]
 """Hashes, or records with a hash under `key`."""
@@ -88,18 +93,22 @@ class HashStore:
     def merged(self) -> Iterator[Records]:
         """Yield all records by key, those of a range at a time; what is held is written first."""
         self.flush()
-        parts = [np.memmap(self._path(number), self._dtype, "r") for number in range(self.parts)]
-        ranges = -(-sum(map(len, parts)) // PART_RECORDS)
-        begins = [0] * len(parts)
+        kept = [self._mapped(number) for number in range(self.parts)] if self.parts <= OPEN_MAX else None
+        ranges = -(-self.records // PART_RECORDS)
+        begins = [0] * self.parts
         for number in range(1, ranges + 1):
-            bound = 2**64 * number // ranges
-            ends = [
-                len(part) if number == ranges else bisect_left(keys_of(part), np.uint64(bound))
-                for part in parts
-            ]
-            cut = [part[begin:end] for part, begin, end in zip(parts, begins, ends, strict=True)]
-            begins = ends
+            bound = None if number == ranges else np.uint64(2**64 * number // ranges)
+            cut = []
+            for at, begin in enumerate(begins):
+                part = self._mapped(at) if kept is None else kept[at]
+                begins[at] = len(part) if bound is None else bisect_left(keys_of(part), bound)
+                some = part[begin : begins[at]]
+                cut.append(np.array(some) if kept is None else some)
+                del part, some  # or it would stay mapped
             yield _by_key(joined(cut, self._dtype))
+
+    def _mapped(self, number: int) -> Records:
+        return np.memmap(self._path(number), self._dtype, "r")
 
     def _path(self, number: int) -> Path:
         return self._directory / f"part-{number}"

@@ -1,4 +1,4 @@
-"""What commands put on disk for a while: a disk that doesn't take it is told in one sentence. Pure.
+"""What commands put on disk for a while: where that can't be done, it is told in one sentence. Pure.
 
 Invariant: what is wrong with a connection is never called a disk's fault.
 """
@@ -30,7 +30,9 @@ def on_disk(place: Path | None, advice: str) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise PermanentError(f"no more files may be opened ({why}): raise `ulimit -n`") from error
         if isinstance(error, OSError) and error.errno not in _OF_DISKS:
             raise
-        why = getattr(error, "strerror", None) or error
         raise PermanentError(f"{place or _NOWHERE} can't be written ({why}): {advice}") from error

@@ -1,5 +1,6 @@
 """A disk that is full, a checkpoint that is damaged: the run waits or stops resumable, and ends whole."""
 
+import errno
 import signal
 import tempfile
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench import servers
+from engine.commands.room import on_disk
 from engine.commands.verify import recheck
+from engine.errors import PermanentError
 from tests.integration.test_verify import ROWS as ORDERS
 from tests.integration.test_verify import Loaded
 from tests.support import loads, wire_scan
@@ -111,6 +114,14 @@ def test_a_verification_without_a_place_for_temporary_files_says_so(
     assert ended.code == 1, ended.stderr
     assert "temporary files can't be written (No such file or directory)" in ended.stderr
     assert "TMPDIR" in ended.stderr
+
+
+def test_a_limit_of_open_files_is_no_fault_of_a_disk() -> None:
+    said = r"no more files may be opened .*ulimit -n"
+    with pytest.raises(PermanentError, match=said), on_disk(None, "make room"):
+        raise OSError(errno.EMFILE, "Too many open files")
+    with pytest.raises(ConnectionResetError), on_disk(None, "make room"):
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
 
 def assert_refused(ended: Ended, what: str) -> None:

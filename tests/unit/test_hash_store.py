@@ -61,3 +61,19 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path):
     numpys = r"can't be written \(100000 requested and \d+ written\)"
     with files_no_larger_than(20_000), pytest.raises(PermanentError, match=numpys):
         store.flush()
+
+
+def test_many_parts_take_few_descriptors(tmp_path, monkeypatch):
+    """An order to read makes a part: hours of reading make thousands, and a process may often open 1,024."""
+    monkeypatch.setattr(hash_store, "PART_RECORDS", 20)
+    monkeypatch.setattr(hash_store, "OPEN_MAX", 4)
+    store = HashStore(tmp_path, RECORD, advice="")
+    spread = np.random.default_rng(1).integers(0, 2**64, (40, 5), np.uint64)
+    for number, keys in enumerate(spread):
+        store.add(np.array([(key, number) for key in keys], RECORD))
+        store.flush()
+    before, found = len([*Path("/dev/fd").iterdir()]), []
+    for together in store.merged():
+        assert len([*Path("/dev/fd").iterdir()]) <= before
+        found += together.tolist()
+    assert found == sorted((key, number) for number, keys in enumerate(spread.tolist()) for key in keys)
