@@ -25,6 +25,10 @@ from engine.frozen import dataclass
 
 CHUNK_BYTES = 2_000_000
 """How much CSV becomes one batch; measured to be a good size."""
+DELIMITER, QUOTE = "\x1f", "\x1e"
+"""In place of the comma and the quotation mark, of which documents are full: a text without these two and
+without line ends comes as it is, neither quoted nor its marks doubled.
+Source: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS, "CSV Format"."""
 GROUP_BYTES_MAX = 64_000_000
 """How much memory the rows of one and the same key may take."""
 _ROW_BYTES_GUESS = 200.0
@@ -137,7 +141,9 @@ async def _run(connection: Any, sql: str, chunks: _Chunks) -> None:
     """Feed the queue until the command has ended; its last entry is an _End or what went wrong."""
     try:
         async with speaking("source"):
-            status = await connection.copy_from_query(f"{sql}\n", output=chunks.put, format="csv")
+            status = await connection.copy_from_query(
+                f"{sql}\n", output=chunks.put, format="csv", delimiter=DELIMITER, quote=QUOTE
+            )
         await chunks.flush()
         await chunks.queue.put(_End(int(str(status).rpartition(" ")[2])))
     except Exception as error:  # raised again by the reader of the queue
@@ -187,7 +193,9 @@ def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
             read_options=pyarrow.csv.ReadOptions(
                 use_threads=False, block_size=len(data) + 1, column_names=names
             ),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=DELIMITER, quote_char=QUOTE, newlines_in_values=True, ignore_empty_lines=False
+            ),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 null_values=[""],

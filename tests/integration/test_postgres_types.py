@@ -12,7 +12,7 @@ from tests.support.pg import execute, opened, read_all, rows
 pytestmark = pytest.mark.asyncio
 
 INT, NUMBER, FLOAT, STRING = Scalar.INT, Scalar.NUMBER, Scalar.FLOAT, Scalar.STRING
-HOSTILE = "a,b\"c'd\\e\n\r\n\t\\. \\N NULL  é 漢 😀 \x01"
+HOSTILE = "a,b\"c'd\\e\n\r\n\t\\. \\N NULL  é 漢 😀 \x01\x1e\x1f"
 
 SCALARS: list[tuple[str, Kind, dict[str, str | None]]] = [
     ("smallint", INT, {"-32768": "-32768"}),

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
-from connectors.postgres.copy import _digest, parse
+from connectors.postgres.copy import DELIMITER, QUOTE, _digest, parse
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape
 from connectors.postgres.types import Printed
 from engine.kinds import Scalar
 
-HOSTILE = st.text(st.sampled_from('\ufeffab",\\\n\r .N\té😀\x01'), max_size=8)
+HOSTILE = st.text(st.sampled_from('\ufeffab",\\\n\r .N\té😀\x1e\x1f\x01'), max_size=8)
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 VALUE = st.none() | HOSTILE | TEXT
 
@@ -21,11 +21,13 @@ def as_csv(rows: list[list[str | None]]) -> bytes:
     def field(value: str | None, alone: bool) -> str:
         if value is None:
             return ""
-        if value == "" or set(value) & set(',"\n\r') or (alone and value == "\\."):
-            return '"' + value.replace('"', '""') + '"'
+        if value == "" or set(value) & {DELIMITER, QUOTE, "\n", "\r"} or (alone and value == "\\."):
+            return QUOTE + value.replace(QUOTE, 2 * QUOTE) + QUOTE
         return value
 
-    return "".join(",".join(field(value, len(row) == 1) for value in row) + "\n" for row in rows).encode()
+    return "".join(
+        DELIMITER.join(field(value, len(row) == 1) for value in row) + "\n" for row in rows
+    ).encode()
 
 
 def shape(width: int, key: bool = False) -> Shape:
@@ -44,7 +46,7 @@ def test_csv_is_read_back_exactly(rows: list[list[str | None]]) -> None:
     assert [list(row.values()) for row in parsed.to_pylist()] == rows
 
 
-@pytest.mark.parametrize("row", [["\ufeff"], ["\ufeffa", None], ["", "\ufeff"], [None], ["\ufeff\ufeff,"]])
+@pytest.mark.parametrize("row", [["\ufeff"], ["\ufeffa", None], ["", "\ufeff"], [None], ["\ufeff\ufeff\x1f"]])
 def test_a_byte_order_mark_is_part_of_the_first_value(row: list[str | None]) -> None:
     parsed = parse(shape(len(row)), as_csv([row, row]))
     assert [list(got.values()) for got in parsed.to_pylist()] == [row, row]

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from tests.support.plain_values import Bad, Column, binary, boolean, document, instant, number, plain, string
 
-HOSTILE = "a,b\"c'd\\e\n\r\n\t\\. \\N NULL {x} ${X} é 漢 😀 \x01\x7f\u2028"
+HOSTILE = "a,b\"c'd\\e\n\r\n\t\\. \\N NULL {x} ${X} é 漢 😀 \x01\x1e\x1f\x7f\u2028"
 BIG_TEXT = "é" * 150_000
 DIGITS_38 = "12345678901234567890123456789012345678"
 
