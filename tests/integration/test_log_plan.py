@@ -69,7 +69,10 @@ def test_how_much_of_the_log_is_kept_is_told_with_its_basis(
 def test_where_a_run_would_be_refused_nothing_is_said_to_be_free(command: Command) -> None:
     command.job["source"]["catch_up"] = LOG
     command.job["items"][0]["key"] = {"PK": "V#{v}", "SK": "ID#{id}"}
-    report = command.here("plan", "--json").report
+    planned = command.here("plan", "--json")
+    assert planned.code == command.here("run").code == 2
+    report = planned.report
+    assert report["refused"]
     assert any(warning.startswith("It can't run as it is: ") for warning in report["warnings"])
     assert report["advice"] == ["Mend what a run is refused for, as the warning says, then plan again."]
 

@@ -74,7 +74,9 @@ class Plan:
 
     @property
     def exit_code(self) -> int:
-        """What the process answers."""
+        """What the process answers: of a job that a run refuses what the run would."""
+        if self.refused:
+            return Exit.UNFIT
         return Exit.DIFFERENT if self.loses else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
@@ -83,6 +85,7 @@ class Plan:
         return {
             "job": self.job,
             "loses": self.loses,
+            "refused": self.refused,
             "source": asdict(self.source),
             "looked_at": {"rows": tally.rows, "items": tally.writes, "whole": self.whole},
             **target.described,
