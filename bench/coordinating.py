@@ -115,7 +115,7 @@ class Joining:
     async def joining(self) -> RunnerEnd:
         """Take in the next one."""
         candidate = await self._listener.line.get()
-        welcome = Welcome(job="", parts={}, hook=None, ticket="", target="", cursors=1, silence_s=SILENCE_S)
+        welcome = Welcome("run", (), cursors=1, silence_s=SILENCE_S)
         self.links.append(DialledIn(candidate.welcomed(welcome), candidate.name, self._tenure, LATE_S, _lost))
         return self.links[-1]
 

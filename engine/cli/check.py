@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from engine.cli import options as given
-from engine.cli.jobs import load_jobs
+from engine.cli.jobs import listen_at, load_jobs, ray_at
 from engine.cli.options import options
 from engine.cli.signals import held
+from engine.errors import JobError
 
 VERIFY = (
     click.option(
@@ -38,6 +39,8 @@ VERIFY = (
     ),
     click.option("--fresh", is_flag=True, help="Begin --full anew instead of going on."),
     given.workers,
+    given.listen,
+    given.placing,
 )
 
 REDRIVE = (
@@ -55,10 +58,23 @@ def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choic
     Exit code 4: items differ, and not all were repaired.
     """
     jobs = load_jobs(job_file, overrides, only)
+    afar = {name: choices.pop(name) for name in given.LISTEN}
+    runner, ray_address = choices.pop("runner"), choices.pop("ray_address")
+    elsewhere = "--runner ray" if runner == "ray" else "--listen" if afar["listen"] is not None else None
+    if elsewhere is not None and not (choices["full"] and choices["read"] != "get"):
+        raise JobError(
+            f"{elsewhere} is about --full, which scans: a sample, and --read get, are one process's"
+        )
+    if choices["workers"] == 0 and elsewhere is None:
+        raise JobError(
+            "--workers 0: verify reads with a process at least; say 1, or --listen for workers of other hosts"
+        )
     with held():
         from engine.commands.verify import terminal
 
-    return terminal.run(jobs, **choices)
+        ray = ray_at(runner, ray_address, choices["workers"], afar["expect"])
+        listen = listen_at(choices["workers"], **afar)
+    return terminal.run(jobs, listen=listen, ray=ray, **choices)
 
 
 @click.command()

@@ -28,20 +28,21 @@ from engine.show import console
 )
 @options(given.telling)
 def worker(head: str, hooks: Path, authority: Path | None) -> int:
-    """Take part in a run that was started with --listen, from this or another host.
+    """Take part in a run, verify --full or plan --full that was started with --listen, on any host.
 
     The token is in BACKFILL_WORKER_TOKEN; what the job takes from the environment, and AWS credentials, come
-    from here. One process for a core: start as many as you like. Ends with the run: 0; refused: 2; lost its
-    runner: 1.
+    from here. One process for a core: start as many as you like. Ends with the command: 0; refused: 2; lost
+    its runner: 1.
     """
     tune()
     with held():
         import uvloop
 
         import connectors  # noqa: F401 - fills the tables of what a job may name
+        from engine.commands.helping_afar import helps
         from engine.commands.run.dialling import Dial, join
         from engine.commands.run.listening import address
         from engine.run.greeting import token_of
 
     dial = Dial(address(head, "HEAD:PORT"), hooks, authority)
-    return int(uvloop.run(join(dial, token_of(os.environ), console.say)))
+    return int(uvloop.run(join(dial, token_of(os.environ), console.say, helps)))

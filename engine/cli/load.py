@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli import options as given
-from engine.cli.jobs import load_jobs
+from engine.cli.jobs import listen_at, load_jobs, ray_at
 from engine.cli.options import Invocation, options
 from engine.cli.signals import held
 from engine.errors import BackfillError, JobError
@@ -17,8 +17,6 @@ from engine.exits import exit_code
 from engine.show import console
 
 if TYPE_CHECKING:
-    from engine.commands.run.cluster.holding import RayOptions
-    from engine.commands.run.listening import Listen
     from engine.events import Event, Observer
     from engine.job.model import Job
     from engine.report import Report
@@ -84,12 +82,12 @@ def run(
         from engine.commands.run.prepare import RunOptions
         from engine.show import progress
 
-        ray = _ray(runner, ray_address, workers, listen["expect"])
+        ray = ray_at(runner, ray_address, workers, listen["expect"])
         if ray is not None and (follow or parallel_jobs > 1):
             raise JobError(
                 "--runner ray is about loads, one job at a time: leave out --follow and --parallel-jobs"
             )
-        afar = _listen(workers, **listen)
+        afar = listen_at(workers, **listen)
         options = RunOptions(state_dir, workers, fresh, follow, parallel_jobs, afar, ray)
         shown = any(each is not None for each in (metrics_port, linger_s, textfile))
         if shown:
@@ -124,42 +122,6 @@ def _tell(reports: "Sequence[Report]", jobs: "Sequence[Job]", state_dir: Path, *
     for report in reports:
         if report.error is not None:
             console.fail(f"{f'{report.job}: ' if len(jobs) > 1 else ''}{report.error}", job=report.job)
-
-
-def _listen(
-    workers: int | None, listen: str | None, expect: int | None, tls_cert: Path | None, tls_key: Path | None
-) -> "Listen | None":
-    """Return where to listen for workers of other hosts. Raises: JobError."""
-    if listen is None:
-        if workers == 0:
-            raise JobError(
-                "--workers 0 leaves all to workers that dial in: add --listen, or take at least one"
-            )
-        if expect or tls_cert or tls_key:
-            raise JobError("--expect, --tls-cert and --tls-key are about workers that dial in: add --listen")
-        return None
-    from engine.commands.run.listening import Listen, address
-
-    return Listen(address(listen, "--listen"), tls_cert, tls_key, expect or 0)
-
-
-def _ray(runner: str, address: str | None, workers: int | None, expect: int | None) -> "RayOptions | None":
-    """Return the cluster on which workers are placed. Raises: JobError."""
-    if runner != "ray":
-        if address is not None:
-            raise JobError("--ray-address is about a Ray cluster: add --runner ray")
-        return None
-    if workers == 0:
-        raise JobError(
-            "--workers 0: with --runner ray it is how many workers the cluster gets: take at least one"
-        )
-    if expect:
-        raise JobError(
-            "--expect is about workers that are started by hand: leave it out, --runner ray places them"
-        )
-    from engine.commands.run.cluster.holding import RayOptions
-
-    return RayOptions(address)
 
 
 class _Ended:

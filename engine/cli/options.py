@@ -130,6 +130,8 @@ listen = options(
     click.option("--tls-cert", type=_FILE, help="Certificate to listen with, in PEM."),
     click.option("--tls-key", type=_FILE, help="Its private key."),
 )
+LISTEN = ("listen", "expect", "tls_cert", "tls_key")
+"""The parameters of these."""
 runner = click.option(
     "--runner",
     type=click.Choice(["local", "ray"]),

@@ -5,11 +5,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from engine.cli import options as given
-from engine.cli.jobs import load_jobs
+from engine.cli.jobs import listen_at, load_jobs, ray_at
 from engine.cli.options import options
 from engine.cli.signals import held
 from engine.environment import tune
@@ -61,7 +62,7 @@ def _typed_url() -> str:
 @click.option("--sample", type=click.IntRange(100, 10_000_000), help="Rows to measure; default: 30,000.")
 @click.option("--full", is_flag=True, help="Look at every row: exact counts, every key collision.")
 @click.option("--prices", type=click.Path(path_type=Path), help="A price list in place of the packaged one.")
-@options(given.workers, given.as_json, given.telling)
+@options(given.workers, given.listen, given.placing, given.as_json, given.telling)
 def plan(
     job_file: Path,
     overrides: tuple[str, ...],
@@ -71,21 +72,33 @@ def plan(
     prices: Path | None,
     workers: int | None,
     as_json: bool,
+    runner: str,
+    ray_address: str | None,
+    **afar: Any,
 ) -> int:
     """Say what a load will do, cost and lose; reads only.
 
     Exit code 4: it would lose or overwrite something.
     """
     jobs = load_jobs(job_file, overrides, only)
+    elsewhere = "--runner ray" if runner == "ray" else "--listen" if afar["listen"] is not None else None
+    if elsewhere is not None and not full:
+        raise JobError(f"{elsewhere} is about --full: a sample is measured in one process; add that")
+    if elsewhere == "--listen" and len(jobs) > 1:
+        raise JobError("--listen is about one job: name it with --only; one command each")
     with held():
         from engine.commands.plan import terminal
 
+        ray = ray_at(runner, ray_address, workers, afar["expect"])
+        listen = listen_at(workers or None, **afar)
     return terminal.run(
         jobs,
         sample=sample,
         full=full,
         prices=prices,
         workers=workers,
+        listen=listen,
+        ray=ray,
         as_json=as_json,
     )
 

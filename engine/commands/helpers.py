@@ -1,7 +1,9 @@
 """Processes that do parts of what a command does: each is asked, does several things side by side, answers.
 
-    async with helping(count, module, boot, languages, told) as helpers:
-        await carry_out(Todo(parts), own, helpers, asked, hands)
+    async with helping(count, module, boot, languages, told, helpers):
+        await carry_out(Todo(parts), own, helpers, asked)
+
+Those of other hosts join them: helpers_afar.py.
 
 Invariant: what wasn't answered was not done, whatever became of its process, and is done by another hand; a
 helper ends when its command does, whatever it is doing.
@@ -9,22 +11,24 @@ helper ends when its command does, whatever it is doing.
 
 import asyncio
 import logging
-import os
-import socket
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from engine.commands.run.processes import WorkerProcess, launched, usage
+from engine.commands.run import waiting
+from engine.commands.run.processes import WorkerProcess, launched
 from engine.errors import PermanentError
 from engine.frozen import dataclass
 from engine.run.link import Finished, Noted
-from engine.run.wire import Language, SocketEnd
-from engine.run.worker import Usage, describe
-from engine.tasks import together
+from engine.run.wire import Language
+from engine.run.worker import Usage
+from engine.tasks import ended, together
 
 log = logging.getLogger(__name__)
+
+PART_BYTES = 256 * 2**10
+"""So much of a file is one message: a beat waits for no longer than that takes."""
 
 
 class Numbered(Protocol):
@@ -54,6 +58,24 @@ class Failed:
 
     number: int
     finished: Finished
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """Helper of another host → command, before an answer: more of a file in the order's directory."""
+
+    number: int
+    name: str
+    data: bytes
+
+
+@runtime_checkable
+class Keeping(Numbered, Protocol):
+    """An order whose files go into a directory."""
+
+    @property
+    def directory(self) -> str:
+        """The directory, which whoever does it makes."""
 
 
 Item = TypeVar("Item")
@@ -98,12 +120,26 @@ class Todo(Generic[Item]):
             self.over.set()
 
 
-class Helper(Generic[Order, Answer]):
-    """One process, and what it was asked. `told` hears its sentences."""
+class HelperEnd(Protocol):
+    """The command's end of a link to a helper."""
 
-    def __init__(self, process: WorkerProcess[Any, Any], told: Callable[[str], None]) -> None:
-        self._process = process
+    def send(self, message: Any) -> None:
+        """Send without waiting."""
+
+    async def receive(self) -> Any:
+        """Return the next message, or None when the helper is gone."""
+
+
+class Helper(Generic[Order, Answer]):
+    """One helper, and what it was asked. `told` hears its sentences.
+
+    `cursors`: how many segments of the source it may read side by side.
+    """
+
+    def __init__(self, link: HelperEnd, told: Callable[[str], None], cursors: int) -> None:
+        self._link = link
         self._told = told
+        self.cursors = cursors
         self._asked: dict[int, asyncio.Future[Answer]] = {}
         self._listening = asyncio.create_task(self._listen())
         self._gone = False
@@ -111,9 +147,14 @@ class Helper(Generic[Order, Answer]):
         self.usage = Usage(0.0, 0)
 
     @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.process.pid
+    def there(self) -> bool:
+        """Whether it can be asked, now or once it is ready."""
+        return not self._gone
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is gone, and reads nothing more."""
+        return self._gone
 
     async def ready(self, todo: Todo[Any]) -> None:
         """Wait until it can be asked, or nothing is left to ask for."""
@@ -130,17 +171,22 @@ class Helper(Generic[Order, Answer]):
             raise Gone
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[order.number] = answer
-        self._process.link.send(order)
+        self._link.send(order)
         return await answer
 
+    async def buried(self) -> None:
+        """Wait until one that is gone reads nothing more: a process doesn't."""
+
     async def end(self) -> None:
-        """See that the process is gone."""
-        self._listening.cancel()
-        await asyncio.gather(self._listening, return_exceptions=True)
-        await self._process.end()
+        """Listen no more."""
+        await ended(self._listening)
+
+    def how_gone(self) -> str:
+        """Say of one that is gone what has become of it."""
+        return "a helper process died"
 
     async def _listen(self) -> None:
-        while (message := await self._process.link.receive()) is not None:
+        while (message := await self._link.receive()) is not None:
             match message:
                 case Ready():
                     self._ready.set()
@@ -152,29 +198,94 @@ class Helper(Generic[Order, Answer]):
                     assert finished.error is not None, "something has failed"
                     if finished.traceback:
                         log.debug("%s", finished.traceback)
-                    self._settle(number).set_exception(finished.error)
+                    self._fail(number, finished.error)
                 case _:
-                    self._settle(message.number).set_result(message)
+                    self._heard(message)
         self._gone = True
         self._ready.set()
-        self._told("a helper process died; what it was doing is done by others")
+        self._told(f"{self.how_gone()}; what it was doing is done by others")
         for number in list(self._asked):
-            self._settle(number).set_exception(Gone())
+            self._fail(number, Gone())
 
-    def _settle(self, number: int) -> "asyncio.Future[Answer]":
-        """Return what waits for an answer; nobody may wait any more."""
+    def _heard(self, answer: Answer) -> None:
+        """Take what isn't said by every helper."""
+        found = self._asked.pop(answer.number)
+        if not found.done():  # nobody may wait any more
+            found.set_result(answer)
+
+    def _fail(self, number: int, fault: Exception) -> None:
         found = self._asked.pop(number)
-        return asyncio.get_running_loop().create_future() if found.done() else found
+        if not found.done():
+            found.set_exception(fault)
+
+
+class HelperProcess(Helper[Order, Answer]):
+    """A helper that is a process of this host."""
+
+    def __init__(self, process: WorkerProcess[Any, Any], told: Callable[[str], None], cursors: int) -> None:
+        super().__init__(process.link, told, cursors)
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.process.pid
+
+    async def end(self) -> None:
+        """See that the process is gone."""
+        await super().end()
+        await self._process.end()
+
+
+class Helpers(Generic[Order, Answer]):
+    """Those who help; more may come. `own`: how many segments this process reads itself, side by side.
+
+    Where that is none, and nobody is there, `say` hears that somebody is waited for, to dial in `at` there.
+    """
+
+    def __init__(self, own: int, say: Callable[[str], None], at: str = "") -> None:
+        self.own = own
+        self._say = say
+        self._at = at
+        self.all: list[Helper[Order, Answer]] = []
+        """Whoever has ever been there."""
+        self._came = asyncio.Event()
+
+    def join(self, helper: Helper[Order, Answer]) -> None:
+        """Have one more help."""
+        self.all.append(helper)
+        self._came.set()
+
+    def __iter__(self) -> Iterator[Helper[Order, Answer]]:
+        """Return those who are there."""
+        return iter([helper for helper in self.all if helper.there])
+
+    async def until(self, over: asyncio.Event) -> None:
+        """Wait for an event. Raises: PermanentError where there is nobody for too long."""
+        if self.own:
+            await over.wait()
+        else:
+            await waiting.until(over, lambda: any(self), self._say, self._at)
+
+    async def coming(self) -> AsyncGenerator[Helper[Order, Answer], None]:
+        """Yield those who have come, and each who comes."""
+        met = 0
+        while True:
+            while met < len(self.all):
+                yield self.all[met]
+                met += 1
+            self._came.clear()
+            await self._came.wait()
 
 
 async def carry_out(
     todo: Todo[Item],
     own: Callable[[Item], Awaitable[Item | None]],
-    helpers: Iterable[Helper[Any, Any]],
+    helpers: Helpers[Any, Any],
     asked: Callable[[Helper[Any, Any], Item], Awaitable[Item | None]],
-    hands: int,
+    hands: int | None = None,
 ) -> None:
-    """Have all done, by so many hands of this process and of each helper.
+    """Have all done, by so many hands of this process and of each helper; None: of each as many as it reads.
 
     `own` and `asked` do something here or there, and return what is left of it. Raises: what doing it raises.
     """
@@ -193,8 +304,19 @@ async def carry_out(
                 return
             todo.done(rest)
 
-    elsewhere = [there(helper) for helper in helpers for _ in range(hands)]
-    await together([*(here() for _ in range(hands)), *elsewhere])
+    async def elsewhere() -> None:
+        async with asyncio.TaskGroup() as group:
+
+            async def take_in() -> None:
+                async for helper in helpers.coming():
+                    for _ in range(hands or helper.cursors):
+                        group.create_task(there(helper))
+
+            taking_in = group.create_task(take_in())
+            await helpers.until(todo.over)
+            taking_in.cancel()
+
+    await together([*(here() for _ in range(helpers.own and (hands or helpers.own))), elsewhere()])
 
 
 @asynccontextmanager
@@ -204,14 +326,15 @@ async def helping(
     boot: Callable[[], Awaitable[Any]],
     languages: tuple[Language[Any], Language[Any]],
     told: Callable[[str], None],
-) -> AsyncGenerator[list[Helper[Any, Any]], None]:
-    """Start helpers, by a module's `serve` and what `boot` returns, and see that none is left.
+    helpers: Helpers[Any, Any],
+) -> AsyncGenerator[None, None]:
+    """Start processes that help, by a module's `serve` and what `boot` returns, and see that none is left.
 
-    `languages`: what the command says, and what helpers do. Raises: PermanentError.
+    `languages`: what the command says, and what helpers do. Each reads by as many cursors as this process.
+    Raises: PermanentError.
     """
     says, hears = languages
     async with AsyncExitStack() as stack:
-        helpers: list[Helper[Any, Any]] = []
         for _ in range(count):
             first = await boot()
             try:
@@ -221,53 +344,7 @@ async def helping(
                     f"a helper can't be started ({error.strerror}): make room, or take fewer --workers"
                 ) from error
             process.link.send(first)
-            helpers.append(Helper(process, told))
-            stack.push_async_callback(helpers[-1].end)
-        yield helpers
-
-
-class HelperLink(SocketEnd[Any, Any]):
-    """The helper's end: without its command nothing more is to be done."""
-
-    async def receive(self) -> Any:
-        """Return the next message."""
-        message = await super().receive()
-        if message is None:
-            os._exit(0)
-        return message
-
-
-async def help_with(
-    descriptor: int,
-    opened: Callable[[Any, Callable[[str], None]], Any],
-    *,
-    says: Language[Any],
-    hears: Language[Any],
-) -> None:
-    """Do what is asked at the other end of a socket until the command has gone.
-
-    `opened` takes the first message and what tells the user, and is a context of what does an order.
-    """
-    link = await HelperLink.open(socket.socket(fileno=descriptor), says=says, hears=hears)
-    boot, tasks = await link.receive(), set[asyncio.Task[None]]()
-    try:
-        async with opened(boot, lambda text: link.send(Noted(text))) as do:
-            link.send(Ready())
-            while True:
-                tasks.add(task := asyncio.create_task(_done(link, do, await link.receive())))
-                task.add_done_callback(tasks.discard)
-    except Exception as fault:  # nothing can be done here: told with the first order
-        finished = describe(fault)
-        link.send(Ready())
-        while True:
-            link.send(Failed((await link.receive()).number, finished))
-
-
-async def _done(link: HelperLink, do: Callable[[Any], Awaitable[Any]], order: Any) -> None:
-    try:
-        answer = await do(order)
-    except Exception as fault:  # told to the command, which tells the user
-        answer = Failed(order.number, describe(fault))
-    used = usage()
-    link.send(Used(used.cpu_s, used.peak_rss_bytes))
-    link.send(answer)
+            helper: HelperProcess[Any, Any] = HelperProcess(process, told, helpers.own)
+            helpers.join(helper)
+            stack.push_async_callback(helper.end)
+        yield

@@ -70,6 +70,9 @@ class TargetReader(Protocol):
     def consumed(self) -> float:
         """What the reads have cost so far. Units: the target's read units."""
 
+    def limit(self, units_per_s: float | None) -> None:
+        """Read so many units a second from here on, at most; None: as fast as may be."""
+
     async def get(self, keys: Sequence[Item]) -> list[Item]:
         """Return the items that there are of these keys, which must differ, in any order."""
 

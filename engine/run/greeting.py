@@ -13,7 +13,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from engine import __version__
 from engine.errors import JobError
@@ -21,7 +21,7 @@ from engine.frozen import dataclass
 from engine.run.link import SaidText
 from engine.run.wire import Language, SocketEnd
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of all that a runner and a worker of another host say to each other."""
 
 TOKEN = "BACKFILL_WORKER_TOKEN"  # noqa: S105 - the variable's name
@@ -75,8 +75,8 @@ class NotNeeded:
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
-    """Runner → worker: all that is needed for the work, without a secret but what the job file itself says.
+class JobTold:
+    """A job as it is told to another host, without a secret but what the job file itself says.
 
     Shape: `job` is job.handed.as_written; `parts` Job.fingerprint_parts and `hook` the digest of its hook's
     source, which the worker's must equal; `ticket` SourceTicket.as_json; `target` TargetInfo.as_text.
@@ -87,6 +87,18 @@ class Welcome:
     hook: str | None
     ticket: str
     target: str
+
+
+Work: TypeAlias = Literal["run", "verify", "plan"]
+"""The command that has workers of other hosts: what they do there, and how it is said from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Runner → worker: all that is needed for the work. A run has one job, and so has a plan."""
+
+    work: Work
+    jobs: tuple[JobTold, ...]
     cursors: int
     silence_s: float
 

@@ -16,6 +16,8 @@ from engine.tasks import ended
 
 T = TypeVar("T")
 
+STOPPING = "stopping: finishing what is in flight; once more stops at once"
+
 Stops = Callable[[Callable[[], None], Voice], AbstractContextManager[asyncio.Event]]
 """What tells a run to stop, and gives an event that is set once it has; see `stop_on_signals`."""
 
@@ -69,8 +71,10 @@ class StopTogether:
 
 
 @contextmanager
-def stop_on_signals(stop: Callable[[], None], voice: Voice) -> Generator[asyncio.Event, None, None]:
-    """Turn the first signal into a stop with a checkpoint, the second into an exit at once.
+def stop_on_signals(
+    stop: Callable[[], None], voice: Voice, stopping: str = STOPPING
+) -> Generator[asyncio.Event, None, None]:
+    """Turn the first signal into a stop with a checkpoint, which is said, the second into an exit at once.
 
     `voice` tells why just before that exit. Yields an event that is set once the first has come.
     """
@@ -82,7 +86,7 @@ def stop_on_signals(stop: Callable[[], None], voice: Voice) -> Generator[asyncio
             voice.break_off("stopped at once; run again to go on from the checkpoint")
             os._exit(EXIT_CODES[INTERRUPTED])  # what isn't checkpointed is done again; workers end with us
         interrupted.set()
-        voice.say("stopping: finishing what is in flight; once more stops at once")
+        voice.say(stopping)
         stop()
 
     handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

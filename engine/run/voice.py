@@ -3,7 +3,7 @@
 Invariant: every notice that was told stands in the report, but for what is true only now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from engine.events import BrokenOff, Event, Notice, Observer, SegmentsPlanned, Tick
@@ -46,3 +46,17 @@ class Voice:
     def warn(self, text: str) -> None:
         """Tell what may need doing."""
         self.tell(Notice(text, "warning"))
+
+
+class SaysNotices:
+    """An observer that says sentences; those that may need doing it says by `warn`, where that is given."""
+
+    def __init__(self, say: Callable[[str], None], warn: Callable[[str], None] | None = None) -> None:
+        self._say = say
+        self._warn = warn or say
+
+    def on(self, event: Event) -> None:
+        """Take note of one event."""
+        if isinstance(event, Notice | BrokenOff):
+            warning = isinstance(event, Notice) and event.level == "warning"
+            (self._warn if warning else self._say)(event.text)

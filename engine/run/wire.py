@@ -5,6 +5,7 @@ no message, ends the link, as if the other end had died.
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import Annotated, Any, Generic, Self, TypeVar, get_args
@@ -21,6 +22,7 @@ CLOSE_S = 1.0
 """How long what is buffered may take to be sent."""
 
 _LENGTH = struct.Struct("!I")
+_CONFIG = ConfigDict(ser_json_inf_nan="constants", ser_json_bytes="base64", val_json_bytes="base64")
 
 Received = TypeVar("Received")
 Sent = TypeVar("Sent")
@@ -32,7 +34,10 @@ class Garbled(Exception):
 
 
 class Language(Generic[Said]):
-    """The messages that one end may say: a dataclass, or a union of some, whose floats may be infinite."""
+    """The messages that one end may say: a dataclass, or a union of some.
+
+    Floats of those may be infinite, and bytes any.
+    """
 
     def __init__(self, declared: Any) -> None:
         self._declared = declared
@@ -56,7 +61,7 @@ class Language(Generic[Said]):
                 self._adapter = TypeAdapter(self._declared)
             else:
                 union: Any = Annotated[self._declared, OneOf()]
-                self._adapter = TypeAdapter(union, config=ConfigDict(ser_json_inf_nan="constants"))
+                self._adapter = TypeAdapter(union, config=_CONFIG)
         return self._adapter
 
 
@@ -96,6 +101,11 @@ class SocketEnd(Generic[Received, Sent]):
         if not self._writer.is_closing():
             body = self._says.written(message)
             self._writer.write(_LENGTH.pack(len(body)) + body)
+
+    async def room(self) -> None:
+        """Wait until most of what was sent is under way; it doesn't wait for an end that is gone."""
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
 
     async def receive(self) -> Received | None:
         """Return the next message, or None when the other end is gone, or says what is no message."""

@@ -58,6 +58,7 @@ def test_one_whose_url_leads_elsewhere_leaves_and_the_others_go_on(
             assert (ended.code, sentence in ended.stderr) == (1, True), ended.stderr
             assert "Traceback" not in ended.stderr
         ended = scene.ended(runner)
+        verified(scene, standby)
     assert (ended.code, scene.ended(good).code) == (0, 0), ended.stderr
     whole(scene, ended.report)
     left = [text for text in ended.report["notices"] if " has left: " in text]
@@ -86,6 +87,19 @@ def whole(scene: Hosts, report: dict[str, Any]) -> None:
         (json.dumps({"S": f"EVENT#{n}"}), json.dumps({"S": "ROW"})) for n in range(1, ROWS + 1)
     }
     assert {item["body"]["S"] for item in items.values()} == {"then"}
+
+
+def verified(scene: Hosts, standby: own.OwnPostgres) -> None:
+    """See that of a verification, too, nothing is read elsewhere."""
+    scene.command = "verify"
+    command = scene.run("--full", "--workers", "0", "--expect", "1")
+    stray = scene.ended(scene.worker(4, SOURCE_URL=standby.url()))
+    assert (stray.code, HERE in stray.stderr) == (1, True), stray.stderr
+    good = scene.worker(5)
+    ended = scene.ended(command)
+    assert (ended.code, scene.ended(good).code) == (0, 0), ended.stderr
+    assert ended.report["matched"] == ROWS
+    assert any(f" has left: {HERE}" in text for text in ended.report["notices"])
 
 
 def caught_up(server: own.OwnPostgres, standby: own.OwnPostgres) -> None:

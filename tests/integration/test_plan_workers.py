@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def command(postgres_url: str, dynoxide: str, table_name: str, tmp_path: Path) -
     asyncio.run(
         execute(postgres_url, *PEOPLE, "ALTER TABLE people ALTER bio DROP NOT NULL", repeated, "ANALYZE")
     )
-    job = loads.job(postgres_url, dynoxide, table_name, **FAN_OUT)
+    job = loads.job(postgres_url, dynoxide, table_name, **deepcopy(FAN_OUT))
     job["source"]["segments"] = 12
     job["items"][0]["key"]["PK"] = "P#{bio}"
     return Command(tmp_path, job)

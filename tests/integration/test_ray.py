@@ -134,6 +134,23 @@ def test_both_nodes_load_all_of_it_with_a_hook_that_they_lack(scene: Hosts, node
     assert "Traceback" not in ended.stderr
 
 
+def test_a_cluster_helps_to_verify_and_to_plan(scene: Hosts, nodes: Cluster) -> None:
+    gate = gated(scene)
+    gate.touch()
+    assert scene.ended(scene.run_alone()).code == 0
+    gate.unlink()
+    scene.command = "verify"
+    command = on_ray(scene, nodes, "--full", "--workers", "2")
+    joined(scene, command, 2)
+    gate.touch()
+    ended = scene.ended(command)
+    assert (ended.code, ended.report["matched"]) == (0, ROWS), ended.stderr
+    scene.command = "plan"
+    ended = scene.ended(on_ray(scene, nodes, "--full", "--sample", "200", "--workers", "1"))
+    assert (ended.code, ended.report["items"]["total"]) == (0, ROWS), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_variable_that_a_node_lacks_is_told_and_the_runner_reads_alone(
     scene: Hosts, nodes: Cluster
 ) -> None:

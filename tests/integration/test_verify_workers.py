@@ -10,8 +10,9 @@ import pytest
 
 from bench import servers
 from engine.commands import helpers
+from engine.commands.helpers import Helpers
 from engine.commands.verify import recheck, source_pass, target_pass
-from engine.commands.verify.orders import ReadOrder, ScanOrder
+from engine.commands.verify.orders import ReadOrder, ScanOrder, ShareOrder
 from engine.commands.verify.source_pass import SourcePass
 from engine.errors import PermanentError
 from tests.integration.test_verify import ROWS, Loaded
@@ -66,7 +67,7 @@ def test_two_processes_find_what_one_finds(damaged: Loaded, asked: list[Any]) ->
     two = damaged.verify("--full", "--workers", "2", "--max-rcu", "100000", code=4)
     assert told(two) == told(one)
     assert told(one)[:4] == (1993, 3, 3, 2)
-    assert {type(order) for order in asked} == {ReadOrder, ScanOrder}
+    assert {type(order) for order in asked} == {ReadOrder, ScanOrder, ShareOrder}
     assert two["consumed_rcu"] == pytest.approx(one["consumed_rcu"], rel=0.1)
     assert two["cpu_s"] > 0
     assert list(damaged.command.state.glob("*/verify")) == []
@@ -124,9 +125,9 @@ def test_what_two_have_begun_is_gone_on_with(
 def test_of_several_rows_with_one_key_the_same_one_counts(
     mode: str, tmp_path, postgres_url, dynoxide, table_name, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def by_helpers(todo, own, others: list[Any], do: Callable, hands: int) -> None:
+    async def by_helpers(todo, own, others: Helpers, do: Callable, hands: int | None = None) -> None:
         while (item := await todo.take()) is not None:
-            todo.done(await (do(others[0], item) if others else own(item)))
+            todo.done(await (do(others.all[0], item) if others.all else own(item)))
 
     for module in (source_pass, target_pass):
         monkeypatch.setattr(module, "carry_out", by_helpers)
@@ -182,9 +183,10 @@ def test_a_verification_takes_no_more_connections_than_the_job_allows(
     """One of them keeps the view."""
     found, carry_out = [], source_pass.carry_out
 
-    async def noted(todo, own, others, do, hands):
-        found.append((1 + len(others), hands))
-        await carry_out(todo, own, others, do, hands)
+    async def noted(todo, own, others, do):
+        assert {helper.cursors for helper in others} <= {others.own}
+        found.append((1 + len(others.all), others.own))
+        await carry_out(todo, own, others, do)
 
     monkeypatch.setattr(source_pass, "carry_out", noted)
     damaged.command.job["source"]["max_connections"] = connections

@@ -1,4 +1,4 @@
-"""A run that listens, and workers that dial in to it: each a process of its own, as on hosts of their own."""
+"""A command that listens, and workers that dial in to it: each a process, as on hosts of their own."""
 
 import contextlib
 import os
@@ -28,6 +28,7 @@ PROGRAM = (
     " beats.VIEW_KEPT_S = {view_kept_s}; {first}; from engine.cli import main; main(sys.argv[1:])"
 )
 IMPATIENT = "from engine.commands.run import waiting; waiting.TOLD_EVERY_S, waiting.NOBODY_S = 0.2, 1.0"
+SOON = "from engine.commands.run import dialling; dialling.REDIAL_S = 0.1"
 OTHER_VERSION = "from engine.run import greeting; greeting.__version__ = '0.0.1'"
 
 
@@ -84,6 +85,8 @@ class Hosts:
     port: int = field(default_factory=free_port)
     head: str = "127.0.0.1"
     """The address of the runner's host."""
+    command: str = "run"
+    """What is started that listens."""
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def run(
@@ -103,7 +106,7 @@ class Hosts:
         folder = self.folder / on
         folder.mkdir(exist_ok=True)
         (folder / "job.yaml").write_text(yaml.safe_dump(self.job, sort_keys=False))
-        words = ("run", "job.yaml", "--json", *arguments)
+        words = (self.command, "job.yaml", "--json", *arguments)
         return self._start(folder, env, *words, first=first, inside=inside)
 
     def worker(

@@ -13,7 +13,7 @@ def asked_of_all(patch: pytest.MonkeyPatch, *modules: ModuleType) -> list[Any]:
     found: list[Any] = []
     carry_out, ask = helpers.carry_out, helpers.Helper.ask
 
-    async def fair(todo, own, others, do, hands):
+    async def fair(todo, own, others, do, hands=None):
         for helper in others:
             await helper.ready(todo)
         await carry_out(todo, own, others, do, hands)

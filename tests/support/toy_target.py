@@ -281,6 +281,9 @@ class ToyReader:
     def __init__(self, shelf: str) -> None:
         self._shelf = shelf
 
+    def limit(self, units_per_s: float | None) -> None:
+        return None
+
     async def get(self, keys: Sequence[Item]) -> list[Item]:
         there = SHELVES[self._shelf].items
         texts = [ToyCodec().key_texts(key) for key in keys]

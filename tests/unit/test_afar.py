@@ -104,7 +104,7 @@ async def test_it_is_durable_that_others_may_write_before_one_is_told_anything(
     kept, welcome = scene.log
     assert kept == (ELSEWHERE, f"{beats.SILENCE_S + LATE_S + beats.MARGIN_S}")
     assert isinstance(welcome, Welcome)
-    assert (welcome.parts, welcome.silence_s) == (
+    assert (welcome.jobs[0].parts, welcome.silence_s) == (
         {"source": "1", "mapping": "2", "target": "3"},
         beats.SILENCE_S,
     )
@@ -228,7 +228,7 @@ async def test_a_run_that_reads_nothing_itself_says_that_nobody_is_there_and_end
     assert not joining.done(), "one is there"
     assert said == []
     assert await link.receive() is None, "it is lost"
-    with pytest.raises(PermanentError, match=r"no worker has been there .* nothing acked is lost"):
+    with pytest.raises(PermanentError, match=r"no worker has been there .* nothing that was done is lost"):
         await joining
     assert "waiting for one to dial in at here:1; in" in said[0]
     letting_in.cancel()

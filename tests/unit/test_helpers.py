@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
-from engine.commands.helpers import Gone, Todo, carry_out
+from engine.commands.helpers import Gone, Helpers, Todo, carry_out
+from engine.commands.run import waiting
 from engine.errors import PermanentError
 
 
 class Other:
     """A helper that does so many things and is gone."""
+
+    there = True
 
     def __init__(self, does: int) -> None:
         self.left = does
@@ -28,6 +31,12 @@ class Other:
         return None
 
 
+def with_(*others: Other) -> Helpers[Any, Any]:
+    helpers: Helpers[Any, Any] = Helpers(2, print)
+    helpers.all += others  # type: ignore[arg-type]
+    return helpers
+
+
 async def test_what_one_that_is_gone_had_is_done_by_others() -> None:
     other, done = Other(3), list[int]()
 
@@ -35,7 +44,7 @@ async def test_what_one_that_is_gone_had_is_done_by_others() -> None:
         await asyncio.sleep(0)
         done.append(item)
 
-    await carry_out(Todo(range(20)), own, [other], Other.do, 2)
+    await carry_out(Todo(range(20)), own, with_(other), Other.do, 2)
     assert other.did
     assert sorted(done + other.did) == [*range(20)]
 
@@ -49,7 +58,7 @@ async def test_what_is_left_of_one_is_done_too() -> None:
         number, left = item
         return (number, left - 1) if left else None
 
-    await carry_out(Todo([(1, 2), (2, 0)]), own, [], Other.do, 2)
+    await carry_out(Todo([(1, 2), (2, 0)]), own, with_(), Other.do, 2)
     assert sorted(seen) == [(1, 0), (1, 1), (1, 2), (2, 0)]
 
 
@@ -72,7 +81,7 @@ async def test_who_has_nothing_to_do_waits_for_what_may_come_back() -> None:
 
 
 async def test_nothing_to_do_is_done_at_once() -> None:
-    await carry_out(Todo[int]([]), pytest.fail, [Other(0)], Other.do, 2)
+    await carry_out(Todo[int]([]), pytest.fail, with_(Other(0)), Other.do, 2)
 
 
 async def test_a_fault_ends_it_for_all() -> None:
@@ -82,4 +91,36 @@ async def test_a_fault_ends_it_for_all() -> None:
         await asyncio.sleep(0)
 
     with pytest.raises(PermanentError, match="can't be read"):
-        await carry_out(Todo(range(100)), own, [Other(1000)], Other.do, 1)
+        await carry_out(Todo(range(100)), own, with_(Other(1000)), Other.do, 1)
+
+
+async def test_one_that_comes_while_others_are_at_it_takes_part() -> None:
+    late, helpers = Other(1000), with_()
+
+    async def own(item: int) -> None:
+        await asyncio.sleep(0.01)  # all who were there at first have been met
+        if item == 3:
+            helpers.join(late)  # type: ignore[arg-type]
+        while item > 3 and not late.did:
+            await asyncio.sleep(0)
+
+    await carry_out(Todo(range(20)), own, helpers, Other.do, 2)
+    assert late.did
+
+
+async def test_who_does_nothing_itself_leaves_all_to_others() -> None:
+    other, helpers = Other(1000), Helpers[Any, Any](0, print)
+    helpers.join(other)  # type: ignore[arg-type]
+    await carry_out(Todo(range(20)), pytest.fail, helpers, Other.do, 2)
+    assert sorted(other.did) == [*range(20)]
+
+
+async def test_who_does_nothing_itself_and_has_nobody_says_so_and_ends_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "TOLD_EVERY_S", 0.02)
+    monkeypatch.setattr(waiting, "NOBODY_S", 0.2)
+    said = list[str]()
+    with pytest.raises(PermanentError, match="no worker has been there"):
+        await carry_out(Todo([1]), pytest.fail, Helpers(0, said.append, "here:1"), Other.do, 2)
+    assert "waiting for one to dial in at here:1" in said[0]

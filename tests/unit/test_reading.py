@@ -189,3 +189,17 @@ def test_a_budget_is_kept_over_time():
         spent += 128.0
     assert spent <= 100.0 * (10.0 + 1.0) + 2 * 128.0
     assert Budget(None, 0.0).wait_s(5.0) == 0.0
+
+
+def test_another_rate_holds_from_its_moment_on_and_saves_up_no_more_than_its_own() -> None:
+    budget = Budget(100.0, now=0.0)
+    budget.limit(10.0, now=5.0)
+    budget.spend(20.0)
+    assert budget.wait_s(5.0) == 1.0  # of a hundred that were saved up ten are left
+    budget.limit(100.0, now=5.0)
+    assert budget.wait_s(5.0) == 0.1
+    budget.limit(None, now=5.0)
+    assert budget.wait_s(5.0) == 0.0
+    budget.limit(10.0, now=6.0)
+    budget.spend(20.0)
+    assert budget.wait_s(6.0) == pytest.approx(2.0), "what was free of a cap isn't saved up"

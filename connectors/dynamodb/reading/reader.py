@@ -60,6 +60,13 @@ class Budget:
         self._at = now
         return max(0.0, -self._units / self._rate)
 
+    def limit(self, rcu_per_s: float | None, now: float) -> None:
+        """Go on at another rate; what was saved up is no more than that one saves."""
+        self.wait_s(now)
+        units = 0.0 if self._rate is None else self._units  # what was free of a cap is no debt
+        self._units = units if rcu_per_s is None else min(units, rcu_per_s * BURST_S)
+        self._rate, self._at = rcu_per_s, now
+
     def spend(self, units: float) -> None:
         """Account for what a request consumed."""
         self.spent += units
@@ -112,6 +119,10 @@ class TableReader:
     def consumed(self) -> float:
         """Read units that were consumed so far."""
         return self._budget.spent
+
+    def limit(self, units_per_s: float | None) -> None:
+        """Read so many units a second from here on, at most; None: as fast as may be."""
+        self._budget.limit(units_per_s, self._loop.time())
 
     async def get(self, keys: Sequence[Item]) -> list[Item]:
         """Return the items that there are of these keys, which must differ, in any order.

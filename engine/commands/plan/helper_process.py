@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.commands.ends import open_ends
 from engine.commands.hash_store import HashStore
-from engine.commands.helpers import help_with
+from engine.commands.helping import help_with
 from engine.commands.plan.collisions import NO_ROOM
 from engine.commands.plan.measuring import Measuring, into
 from engine.commands.plan.orders import FROM_HELPER, TO_HELPER, MeasureOrder, PlanBoot, SegmentMeasured
@@ -34,7 +34,7 @@ async def measure_segment(stages: Measuring, order: MeasureOrder) -> SegmentMeas
         await stages.read(order.segment, into(tally, own, store), in_full=True)
         await asyncio.to_thread(store.flush)
     else:
-        keys = stages.key_counter(np.fromfile(order.suspects, np.uint64))
+        keys = stages.key_counter(np.frombuffer(order.suspects, np.uint64))
         await stages.read(order.segment, keys.add, in_full=False)
         keys.keep(directory)
     return SegmentMeasured(order.number, tally.rows, tally.rules, tally.sizes.pairs, own.sums())

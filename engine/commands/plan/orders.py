@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from engine.batch import Segment
-from engine.commands.helpers import Failed, Helper, Ready, Used
+from engine.commands.helpers import Failed, FilePart, Helper, Helpers, Ready, Used
 from engine.commands.plan.measuring import MeasuredBy
 from engine.commands.plan.tally import RuleTally
 from engine.frozen import dataclass
-from engine.run.link import Noted
+from engine.run.beats import Beat, Granted, Left
+from engine.run.link import Drain, Noted
 from engine.run.wire import Language
 
 
@@ -29,13 +30,21 @@ class PlanBoot:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanBootAfar:
+    """What one of another host needs besides the job. Shape: `hashes` hash_probe.probe."""
+
+    hashes: str
+    by: MeasuredBy
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureOrder:
-    """Measure a segment. Hashes go into `directory`; with `suspects`, a file of hashes, what has those."""
+    """Measure a segment. Hashes go into `directory`; with `suspects`, hashes as bytes, what has those."""
 
     number: int
     segment: Segment
     directory: str
-    suspects: str | None
+    suspects: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +63,12 @@ FROM_HELPER: Language[Ready | Noted | Used | Failed | SegmentMeasured] = Languag
     Ready | Noted | Used | Failed | SegmentMeasured
 )
 
+TO_AFAR: Language[PlanBootAfar | MeasureOrder | Granted | Drain] = Language(
+    PlanBootAfar | MeasureOrder | Granted | Drain
+)
+FROM_AFAR: Language[Ready | Noted | Used | FilePart | SegmentMeasured | Beat | Left] = Language(
+    Ready | Noted | Used | FilePart | SegmentMeasured | Beat | Left
+)
+
 PlanHelper: TypeAlias = Helper[MeasureOrder, SegmentMeasured]
+PlanHelpers: TypeAlias = Helpers[MeasureOrder, SegmentMeasured]

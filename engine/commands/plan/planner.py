@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.amounts import duration
 from engine.commands import ends
@@ -18,7 +19,8 @@ from engine.commands.plan.catch_up import ways
 from engine.commands.plan.key_ways import key_ways
 from engine.commands.plan.measuring import MeasuredBy, Measuring
 from engine.commands.plan.plan import Coverage, Plan, RowsAre, SourceFacts
-from engine.commands.plan.whole import Seen, look_at_all
+from engine.commands.plan.whole import Lookers, Seen, look_at_all
+from engine.commands.run.door import Door, door_open
 from engine.commands.run.following import foretold
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
 from engine.commands.run.ways import foreseen
@@ -29,7 +31,12 @@ from engine.errors import JobError
 from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.registry import TARGETS
+from engine.run.voice import SaysNotices, Voice
 from engine.run.worth import worth
+
+if TYPE_CHECKING:
+    from engine.commands.run.cluster.holding import RayCluster, RayOptions
+    from engine.commands.run.listening import Listen
 
 SAMPLE_ROWS = 30_000
 """About one row in a thousand is seen 30 times in it, and it is measured within a second or two."""
@@ -46,24 +53,31 @@ UNKNOWN_ROWS = (
 class PlanOptions:
     """What the command line says. `workers`: see RunOptions; so many look at everything, too.
 
-    `prices`: a list in place of our own.
+    `prices`: a list in place of our own. `listen`: for workers of other hosts, which look, too. `ray`: they
+    are placed on a cluster, and `workers` counts these.
     """
 
     prices: Path | None = None
     sample: int = SAMPLE_ROWS
     full: bool = False
     workers: int | None = 1
+    listen: "Listen | None" = None
+    ray: "RayOptions | None" = None
 
 
-async def plan(job: Job, options: PlanOptions, say: Callable[[str], None]) -> Plan:
-    """Find out what a load of this job will do. `say` is told what is going on."""
+async def plan(
+    job: Job, options: PlanOptions, say: Callable[[str], None], cluster: "RayCluster | None" = None
+) -> Plan:
+    """Find out what a load of this job will do. `say` is told what is going on; `cluster` has workers."""
     info, exists = await _target(job)
     by = MeasuredBy(exists, options.sample, options.prices)
     by.measurer(job, info)  # a price list that can't be used is told before anything is opened
     async with AsyncExitStack() as stack:
+        voice = Voice([SaysNotices(say)])
+        door = await stack.enter_async_context(door_open(options.listen, cluster, voice, "the plan"))
         opened = await ends.open_ends(stack, job, target=info)
         stages = Measuring.of(opened, by)
-        found = await _plan(stages, options, say)
+        found = await _plan(stages, options, say, door)
         return replace(found, advice=advise(found))
 
 
@@ -81,7 +95,9 @@ async def _target(job: Job) -> tuple[TargetInfo, bool]:
     return info, there is not None
 
 
-async def _plan(stages: Measuring, options: PlanOptions, say: Callable[[str], None]) -> Plan:
+async def _plan(
+    stages: Measuring, options: PlanOptions, say: Callable[[str], None], door: Door | None
+) -> Plan:
     job, source = stages.opened.job, stages.source
     say(f"{job.name}: looking at {job.source.reads}")
     size_bytes, slow = await source.abilities.inspect()
@@ -91,14 +107,15 @@ async def _plan(stages: Measuring, options: PlanOptions, say: Callable[[str], No
     rows, rows_are = await _rows(source, counted, seen.tally.rows)
     expected = await source.rows_expected()
     workers = options.workers or stages.opened.worth(expected).workers
-    cut = await source.segments(_segments_wanted(job, workers, rows))
+    most = workers + (0 if door is None else door.expect)
+    cut = await source.segments(_segments_wanted(job, most, rows))
     way = foreseen(stages.opened, workers=workers, segments=len(cut), rows=expected)
     reason = stages.opened.ordered_reason if way.name == "in order" else None
     whole = rows_are == "counted" and seen.tally.rows >= rows
     coverage: Coverage = "all" if whole else "proved" if way.name == "proved" else "sample"
     if options.full and not whole:
-        lookers = options.workers or _worth(source, expected)
-        seen = await look_at_all(stages, cut, lookers, say)
+        crew = _lookers(options, source, expected)
+        seen = await look_at_all(stages, cut, crew, say, door)
         rows, rows_are, whole, coverage = seen.tally.rows, "counted", True, "all"
     scale = rows / seen.tally.rows if seen.tally.rows else 0.0
     target = stages.measurer.plan(scale)
@@ -146,11 +163,15 @@ async def _sample(stages: Measuring, rows: int, of: int | None) -> Seen:
     return Seen(tally, keys.collisions())
 
 
-def _worth(source: Source, rows: int | None) -> int:
-    """Return how many processes a look at everything is worth: nothing is written, so no target bounds it."""
-    cursors_max = source.ticket.cursors_max
-    limit = None if cursors_max is None else max(1, cursors_max // ends.CURSORS)
-    return worth(rows, cores=cores(), target_max=None, cursors_max=limit).workers
+def _lookers(options: PlanOptions, source: Source, rows: int | None) -> Lookers:
+    """Return how many processes look at everything: nothing is written, so no target bounds it."""
+    here, workers = options.ray is None, options.workers
+    if workers is None or (workers == 0 and options.listen is None):
+        cursors_max = source.ticket.cursors_max
+        limit = None if cursors_max is None else max(1, cursors_max // ends.CURSORS)
+        lent = cores() if here else None
+        workers = worth(rows, cores=lent, target_max=None, cursors_max=limit).workers - (not here)
+    return Lookers(workers) if here else Lookers(1, workers, asks=options.workers is not None)
 
 
 def _segments_wanted(job: Job, workers: int, rows: int) -> int:

@@ -6,7 +6,8 @@ Invariant: each segment is counted once, by this process or by a helper that has
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,20 +15,26 @@ import numpy as np
 
 from engine.batch import Segment
 from engine.commands.ends import CURSORS
+from engine.commands.hash_probe import probe
 from engine.commands.hash_store import HashStore
-from engine.commands.helpers import Todo, carry_out, helping
+from engine.commands.helpers import Helpers, Todo, carry_out, helping
 from engine.commands.plan.collisions import NO_ROOM, Collisions, suspected
 from engine.commands.plan.measuring import Add, Measuring, into
 from engine.commands.plan.orders import (
+    FROM_AFAR,
     FROM_HELPER,
+    TO_AFAR,
     TO_HELPER,
     MeasureOrder,
     PlanBoot,
+    PlanBootAfar,
     PlanHelper,
+    PlanHelpers,
     SegmentMeasured,
 )
 from engine.commands.plan.tally import Tally
-from engine.commands.run.crew import crew
+from engine.commands.run.crew import Crew, crew
+from engine.commands.run.door import NOT_PLACED, Door
 from engine.frozen import dataclass
 from engine.job import handed
 
@@ -42,25 +49,46 @@ class Seen:
     collisions: Collisions
 
 
+@dataclass(frozen=True, slots=True)
+class Lookers:
+    """How many processes look `here`, 0: none but those of other hosts, and how many a cluster is to have.
+
+    With `asks` it is asked for those for whom nothing is free.
+    """
+
+    here: int
+    placed: int = 0
+    asks: bool = False
+
+
 async def look_at_all(
     stages: Measuring,
     segments: Sequence[Segment],
-    workers: int,
+    lookers: Lookers,
     say: Callable[[str], None],
+    door: Door | None = None,
 ) -> Seen:
-    """Measure every row, by so many processes."""
+    """Measure every row, by so many processes, and those that come to the door."""
     cursors_max = stages.source.ticket.cursors_max
-    size = crew(max(1, min(workers, len(segments))), CURSORS, cursors_max)
+    size = Crew(0, 0)
+    if lookers.here:
+        size = crew(min(lookers.here, max(1, len(segments))), CURSORS, cursors_max)
+    if door is not None and door.cluster is not None:
+        if lookers.placed:
+            door.place([stages.opened.job], lookers.placed, asks=lookers.asks)
+        else:
+            say(NOT_PLACED)
     with TemporaryDirectory(prefix="backfill-plan-") as folder:
-        async with _helped(stages, size.workers - 1, say) as helpers:
-            return await _Look(stages, segments, helpers, size.cursors, Path(folder), say).everything()
+        async with _helped(stages, size, say, door) as helpers:
+            return await _Look(stages, segments, helpers, Path(folder), say).everything()
 
 
 @asynccontextmanager
 async def _helped(
-    stages: Measuring, others: int, say: Callable[[str], None]
-) -> AsyncGenerator[list[PlanHelper], None]:
+    stages: Measuring, size: Crew, say: Callable[[str], None], door: Door | None
+) -> AsyncGenerator[PlanHelpers, None]:
     opened = stages.opened
+    helpers: PlanHelpers = Helpers(size.cursors, say, "" if door is None else door.at)
 
     async def boot() -> PlanBoot:
         return PlanBoot(
@@ -70,8 +98,33 @@ async def _helped(
             stages.by,
         )
 
-    async with helping(others, HELPER, boot, (TO_HELPER, FROM_HELPER), say) as helpers:
+    async with AsyncExitStack() as stack:
+        others = max(0, size.workers - 1)
+        await stack.enter_async_context(helping(others, HELPER, boot, (TO_HELPER, FROM_HELPER), say, helpers))
+        if door is not None:
+            await stack.enter_async_context(_called(stages, size, door, helpers, say))
         yield helpers
+
+
+def _called(
+    stages: Measuring, size: Crew, door: Door, helpers: PlanHelpers, say: Callable[[str], None]
+) -> AbstractAsyncContextManager[None]:
+    """Have workers of other hosts measure, too; what a load costs is reckoned here."""
+    from engine.commands.helpers_afar import CallAfar, called, job_told  # with what encrypts
+
+    opened = stages.opened
+    call = CallAfar(
+        "plan",
+        (job_told(opened.job, opened.source.ticket, opened.target),),
+        PlanBootAfar(probe(), replace(stages.by, prices=None)),
+        says=TO_AFAR,
+        hears=FROM_AFAR,
+        cursors=CURSORS,
+        cursors_max=opened.source.ticket.cursors_max,
+        here=size.workers * size.cursors,
+        advice=NO_ROOM,
+    )
+    return called(call, door, helpers, say)
 
 
 class _Look:
@@ -81,15 +134,13 @@ class _Look:
         self,
         stages: Measuring,
         segments: Sequence[Segment],
-        helpers: Sequence[PlanHelper],
-        cursors: int,
+        helpers: PlanHelpers,
         folder: Path,
         say: Callable[[str], None],
     ) -> None:
         self._stages = stages
         self._segments = segments
         self._helpers = helpers
-        self._cursors = cursors
         self._folder = folder
         self._say = say
         self._numbers = itertools.count()
@@ -113,9 +164,8 @@ class _Look:
         if len(suspects.hashes):
             count = f"{len(suspects.hashes):,} keys are"
             self._say(f"{count} suspected of repeating: reading again to compare their texts")
-            suspects.hashes.tofile(self._folder / "suspects")
             await self._pass(
-                keys.add, lambda _, directory: keys.take_in(directory), self._folder / "suspects"
+                keys.add, lambda _, directory: keys.take_in(directory), suspects.hashes.tobytes()
             )
         found = keys.collisions()
         beyond = Collisions(
@@ -124,7 +174,7 @@ class _Look:
         return Seen(tally, beyond)
 
     async def _pass(
-        self, add: Add, take_in: Callable[[SegmentMeasured, Path], None], suspects: Path | None
+        self, add: Add, take_in: Callable[[SegmentMeasured, Path], None], suspects: bytes | None
     ) -> None:
         """Read and measure every segment, several side by side; only the keys of `suspects`, if there are."""
         done = 0
@@ -141,8 +191,7 @@ class _Look:
         async def there(helper: PlanHelper, segment: Segment) -> None:
             number = next(self._numbers)
             directory = self._folder / str(number)
-            named = None if suspects is None else str(suspects)
-            take_in(await helper.ask(MeasureOrder(number, segment, str(directory), named)), directory)
+            take_in(await helper.ask(MeasureOrder(number, segment, str(directory), suspects)), directory)
             told()
 
-        await carry_out(Todo(self._segments), here, self._helpers, there, self._cursors)
+        await carry_out(Todo(self._segments), here, self._helpers, there)

@@ -7,18 +7,18 @@ only when nothing of any of them can come any more.
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.commands.ends import CURSORS
-from engine.commands.run.door import Door
+from engine.commands.ends import CURSORS, Ends
+from engine.commands.run.door import NOT_PLACED, Door
 from engine.commands.run.listening import Candidate
 from engine.commands.run.prepare import Prepared
 from engine.commands.run.views import SecondKeeper
 from engine.commands.run.waiting import next_of
 from engine.errors import BackfillError
-from engine.job import handed, hook_files
+from engine.job import handed
 from engine.job.hook import source_digest
 from engine.run import beats
 from engine.run.beats import DialledIn
-from engine.run.greeting import Welcome
+from engine.run.greeting import JobTold, Welcome
 from engine.run.voice import Voice
 from engine.state import beside
 from engine.state.beside import KeptView
@@ -77,20 +77,15 @@ class Afar:
 
     def place(self, open_segments: int) -> None:
         """Have workers placed on the cluster, if there is one; never more than have something to read."""
-        cluster, job = self._door.cluster, self._prepared.ends.job
-        if cluster is None:
+        if self._door.cluster is None:
             return
         workers = min(self._prepared.placed, open_segments)
         if self._cursors_left is not None:
             workers = min(workers, self._cursors_left)
         if workers < 1:
-            self.tell(
-                "no worker is placed on the Ray cluster: this host alone reads as fast; or say --workers N"
-            )
+            self.tell(NOT_PLACED)
             return
-        files = hook_files.beside(job.hook, job.directory) if job.hook else {}
-        asks = self._prepared.options.workers is not None
-        cluster.place(self._at, self._door.token, files, workers, asks=asks, voice=self._voice)
+        self._door.place([self._prepared.ends.job], workers, asks=self._prepared.options.workers is not None)
 
     async def next_of(self, queue: "asyncio.Queue[_Next]") -> _Next:
         """Return the next of a queue, for a run that reads nothing itself. Raises: PermanentError."""
@@ -113,15 +108,7 @@ class Afar:
         ends, late_s = prepared.ends, prepared.ends.connector.abilities.late_s
         await beside.keep_elsewhere(prepared.store, beats.wait_s(late_s))
         wire = candidate.welcomed(
-            Welcome(
-                job=handed.as_written(ends.job),
-                parts=self._parts,
-                hook=self._hook,
-                ticket=ends.source.ticket.as_json(),
-                target=ends.target.as_text(),
-                cursors=cursors,
-                silence_s=beats.SILENCE_S,
-            )
+            Welcome("run", (self._told_of(ends),), cursors=cursors, silence_s=beats.SILENCE_S)
         )
         self.tell(f"the worker {candidate.name} joins")
         link = DialledIn(wire, candidate.name, prepared.store.tenure, late_s, self._lost)
@@ -129,6 +116,15 @@ class Afar:
         self._cursors[link] = cursors
         self._see_to_view()
         return link
+
+    def _told_of(self, ends: Ends) -> JobTold:
+        return JobTold(
+            handed.as_written(ends.job),
+            self._parts,
+            self._hook,
+            ends.source.ticket.as_json(),
+            ends.target.as_text(),
+        )
 
     def _lost(self, text: str) -> None:
         self._warn(text)

@@ -9,16 +9,16 @@ import logging
 import os
 import ssl
 from asyncio import FIRST_COMPLETED
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 from engine.commands.ends import Ends, open_ends
 from engine.commands.run.listening import AFAR_SAYS, HEAD_SAYS, Address, kept_alive
 from engine.commands.run.processes import usage
 from engine.contracts.source import SourceTicket
 from engine.errors import BackfillError, JobError, PermanentError
-from engine.events import BrokenOff, Event, Notice
 from engine.exits import Exit
 from engine.frozen import dataclass
 from engine.job import handed
@@ -33,17 +33,19 @@ from engine.run.greeting import (
     OF_DIALLING,
     OF_HEAD,
     DiallingEnd,
+    JobTold,
     NotLetIn,
     NotNeeded,
     Unanswered,
     Welcome,
+    Work,
     introduce,
     refusal,
 )
 from engine.run.letters import LETTERS_WINDOW_BYTES
 from engine.run.link import Noted
 from engine.run.stopping import stop_on_signals
-from engine.run.voice import Voice
+from engine.run.voice import SaysNotices, Voice
 from engine.run.wire import MESSAGE_BYTES_MAX, SocketEnd
 from engine.run.worker import describe, work
 from engine.show import logs
@@ -67,7 +69,7 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class LetIn:
     """A connection to a runner that has let this worker in. `told`: what there is to do."""
 
     reader: asyncio.StreamReader
@@ -79,14 +81,30 @@ class _Line:
         await SocketEnd(self.reader, self.writer, says=OF_DIALLING, hears=OF_HEAD).close()
 
 
-async def join(dial: Dial, token: str, say: Callable[[str], None]) -> Exit:
-    """Dial in, and work until the run is over. Raises: JobError where it can't take part, PermanentError."""
+Helps: TypeAlias = Callable[[LetIn, Welcome, Dial, Callable[[str], None]], Awaitable[Exit]]
+"""Takes part in what isn't a run, until it is over. Raises: JobError, PermanentError, TransientError."""
+
+
+def only_runs(work: Work) -> Helps:
+    """Return what takes part in other work: nothing does. Raises: JobError."""
+    raise JobError(f"this worker takes part in runs, and what has called it is `backfill {work}`")
+
+
+async def join(
+    dial: Dial, token: str, say: Callable[[str], None], helps: Callable[[Work], Helps] = only_runs
+) -> Exit:
+    """Dial in, and work until the run is over, or the other work that `helps` knows.
+
+    Raises: JobError where it can't take part, PermanentError.
+    """
     line = await _let_in(dial, token, DIALLED_S)
     while True:
         try:
             if isinstance(line.told, NotNeeded):
                 say(f"nothing to do: {line.told.why}")
                 return Exit.DONE
+            if line.told.work != "run":
+                return await helps(line.told.work)(line, line.told, dial, say)
             then = await _taking_part(line, line.told, dial, token, say)
         finally:
             await line.hang_up()
@@ -95,14 +113,14 @@ async def join(dial: Dial, token: str, say: Callable[[str], None]) -> Exit:
         line = then
 
 
-async def _let_in(dial: Dial, token: str, patience_s: float) -> _Line:
+async def _let_in(dial: Dial, token: str, patience_s: float) -> LetIn:
     """Dial in, and wait for what there is to do. Raises: JobError, PermanentError."""
     reader, writer = await _dialled(dial, patience_s)
     wire: DiallingEnd = SocketEnd(
         reader, writer, says=OF_DIALLING, hears=OF_HEAD, bytes_max=GREETING_BYTES_MAX
     )
     try:
-        return _Line(reader, writer, await _welcome(wire, token, _certificate(writer), dial.at))
+        return LetIn(reader, writer, await _welcome(wire, token, _certificate(writer), dial.at))
     except BaseException:
         wire.abort()
         raise
@@ -130,19 +148,19 @@ async def _welcome(wire: DiallingEnd, token: str, certificate: bytes, at: Addres
 
 
 async def _taking_part(
-    line: _Line, told: Welcome, dial: Dial, token: str, say: Callable[[str], None]
-) -> Exit | _Line:
+    line: LetIn, told: Welcome, dial: Dial, token: str, say: Callable[[str], None]
+) -> Exit | LetIn:
     """Work until there is nothing more; return the line to the next runner, where that one has come.
 
     Raises: what ended the work; PermanentError: the runner was lost.
     """
     head: SocketEnd[ToAfar, FromAfar] = SocketEnd(line.reader, line.writer, says=AFAR_SAYS, hears=HEAD_SAYS)
     link = HeadLink(head, told.silence_s)
-    voice = Voice([_Printed(say)])
+    voice = Voice([SaysNotices(say)])
     with stop_on_signals(lambda: link.leave("it was asked to stop"), voice) as interrupted:
         try:
             async with AsyncExitStack() as stack:
-                ends = await _opened(stack, told, dial)
+                ends = await opened_alike(stack, told.jobs[0], dial)
                 say(f"taking part in the run of {ends.job.name} at {dial.at}")
                 await _work(ends, link, told.cursors)
                 if link.holds and link.lost is not None and not interrupted.is_set():
@@ -163,9 +181,9 @@ async def _taking_part(
     return Exit.DONE
 
 
-async def _opened(stack: AsyncExitStack, told: Welcome, dial: Dial) -> Ends:
+async def opened_alike(stack: AsyncExitStack, told: JobTold, dial: Dial) -> Ends:
     """Open both ends as the runner has told. Raises: JobError."""
-    job = _alike(handed.completed(told.job, dial.hooks, os.environ), told)
+    job = alike(told, dial)
     logs.of_job(job.name)
     target = TARGETS[job.target.type].info_from(told.target)
     ends = await open_ends(stack, job, ticket=SourceTicket.from_json(told.ticket), target=target)
@@ -204,7 +222,7 @@ async def _hold_when_asked(ends: Ends, link: HeadLink) -> None:
 
 async def _until_called(
     dial: Dial, token: str, why: str, interrupted: asyncio.Event, say: Callable[[str], None]
-) -> _Line | None:
+) -> LetIn | None:
     """Keep the view until a runner has opened it, and return the line to that one; None: none has come.
 
     Raises: JobError when it refuses this worker.
@@ -222,7 +240,7 @@ async def _until_called(
         await ended(calling, stopped)
 
 
-async def _redialled(dial: Dial, token: str) -> _Line:
+async def _redialled(dial: Dial, token: str) -> LetIn:
     """Dial in until a runner says what there is to do: by then it has opened its source."""
     while True:
         try:
@@ -232,8 +250,9 @@ async def _redialled(dial: Dial, token: str) -> _Line:
             await asyncio.sleep(REDIAL_S)
 
 
-def _alike(job: Job, told: Welcome) -> Job:
-    """See that the job means the same here as at the runner. Raises: JobError."""
+def alike(told: JobTold, dial: Dial) -> Job:
+    """Return the job, which must mean the same here as at the runner. Raises: JobError."""
+    job = handed.completed(told.job, dial.hooks, os.environ)
     parts = job.fingerprint_parts()
     hook = source_digest(job.hook, job.directory) if job.hook else None
     if hook != told.hook:
@@ -294,15 +313,3 @@ def _certificate(writer: asyncio.StreamWriter) -> bytes:
     """Return the certificate that the other end has shown; nothing where there is no TLS."""
     secured = writer.get_extra_info("ssl_object")
     return b"" if secured is None else secured.getpeercert(binary_form=True) or b""
-
-
-class _Printed:
-    """An observer that says sentences."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-
-    def on(self, event: Event) -> None:
-        """Take note of one event."""
-        if isinstance(event, Notice | BrokenOff):
-            self._say(event.text)

@@ -1,7 +1,7 @@
-"""The runner's door for workers of other hosts: takes connections, lets in who has the token, keeps a line.
+"""A command's door for workers of other hosts: takes connections, lets in who has the token, keeps a line.
 
 Invariant: whoever hasn't proved that it has the token holds one of a few places for a few seconds, and holds
-the run up in nothing. Beyond this machine nothing is said without TLS.
+the command up in nothing. Beyond this machine nothing is said without TLS.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from engine.run.greeting import (
     greet,
 )
 from engine.run.voice import Voice
-from engine.run.wire import Language, SocketEnd
+from engine.run.wire import Language, Received, Sent, SocketEnd
 from engine.tasks import ended
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ GREETINGS_MAX = 16
 BACKLOG = 128
 
 EXPECTED_S = 120.0
-"""How long a run waits for the workers that it expects."""
+"""How long a command waits for the workers that it expects."""
 
 CERTIFICATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=backfill"
@@ -89,7 +89,7 @@ def address(text: str, what: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """What the command line says about workers of other hosts. `expect`: the run waits for so many."""
+    """What the command line says about workers of other hosts. `expect`: the command waits for so many."""
 
     at: Address
     certificate: Path | None
@@ -111,9 +111,15 @@ class Candidate:
         return self._reader.at_eof() or self._writer.is_closing()
 
     def welcomed(self, welcome: Welcome) -> SocketEnd[FromAfar, ToAfar]:
-        """Tell it all that it needs; return the end by which it is talked with from here on."""
+        """Tell it all that it needs for a run; return the end by which it is talked with from here on."""
+        return self.called(welcome, says=HEAD_SAYS, hears=AFAR_SAYS)
+
+    def called(
+        self, welcome: Welcome, *, says: Language[Sent], hears: Language[Received]
+    ) -> SocketEnd[Received, Sent]:
+        """Tell it all that it needs for some work; return the end by which it is talked with then."""
         self._greeting().send(welcome)
-        return SocketEnd(self._reader, self._writer, says=HEAD_SAYS, hears=AFAR_SAYS)
+        return SocketEnd(self._reader, self._writer, says=says, hears=hears)
 
     async def sent_home(self, why: str) -> None:
         """Tell it that there is nothing to do for it."""
@@ -126,7 +132,7 @@ class Candidate:
 
 
 class Listener:
-    """Takes in workers that dial in. `voice` hears once of those who aren't let in."""
+    """Takes in workers that dial in. `voice` hears once of those who aren't let in; `what` listens."""
 
     def __init__(
         self,
@@ -135,6 +141,7 @@ class Listener:
         tls: ssl.SSLContext | None,
         certificate: bytes,
         voice: Voice,
+        what: str,
     ) -> None:
         self.at = Address(*sock.getsockname()[:2])
         self._sock = sock
@@ -142,6 +149,7 @@ class Listener:
         self._tls = tls
         self._certificate = certificate
         self._voice = voice
+        self._what = what
         self._room = asyncio.Semaphore(GREETINGS_MAX)
         self._greetings: set[asyncio.Task[None]] = set()
         self._refused: set[str] = set()
@@ -154,7 +162,7 @@ class Listener:
         """Why nothing is to be done by workers of other hosts, once that is known."""
 
     async def accept(self) -> None:
-        """Take connections, for as long as the run lasts."""
+        """Take connections, for as long as the command lasts."""
         loop = asyncio.get_running_loop()
         while True:
             await self._room.acquire()
@@ -181,8 +189,8 @@ class Listener:
                     await self._came.wait()
         except TimeoutError:
             self._voice.warn(
-                f"{self.came} of {count} expected workers have dialled in within {EXPECTED_S:.0f} s: the run"
-                " begins without the others, who may still join"
+                f"{self.came} of {count} expected workers have dialled in within {EXPECTED_S:.0f} s:"
+                f" {self._what} begins without the others, who may still join"
             )
 
     async def not_needing(self, why: str) -> None:
@@ -194,7 +202,7 @@ class Listener:
     async def close(self) -> None:
         """Hang up on everybody who is still greeted, and send those home who wait."""
         await ended(*self._greetings)
-        await self.not_needing("the run is over")
+        await self.not_needing(f"{self._what} is over")
 
     async def _let_in(self, sock: socket.socket, where: str) -> None:
         writer = None
@@ -253,8 +261,10 @@ def kept_alive(sock: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def listening(listen: Listen, token: str, voice: Voice) -> AsyncGenerator[Listener, None]:
-    """Listen for workers of other hosts that have the token. Raises: JobError."""
+async def listening(
+    listen: Listen, token: str, voice: Voice, what: str = "the run"
+) -> AsyncGenerator[Listener, None]:
+    """Listen for workers of other hosts that have the token; `what` does. Raises: JobError."""
     tls, certificate = _tls(listen)
     try:
         sock = socket.create_server(
@@ -266,7 +276,7 @@ async def listening(listen: Listen, token: str, voice: Voice) -> AsyncGenerator[
         raise JobError(f"--listen {listen.at}: {error.strerror or error}; name another address") from error
     with sock:
         sock.setblocking(False)
-        listener = Listener(sock, token, tls, certificate, voice)
+        listener = Listener(sock, token, tls, certificate, voice, what)
         voice.say(f"listening for workers on {listener.at}")
         accepting = asyncio.create_task(listener.accept())
         try:
@@ -281,8 +291,8 @@ def _tls(listen: Listen) -> tuple[ssl.SSLContext | None, bytes]:
     if listen.certificate is None or listen.key is None:
         if not listen.at.is_here:
             raise JobError(
-                f"--listen {listen.at}: beyond this machine a run listens with TLS only, for marks and dead"
-                f" letters hold data: name --tls-cert and --tls-key, as made by `{CERTIFICATE}`; or listen on"
+                f"--listen {listen.at}: beyond this machine it listens with TLS only, for what workers send"
+                f" holds data: name --tls-cert and --tls-key, as made by `{CERTIFICATE}`; or listen on"
                 " 127.0.0.1, behind ssh -R"
             )
         return None, b""

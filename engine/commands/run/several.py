@@ -67,7 +67,7 @@ async def _all(
             return await _followed(jobs, options, observers, shared)
     if min(options.abreast, len(jobs)) > 1:
         return await _Abreast(jobs, options, observers, shared).run()
-    async with cluster_held(options, Voice(observers, PROGRAM)) as cluster:
+    async with cluster_held(options.ray, Voice(observers, PROGRAM)) as cluster:
         return await _one_by_one(jobs, options, observers, shared, cluster)
 
 
@@ -98,7 +98,10 @@ async def _run(
 ) -> Report:
     """Run one job under its lease. Raises: JobError and PermanentError before it has begun."""
     voice = Voice(observers, job.name)
-    async with _held(job, options, voice, among=among) as store, door_open(options, cluster, voice) as door:
+    async with (
+        _held(job, options, voice, among=among) as store,
+        door_open(options.listen, cluster, voice) as door,
+    ):
         with job_named(job, among=among):
             return await run_job(job, options, observers, store, shared, door)
 

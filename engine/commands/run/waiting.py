@@ -1,4 +1,4 @@
-"""What a run that reads nothing itself does while no worker is there: says so, and ends in time.
+"""What a command that reads nothing itself does while no worker is there: says so, and ends in time.
 
 Invariant: it never waits for ever without a word; what it ends with can be gone on with.
 """
@@ -12,8 +12,8 @@ from engine.errors import PermanentError
 TOLD_EVERY_S = 30.0
 
 NOBODY_S = 600.0
-"""How long a run may have nobody who reads: a cluster has found a new host by then, and after that whoever
-started it should know. Source: Kubernetes moves the pods of a lost node after 5 minutes
+"""How long a command may have nobody who reads: a cluster has found a new host by then, and after that
+whoever started it should know. Source: Kubernetes moves the pods of a lost node after 5 minutes
 (tolerationSeconds of node.kubernetes.io/unreachable)."""
 
 _Next = TypeVar("_Next")
@@ -37,6 +37,20 @@ async def next_of(
         raise
 
 
+async def until(
+    over: asyncio.Event, anybody: Callable[[], bool], say: Callable[[str], None], where: str
+) -> None:
+    """Wait for an event; while `anybody` says that none is there, say what is waited for.
+
+    Raises: PermanentError when that lasts too long.
+    """
+    waiting = asyncio.create_task(over.wait())
+    try:
+        await _watched(waiting, anybody, say, where)
+    finally:
+        waiting.cancel()
+
+
 async def _watched(
     getting: "asyncio.Task[_Next]", anybody: Callable[[], bool], say: Callable[[str], None], where: str
 ) -> None:
@@ -49,13 +63,13 @@ async def _watched(
             alone_since = told = now
         elif now - alone_since > NOBODY_S:
             raise PermanentError(
-                f"no worker has been there for {NOBODY_S:.0f} s, and with --workers 0 this run reads nothing"
-                " itself; nothing acked is lost: start workers, and run the same command to go on"
+                f"no worker has been there for {NOBODY_S:.0f} s, and with --workers 0 nothing is read here;"
+                " nothing that was done is lost: start workers, and run the same command to go on"
             )
         elif now - told > TOLD_EVERY_S:
             told = now
             left_s = NOBODY_S - (now - alone_since)
             say(
-                "no worker is there, and this run reads nothing itself: waiting for one to dial in at"
-                f" {where}; in {left_s:.0f} s it ends, to be gone on with"
+                "no worker is there, and nothing is read here: waiting for one to dial in at"
+                f" {where}; in {left_s:.0f} s this ends, to be gone on with"
             )

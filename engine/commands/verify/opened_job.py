@@ -6,6 +6,7 @@ Invariant: what is compared is what `run` would send: the same transform, the sa
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from engine.job.model import Job
 from engine.meter import Meter
 from engine.run.pipeline import Stages
 from engine.tenure import Tenure
+
+T = TypeVar("T")
 
 ABSENT, UNKNOWN, UNDECIDED = range(CONTENT_MIN)
 """Contents that no item has: there is no item; there is no telling what it should be; a recheck tells."""
@@ -113,9 +116,13 @@ class OpenedJob:
                 )
         self.source = source
 
+    async def in_thread(self, work: Callable[..., T], *given: object) -> T:
+        """Return what work gives, done in the job's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.stages.threads, work, *given)
+
     async def make(self, batch: Batch) -> Made:
         """Return what rows make, worked out in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.stages.threads, self.make_now, batch)
+        return await self.in_thread(self.make_now, batch)
 
     def make_now(self, batch: Batch) -> Made:
         """Return what rows make; fit for a thread. With `keeps` a delete leaves what is there."""
@@ -126,8 +133,7 @@ class OpenedJob:
 
     async def sent(self, made: Made, chosen: Sequence[int]) -> SentItems:
         """Take some of what rows make apart, in a thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.stages.threads, self.codec.sent, made.encoded, chosen)
+        return await self.in_thread(self.codec.sent, made.encoded, chosen)
 
     async def rows_of(self, rows: RowRange) -> AsyncGenerator[Batch, None]:
         """Read the rows of a range."""

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from engine.commands.helpers import Failed, Helper, Ready, Used
+from engine.commands.helpers import Failed, FilePart, Helper, Helpers, Ready, Used
 from engine.commands.verify.progress_store import RecheckEntry, RowRange
 from engine.contracts.readback import Item
 from engine.contracts.state import SegmentState
 from engine.frozen import dataclass
-from engine.run.link import Noted
+from engine.run.beats import Beat, Granted, Left
+from engine.run.link import Drain, Noted
 from engine.run.wire import Language
+
+PatternTexts: TypeAlias = tuple[tuple[tuple[str, ...], ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,20 @@ class HelperJob:
 
 @dataclass(frozen=True, slots=True)
 class HelperBoot:
-    """All that a helper of a verification needs.
-
-    Shape: `patterns` KeyPatterns.texts. Units: `max_rcu` its share, read units per second.
-    """
+    """All that a helper of a verification needs. Shape: `patterns` KeyPatterns.texts."""
 
     directory: str
     jobs: tuple[HelperJob, ...]
     credentials: str
-    patterns: tuple[tuple[tuple[str, ...], ...], ...]
-    max_rcu: float | None
+    patterns: PatternTexts
+
+
+@dataclass(frozen=True, slots=True)
+class BootAfar:
+    """What one of another host needs besides its jobs. Shape: `hashes` hash_probe.probe."""
+
+    hashes: str
+    patterns: PatternTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +102,58 @@ class SegmentScanned:
         return replace(self, consumed=consumed)
 
 
-TO_HELPER: Language[HelperBoot | ReadOrder | ScanOrder] = Language(HelperBoot | ReadOrder | ScanOrder)
-FROM_HELPER: Language[Ready | Noted | Used | Failed | SegmentRead | SegmentScanned] = Language(
-    Ready | Noted | Used | Failed | SegmentRead | SegmentScanned
+@dataclass(frozen=True, slots=True)
+class ShareOrder:
+    """Scan at so many read units a second, at most, from here on."""
+
+    number: int
+    max_rcu: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTaken:
+    """It is so."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageHashes:
+    """Helper of another host → command, within an order to scan: say where a page's items are in the index.
+
+    Shape: bytes of Digests, 8 for each item.
+    """
+
+    number: int
+    keys: bytes
+    contents: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlaced:
+    """Command → helper: how a page's items stand, see Placed, whose arrays are bytes here."""
+
+    number: int
+    matched: int
+    kept: int
+    differing: bytes
+    expected: bytes
+    row_ranges: bytes
+    unknown: bytes
+
+
+VerifyOrder: TypeAlias = ReadOrder | ScanOrder | ShareOrder
+VerifyAnswer: TypeAlias = SegmentRead | SegmentScanned | ShareTaken
+TO_HELPER: Language[HelperBoot | VerifyOrder] = Language(HelperBoot | VerifyOrder)
+FROM_HELPER: Language[Ready | Noted | Used | Failed | VerifyAnswer] = Language(
+    Ready | Noted | Used | Failed | VerifyAnswer
+)
+TO_AFAR: Language[BootAfar | VerifyOrder | PagePlaced | Granted | Drain] = Language(
+    BootAfar | VerifyOrder | PagePlaced | Granted | Drain
+)
+FROM_AFAR: Language[Ready | Noted | Used | FilePart | PageHashes | VerifyAnswer | Beat | Left] = Language(
+    Ready | Noted | Used | FilePart | PageHashes | VerifyAnswer | Beat | Left
 )
 
-VerifyHelper: TypeAlias = Helper[ReadOrder | ScanOrder, SegmentRead | SegmentScanned]
+VerifyHelper: TypeAlias = Helper[VerifyOrder, VerifyAnswer]
+VerifyHelpers: TypeAlias = Helpers[VerifyOrder, VerifyAnswer]

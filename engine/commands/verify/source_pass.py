@@ -22,7 +22,7 @@ from engine.commands.helpers import Todo, carry_out
 from engine.commands.room import on_disk
 from engine.commands.verify.external_index import NO_ROOM, build, record_type
 from engine.commands.verify.opened_job import UNDECIDED, UNKNOWN, OpenedJob
-from engine.commands.verify.orders import ReadOrder, SegmentRead, VerifyHelper
+from engine.commands.verify.orders import ReadOrder, SegmentRead, VerifyHelper, VerifyHelpers
 from engine.commands.verify.progress_store import ProgressStore, RowRange
 from engine.commands.verify.version_order import ranks_of
 from engine.commands.whose import fault_of
@@ -49,21 +49,19 @@ _ORDERS = "read-*"
 
 
 class SourcePass:
-    """Reads every segment of every job that isn't done yet, with the help of others, by `hands` of each."""
+    """Reads every segment of every job that isn't done yet, with the help of others."""
 
     def __init__(
         self,
         progress: ProgressStore,
         jobs: Sequence[OpenedJob],
         told: Callable[[int], None],
-        helpers: Sequence[VerifyHelper] = (),
-        hands: int = READERS,
+        helpers: VerifyHelpers,
     ) -> None:
         self._progress = progress
         self._jobs = jobs
         self._told = told
         self._helpers = helpers
-        self._hands = hands
         self._record = record_type(ranked=any(job.ranked for job in jobs))
         parts = int(progress.get(PARTS) or 0)
         self._store = HashStore(progress.directory, self._record, parts=parts, durable=True, advice=NO_ROOM)
@@ -99,7 +97,7 @@ class SourcePass:
             return self._keep(order, found)
 
         try:
-            await carry_out(todo, here, self._helpers, there, self._hands)
+            await carry_out(todo, here, self._helpers, there)
         finally:
             self._commit()
 
@@ -142,13 +140,18 @@ class SourcePass:
 
 
 async def read_segment(
-    job: OpenedJob, order: ReadOrder, dtype: np.dtype[Any], told: Callable[[int], None]
+    job: OpenedJob,
+    order: ReadOrder,
+    dtype: np.dtype[Any],
+    told: Callable[[int], None],
+    *,
+    durable: bool = True,
 ) -> SegmentRead:
-    """Do an order to read."""
+    """Do an order to read; with `durable` what was read outlives the machine's end."""
     loop = asyncio.get_running_loop()
     place = Path(order.directory)
     with on_disk(place.parent, NO_ROOM):
-        store = HashStore(made(place.parent, place.name), dtype, durable=True, advice=NO_ROOM)
+        store = HashStore(made(place.parent, place.name), dtype, durable=durable, advice=NO_ROOM)
     segment, at, done = order.state.segment, order.state.end, True
     ranges, tallies, records, began = list[RowRange](), Counter[str](), 0, monotonic()
     async with aclosing(job.source.read(segment, at)) as batches:

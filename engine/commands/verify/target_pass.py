@@ -7,7 +7,7 @@ checked again, or is none of ours.
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import field
@@ -21,9 +21,10 @@ from engine.commands.helpers import Todo, carry_out
 from engine.commands.verify.external_index import ExternalIndex
 from engine.commands.verify.key_patterns import KeyPatterns
 from engine.commands.verify.opened_job import ABSENT, UNKNOWN
-from engine.commands.verify.orders import ScanOrder, SegmentScanned, VerifyHelper
+from engine.commands.verify.orders import ScanOrder, SegmentScanned, VerifyHelper, VerifyHelpers
 from engine.commands.verify.progress_store import ProgressStore, RecheckEntry
-from engine.contracts.readback import Item, ItemCodec, Page, TargetReader
+from engine.commands.verify.shares import Shares
+from engine.contracts.readback import Digests, Hashes, Item, ItemCodec, Page, TargetReader
 from engine.errors import PermanentError
 from engine.frozen import dataclass
 
@@ -39,62 +40,99 @@ Place: TypeAlias = tuple[int, Item | None]
 
 
 @dataclass(frozen=True, slots=True)
-class ComparedPage:
-    """One page held against the index. `seen` are positions in the index."""
+class ComparedItems:
+    """What came of a page."""
 
-    seen: npt.NDArray[np.int64]
     rechecks: list[RecheckEntry]
     tallies: Counter[str]
 
 
-def compare_page(
-    page: Page, index: ExternalIndex, codec: ItemCodec, patterns: KeyPatterns, *, keeps: bool = False
-) -> ComparedPage:
-    """Hold a page's items against the index; only those that don't match are looked into.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How the items of a page stand in the index.
+
+    Shape: places in the page: `differing`, whose contents should be `expected` and are `row_ranges` rows',
+    and `unknown`, whose keys no row gives. Those that match or are kept are only counted.
+    """
+
+    matched: int
+    kept: int
+    differing: npt.NDArray[np.int64]
+    expected: Hashes
+    row_ranges: npt.NDArray[np.uint32]
+    unknown: npt.NDArray[np.int64]
+
+
+def held_against(
+    hashes: Digests, index: ExternalIndex, *, keeps: bool = False
+) -> tuple[Placed, npt.NDArray[np.int64]]:
+    """Hold a page's hashes against the index; return how they stand, and the positions that are seen there.
 
     With `keeps`, whatever is there under an expected key is right: the job's mode leaves it.
-    Raises: ValueError when the page can't be read.
     """
-    tallies: Counter[str] = Counter()
-    if not page.count:
-        return ComparedPage(np.empty(0, np.int64), [], tallies)
-    hashes = page.digests()
     at = index.find(hashes.keys)
     known = at >= 0
     seen = at[known]
     wanted, row_ranges = index.contents[seen], index.row_ranges[seen]
-    contents = hashes.contents[known]
-    equal = wanted == contents
-    unknown = wanted == UNKNOWN
-    tallies["matched"] = int(equal.sum())
-    rechecks = []
-    rows = np.flatnonzero(known)
-    other = np.flatnonzero(~equal & ~unknown)
+    equal = wanted == hashes.contents[known]
+    other = np.flatnonzero(~equal & (wanted != UNKNOWN))
+    kept = len(other) if keeps else 0
     if keeps:
-        tallies["kept"], other = len(other), other[:0]
-    for which in other.tolist():
-        row = int(rows[which])
-        expected, found = int(wanted[which]), int(contents[which])
-        key = codec.key_of(page.item(row))
-        rechecks.append(RecheckEntry(int(row_ranges[which]), int(hashes.keys[row]), expected, found, key))
-    for row in np.flatnonzero(~known).tolist():
+        other = other[:0]
+    rows = np.flatnonzero(known)[other]
+    placed = Placed(int(equal.sum()), kept, rows, wanted[other], row_ranges[other], np.flatnonzero(~known))
+    return placed, seen
+
+
+def looked_into(
+    page: Page, hashes: Digests, placed: Placed, codec: ItemCodec, patterns: KeyPatterns
+) -> ComparedItems:
+    """Return what is to be checked again of a page, whose other items aren't looked into."""
+    tallies = Counter(matched=placed.matched, kept=placed.kept)
+    rechecks = []
+    columns = (placed.differing.tolist(), placed.expected.tolist(), placed.row_ranges.tolist())
+    for row, expected, rows in zip(*columns, strict=True):
+        key_hash, found = int(hashes.keys[row]), int(hashes.contents[row])
+        rechecks.append(RecheckEntry(rows, key_hash, expected, found, codec.key_of(page.item(row))))
+    for row in placed.unknown.tolist():
         item = page.item(row)
         if patterns.hold(item):
             key_hash, found = int(hashes.keys[row]), int(hashes.contents[row])
             rechecks.append(RecheckEntry(None, key_hash, ABSENT, found, codec.key_of(item)))
         else:
             tallies["not_ours"] += 1
-    return ComparedPage(seen, rechecks, tallies)
+    return ComparedItems(rechecks, tallies)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldHere:
+    """Holds pages against an index of this host, where what was met is marked."""
+
+    index: ExternalIndex
+    codec: ItemCodec
+    patterns: KeyPatterns
+    keeps: bool
+    threads: Executor | None = None
+
+    async def compared(self, number: int, page: Page) -> ComparedItems:
+        """Compare a page, whatever the order's `number`. Raises: ValueError when it can't be read."""
+        del number
+        found, seen = await asyncio.get_running_loop().run_in_executor(self.threads, self._compared, page)
+        self.index.mark(seen)
+        return found
+
+    def _compared(self, page: Page) -> tuple[ComparedItems, npt.NDArray[np.int64]]:
+        hashes = page.digests()
+        placed, seen = held_against(hashes, self.index, keeps=self.keeps)
+        return looked_into(page, hashes, placed, self.codec, self.patterns), seen
 
 
 @dataclass(frozen=True, slots=True)
 class Scanning:
-    """What scans segments in one process."""
+    """What scans segments in one process. `compared` compares a page for the order of a number."""
 
-    index: ExternalIndex
     reader: TargetReader
-    compare: Callable[[Page], ComparedPage]
-    threads: Executor | None = None
+    compared: Callable[[int, Page], Awaitable[ComparedItems]]
 
     async def scan(self, order: ScanOrder, told: Callable[[int], None]) -> SegmentScanned:
         """Do an order to scan. What the segment's reads have cost isn't told here."""
@@ -102,10 +140,10 @@ class Scanning:
         rechecks, tallies = list[RecheckEntry](), Counter[str]()
         async with aclosing(self.reader.scan(order.segment, order.total, start)) as pages:
             async for page in pages:
-                compared = await self._compared(page)
-                self.index.mark(compared.seen)
-                rechecks += compared.rechecks
-                tallies.update(compared.tallies)
+                if page.count:
+                    compared = await self._compared(order.number, page)
+                    rechecks += compared.rechecks
+                    tallies.update(compared.tallies)
                 start = page.next
                 items += page.count
                 told(page.count)
@@ -113,9 +151,9 @@ class Scanning:
                     break
         return SegmentScanned(order.number, tuple(rechecks), tallies, start, items, 0.0)
 
-    async def _compared(self, page: Page) -> ComparedPage:
+    async def _compared(self, number: int, page: Page) -> ComparedItems:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.threads, self.compare, page)
+            return await self.compared(number, page)
         except ValueError as error:
             raise PermanentError(
                 f"the target answered a scan with {error}; start verify again, which goes on where it was"
@@ -124,13 +162,18 @@ class Scanning:
 
 @dataclass(slots=True)
 class TargetPass:
-    """Scans every segment that isn't done yet, with the help of others. `consumed`: what these have read."""
+    """Scans every segment that isn't done yet, with the help of others. `consumed`: what these have read.
+
+    `shares` keeps all of them within the cap.
+    """
 
     progress: ProgressStore
+    index: ExternalIndex
     scanning: Scanning
     length: int
     told: Callable[[int], None]
-    helpers: Sequence[VerifyHelper] = ()
+    helpers: VerifyHelpers
+    shares: Shares
     consumed: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _found: dict[int, list[SegmentScanned]] = field(default_factory=dict)
@@ -149,9 +192,11 @@ class TargetPass:
             return ScanOrder(next(self._numbers), segment, len(states), start, self.length)
 
         async def here(place: Place) -> Place | None:
+            await self.shares.see_to(None)
             return self._keep(place[0], await self.scanning.scan(order(*place), self.told))
 
         async def there(helper: VerifyHelper, place: Place) -> Place | None:
+            await self.shares.see_to(helper)
             found = await helper.ask(order(*place))
             assert isinstance(found, SegmentScanned), "that is what was asked for"
             self.told(found.items)
@@ -162,7 +207,7 @@ class TargetPass:
             await carry_out(todo, here, self.helpers, there, SCANS_IN_FLIGHT)
         finally:
             self._commit()
-        self._note_missing()
+        await asyncio.to_thread(self._note_missing)  # which may take long, and beats go on meanwhile
 
     def _keep(self, segment: int, found: SegmentScanned) -> Place | None:
         """Keep what was found; return what is left of the segment."""
@@ -173,7 +218,7 @@ class TargetPass:
 
     def _commit(self) -> None:
         """Make durable what was found, and the marks that helpers have made, too."""
-        self.scanning.index.sync()
+        self.index.sync()
         with self.progress.transaction():
             for segment, found in self._found.items():
                 for each in found:
@@ -186,7 +231,7 @@ class TargetPass:
     def _note_missing(self) -> None:
         """Have checked again what should have been met, and count what rightly was not."""
         with self.progress.transaction():
-            for keys, contents, row_ranges in self.scanning.index.unseen():
+            for keys, contents, row_ranges in self.index.unseen():
                 gone = int((contents == ABSENT).sum())
                 self.progress.add({"matched": gone})
                 missing = contents > UNKNOWN

@@ -34,8 +34,6 @@ def run(
         raise JobError("--delete-extra deletes only together with --repair: add it")
     if delete_extra and not full:
         raise JobError("--delete-extra needs --full: a sample doesn't tell what all rows give")
-    if workers == 0:
-        raise JobError("--workers 0: verify reads with a process at least; say 1")
     options = VerifyOptions(
         state_dir=state_dir,
         sample=None if full else sample,

@@ -6,30 +6,30 @@ lease.
 
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import field
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from time import monotonic
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 import polars as pl
 
 from engine.commands.ends import open_store as open_checkpoint
 from engine.commands.room import on_disk
+from engine.commands.run.door import Door, cluster_held, door_open
 from engine.commands.run.processes import usage
 from engine.commands.verify.external_index import NO_ROOM, ExternalIndex
 from engine.commands.verify.former_keys import FormerKeys, former_keys, rejected
 from engine.commands.verify.get_pass import GetPass
-from engine.commands.verify.help import OthersEffort, helped, readers
+from engine.commands.verify.help import OthersEffort, helped, sized
 from engine.commands.verify.inversion import KeyInversion
 from engine.commands.verify.narrator import Narrator
 from engine.commands.verify.opened_job import ABSENT, OpenedJob, open_job
-from engine.commands.verify.orders import VerifyHelper
+from engine.commands.verify.orders import VerifyHelpers
 from engine.commands.verify.outcome import Outcome, VerifyReport
 from engine.commands.verify.progress_store import (
     BEGUN_AT,
@@ -40,10 +40,11 @@ from engine.commands.verify.progress_store import (
 )
 from engine.commands.verify.recheck import Recheck
 from engine.commands.verify.repair import Repairs
+from engine.commands.verify.shares import Shares
 from engine.commands.verify.source_pass import DONE as SOURCE_DONE
 from engine.commands.verify.source_pass import SourcePass
 from engine.commands.verify.target_pass import DONE as TARGET_DONE
-from engine.commands.verify.target_pass import Scanning, TargetPass, compare_page
+from engine.commands.verify.target_pass import HeldHere, Scanning, TargetPass
 from engine.commands.whose import fault_of, job_named
 from engine.contracts.readback import ItemCodec, TargetReader
 from engine.errors import JobError
@@ -51,9 +52,14 @@ from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.own_files import made
 from engine.registry import TARGETS
+from engine.run.voice import SaysNotices, Voice
 from engine.show import logs
 from engine.state.lease import VERIFYING, take
 from engine.tenure import Tenure
+
+if TYPE_CHECKING:
+    from engine.commands.run.cluster.holding import RayOptions
+    from engine.commands.run.listening import Listen
 
 SCAN_SEGMENT_BYTES, SCAN_SEGMENT_ITEMS = 16 * 2**20, 20_000
 """Short segments keep all scanners busy to the end. A table tells its size only some hours later."""
@@ -68,7 +74,8 @@ Ways = Literal["auto", "scan", "get"]
 class VerifyOptions:
     """What the command line says. `sample` None: everything. Units: `max_rcu` read units per second.
 
-    `workers`: the most processes for everything; None: as many as it is worth.
+    `workers`: the most processes for everything; None: as many as it is worth; 0: those of other hosts alone,
+    for whom it is to `listen`. `ray`: they are placed on a cluster, and `workers` counts these.
     """
 
     state_dir: Path
@@ -80,6 +87,8 @@ class VerifyOptions:
     delete_extra: bool = False
     fresh: bool = False
     workers: int | None = 1
+    listen: "Listen | None" = None
+    ray: "RayOptions | None" = None
 
 
 async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> list[VerifyReport]:
@@ -91,17 +100,25 @@ async def verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator
                 f"{job.name} can't be verified: what a {job.target.type} target holds can't be read back"
             )
         groups.setdefault(job.target.place, []).append(job)
-    reports = []
-    for group in groups.values():
-        with job_named(*group, among=len(jobs)):
-            reports.append(await _verify(group, options, narrator))
+    if options.listen is not None and options.ray is None and len(groups) > 1:
+        raise JobError(
+            "--listen is about jobs of one table: name one with --only; one command for each table"
+        )
+    reports, voice = [], Voice([SaysNotices(narrator.say, warn=narrator.notice)])
+    async with cluster_held(options.ray, voice) as cluster:
+        for group in groups.values():
+            with job_named(*group, among=len(jobs)):
+                async with door_open(options.listen, cluster, voice, "the verification") as door:
+                    reports.append(await _verify(group, options, narrator, door))
     return reports
 
 
-async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator) -> VerifyReport:
+async def _verify(
+    jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator, door: Door | None
+) -> VerifyReport:
     began, before = monotonic(), usage()
     async with AsyncExitStack() as stack:
-        verification = await _opened(stack, jobs, options, narrator)
+        verification = await _opened(stack, jobs, options, narrator, door)
         look = await stack.enter_async_context(verification.jobs[0].watch())
         with on_disk(*verification.place):
             progress = verification.open_progress(stack)
@@ -132,7 +149,11 @@ async def _verify(jobs: Sequence[Job], options: VerifyOptions, narrator: Narrato
 
 
 async def _opened(
-    stack: AsyncExitStack, jobs: Sequence[Job], options: VerifyOptions, narrator: Narrator
+    stack: AsyncExitStack,
+    jobs: Sequence[Job],
+    options: VerifyOptions,
+    narrator: Narrator,
+    door: Door | None,
 ) -> "Verification":
     """Take the leases that repairs need, and open both ends of all jobs."""
     tenures = [Tenure() for _ in jobs]
@@ -151,7 +172,7 @@ async def _opened(
     reader = await connector.open_reader(jobs[0], opened[0].info, options.max_rcu)
     stack.push_async_callback(reader.close)
     former = await former_keys(stack, opened, options.state_dir, narrator.notice)
-    return Verification(opened, reader, former, options, narrator)
+    return Verification(opened, reader, former, options, narrator, door)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +184,7 @@ class Verification:
     former: FormerKeys
     options: VerifyOptions
     narrator: Narrator
+    door: Door | None = None
     effort: OthersEffort = field(default_factory=OthersEffort)
 
     @property
@@ -206,50 +228,32 @@ class Verification:
             await GetPass(progress, self.jobs, self.reader, told).everything()
             return False
         if progress.get(TARGET_DONE) is None:
-            size = await readers(self.jobs, self.options.workers)
+            size = await sized(self.jobs, self.options.workers, self.door, self.narrator.say)
+            patterns = self.former.patterns
             async with helped(
-                self.jobs,
-                self.former.patterns,
-                progress.directory,
-                size.workers - 1,
-                self.options.max_rcu,
-                self.effort,
-                self.narrator.notice,
+                self.jobs, patterns, progress, size, self.effort, self.narrator, self.door
             ) as helpers:
                 if progress.get(SOURCE_DONE) is None:
                     told = self.narrator.counting("rows read")
-                    await SourcePass(progress, self.jobs, told, helpers, size.cursors).run()
+                    await SourcePass(progress, self.jobs, told, helpers).run()
                 await self._scan(progress, int(progress.get(SOURCE_DONE) or 0), helpers)
         return True
 
-    async def _scan(self, progress: ProgressStore, length: int, helpers: Sequence[VerifyHelper]) -> None:
+    async def _scan(self, progress: ProgressStore, length: int, helpers: VerifyHelpers) -> None:
         """Hold the whole target against the external index."""
         index = ExternalIndex(progress.directory, length)
         keeps = all(job.keeps for job in self.jobs)
-        patterns = self.former.patterns
-        compare = partial(compare_page, index=index, codec=self.codec, patterns=patterns, keeps=keeps)
         told, threads = self.narrator.counting("items read back"), self.jobs[0].stages.threads
+        held = HeldHere(index, self.codec, self.former.patterns, keeps, threads)
         wanted = max(self.jobs[0].info.size_bytes // SCAN_SEGMENT_BYTES, length // SCAN_SEGMENT_ITEMS)
         segments = max(SCAN_SEGMENTS_MIN, min(SCAN_SEGMENTS_MAX, wanted))
-        async with self._share_of_reading(len(helpers)) as reader:
-            scanning = Scanning(index, reader, compare, threads)
-            scan = TargetPass(progress, scanning, length, told, helpers)
-            await scan.run(segments)
-            self.effort.consumed += scan.consumed
-
-    @asynccontextmanager
-    async def _share_of_reading(self, others: int) -> AsyncGenerator[TargetReader, None]:
-        """Yield what reads at this process's share of the cap, beside so many others."""
-        if self.options.max_rcu is None or not others:
-            yield self.reader
-            return
-        connector, job = TARGETS[self.jobs[0].job.target.type], self.jobs[0]
-        reader = await connector.open_reader(job.job, job.info, self.options.max_rcu / (1 + others))
-        try:
-            yield reader
-        finally:
-            self.effort.consumed += reader.consumed
-            await reader.close()
+        shares = Shares(self.options.max_rcu, self.reader.limit if helpers.own else None)
+        scanning = Scanning(self.reader, held.compared)
+        scan = TargetPass(progress, index, scanning, length, told, helpers, shares)
+        await scan.run(segments)
+        await shares.end()
+        self.reader.limit(self.options.max_rcu)
+        self.effort.consumed += scan.consumed
 
     async def recheck(self, progress: ProgressStore) -> Outcome:
         """Check again what seemed to differ, and repair what may be; return what was found."""

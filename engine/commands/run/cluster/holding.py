@@ -87,8 +87,8 @@ class RayCluster:
             if isinstance(message, Said):
                 (self._voice.warn if message.warns else self._voice.note)(message.text)
         self._voice.warn(
-            "the connection with the Ray cluster has ended, and with it all workers there: the run goes on on"
-            " this host"
+            "the connection with the Ray cluster has ended, and with it all workers there: what is left is"
+            " done on this host"
         )
 
 

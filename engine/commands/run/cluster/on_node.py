@@ -11,11 +11,12 @@ from engine.environment import tune
 
 
 def take_part(at: str, token: str, files: Mapping[str, bytes]) -> tuple[int, str]:
-    """Dial in to the runner at `at`, with the hook's source; return the exit code and the last words."""
+    """Dial in to the command at `at`, with the hook's source; return the exit code and the last words."""
     tune()
     import uvloop
 
     import connectors  # noqa: F401 - fills the tables of what a job may name
+    from engine.commands.helping_afar import helps
     from engine.commands.run.dialling import Dial, join
     from engine.commands.run.listening import address
     from engine.errors import BackfillError
@@ -28,7 +29,8 @@ def take_part(at: str, token: str, files: Mapping[str, bytes]) -> tuple[int, str
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(source)
-            code = uvloop.run(join(Dial(address(at, "the runner"), Path(folder)), token, said.append))
+            dial = Dial(address(at, "the runner"), Path(folder))
+            code = uvloop.run(join(dial, token, said.append, helps))
         except BackfillError as fault:
             return int(fault.exit_code), str(fault)
         except Exception as fault:  # a bug: the actor's own end would say less
