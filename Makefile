@@ -17,7 +17,7 @@ DOORS := $(addprefix tests/unit/test_,sql.py names.py typed.py conversions.py fo
 # What walks documents, in C and in Python.
 WALKS := $(addprefix tests/unit/test_,documents.py fragments.py document_codecs.py dynamodb_values.py wire.py keys.py \
 		encode.py paths.py rules.py conversions.py versions.py read_slices.py) \
-	$(addprefix tests/property/test_,wire_values.py encode.py transform.py) \
+	$(addprefix tests/property/test_,wire_values.py encode.py transform.py postgres_csv.py) \
 	$(addprefix tests/integration/test_,encode.py postgres_types.py type_matrix.py mongodb_types.py)
 
 help: ## Show what can be made

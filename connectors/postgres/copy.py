@@ -20,6 +20,7 @@ from connectors.postgres.errors import speaking
 from connectors.postgres.sql import GROUP_START, Shape
 from engine.batch import Cursor
 from engine.contracts.documents import DocumentCodec
+from engine.documents import walking
 from engine.errors import PermanentError
 from engine.frozen import dataclass
 
@@ -185,6 +186,14 @@ def _digest(
 def parse(shape: Shape, data: bytes) -> pa.RecordBatch:
     """Parse CSV to columns of text: an unquoted empty field is NULL, a quoted one the empty string."""
     names = [str(n) for n in range(len(shape.columns))] + [GROUP_START] * shape.marks_groups
+    columns = walking.rows(data, f"{DELIMITER}{QUOTE}".encode(), len(names))
+    if columns is None:
+        return parsed_by_arrow(data, names)
+    return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def parsed_by_arrow(data: bytes, names: Sequence[str]) -> pa.RecordBatch:
+    """Do the same without the extension, and for what that calls odd. Raises: PermanentError."""
     if data.startswith(BOM_UTF8):
         data = BOM_UTF8 + data  # the parser drops one at the start, and here it is part of a value
     try:

@@ -20,7 +20,7 @@ from engine.kinds import DOCUMENT_TYPE
 
 PURE = "BACKFILL_PURE"
 """The environment variable that forces the Python way; any value but the empty one does."""
-FORM = 6
+FORM = 7
 """What is handed over between here and the extension; one that was built for another form isn't used."""
 ODD, ABSENT = 1, 2
 """What the extension says of a row: it is Python's, or there is nothing."""
@@ -121,6 +121,30 @@ def starts(array: bytes) -> npt.NDArray[np.int64] | None:
     """Return where each document of a BSON array begins; None where Python has to look."""
     found = None if _WALK is None else _WALK.starts(array)
     return None if found is None else np.frombuffer(found, np.int64)
+
+
+def rows(text: bytes, signs: bytes, columns: int) -> list[pa.StringArray] | None:
+    """Cut rows in CSV into so many columns; None where a parser has to look.
+
+    Shape: `signs` between fields and around one that is quoted; an unquoted empty field becomes null.
+    """
+    found = None if _WALK is None else _WALK.rows(text, signs, columns)
+    if found is None:
+        return None
+    try:
+        return [_texts(*column) for column in found]
+    except pa.ArrowInvalid:  # it isn't UTF-8
+        return None
+
+
+def _texts(text: bytes, where: bytes, validity: bytes | None, nulls: int, is_wide: bool) -> pa.StringArray:
+    valid = None if validity is None else pa.py_buffer(validity)
+    column = pa.StringArray.from_buffers(
+        len(where) // 4 - 1, pa.py_buffer(where), pa.py_buffer(text), valid, nulls
+    )
+    if is_wide:
+        column.validate(full=True)
+    return column
 
 
 def members(text: bytes | memoryview, depth: int, letters: bytes) -> tuple[Places, ...] | None:

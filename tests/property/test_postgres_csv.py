@@ -1,17 +1,22 @@
 """Any rows that COPY … CSV can print are parsed back to themselves, however they are cut into batches."""
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.documents.codec import DOCUMENTS
-from connectors.postgres.copy import DELIMITER, QUOTE, _digest, parse
+from connectors.postgres.copy import DELIMITER, QUOTE, _digest, parse, parsed_by_arrow
 from connectors.postgres.sql import KeyColumn, ReadColumn, Shape
 from connectors.postgres.types import Printed
+from engine.documents import walking
 from engine.kinds import Scalar
+from tests.support.fuzz_walk import mutated
 
 HOSTILE = st.text(st.sampled_from('\ufeffab",\\\n\r .N\té😀\x1e\x1f\x01'), max_size=8)
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+SIGNS = f"{DELIMITER}{QUOTE}".encode()
 VALUE = st.none() | HOSTILE | TEXT
 
 
@@ -42,8 +47,24 @@ def shape(width: int, key: bool = False) -> Shape:
     )
 )
 def test_csv_is_read_back_exactly(rows: list[list[str | None]]) -> None:
-    parsed = parse(shape(len(rows[0])), as_csv(rows))
+    width, data = len(rows[0]), as_csv(rows)
+    parsed = parse(shape(width), data)
     assert [list(row.values()) for row in parsed.to_pylist()] == rows
+    assert parsed_by_arrow(data, parsed.schema.names).equals(parsed)
+    cut = walking.rows(data, SIGNS, width)
+    doubled = any(value is not None and QUOTE in value for row in rows for value in row)
+    assert (cut is None) == (doubled or walking.WAY != "in C"), "what has no quote in it needs no parser"
+
+
+@given(st.lists(st.lists(VALUE, min_size=2, max_size=2), min_size=1), st.integers(0, 2**32))
+def test_what_is_cut_in_c_is_what_the_parser_gives(rows: list[list[str | None]], seed: int) -> None:
+    data = mutated(as_csv(rows), Random(seed))
+    cut = walking.rows(data, SIGNS, 2)
+    if cut is None:
+        return
+    assert [column.to_pylist() for column in cut] == [
+        column.to_pylist() for column in parsed_by_arrow(data, ("0", "1")).columns
+    ]
 
 
 @pytest.mark.parametrize("row", [["\ufeff"], ["\ufeffa", None], ["", "\ufeff"], [None], ["\ufeff\ufeff\x1f"]])

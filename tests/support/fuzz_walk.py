@@ -127,9 +127,24 @@ def walk_documents(walk: ModuleType, seeds: int) -> None:
     print(f"{rows:,} BSON documents, {fine / rows:.0%} of them plain")
 
 
+def cut_rows(walk: ModuleType, seeds: int) -> None:
+    cut = chunks = 0
+    for seed in range(seeds):
+        random = Random(seed)
+        for _ in range(200):
+            fields = [b"", b"a", b"\x1e\x1e", b"\x1ea\nb\x1e", b"\xc3\xbc" * random.randrange(20), b"x" * 17]
+            rows = [b"\x1f".join(random.choices(fields, k=3)) + b"\n" for _ in range(random.randrange(20))]
+            data = b"".join(rows)
+            data = mutated(data, random) if random.random() < 0.6 else data
+            cut += walk.rows(block(data), b"\x1f\x1e", 3) is not None
+            chunks += 1
+    print(f"{chunks:,} chunks of rows, {cut / chunks:.0%} of them as they are printed")
+
+
 def main(path: str, seeds: int) -> None:
     walk = loaded(path)
     walk_documents(walk, seeds)
+    cut_rows(walk, seeds)
     fine = rows = 0
     cuts = pieces = 0
     for texts in columns(seeds):

@@ -1,7 +1,7 @@
 /* The extension engine.documents._walk: which functions Python sees. */
 #include "walk.h"
 
-enum { FORM = 6 }; /* goes up with every change of what is handed over, here and in engine/documents/walking.py */
+enum { FORM = 7 }; /* goes up with every change of what is handed over, here and in engine/documents/walking.py */
 
 #ifndef WALK_SOURCES
 #define WALK_SOURCES ""
@@ -16,6 +16,7 @@ static PyMethodDef methods[] = {
     {"starts", bson_starts, METH_VARARGS, "Find where the documents of a BSON array begin."},
     {"columns", bson_columns, METH_VARARGS, "Cut BSON documents into columns."},
     {"documents", json_documents, METH_VARARGS, "Turn a column of JSON texts into documents."},
+    {"rows", csv_rows, METH_VARARGS, "Cut rows in CSV into columns of text."},
     {"members", json_members, METH_VARARGS, "Find the members of maps."},
     {"texts", wire_texts, METH_VARARGS, "Take the texts of scalars out of what encloses them."},
     {"part", wire_part, METH_VARARGS, "Cut out of each document what a path leads to."},

@@ -128,6 +128,7 @@ PyObject *bson_starts(PyObject *module, PyObject *arguments);
 PyObject *bson_columns(PyObject *module, PyObject *arguments);
 PyObject *json_documents(PyObject *module, PyObject *arguments);
 PyObject *json_members(PyObject *module, PyObject *arguments);
+PyObject *csv_rows(PyObject *module, PyObject *arguments);
 PyObject *wire_texts(PyObject *module, PyObject *arguments);
 PyObject *wire_part(PyObject *module, PyObject *arguments);
 PyObject *wire_elements(PyObject *module, PyObject *arguments);
