@@ -1,8 +1,8 @@
 """What has changed between two runs without a word in the log: with partitions, or behind the publication.
 
 Invariant: a run by the log follows on another only where every row that came, changed or went between them
-stands in the log: none was in a partition when that was attached, detached, dropped or emptied, and what is
-published is published since.
+stands in the log: none was in a partition when that was attached, detached, dropped or emptied, or UNLOGGED,
+and what is published is published since.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import asyncpg
 
 from connectors.postgres import watch
 from connectors.postgres.settings import by_catalogs
-from connectors.postgres.standing import Standing
+from connectors.postgres.standing import RelationFact, Standing
 
 # A partition that was made as one has no row that is older than its being one. A row that a transaction wrote
 # which then attached its table is older by the number of its command.
@@ -19,6 +19,15 @@ _OLDER = """
 SELECT EXISTS (SELECT FROM ONLY {name} AS r, pg_inherits AS h WHERE h.inhrelid = {oid}::oid
     AND (age(r.xmin) > age(h.xmin) OR age(r.xmin) < 0
          OR (r.xmin = h.xmin AND r.cmin::text::int8 < h.cmin::text::int8)))
+"""
+
+
+# SET LOGGED writes all rows anew, of which the log tells nothing, in the transaction that gives the table and
+# its indexes other storage. VACUUM FULL leaves each row to the transaction that wrote it.
+_WRITTEN_ANEW = """
+SELECT EXISTS (SELECT FROM ONLY {name} AS r WHERE r.xmin IN (
+    SELECT c.xmin FROM pg_class AS c WHERE c.oid = {oid}::oid
+        OR c.oid IN (SELECT i.indexrelid FROM pg_index AS i WHERE i.indrelid = {oid}::oid)))
 """
 
 
@@ -62,18 +71,33 @@ async def _of_partitions(connection: Any, before: Standing, now: Standing) -> st
     rewritten = [relation for relation in held if relation.storage != known[relation.oid].storage]
     if (gone := await watch.emptied(connection, rewritten, before.horizon)) is not None:
         return f"{gone}, and the log doesn't tell of that"
-    there = {relation.oid for relation in before.relations}
+    there = {relation.oid: relation for relation in before.relations}
     for relation in now.relations:
-        if relation.oid in there or not relation.child or relation.kind != "r":
-            continue
-        try:
-            async with by_catalogs(connection):
-                older = await connection.fetchval(_OLDER.format(name=relation.name, oid=relation.oid))
-        except asyncpg.InsufficientPrivilegeError:
-            return (
-                f"{relation.name} is a new partition, and this role may not see whether it had rows when it"
-                f" became one: GRANT SELECT ON {relation.name} to it"
-            )
-        if older:
-            return f"{relation.name} was attached with rows in it, of which the log doesn't tell"
+        if relation.child and relation.kind == "r":
+            why = await _of_its_rows(connection, there.get(relation.oid), relation)
+            if why is not None:
+                return why
+    return None
+
+
+async def _of_its_rows(connection: Any, before: RelationFact | None, now: RelationFact) -> str | None:
+    """Say of which rows the log doesn't tell in a partition that is new, or was empty."""
+    if before is not None and (before.filled or before.storage == now.storage):
+        return None
+    try:
+        async with by_catalogs(connection):
+            told = {"name": now.name, "oid": now.oid}
+            if before is None and await connection.fetchval(_OLDER.format(**told)):
+                return f"{now.name} was attached with rows in it, of which the log doesn't tell"
+            # A table's first storage has its own number.
+            if now.storage != now.oid and await connection.fetchval(_WRITTEN_ANEW.format(**told)):
+                return (
+                    f"{now.name} was written anew, as by SET LOGGED, and the log doesn't tell of the rows"
+                    " that it had by then"
+                )
+    except asyncpg.InsufficientPrivilegeError:
+        return (
+            f"{now.name} is a new partition, or was written anew, and this role may not see which rows it had"
+            f" by then: GRANT SELECT ON {now.name} to it"
+        )
     return None

@@ -29,7 +29,9 @@ PARTITIONED = (
     "CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (50)",
     "CREATE TABLE high PARTITION OF t FOR VALUES FROM (50) TO (1000)",
     "INSERT INTO t SELECT n, 'first' FROM generate_series(1, 100) n",
+    "CREATE TABLE empty PARTITION OF t FOR VALUES FROM (5000) TO (6000)",
 )
+BULK = "INSERT INTO t SELECT n, 'bulk' FROM generate_series(5001, 5010) n"
 OUTSIDE = "CREATE TABLE new (LIKE t INCLUDING ALL)"
 FILLED = "INSERT INTO new SELECT n, 'before' FROM generate_series(1000, 1010) n"
 GONE = "DELETE FROM t WHERE id = 1"
@@ -50,6 +52,20 @@ def command(logged_database: str, dynoxide: str, table_name: str, tmp_path: Path
         (("TRUNCATE high",), "public.high was truncated"),
         ((OUTSIDE, FILLED, ATTACHED), "public.new was attached with rows in it"),
         (("; ".join(("BEGIN", OUTSIDE, FILLED, ATTACHED, "COMMIT")),), "public.new was attached with rows"),
+        (
+            ("ALTER TABLE empty SET UNLOGGED", BULK, "ALTER TABLE empty SET LOGGED"),
+            "public.empty was written anew",
+        ),
+        (
+            (
+                "DROP TABLE empty",
+                "CREATE UNLOGGED TABLE bulk PARTITION OF t FOR VALUES FROM (5000) TO (6000)",
+                BULK,
+                "ALTER TABLE bulk SET LOGGED",
+                "GRANT SELECT ON bulk TO pg_monitor",
+            ),
+            "public.bulk was written anew",
+        ),
     ],
 )
 def test_rows_that_come_or_go_with_a_partition_are_noticed(
@@ -123,7 +139,7 @@ def test_partitions_that_came_and_went_while_it_was_followed_are_known_later(com
 
 
 def test_partitions_that_bring_no_rows_and_take_none_are_followed(command: Command) -> None:
-    change(command, *PARTITIONED, "CREATE TABLE empty PARTITION OF t FOR VALUES FROM (5000) TO (6000)")
+    change(command, *PARTITIONED, "CREATE TABLE filled PARTITION OF t FOR VALUES FROM (7000) TO (8000)")
     run(command, "full")
     change(
         command,
@@ -135,13 +151,16 @@ def test_partitions_that_bring_no_rows_and_take_none_are_followed(command: Comma
         "BEGIN; CREATE TABLE newest PARTITION OF t FOR VALUES FROM (3000) TO (4000);"
         " INSERT INTO t VALUES (3500, 'at once'); COMMIT",
         "DROP TABLE empty",
+        "INSERT INTO t VALUES (7500, 'where none was')",
+        "VACUUM FULL filled",
+        "VACUUM FULL newer",
         "UPDATE t SET id = 1600 WHERE id = 60",
         "VACUUM FULL high",
         "DELETE FROM t WHERE id = 10",
     )
     run(command, "catch_up")
     found = items(command)
-    assert {f"ROW#{n}|ROW" for n in (1500, 2500, 3500, 1600)} <= found.keys()
+    assert {f"ROW#{n}|ROW" for n in (1500, 2500, 3500, 1600, 7500)} <= found.keys()
     assert {"ROW#60|ROW", "ROW#10|ROW"}.isdisjoint(found)
     run(command, "catch_up")
 
