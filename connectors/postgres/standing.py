@@ -205,6 +205,15 @@ def _is_within(before: Sequence[str], now: Sequence[str]) -> bool:
     return all(label in later for label in before)
 
 
+def explains_storage(before: RelationFact, now: RelationFact) -> bool:
+    """Say whether what has changed of a relation's columns writes rows anew that say the same as before.
+
+    A new column may do so, by a default that isn't the same for all rows.
+    """
+    known = {column.number for column in before.columns}
+    return _is_written_anew(before, now) or any(column.number not in known for column in now.columns)
+
+
 def _is_written_anew(before: RelationFact, now: RelationFact) -> bool:
     """Say whether a wider integer wrote every row anew, so that none is as old as the run.
 

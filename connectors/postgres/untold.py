@@ -2,7 +2,7 @@
 
 Invariant: a run by the log follows on another only where every row that came, changed or went between them
 stands in the log: none was in a partition when that was attached, detached, dropped or emptied, or UNLOGGED,
-and what is published is published since.
+none was changed by an ALTER TABLE, and what is published is published since.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import asyncpg
 
 from connectors.postgres import watch
 from connectors.postgres.settings import by_catalogs
-from connectors.postgres.standing import RelationFact, Standing
+from connectors.postgres.standing import RelationFact, Standing, explains_storage
 
 # A partition that was made as one has no row that is older than its being one. A row that a transaction wrote
 # which then attached its table is older by the number of its command.
@@ -22,10 +22,10 @@ SELECT EXISTS (SELECT FROM ONLY {name} AS r, pg_inherits AS h WHERE h.inhrelid =
 """
 
 
-# SET LOGGED writes all rows anew, of which the log tells nothing, in the transaction that gives the table and
-# its indexes other storage. VACUUM FULL leaves each row to the transaction that wrote it.
+# ALTER TABLE writes all rows anew, of which the log tells nothing, in the transaction that gives the table
+# and its indexes other storage. VACUUM FULL leaves each row to the transaction that wrote it.
 _WRITTEN_ANEW = """
-SELECT EXISTS (SELECT FROM ONLY {name} AS r WHERE r.xmin IN (
+SELECT EXISTS (SELECT FROM (SELECT xmin FROM ONLY {name} LIMIT 10000) AS r WHERE r.xmin IN (
     SELECT c.xmin FROM pg_class AS c WHERE c.oid = {oid}::oid
         OR c.oid IN (SELECT i.indexrelid FROM pg_index AS i WHERE i.indrelid = {oid}::oid)))
 """
@@ -49,7 +49,7 @@ async def untold(connection: Any, published: str, before: Standing, now: Standin
         return (
             f"publication {published} was altered, so the log may have left out what changed in the meantime"
         )
-    return await _of_partitions(connection, before, now)
+    return await _of_partitions(connection, before, now) or await _of_values(connection, before, now)
 
 
 async def _altered(connection: Any, published: str, before: Standing) -> bool:
@@ -100,4 +100,29 @@ async def _of_its_rows(connection: Any, before: RelationFact | None, now: Relati
             f"{now.name} is a new partition, or was written anew, and this role may not see which rows it had"
             f" by then: GRANT SELECT ON {now.name} to it"
         )
+    return None
+
+
+async def _of_values(connection: Any, before: Standing, now: Standing) -> str | None:
+    """Say which table's rows were written anew with other values, as far as nothing else explains it."""
+    known = {relation.oid: relation for relation in now.relations}
+    for relation in before.relations:
+        found = known.get(relation.oid)
+        if found is None or relation.child or relation.kind != "r" or not relation.filled:
+            continue
+        if found.storage == relation.storage or explains_storage(relation, found):
+            continue
+        try:
+            async with by_catalogs(connection):
+                anew = await connection.fetchval(_WRITTEN_ANEW.format(name=found.name, oid=found.oid))
+        except asyncpg.InsufficientPrivilegeError:
+            return (
+                f"{found.name} was written anew, and this role may not see by what: GRANT SELECT ON"
+                f" {found.name} to it"
+            )
+        if anew:
+            return (
+                f"{found.name} was written anew, as by ALTER TABLE … TYPE … USING or a reload, and the log"
+                " doesn't tell which values that changed"
+            )
     return None

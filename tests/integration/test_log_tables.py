@@ -22,6 +22,7 @@ from tests.support.logged import (
     run,
     seen,
     until,
+    values,
 )
 
 PARTITIONED = (
@@ -79,6 +80,29 @@ def test_rows_that_come_or_go_with_a_partition_are_noticed(
     assert said in sentence
     assert "--fresh" in sentence
     run(command, "full", 0, "--fresh")
+
+
+@pytest.mark.parametrize("type_and_value", ["text USING v || '!'", "varchar(50) USING upper(v)"])
+def test_values_that_an_alter_table_changed_are_noticed(command: Command, type_and_value: str) -> None:
+    change(command, *TABLE)
+    run(command, "full")
+    change(command, "UPDATE t SET v = 'second' WHERE id = 10", f"ALTER TABLE t ALTER v TYPE {type_and_value}")
+    assert "public.t was written anew, as by ALTER TABLE" in refused(command)
+    run(command, "full", 0, "--fresh")
+    assert values(command) == as_source(command)
+
+
+def test_a_table_that_is_written_anew_with_the_same_values_is_followed(command: Command) -> None:
+    change(command, *TABLE)
+    run(command, "full")
+    for statement in (
+        "VACUUM FULL t",
+        "ALTER TABLE t ADD noted int DEFAULT (random() * 10)::int",
+        "ALTER TABLE t ALTER id TYPE bigint",
+    ):
+        change(command, statement, "UPDATE t SET v = 'second' WHERE id = 10")
+        run(command, "catch_up")
+    assert values(command) == as_source(command)
 
 
 @pytest.mark.parametrize(
