@@ -18,6 +18,8 @@ from engine.documents import walking
 from engine.frozen import dataclass
 
 _ID_FIRST = b"_id\0"
+AROUND_ALL = 4 + len(b"\x03") + len(b"0\0") + len(b"\0")
+"""The bytes that an array has before its first document (length, type, name) and behind its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,14 @@ class Chunk:
         return None if element is None else position_text(element)
 
     def alone(self) -> "Chunk":
-        """Return the same documents without what else came with them in the server's reply."""
+        """Return the same documents without what else came with them in the server's reply.
+
+        One that came as a whole is not copied.
+        """
         begin, last = int(self.starts[0]), int(self.starts[-1])
         stop = last + int(INT32_AT(self.data, last)[0])
+        if len(self.data) - (stop - begin) == AROUND_ALL:
+            return self
         return Chunk(self.data[begin:stop], self.starts - begin)
 
     @property

@@ -175,6 +175,13 @@ def test_chunks_hold_every_document_once(monkeypatch):
     assert list(chunks(bson.encode({}), 1, 1, None)) == []
 
 
+def test_a_reply_that_is_one_chunk_is_held_as_it_came():
+    (whole,) = chunks(ARRAY, 10**6, 10**6, None)
+    assert whole.alone() is whole
+    first, *_ = chunks(ARRAY, 500, 100, None)
+    assert len(first.alone().data) < len(ARRAY)
+
+
 def test_what_a_reply_has_too_much_is_no_chunk_of_a_few_documents():
     for bytes_max in (len(ARRAY) - 100, len(ARRAY) // 2 - 200, len(ARRAY) // 7 - 20):
         sizes = [len(chunk.starts) for chunk in chunks(ARRAY, bytes_max, 10**6, None)]

@@ -119,7 +119,8 @@ def _assembled(
             skipped_rows=skipped_rows,
             **NO_ITEMS,
         )
-    text = pl.concat([part.text for part in parts])
+    # In one chunk: out of several, each text would be copied once more.
+    text = pl.concat([part.text for part in parts], rechunk=True)
     hashes = np.concatenate([part.key_hashes for part in parts])
     partition_hashes = np.concatenate([part.partition_hashes for part in parts])
     rows = np.concatenate([part.rows for part in parts])
