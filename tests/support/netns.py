@@ -1,14 +1,20 @@
 """Hosts of one's own: network namespaces on a bridge, to be cut off from one another, in one direction too.
 
-Invariant: nothing of them is left behind; what stands here needs root and Debian's iproute2.
+Invariant: no two networks of this machine share a name or an address, and nothing of them is left behind.
+What stands here needs root and Debian's iproute2.
 """
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+NETWORKS = 100 * 256
+"""From 10.100.0.0/24 to 10.199.255.0/24."""
 
 
 def ip(*words: str) -> None:
@@ -51,32 +57,37 @@ def why_not() -> str | None:
         return "network namespaces need root"
     if shutil.which("ip") is None:
         return "there is no iproute2"
-    probe = f"bfprobe{os.getpid()}"
     try:
-        ip("netns", "add", probe)
-        ip("link", "add", probe[:13] + "b", "type", "bridge")
+        with network(1):
+            return None
     except subprocess.CalledProcessError as error:
         return f"network namespaces aren't allowed here: {error.stderr.decode().strip()}"
-    finally:
-        for words in (("link", "del", probe[:13] + "b"), ("netns", "del", probe)):
-            with suppress(subprocess.CalledProcessError):
-                ip(*words)
-    return None
+
+
+def _bridged() -> int:
+    """Make a bridge that is nobody else's on this machine; return its number, from which all names follow."""
+    while True:
+        number = secrets.randbelow(NETWORKS)
+        try:
+            ip("link", "add", f"bf{number}", "type", "bridge")
+        except subprocess.CalledProcessError:
+            if not Path("/sys/class/net", f"bf{number}").exists():
+                raise
+        else:
+            return number
 
 
 @contextmanager
 def network(count: int) -> Iterator[Network]:
-    """Make so many hosts, and leave nothing of them."""
-    tag = os.getpid() % 60_000
-    net = f"10.{100 + tag // 250 % 100}.{tag % 250}"
-    bridge = f"bf{tag}"
-    hosts = [Host(f"bf{tag}h{number}", f"{net}.{number + 2}") for number in range(count)]
+    """Make so many hosts, and leave nothing of them. Raises: CalledProcessError where that isn't allowed."""
+    number = _bridged()
+    bridge, net = f"bf{number}", f"10.{100 + number // 256}.{number % 256}"
+    hosts = [Host(f"{bridge}h{place}", f"{net}.{place + 2}") for place in range(count)]
+    ends = [(f"{bridge}o{place}", f"{bridge}i{place}") for place in range(count)]
     try:
-        ip("link", "add", bridge, "type", "bridge")
         ip("addr", "add", f"{net}.1/24", "dev", bridge)
         ip("link", "set", bridge, "up")
-        for number, host in enumerate(hosts):
-            outer, inner = f"bf{tag}o{number}", f"bf{tag}i{number}"
+        for host, (outer, inner) in zip(hosts, ends, strict=True):
             ip("netns", "add", host.namespace)
             ip("link", "add", outer, "type", "veth", "peer", "name", inner)
             ip("link", "set", outer, "master", bridge, "up")
@@ -86,8 +97,8 @@ def network(count: int) -> Iterator[Network]:
             ip("-n", host.namespace, "link", "set", "lo", "up")
         yield Network(f"{net}.1", tuple(hosts))
     finally:
-        for host in hosts:
+        # Links by name: those of a namespace that is gone would end some time later.
+        links = [("link", "del", name) for name in (*(outer for outer, _ in ends), bridge)]
+        for words in (*links, *(("netns", "del", host.namespace) for host in hosts)):
             with suppress(subprocess.CalledProcessError):
-                ip("netns", "del", host.namespace)
-        with suppress(subprocess.CalledProcessError):
-            ip("link", "del", bridge)
+                ip(*words)
