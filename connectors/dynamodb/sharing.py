@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeAlias
 
 from connectors.dynamodb.http.session import Session, open_session
-from connectors.dynamodb.http.transport import Lent, Transport
+from connectors.dynamodb.http.transport import Transport, UnderTenure
 from connectors.dynamodb.lookout import Lookout, watched
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table import describe
@@ -68,7 +68,7 @@ class Clients:
                 self._described[place] = _Described(table, asked_s)
             return table
 
-    async def sender(self, section: DynamoDBSection, table: TableInfo, tenure: Tenure) -> Lent:
+    async def sender(self, section: DynamoDBSection, table: TableInfo, tenure: Tenure) -> UnderTenure:
         """Return what sends to a table as it was described, under a job's own tenure."""
         session, place = await self.session(section), _identity(section, table)
         if place not in self._transports:
@@ -76,7 +76,7 @@ class Clients:
             transport = session.transport(connections_max=FLIGHT_MAX, greeting=greeting)
             self._stack.push_async_callback(transport.close)
             self._transports[place] = transport
-        return Lent(self._transports[place], tenure)
+        return UnderTenure(self._transports[place], tenure, lent=True)
 
     async def look(self, section: DynamoDBSection, table: TableInfo) -> Look:
         """Return what looks whether a table is still as it was described."""

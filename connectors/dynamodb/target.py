@@ -12,6 +12,7 @@ from connectors.dynamodb.connector import section_of
 from connectors.dynamodb.encoding.encode import Encoder
 from connectors.dynamodb.http.sender import Sender
 from connectors.dynamodb.http.session import open_session
+from connectors.dynamodb.http.transport import UnderTenure
 from connectors.dynamodb.lookout import Lookout
 from connectors.dynamodb.modes import write_mode
 from connectors.dynamodb.sharing import Clients
@@ -95,9 +96,8 @@ async def open_target(
     sender: Sender
     if clients is None:
         session = await open_session(section)
-        sender = session.transport(
-            connections_max=FLIGHT_MAX, tenure=tenure, greeting=Lookout(table, section.table)
-        )
+        transport = session.transport(connections_max=FLIGHT_MAX, greeting=Lookout(table, section.table))
+        sender = UnderTenure(transport, tenure, lent=False)
     else:
         session = await clients.session(section)
         sender = await clients.sender(section, table, tenure)

@@ -10,7 +10,8 @@ import uvloop
 
 from connectors.dynamodb.http.endpoint import Endpoint, parse_endpoint
 from connectors.dynamodb.http.sigv4 import Keys, Signer
-from connectors.dynamodb.http.transport import Transport, TransportError
+from connectors.dynamodb.http.transport import Transport, TransportError, UnderTenure
+from engine.tenure import Tenure
 from tests.support.stub_server import Stub
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -59,12 +60,17 @@ def transport_to(stub: Stub, **settings: Any) -> Transport:
     return Transport(endpoint, Signers(endpoint), clock=lambda: NOW, **settings)
 
 
-async def send(transport: Transport, body: bytes = b"{}") -> bytes:
+def under(tenure: Tenure, stub: Stub) -> UnderTenure:
+    """Return what sends to a stub under a tenure, over connections of its own."""
+    return UnderTenure(transport_to(stub), tenure, lent=False)
+
+
+async def send(transport: Transport | UnderTenure, body: bytes = b"{}") -> bytes:
     got = await transport.send("BatchWriteItem", [body])
     return got.body
 
 
-async def failure(transport: Transport, body: bytes = b"{}") -> TransportError:
+async def failure(transport: Transport | UnderTenure, body: bytes = b"{}") -> TransportError:
     with pytest.raises(TransportError) as caught:
         await transport.send("BatchWriteItem", [body])
     return caught.value

@@ -16,7 +16,7 @@ from tests.support import fakes
 from tests.support.encoded import encoded
 from tests.support.model_table import ModelTable
 from tests.support.stub_server import Exchange, Stub, http, stub_server
-from tests.support.transport import Run, send, transport_to
+from tests.support.transport import Run, failure, send, transport_to, under
 from tests.support.writing import Scene, on_virtual_time, puts
 
 
@@ -56,7 +56,7 @@ def test_a_request_that_would_start_behind_the_end_never_leaves(run: Run, length
         clock = Clock()
         tenure = Tenure(110.0, clock)
         async with stub_server() as stub:
-            transport = transport_to(stub, tenure=tenure)
+            transport = under(tenure, stub)
             await send(transport, b"x" * length)
             clock.now_s = 111.0
             with pytest.raises(LeaseOver):
@@ -65,6 +65,7 @@ def test_a_request_that_would_start_behind_the_end_never_leaves(run: Run, length
             await send(transport, b"y" * length)
             assert stub.bodies == [b"x" * length, b"y" * length]
             await transport.close()
+            assert str(await failure(transport)) == "the transport is closed"
 
     run(main())
 
@@ -113,7 +114,7 @@ def test_a_long_request_is_not_ended_behind_the_lease(run: Run) -> None:
             ended.set()
 
         async with stub_server(read_most) as stub:
-            transport = transport_to(stub, tenure=tenure)
+            transport = under(tenure, stub)
             with pytest.raises(LeaseOver):
                 await send(transport, b"x" * length)
             await ended.wait()

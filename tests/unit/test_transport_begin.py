@@ -8,7 +8,7 @@ from connectors.dynamodb.http.connection import WRITE_CHUNK_BYTES, Answer, Ended
 from connectors.dynamodb.http.transport import Transport, TransportError
 from engine.tenure import LeaseOver, Tenure
 from tests.support.stub_server import answer, hold, http, raw, reset, stub_server
-from tests.support.transport import Run, send, transport_to
+from tests.support.transport import Run, send, transport_to, under
 
 FOLLOWS = b'{"next":1}'
 
@@ -146,7 +146,7 @@ def test_nothing_is_begun_behind_the_end_of_the_lease(run: Run) -> None:
     async def main() -> None:
         async with stub_server() as stub:
             tenure = Tenure(1.0, clock=lambda: now)
-            transport, told = transport_to(stub, tenure=tenure), Told()
+            transport, told = under(tenure, stub), Told()
             now = 0.0
             await send(transport)
             now = 2.0

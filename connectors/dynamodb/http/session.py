@@ -21,7 +21,6 @@ from connectors.dynamodb.http.sigv4 import Keys, Signer
 from connectors.dynamodb.http.transport import ANSWER_TIMEOUT_S, Greeting, Transport
 from connectors.dynamodb.section import DynamoDBSection
 from engine.errors import BackfillError, JobError, PermanentError
-from engine.tenure import Tenure
 
 CHECK_EVERY_S = 10.0
 """How often botocore is asked whether credentials must be renewed: 10-15 minutes before they end."""
@@ -111,13 +110,12 @@ class Session:
         *,
         connections_max: int,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
-        tenure: Tenure | None = None,
         greeting: Greeting | None = None,
     ) -> Transport:
         """Return a new transport to the endpoint, signed with this session's credentials.
 
-        `tenure` and `greeting` are set where what is sent changes something: then nothing leaves behind the
-        end of the one, nor over a connection that doesn't answer the other.
+        `greeting` is set where what is sent changes something: then nothing leaves over a connection that
+        doesn't answer it.
         """
         tls = tls_context(self._ca_bundle) if self.endpoint.tls else None
         return Transport(
@@ -126,7 +124,6 @@ class Session:
             connections_max=connections_max,
             answer_timeout_s=answer_timeout_s,
             tls=tls,
-            tenure=tenure,
             greeting=greeting,
         )
 

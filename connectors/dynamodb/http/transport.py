@@ -22,6 +22,9 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
 """DynamoDB answers a batch in milliseconds; after so long the answer is lost more likely than late."""
 
+UNENDING = Tenure()
+"""Of what a job's lease doesn't guard: questions, and state that guards itself."""
+
 GREETING_PAUSES_S = (0.1, 0.4)
 """Between the tries of a new connection's first question, when the server is too busy to answer it."""
 
@@ -59,7 +62,6 @@ class Transport:
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
-        tenure: Tenure | None = None,
         greeting: Greeting | None = None,
     ) -> None:
         self._endpoint = endpoint
@@ -68,7 +70,6 @@ class Transport:
         self._answer_timeout_s = answer_timeout_s
         self._tls = tls or ssl.create_default_context() if endpoint.tls else None
         self._clock = clock
-        self._tenure = tenure or Tenure()
         self._greeting = greeting
         greet = None if greeting is None else self._greet
         self._pool = ConnectionPool(self._connect, greet, connections_max, answer_timeout_s)
@@ -78,7 +79,7 @@ class Transport:
         operation: str,
         parts: Sequence[bytes | memoryview],
         ended: Ended,
-        tenure: Tenure | None = None,
+        tenure: Tenure = UNENDING,
     ) -> Connection | None:
         """Send one request at once, where nothing has to be waited for; None: nothing is sent.
 
@@ -91,21 +92,18 @@ class Transport:
             return None
         try:
             head = signer.head(operation, parts, length, self._clock())
-            connection.begin(
-                head, parts, self._answer_timeout_s, tenure or self._tenure, ended, self._pool.release
-            )
+            connection.begin(head, parts, self._answer_timeout_s, tenure, ended, self._pool.release)
         except BaseException:
             connection.cancel()
             raise
         return connection
 
     async def send(
-        self, operation: str, parts: Sequence[bytes | memoryview], tenure: Tenure | None = None
+        self, operation: str, parts: Sequence[bytes | memoryview], tenure: Tenure = UNENDING
     ) -> Answer:
         """Send one request and return its answer, whatever its status.
 
-        Shape: `parts` make the body, in order; memoryviews of bytes. `tenure`: the sender's, in place of the
-        transport's own.
+        Shape: `parts` make the body, in order; memoryviews of bytes. `tenure`: the sender's.
         Ordering: none between requests in flight; who waits longest for a connection gets it first.
         Raises: TransportError; LeaseOver when the job's lease has ended, and nothing was sent whole;
         PermanentError when it is lost, or the server's certificate isn't trusted.
@@ -115,9 +113,7 @@ class Transport:
             signer = await self._signers.signer()
             length = sum(map(len, parts))
             head = signer.head(operation, parts, length, self._clock())
-            answer = await connection.exchange(
-                head, parts, length, self._answer_timeout_s, tenure or self._tenure
-            )
+            answer = await connection.exchange(head, parts, length, self._answer_timeout_s, tenure)
         except BaseException:
             connection.cancel()
             raise
@@ -136,7 +132,7 @@ class Transport:
             signer = await self._signers.signer()
             parts, length = (greeting.body,), len(greeting.body)
             head = signer.head(greeting.operation, parts, length, self._clock())
-            answer = await connection.exchange(head, parts, length, self._answer_timeout_s, self._tenure)
+            answer = await connection.exchange(head, parts, length, self._answer_timeout_s, UNENDING)
             if greeting.judge(answer) is None or pause_s is None or not connection.usable:
                 return
             await asyncio.sleep(pause_s)
@@ -173,12 +169,16 @@ class Transport:
         return connection
 
 
-class Lent:
-    """A transport that others use, too: sends under a tenure of its own, and closes no connection."""
+class UnderTenure:
+    """What one job sends over a transport: nothing behind the end of its tenure.
 
-    def __init__(self, transport: Transport, tenure: Tenure) -> None:
+    `lent`: others use the transport, too, and its connections are theirs to close.
+    """
+
+    def __init__(self, transport: Transport, tenure: Tenure, *, lent: bool) -> None:
         self._transport = transport
         self._tenure = tenure
+        self._lent = lent
 
     def begin(self, operation: str, parts: Sequence[bytes | memoryview], ended: Ended) -> Connection | None:
         """Send one request at once; see Transport.begin."""
@@ -189,4 +189,6 @@ class Lent:
         return await self._transport.send(operation, parts, self._tenure)
 
     async def close(self) -> None:
-        """Leave the connections to the others."""
+        """Close every connection, unless they are lent."""
+        if not self._lent:
+            await self._transport.close()
