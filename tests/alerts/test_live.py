@@ -6,7 +6,6 @@ The rules are those of deploy/, with their minutes made seconds. It takes some m
 import contextlib
 import json
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -25,6 +24,7 @@ from engine.environment import module_command
 from tests.alerts.test_rules import RULES
 from tests.support import loads
 from tests.support.command import Command, kill_group
+from tests.support.prometheus import program
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -110,9 +110,7 @@ class Scene:
             run.stdout.close()
 
     def prometheus(self) -> str:
-        binary = shutil.which("prometheus")
-        if binary is None:
-            pytest.skip("no prometheus is here; Debian has it in the package of that name")
+        binary = program("prometheus")
         home = self.folder / "prometheus"
         home.mkdir()
         (home / "rules.yml").write_text(yaml.safe_dump(scaled(yaml.safe_load(RULES.read_text()))))

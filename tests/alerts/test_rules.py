@@ -1,13 +1,14 @@
 """Each alert fires for what it is about, by promtool's own clock, and none for a run that is well."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.support.prometheus import program
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "alerts.yaml"
 SCRAPES = RULES.with_name("scrape.yaml")
@@ -193,10 +194,8 @@ def _endless(found: "re.Match[str]") -> str:
 
 
 def promtool(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    found = shutil.which("promtool")
-    if found is None:
-        pytest.skip("no promtool is here; Debian has it in the package prometheus")
-    return subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False)
+    command = [program("promtool"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def firing(folder: Path, samples: list[dict[str, str]], minutes: int) -> set[str]:
