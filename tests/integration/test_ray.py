@@ -15,6 +15,8 @@ from tests.support.command import Ended
 from tests.support.ray_cluster import Cluster, cluster, session
 
 ROWS = 6_000
+NOTICES = {"RAY_health_check_period_ms": "1000"}
+"""A node that is killed is noticed after five times as long: 15 s by itself."""
 
 HOOK = """
 import itertools, time
@@ -42,7 +44,7 @@ def source_url(postgres_server: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def nodes(source_url: str) -> Iterator[Cluster]:
     """A head and another node, of one CPU each, whose environment names the source."""
-    with cluster(1, 1, SOURCE_URL=source_url) as made:
+    with cluster(1, 1, SOURCE_URL=source_url, **NOTICES) as made:
         yield made
 
 
@@ -194,6 +196,9 @@ def test_a_runner_is_killed_and_then_a_node_and_nothing_is_lost_or_left(scene: H
     joined(scene, again, 2)
     nodes.kill(nodes.nodes[1])
     scene.said(again, "is lost: its connection has ended")
+    scene.said(again, "is gone, and a worker with it; another one joins where there is room")
     gate.touch()
-    held_to_all(scene, scene.ended(again))
+    ended = scene.ended(again)
+    held_to_all(scene, ended)
+    assert "takes its place" not in ended.stderr, "a node's end was taken for a worker's"
     assert not actors(nodes)

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes: a worker is killed, another one sleeps, and then a whole node is killed.
+"""A Ray cluster of two nodes: workers are killed and put to sleep, nodes killed at work and at its beginning.
 
 Run by `make soak-hosts`; prints what it measured.
 """
@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import md5
 from pathlib import Path
@@ -26,15 +26,18 @@ from tests.support.afar import Hosts, hosts, job
 from tests.support.apart import stub
 from tests.support.command import Ended
 from tests.support.loads import assert_balanced
-from tests.support.ray_cluster import Cluster, cluster
+from tests.support.ray_cluster import Cluster, cluster, session
 
 __all__ = ["stub"]
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1_200)]
 
 ROWS = 300_000
+EARLY_ROWS = 120_000
 DOCUMENTS = 60_000
 ASLEEP_S = 15.0
 """Longer than it takes until what a silent worker had is another's: 4 and 5 and 1 s."""
+LOOK_S = 6.0
+"""Within so long a worker has been placed: two looks at the cluster."""
 NAMED = f"import os\nos.environ['AWS_ACCESS_KEY_ID'] = f'{RUNNER}-{{os.getpid()}}'\n"
 """What each Python of a node does first, so that the stub can tell who writes."""
 
@@ -51,6 +54,19 @@ def on_two_nodes(
     made["source"] |= {"batch_rows": 2_000, "segments": 60, **source}
     with cluster(1, 1, **env) as nodes, hosts(folder, url, made, silence_s=4.0, margin_s=1.0) as scene:
         yield scene, nodes, env
+
+
+def idle(node: int) -> list[int]:
+    """The processes of a node that wait for a worker to run in."""
+    return [pid for pid, name in session(node) if "ray::IDLE" in name]
+
+
+def wait_for(done: Callable[[], bool], why: str) -> None:
+    """Wait for a minute at most until something is so."""
+    until_s = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < until_s, why
+        time.sleep(0.1)
 
 
 def name_of(pid: int) -> str:
@@ -105,7 +121,7 @@ def test_300_000_rows_while_workers_and_then_a_node_are_lost(
         os.kill(asleep, signal.SIGCONT)
         joined(scene, runner, 4)
         moments.note("another one has taken its place")
-        until(stub, 3 * ROWS // 5)
+        until(stub, 3 * EARLY_ROWS)
         on_node = actors(nodes)[-1]
         moments.note("a node is killed, and one more is started")
         nodes.kill(nodes.nodes[1])
@@ -121,6 +137,35 @@ def test_300_000_rows_while_workers_and_then_a_node_are_lost(
     slept = [entry.arrived for entry in history if entry.runner == name_of(asleep)]
     assert max(slept) < slept_s + 1.0, "it wrote when it woke"
     assert "is gone, and a worker with it" in ended.stderr, "a node's end was taken for a worker's"
+
+
+def test_a_node_that_is_killed_while_its_worker_starts_costs_no_replacement(
+    stub: Stub, postgres_url: str, tmp_path: Path
+) -> None:
+    fill(postgres_url, EARLY_ROWS, "md5(g::text)")
+    moments = Moments()
+    with on_two_nodes(tmp_path, stub, postgres_url) as (scene, nodes, env):
+        wait_for(lambda: idle(nodes.nodes[1].pid) != [], "Ray has no process for a worker")
+        for pid in idle(nodes.nodes[1].pid):
+            os.kill(pid, signal.SIGSTOP)
+        runner = on_ray(scene, nodes, "--workers", "2", AWS_ACCESS_KEY_ID=f"{RUNNER}-head")
+        joined(scene, runner, 1)
+        moments.note("one has joined, of the other's process nothing is heard")
+        time.sleep(LOOK_S)
+        nodes.kill(nodes.nodes[1])
+        moments.note("its node is killed, and one more is started")
+        nodes.start(1, **env)
+        joined(scene, runner, 2)
+        moments.note("a worker has joined on that")
+        ended = scene.ended(runner, 300)
+        moments.note("the run has ended")
+    history = stub.history()
+    show(moments, history, ended.report)
+    wanted = {f"EVENT#{number}|ROW": item_of(number) for number in range(1, EARLY_ROWS + 1)}
+    assert ended.code == 0, ended.stderr
+    assert stub.items() == wanted
+    assert "a Ray node is gone, and a worker with it" in ended.stderr, ended.stderr
+    assert "takes its place" not in ended.stderr, "a node's end was taken for a worker's"
 
 
 def test_a_collection_while_a_worker_is_killed(stub: Stub, mongodb_url: str, tmp_path: Path) -> None:

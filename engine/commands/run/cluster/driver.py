@@ -6,10 +6,8 @@ ends; and it ends with the runner.
 """
 
 import asyncio
-import contextlib
 import socket
 import sys
-import time
 from base64 import b64decode
 from typing import Any
 
@@ -17,6 +15,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, AuthenticationError, RayError
 
 from engine.commands.run.cluster import actor
+from engine.commands.run.cluster.lost_nodes import Nodes, went_with_node
 from engine.commands.run.cluster.placing import FULL, Departure, Places, Where, after
 from engine.commands.run.cluster.words import (
     OF_DRIVER,
@@ -34,11 +33,6 @@ from engine.run.wire import SocketEnd
 
 LOOK_S = 3.0
 """How often the cluster is looked at: whether it has grown, and who is to be replaced."""
-
-NOTICED_S = 66.0
-"""Within so long a cluster knows that a node is gone; before, its workers just can't be reached, and others
-are placed there. Source: Ray's health checks, five of 10 s that are 3 s apart (`health_check_*`).
-"""
 
 REACH_S = 5.0
 """How long a head may take to take a connection; Ray itself tries for two minutes, and says nothing."""
@@ -114,6 +108,15 @@ def _cpus() -> tuple[float, float]:
     return float(free.get("CPU", 0.0)), float(there.get("CPU", 0.0))
 
 
+def _nodes() -> Nodes:
+    """Return the nodes that there are."""
+    listed = [(str(node["NodeID"]), bool(node["Alive"])) for node in ray.nodes()]
+    return Nodes(
+        alive=frozenset(node_id for node_id, alive in listed if alive),
+        dead=frozenset(node_id for node_id, alive in listed if not alive),
+    )
+
+
 class Placement:
     """The workers of one run, as they are placed, until it is ended."""
 
@@ -137,10 +140,11 @@ class Placement:
         """Look at the cluster again and again, and place who is missing."""
         looks = 0
         while True:
+            before = await asyncio.to_thread(_nodes)
             free, all_cpus = await asyncio.to_thread(_cpus)
             for _ in range(self._places.due(free)):
                 self._places = self._places.with_one()
-                task = asyncio.create_task(self._one())
+                task = asyncio.create_task(self._one(before))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             looks = 0 if free >= 1 else looks + 1
@@ -148,8 +152,8 @@ class Placement:
                 self._tell(FULL, key=FULL)
             await asyncio.sleep(LOOK_S)
 
-    async def _one(self) -> None:
-        """See to one worker from its beginning to its end."""
+    async def _one(self, before: Nodes) -> None:
+        """See to one worker from its beginning to its end; `before`: the nodes when it was to be placed."""
         handle = self._placed.remote()
         node_id, node = "", ""
         place: Where = "starting"
@@ -159,7 +163,8 @@ class Placement:
             code, words = await handle.work.remote(self._order.at, self._order.token, self._files)
             ended = Departure(code, words, node)
         except RayError as error:
-            lost = bool(node_id) and await _is_lost(node_id, handle, error)
+            unreachable = isinstance(error, ActorUnavailableError)
+            lost = await went_with_node(node_id, before, RayInquiry(handle), unreachable=unreachable)
             ended = Departure(None, _why(error), node, node_lost=lost)
         finally:
             ray.kill(handle)
@@ -175,23 +180,25 @@ class Placement:
             self._told.add(key)
 
 
-async def _is_lost(node_id: str, handle: Any, error: RayError) -> bool:
-    """Say whether a node is gone whose worker ended so; wait until the cluster knows, if it doesn't yet."""
-    until_s = time.monotonic() + NOTICED_S
-    while await asyncio.to_thread(_is_alive, node_id):
-        if not isinstance(error, ActorUnavailableError) or time.monotonic() > until_s:
-            return False
-        await asyncio.sleep(LOOK_S)
-        with contextlib.suppress(TimeoutError):  # it is there, and works
-            try:
-                await asyncio.wait_for(handle.where.remote(), LOOK_S)
-            except RayError as now:
-                error = now
-    return True
+class RayInquiry:
+    """What the cluster says of one worker, and of its nodes."""
 
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
 
-def _is_alive(node_id: str) -> bool:
-    return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
+    async def nodes(self) -> Nodes:
+        """Return which nodes there are now."""
+        return await asyncio.to_thread(_nodes)
+
+    async def unreachable(self) -> bool:
+        """Ask the worker again; say whether it isn't known yet what became of it."""
+        try:
+            await asyncio.wait_for(self._handle.where.remote(), LOOK_S)
+        except TimeoutError:  # it is there, and works
+            return True
+        except RayError as error:
+            return isinstance(error, ActorUnavailableError)
+        return True
 
 
 def _why(error: RayError) -> str:
