@@ -64,7 +64,7 @@ test-versions: $(STAMP) ## Try the lowest and the newest versions of libraries t
 soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed; the C under sanitizers (FUZZ_SEEDS=20)
 	$(BIN)/python -m pytest -q -s -m soak tests/resume tests/property
 
-soak-log: $(STAMP) ## An application changes everything, jobs go by the log and are killed (ARGS="--on 18 --seeds 20")
+soak-log: $(STAMP) ## An application changes everything, jobs go by the log and are killed (ARGS="--on 18 --seeds 20", --several)
 	$(BIN)/python -m tests.soak $(ARGS)
 
 soak-hosts: $(STAMP) ## 300,000 rows over hosts whose workers die, sleep and are cut off, and whose runner is killed (root)

@@ -5,7 +5,7 @@ Invariant: what is asked here is never befallen by faults and is no part of the 
 
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +54,19 @@ class Stub:
         self.create()
 
     def put(self, items: Mapping[str, Item]) -> None:
-        entries = [{"PutRequest": {"Item": item}} for item in items.values()]
+        self._write([{"PutRequest": {"Item": item}} for item in items.values()])
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Take items out, by `PK|SK`."""
+        places = [dict(zip(("PK", "SK"), key.split("|"), strict=True)) for key in keys]
+        self._write(
+            [
+                {"DeleteRequest": {"Key": {name: {"S": value} for name, value in place.items()}}}
+                for place in places
+            ]
+        )
+
+    def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
         for at in range(0, len(entries), BATCH):
             wire_scan.call(
                 self.endpoint, "BatchWriteItem", {"RequestItems": {TABLE: entries[at : at + BATCH]}}

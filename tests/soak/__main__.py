@@ -16,14 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import mongod
-from tests.soak.course import Living, LogOutcome, run_log_seed
+from tests.soak.course import Living, run_log_seed
 from tests.soak.mongodb_orders import MongoOrders
 from tests.soak.plan import LogPlan, log_plan_of
 from tests.soak.postgres_orders import PostgresOrders
+from tests.soak.runs import LogOutcome
 from tests.support.own_postgres import embedded_binaries, own_postgres, system_binaries
 from tests.support.pg import execute
 
-SERVERS = ("18", "15", "mongodb")
+SLOTTED = ("18", "15")
+SERVERS = (*SLOTTED, "mongodb")
 Source = Callable[[LogPlan], Living]
 
 
@@ -64,8 +66,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, action="append", help="this one alone; may be given again")
     parser.add_argument("--on", choices=SERVERS, action="append", help="the server; may be given again (all)")
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument(
+        "--several",
+        action="store_true",
+        help="files of two or three jobs that share a slot: PostgreSQL alone",
+    )
     parser.add_argument("--quick", action="store_true", help="small seeds, as `make test` has them")
     chosen = parser.parse_args()
+    if chosen.several and "mongodb" in (chosen.on or ()):
+        parser.error("--several is about slots, which MongoDB hasn't got")
     numbers: Sequence[int] = chosen.seed or range(chosen.first, chosen.first + chosen.seeds)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         os.environ.setdefault(name, "local")
@@ -73,9 +82,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="bf-soak-"))
     folder.chmod(0o755)
     failed = 0
-    for server in chosen.on or SERVERS:
+    for server in chosen.on or (SLOTTED if chosen.several else SERVERS):
         with sources(server, folder) as source, ThreadPoolExecutor(chosen.at_once) as pool:
-            plans = [log_plan_of(number, server, quick=chosen.quick) for number in numbers]
+            plans = [
+                log_plan_of(number, server, quick=chosen.quick, several=chosen.several) for number in numbers
+            ]
             waiting = [pool.submit(one, plan, source, folder / f"{server}-{plan.seed}") for plan in plans]
             for future in as_completed(waiting):
                 outcome = future.result()

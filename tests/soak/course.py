@@ -1,17 +1,12 @@
 """Takes one seed of the soak from its full run to its last drain, beside an application.
 
-Invariant: what the target has to hold is worked out from the rows by none of the engine's code; every process
-that is started here has ended before a seed's outcome is told.
+Invariant: what the target has to hold is worked out from the rows by none of the engine's code.
 """
 
 import contextlib
-import os
-import signal
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -19,37 +14,36 @@ from typing import Any, Protocol
 from tests.campaign import checks
 from tests.campaign.faults import Faults
 from tests.campaign.history import Entry
-from tests.campaign.stub import RUNNER, TABLE
+from tests.campaign.stub import TABLE
 from tests.campaign.target import Stub, stub_of
 from tests.soak.application import Application, Writer
 from tests.soak.plan import BLOWS, Blow, LogPlan
+from tests.soak.runs import LogOutcome, StruckRuns
 from tests.support import loads
-from tests.support.command import Command, Ended, kill_group
-from tests.support.kills import BUSY
+from tests.support.command import Command
 
-RUN_S = 600.0
-"""Generous: a run may wait for transactions that are open, and a busy machine is slow."""
-STOP_S = 60.0
-EARLIEST_S, LATEST_S = 0.3, 6.0
-"""When a blow falls; starting takes one to three of them."""
-PAUSE_S = (0.5, 3.0)
 FOLLOWED_S = (2.0, 8.0)
 ARRIVE_S = 60.0
 """How long a follower may go without getting any further."""
-BUSY_S = 60.0
 SHOWN = 3
+AGAIN_SHARE = 0.25
+"""How often one of several jobs is loaded again before a run, and followed alone."""
+JOBS_MAX = 3
 Item = dict[str, Any]
 
 
 class Living(Protocol):
     """A source that an application works on."""
 
-    section: dict[str, Any]
-    rules: list[dict[str, Any]]
+    jobs: Sequence[dict[str, Any]]
+    """Those of the job file, each with its name, source and items."""
     writers: Sequence[Writer]
 
     def fill(self) -> None:
         """Make the tables and their first rows."""
+
+    def job_of(self, key: str) -> str:
+        """Return the name of the job whose items have such a key."""
 
     def expected(self) -> Mapping[str, Item]:
         """Return the items that the rows make now, by `PK|SK`."""
@@ -64,33 +58,6 @@ class Living(Protocol):
         """Return how much the server has of what a job keeps of its log."""
 
 
-@dataclass(slots=True)
-class LogOutcome:
-    """What a seed came to."""
-
-    plan: LogPlan
-    failures: list[str] = field(default_factory=list)
-    runs: int = 0
-    blows: Counter[str] = field(default_factory=Counter)
-    turns: int = 0
-    writes: int = 0
-    items: int = 0
-    elapsed_s: float = 0.0
-
-    @property
-    def line(self) -> str:
-        """One line for people, and below it what failed and how to have it again."""
-        blows = ", ".join(f"{count} {name}" for name, count in sorted(self.blows.items()))
-        verdict = "FAILED" if self.failures else "well: 100 %"
-        told = (
-            f"{self.plan.said}; {self.turns} transactions, {self.runs} runs ({blows or 'no blows'}),"
-            f" {self.writes} writes, {self.items} items in the end, {self.elapsed_s:.0f} s  {verdict}"
-        )
-        if not self.failures:
-            return told
-        return "\n".join([told, *(f"    {each}" for each in self.failures), f"    again: {self.plan.again}"])
-
-
 class Course:
     """One seed as it goes."""
 
@@ -98,9 +65,11 @@ class Course:
         self._plan, self._living, self._stub = plan, living, stub
         self._random: Random = plan.random("course")
         self.outcome = LogOutcome(plan)
+        self._names = [job["name"] for job in living.jobs]
         target = {"type": "dynamodb", "table": TABLE, "endpoint_url": stub.endpoint, "region": "us-east-1"}
-        job = {"name": "soak", "source": living.section, "target": target, "items": living.rules}
-        self._command = Command(folder, job)
+        loads_of = living.jobs[0] if len(living.jobs) == 1 else {"jobs": [*living.jobs]}
+        command = Command(folder, {**loads_of, "target": target})
+        self._runs = StruckRuns(command, self._random, self.outcome)
 
     def run(self) -> LogOutcome:
         """Do all of it."""
@@ -109,7 +78,7 @@ class Course:
         with Application(self._living.writers) as application:
             self._full_run()
             for _ in range(self._plan.catch_ups):
-                self._one("run", self._blow())
+                self._caught_up()
                 application.see()
             if not self._plan.quick:
                 application.rest()
@@ -128,50 +97,86 @@ class Course:
 
     def _full_run(self) -> None:
         """Load everything; half of the seeds have their first run struck."""
-        self._one("run", self._random.choice((None, *BLOWS)))
-        self._complete()
+        self._runs.one(self._way(), self._random.choice((None, *BLOWS)))
+        self._runs.complete()
+
+    def _way(self) -> str:
+        """Return a command that runs what there is: of several jobs all, or one of them."""
+        if len(self._names) == 1:
+            return "run"
+        one = f"run --only {self._random.choice(self._names)}"
+        return self._random.choice(
+            ("run", "run --parallel-jobs 2", f"run --parallel-jobs {JOBS_MAX}", one, one)
+        )
+
+    def _caught_up(self) -> None:
+        """Have a run, and perhaps load one of several jobs again before it."""
+        if len(self._names) > 1 and self._random.random() < AGAIN_SHARE:
+            self._loaded_again(self._random.choice(self._names))
+        self._runs.one(self._way(), self._blow())
+
+    def _loaded_again(self, name: str) -> None:
+        """Load one of several jobs again, into nothing: what went since its last run nobody else tells."""
+        # So that no process of a run that was struck writes any more.
+        self._runs.complete(f"run --only {name}")
+        found = loads.items(self._stub.endpoint, TABLE)
+        self._stub.remove(key for key in found if self._living.job_of(key) == name)
+        self.outcome.blows["fresh"] += 1
+        before = self._last_run(name)
+        # One that is struck early hasn't begun.
+        while self._last_run(name) == before and not self.outcome.failures:
+            self._runs.one(f"run --fresh --only {name}", self._blow())
+
+    def _last_run(self, name: str) -> str:
+        return str(self._runs.asked("status", "--json", "--only", name).report["run_id"])
 
     def _followed(self, application: Application) -> None:
         """Follow for a while, then be struck, or stopped once everything has arrived."""
-        process, log = self._started("run", "--follow")
+        alone = len(self._names) > 1 and self._random.random() < AGAIN_SHARE
+        names = [self._random.choice(self._names)] if alone else self._names
+        process, log = self._runs.started("run", "--follow", *(("--only", *names) if alone else ()))
         blow = self._blow()
-        struck = blow is not None and self._struck(process, blow, FOLLOWED_S)
+        struck = blow is not None and self._runs.struck(process, blow, FOLLOWED_S)
         if blow in (None, "pause"):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(self._random.uniform(*FOLLOWED_S))
             application.rest()
-            self._arrived(process)
+            self._arrived(process, names)
             application.wake()
             struck, blow = True, "sigterm"
             process.terminate()
-        self._judge(self._ended(process, log), blow if struck else None)
+        self._runs.judge(self._runs.ended(process, log), blow if struck else None)
 
-    def _arrived(self, process: "subprocess.Popen[str]") -> None:
-        """With the application at rest: wait until a follower has brought everything."""
-        expected = self._living.expected()
+    def _arrived(self, process: "subprocess.Popen[str]", names: Sequence[str]) -> None:
+        """With the application at rest: wait until a follower of these jobs has brought everything."""
+        expected = self._of(names, self._living.expected())
         deadline, before = time.monotonic() + ARRIVE_S, dict[str, Item]()
         while process.poll() is None:
-            found = loads.items(self._stub.endpoint, TABLE)
+            found = self._of(names, loads.items(self._stub.endpoint, TABLE))
             differences = self._differences(expected, found)
             if not differences:
                 return
             if found != before:
                 deadline, before = time.monotonic() + ARRIVE_S, found
             if time.monotonic() > deadline:
-                self._failed(f"a follower gets no further for {ARRIVE_S:g} s: {differences[0]}")
+                self.outcome.failed(f"a follower gets no further for {ARRIVE_S:g} s: {differences[0]}")
                 return
             time.sleep(1.0)
+
+    def _of(self, names: Sequence[str], items: Mapping[str, Item]) -> dict[str, Item]:
+        """Return the items of some jobs."""
+        return {key: item for key, item in items.items() if self._living.job_of(key) in names}
 
     def _drained(self, when: str) -> None:
         """With the application at rest: read all that there is, then compare."""
         end = self._living.now()
-        self._complete()  # one that was struck is gone on with: it ends where it was to end
-        self._complete()
+        self._runs.complete()  # one that was struck is gone on with: it ends where it was to end
+        self._runs.complete()
         expected, found = self._living.expected(), loads.items(self._stub.endpoint, TABLE)
         self.outcome.items = len(expected)
         self.outcome.failures += [f"{when}: {each}" for each in self._differences(expected, found)]
         if end is not None and (confirmed := self._living.confirmed()) < end:
-            self._failed(f"{when}: the log is kept from {confirmed} on, and all up to {end} was read")
+            self.outcome.failed(f"{when}: the log is kept from {confirmed} on, and all up to {end} was read")
 
     def _differences(self, expected: Mapping[str, Item], found: Mapping[str, Item]) -> list[str]:
         wanted = {
@@ -211,93 +216,24 @@ class Course:
         for found in (
             checks.in_flight(entries),
             checks.client_in_flight(entries),
-            checks.two_runners(entries),
+            *(checks.two_runners(each) for each in self._by_job(entries)),
             checks.going_back(entries),
         ):
             self.outcome.failures += found
-        verified = self._command.here("verify", "--full", "--json")
+        verified = self._runs.asked("verify", "--full", "--json")
         if verified.code != 0 or verified.report["consistency_percent"] != 100:
-            self._failed(
+            self.outcome.failed(
                 f"verify ends with {verified.code}: {verified.stdout[:600]} {verified.stderr[-600:]}"
             )
-        let_go = self._command.here("log drop")
+        let_go = self._runs.asked("log drop")
         if let_go.code != 0 or self._living.kept():
-            self._failed(f"log drop ends with {let_go.code}, {self._living.kept()} are left: {let_go.stderr}")
+            left = f"{self._living.kept()} are left"
+            self.outcome.failed(f"log drop ends with {let_go.code}, {left}: {let_go.stderr}")
 
-    def _complete(self) -> None:
-        """Run until a run has ended by itself."""
-        ended = self._one("run", None)
-        if ended.code == 0:
-            loads.assert_balanced(ended.report)
-
-    def _one(self, command: str, blow: Blow | None) -> Ended:
-        """Run the command once; wait for the workers of one that was killed; see how it ends."""
-        waits_until = time.monotonic() + BUSY_S
-        while True:
-            process, log = self._started(*command.split())
-            struck = blow is not None and self._struck(process, blow, (EARLIEST_S, LATEST_S))
-            ended = self._ended(process, log)
-            if ended.code == 2 and BUSY in ended.stderr and time.monotonic() < waits_until:
-                time.sleep(0.2)
-                continue
-            self._judge(ended, blow if struck else None)
-            return ended
-
-    def _started(self, *arguments: str) -> tuple["subprocess.Popen[str]", Path]:
-        self.outcome.runs += 1
-        name = f"{RUNNER}-{self.outcome.runs}"
-        log = self._command.folder / f"{name}.err"
-        workers = "2" if self._random.random() < 0.3 else "1"
-        keys = {"AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": "secret"}
-        return self._command.start(*arguments, "--json", "--workers", workers, log=log, env=keys), log
-
-    def _struck(self, process: "subprocess.Popen[str]", blow: Blow, within: tuple[float, float]) -> bool:
-        """Strike a run after a while; say whether it was there still."""
-        try:
-            process.wait(self._random.uniform(*within))
-        except subprocess.TimeoutExpired:
-            self.outcome.blows[blow] += 1
-        else:
-            return False
-        match blow:
-            case "kill_all":
-                kill_group(process)
-            case "kill_runner":
-                process.kill()
-            case "pause":
-                os.killpg(process.pid, signal.SIGSTOP)
-                time.sleep(self._random.uniform(*PAUSE_S))
-                os.killpg(process.pid, signal.SIGCONT)
-            case "sigterm" | "sigint":
-                process.send_signal(signal.SIGTERM if blow == "sigterm" else signal.SIGINT)
-        return True
-
-    def _ended(self, process: "subprocess.Popen[str]", log: Path) -> Ended:
-        try:
-            stdout = ""
-            if process.stdout is not None and not process.stdout.closed:
-                stdout, _ = process.communicate(timeout=RUN_S)
-        except subprocess.TimeoutExpired:
-            kill_group(process)
-            self._failed(f"a run didn't end within {RUN_S:g} s: {log.read_text()[-600:]}")
-            stdout = ""
-        return Ended(process.returncode, stdout, log.read_text())
-
-    def _judge(self, ended: Ended, blow: Blow | None) -> None:
-        fair = {0}
-        if blow in ("kill_all", "kill_runner"):
-            # A run may end by itself between the last look at it and the blow.
-            fair = {0, -signal.SIGKILL}
-        elif blow in ("sigterm", "sigint"):
-            # A process that only begins hasn't said yet how it takes signals.
-            fair = {0, 130, -signal.SIGTERM, -signal.SIGINT}
-        internal = "Traceback" in ended.stderr or "internal error" in ended.stderr
-        if ended.code not in fair or internal:
-            how = f"ended with {ended.code} ({blow or 'no blow'})"
-            self._failed(f"run {self.outcome.runs} {how}: {ended.stderr[-800:]}")
-
-    def _failed(self, sentence: str) -> None:
-        self.outcome.failures.append(sentence)
+    def _by_job(self, entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
+        """Yield the requests of each job: one has a runner of its own, beside those of others."""
+        for name in self._names:
+            yield [entry for entry in entries if self._living.job_of(entry.writes[0].key) == name]
 
 
 def _short(item: Mapping[str, Any] | None) -> str:

@@ -224,7 +224,7 @@ class MongoOrders:
 
     def __init__(self, plan: LogPlan, url: str) -> None:
         self._plan, self._url = plan, url
-        self.section, self.rules = section(plan, url), rules(plan)
+        self.jobs = [{"name": "soak", "source": section(plan, url), "items": rules(plan)}]
         turns, in_turn = itertools.count(plan.rows + 1), asyncio.Lock()
         self.writers = [DocumentsWriter(plan, url, n, turns, in_turn) for n in range(plan.writers)]
 
@@ -237,6 +237,10 @@ class MongoOrders:
             orders.create_index("code", unique=True)
             orders.create_index("customer")
             orders.insert_many([document(number, number) for number in range(1, self._plan.rows + 1)])
+
+    def job_of(self, _: str) -> str:
+        """Return the one job that there is."""
+        return "soak"
 
     def expected(self) -> dict[str, Item]:
         """Return the items that the documents make now."""

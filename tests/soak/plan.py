@@ -44,11 +44,14 @@ class LogPlan:
     blow_share: float
     shared: bool
     """Whether a rule has keys that many rows make, of whom one wins."""
+    jobs: int
+    """How many jobs of one file load it, by one slot."""
 
     @property
     def again(self) -> str:
         """The command that runs it again."""
-        return f"python -m tests.soak --on {self.server} --seed {self.seed}{' --quick' if self.quick else ''}"
+        options = f"{' --several' if self.jobs > 1 else ''}{' --quick' if self.quick else ''}"
+        return f"python -m tests.soak --on {self.server} --seed {self.seed}{options}"
 
     @property
     def said(self) -> str:
@@ -58,15 +61,16 @@ class LogPlan:
         shape = "" if self.server == "mongodb" else f", {table}, identity {told}"
         faults = ", ".join(self.faults) or "none"
         keys = ", shared keys" if self.shared else ""
-        return f"{self.server:>7} {self.seed:>4}: {self.rows} rows{shape}{keys}, faults {faults}"
+        jobs = f", {self.jobs} jobs" if self.jobs > 1 else ""
+        return f"{self.server:>7} {self.seed:>4}: {self.rows} rows{shape}{keys}{jobs}, faults {faults}"
 
     def random(self, of: str) -> Random:
         """Return what one part of the seed draws from."""
         return Random(f"{self.server} {self.seed} {of}")
 
 
-def log_plan_of(seed: int, server: str, *, quick: bool) -> LogPlan:
-    """Return the seed of this number on this server."""
+def log_plan_of(seed: int, server: str, *, quick: bool, several: bool = False) -> LogPlan:
+    """Return the seed of this number on this server. `several`: with two or three jobs that share a slot."""
     random = Random(f"soak {server} {seed}")
     rows = 300 if quick else random.choice((300, 1200, 2500))
     return LogPlan(
@@ -84,4 +88,5 @@ def log_plan_of(seed: int, server: str, *, quick: bool) -> LogPlan:
         blow_share=0.6,
         # Each change of a row reads all that share its key: with many rows a seed would do nothing else.
         shared=rows < 2500 and random.random() < 0.7,
+        jobs=random.choice((2, 3)) if several else 1,
     )

@@ -12,6 +12,7 @@ import asyncpg
 
 from tests.soak.application import Hurry
 from tests.soak.plan import LogPlan
+from tests.soak.several import REVISED, job_of, jobs_of, lines_of
 from tests.soak.shared import DRAFT, Item, latest, latest_of
 from tests.support.pg import execute
 
@@ -39,6 +40,10 @@ def perhaps(random: Random, share: float) -> None:
         raise Undone
 
 
+def slot_of(plan: LogPlan) -> str:
+    return f"soak_{plan.seed}"
+
+
 def section(plan: LogPlan, url: str) -> dict[str, Any]:
     """Return the job's source."""
     embed = {"table": "lines", "on": {"order_id": "id"}, "columns": ["line", "product"], "order_by": ["line"]}
@@ -50,7 +55,7 @@ def section(plan: LogPlan, url: str) -> dict[str, Any]:
         "unique": not plan.shared,  # of a list's elements
         "batch_rows": 200,
         "embed": {"lines": embed},
-        "catch_up": {"type": "log", "slot": f"soak_{plan.seed}"},
+        "catch_up": {"type": "log", "slot": slot_of(plan)},
     }
 
 
@@ -116,6 +121,7 @@ def schema(plan: LogPlan) -> Sequence[str]:
     return (
         *made,
         "CREATE INDEX ON lines (order_id)",
+        *(REVISED if plan.jobs > 1 else ()),
         f"INSERT INTO orders SELECT n, n % {CUSTOMERS}, 'c' || n, 'open', '[\"a\", \"b\"]', false, 'first'"
         f" FROM generate_series(1, {plan.rows}) n",
         f"INSERT INTO lines (order_id, product) SELECT n, 'p' || m FROM generate_series(1, {plan.rows}) n,"
@@ -283,6 +289,8 @@ def expected(plan: LogPlan, url: str) -> dict[str, Item]:
             make(f"ORDER#{row['id']}", f"TAG#{tag}", row, at={"N": str(at)})
         if not plan.partitioned and row["customer"] != 3:
             make(f"CODE#{row['code']}", "CODE", row, order={"N": str(row["id"])})
+    if plan.jobs > 1:
+        made |= lines_of(lines)
     return made | latest_of((row for row in orders if not row["hidden"]), "id") if plan.shared else made
 
 
@@ -301,12 +309,16 @@ class PostgresOrders:
 
     def __init__(self, plan: LogPlan, url: str) -> None:
         self._plan, self._url = plan, url
-        self.section, self.rules = section(plan, url), rules(plan)
+        self.jobs = jobs_of(section(plan, url), rules(plan), plan.jobs)
         self.writers = [OrdersWriter(plan, url, number) for number in range(plan.writers)]
 
     def fill(self) -> None:
         """Make the tables and their first rows."""
         asyncio.run(execute(self._url, *schema(self._plan)))
+
+    def job_of(self, key: str) -> str:
+        """Return the job whose rules make an item."""
+        return job_of(key, self._plan.jobs)
 
     def expected(self) -> dict[str, Item]:
         """Return the items that the rows make now."""
@@ -318,7 +330,7 @@ class PostgresOrders:
 
     def confirmed(self) -> int:
         """Return how far the server was told that its log was read."""
-        slot = self.section["catch_up"]["slot"]
+        slot = slot_of(self._plan)
         sql = (
             f"SELECT (confirmed_flush_lsn - '0/0')::int8 FROM pg_replication_slots WHERE slot_name = '{slot}'"
         )
@@ -326,7 +338,7 @@ class PostgresOrders:
 
     def kept(self) -> int:
         """Return how many slots and publications there are of it."""
-        slot = self.section["catch_up"]["slot"]
+        slot = slot_of(self._plan)
         sql = (
             f"SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{slot}')"
             " + (SELECT count(*) FROM pg_publication)"
