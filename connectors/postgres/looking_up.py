@@ -170,7 +170,7 @@ class LookUps:
         if now is None:
             return False
         await opening.hold_to(connection, before.without_gone(now), now, self._section)
-        if {now.children} != {self._held_to.children, self._kept}:
+        if not now.children == self._held_to.children == self._kept:
             await self._hold_to(connection, now)
         return True
 

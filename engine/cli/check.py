@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from engine.cli import options as given
-from engine.cli.jobs import listen_at, load_jobs, ray_at
+from engine.cli.jobs import elsewhere, listen_at, load_jobs, ray_at
 from engine.cli.options import options
 from engine.cli.signals import held
 from engine.errors import JobError
@@ -60,12 +60,10 @@ def verify(job_file: Path, overrides: tuple[str, ...], only: str | None, **choic
     jobs = load_jobs(job_file, overrides, only)
     afar = {name: choices.pop(name) for name in given.LISTEN}
     runner, ray_address = choices.pop("runner"), choices.pop("ray_address")
-    elsewhere = "--runner ray" if runner == "ray" else "--listen" if afar["listen"] is not None else None
-    if elsewhere is not None and not (choices["full"] and choices["read"] != "get"):
-        raise JobError(
-            f"{elsewhere} is about --full, which scans: a sample, and --read get, are one process's"
-        )
-    if choices["workers"] == 0 and elsewhere is None:
+    others = elsewhere(runner, afar["listen"])
+    if others is not None and not (choices["full"] and choices["read"] != "get"):
+        raise JobError(f"{others} is about --full, which scans: a sample, and --read get, are one process's")
+    if choices["workers"] == 0 and others is None:
         raise JobError(
             "--workers 0: verify reads with a process at least; say 1, or --listen for workers of other hosts"
         )

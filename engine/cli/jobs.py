@@ -25,6 +25,13 @@ def load_jobs(job_file: Path, overrides: Sequence[str], only: str | None) -> "Se
         return jobfile.load(job_file, overrides, os.environ, only=only)
 
 
+def elsewhere(runner: str, listen: str | None) -> str | None:
+    """Return the option by which other hosts take part, if there is one."""
+    if runner == "ray":
+        return "--runner ray"
+    return None if listen is None else "--listen"
+
+
 def listen_at(
     workers: int | None, listen: str | None, expect: int | None, tls_cert: Path | None, tls_key: Path | None
 ) -> "Listen | None":

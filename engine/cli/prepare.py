@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from engine.cli import options as given
-from engine.cli.jobs import listen_at, load_jobs, ray_at
+from engine.cli.jobs import elsewhere, listen_at, load_jobs, ray_at
 from engine.cli.options import options
 from engine.cli.signals import held
 from engine.environment import tune
@@ -81,10 +81,10 @@ def plan(
     Exit code 4: it would lose or overwrite something.
     """
     jobs = load_jobs(job_file, overrides, only)
-    elsewhere = "--runner ray" if runner == "ray" else "--listen" if afar["listen"] is not None else None
-    if elsewhere is not None and not full:
-        raise JobError(f"{elsewhere} is about --full: a sample is measured in one process; add that")
-    if elsewhere == "--listen" and len(jobs) > 1:
+    others = elsewhere(runner, afar["listen"])
+    if others is not None and not full:
+        raise JobError(f"{others} is about --full: a sample is measured in one process; add that")
+    if others == "--listen" and len(jobs) > 1:
         raise JobError("--listen is about one job: name it with --only; one command each")
     with held():
         from engine.commands.plan import terminal

@@ -20,13 +20,8 @@ from engine.commands.helpers import Answer, FilePart, Gone, Helper, Helpers, Kee
 from engine.commands.room import on_disk
 from engine.commands.run.door import Door
 from engine.commands.run.listening import Candidate
-from engine.contracts.source import SourceTicket
-from engine.contracts.target import TargetInfo
 from engine.errors import PermanentError
 from engine.frozen import dataclass
-from engine.job import handed
-from engine.job.hook import source_digest
-from engine.job.model import Job
 from engine.own_files import made, sync_directory
 from engine.run import beats
 from engine.run.beats import Beat, Granted, Left
@@ -188,12 +183,6 @@ def _made_durable(place: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     sync_directory(place)
-
-
-def job_told(job: Job, ticket: SourceTicket, target: TargetInfo) -> JobTold:
-    """Return a job as another host is told it, with its hook of now, whatever that becomes later."""
-    hook = source_digest(job.hook, job.directory) if job.hook else None
-    return JobTold(handed.as_written(job), job.fingerprint_parts(), hook, ticket.as_json(), target.as_text())
 
 
 @dataclass(frozen=True, slots=True)

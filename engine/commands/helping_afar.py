@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from engine.commands import hash_probe
 from engine.commands.helpers import PART_BYTES, FilePart, Keeping, Numbered, Ready, Used
-from engine.commands.run.dialling import Dial, Helps, LetIn
+from engine.commands.run.dialling import Dial, Helps, LetIn, see_to_end
 from engine.commands.run.processes import usage
 from engine.errors import BackfillError, JobError, PermanentError
 from engine.exits import Exit
@@ -172,11 +172,7 @@ async def help_afar(help_: Help, line: LetIn, told: Welcome, dial: Dial, say: Ca
                 raise
             assert error is not None, "something has failed"
             raise error from fault
-    if interrupted.is_set():
-        return Exit.INTERRUPTED
-    if head.lost is not None:
-        raise PermanentError(f"{head.lost}; dial in again when it is back")
-    if command.error is not None:
-        raise command.error
-    say(f"{help_.what} is over")
-    return Exit.DONE
+    if not interrupted.is_set():
+        see_to_end(head, command.error, "dial in again when it is back")
+        say(f"{help_.what} is over")
+    return Exit.INTERRUPTED if interrupted.is_set() else Exit.DONE

@@ -83,6 +83,16 @@ class Loaded:
         item = {"PK": {"S": pk}, "SK": {"S": "#"}, **attributes}
         self.client.put_item(TableName=self.name, Item=item)
 
+    def damage(self):
+        """Change three items, take three away; put in a deleted row's, no row's and a stranger's."""
+        for number in (7, 501, 1501):
+            self.set(number, email={"S": "changed"})
+        for number in (9, 999, 1999):
+            self.delete(number)
+        self.put("ORDER#100", email={"S": "its row says that it is deleted"})
+        self.put("ORDER#9999999", email={"S": "no row"})
+        self.put("CONFIG#1", email={"S": "not of this job"})
+
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):

@@ -36,6 +36,21 @@ def coming_back(monkeypatch):
     return todo.append
 
 
+def loaded(url, endpoint, table, folder):
+    """Return the command of a job whose table of 50 rows is loaded."""
+    asyncio.run(
+        execute(
+            url,
+            "CREATE TABLE t (id int PRIMARY KEY, v text)",
+            "INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 50) g",
+        )
+    )
+    loads.create_table(endpoint, table)
+    command = Command(folder, loads.job(url, endpoint, table))
+    assert command.here("run", "--workers", "1").code == 0
+    return command
+
+
 @pytest.mark.parametrize(("kind", "key_type"), [("NUL", "S"), ("number", "S"), ("number", "N")])
 def test_items_of_documents_that_are_there_stay(
     mongodb_url, database, dynoxide, table_name, tmp_path, coming_back, kind, key_type
@@ -63,16 +78,7 @@ def test_items_of_documents_that_are_there_stay(
 def test_one_key_that_cannot_be_looked_up_condemns_no_other(
     postgres_url, dynoxide, table_name, tmp_path, coming_back
 ):
-    asyncio.run(
-        execute(
-            postgres_url,
-            "CREATE TABLE t (id int PRIMARY KEY, v text)",
-            "INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 50) g",
-        )
-    )
-    loads.create_table(dynoxide, table_name)
-    command = Command(tmp_path, loads.job(postgres_url, dynoxide, table_name))
-    assert command.here("run", "--workers", "1").code == 0
+    command = loaded(postgres_url, dynoxide, table_name, tmp_path)
     before = loads.items(dynoxide, table_name)
     stranger = {"PK": {"S": "ROW#-"}, "SK": {"S": "ROW"}}
     loads.client(dynoxide).put_item(TableName=table_name, Item=stranger)
@@ -87,16 +93,7 @@ def test_a_table_that_was_emptied_meanwhile_condemns_no_item(
     postgres_url, dynoxide, table_name, tmp_path, monkeypatch
 ):
     """As by a nightly reload, which empties it first, as soon as the first look has let go of it."""
-    asyncio.run(
-        execute(
-            postgres_url,
-            "CREATE TABLE t (id int PRIMARY KEY, v text)",
-            "INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 50) g",
-        )
-    )
-    loads.create_table(dynoxide, table_name)
-    command = Command(tmp_path, loads.job(postgres_url, dynoxide, table_name))
-    assert command.here("run", "--workers", "1").code == 0
+    command = loaded(postgres_url, dynoxide, table_name, tmp_path)
     asyncio.run(execute(postgres_url, "UPDATE t SET v = 'changed' WHERE id < 10"))
     before, fresh_source = loads.items(dynoxide, table_name), OpenedJob.fresh_source
 
@@ -116,16 +113,7 @@ def test_a_table_that_was_emptied_meanwhile_condemns_no_item(
 def test_what_was_found_of_a_table_is_not_said_of_another_one(
     postgres_url, dynoxide, table_name, tmp_path, monkeypatch
 ):
-    asyncio.run(
-        execute(
-            postgres_url,
-            "CREATE TABLE t (id int PRIMARY KEY, v text)",
-            "INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 50) g",
-        )
-    )
-    loads.create_table(dynoxide, table_name)
-    command = Command(tmp_path, loads.job(postgres_url, dynoxide, table_name))
-    assert command.here("run", "--workers", "1").code == 0
+    command = loaded(postgres_url, dynoxide, table_name, tmp_path)
     run = TargetPass.run
 
     async def replaced(target_pass: TargetPass, segments: int) -> None:

@@ -41,13 +41,7 @@ def many_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 def damaged(tmp_path, postgres_url, dynoxide, table_name) -> Loaded:
     servers.execute(postgres_url, ROWS)
     loaded = Loaded(tmp_path, postgres_url, dynoxide, table_name).run()
-    for number in (7, 501, 1501):
-        loaded.set(number, email={"S": "changed"})
-    for number in (9, 999, 1999):
-        loaded.delete(number)
-    loaded.put("ORDER#100", email={"S": "its row says that it is deleted"})
-    loaded.put("ORDER#9999999", email={"S": "no row"})
-    loaded.put("CONFIG#1", email={"S": "not of this job"})
+    loaded.damage()
     return loaded
 
 

@@ -110,12 +110,13 @@ def _called(
     stages: Measuring, size: Crew, door: Door, helpers: PlanHelpers, say: Callable[[str], None]
 ) -> AbstractAsyncContextManager[None]:
     """Have workers of other hosts measure, too; what a load costs is reckoned here."""
-    from engine.commands.helpers_afar import CallAfar, called, job_told  # with what encrypts
+    from engine.commands.helpers_afar import CallAfar, called  # with what encrypts
+    from engine.commands.run.listening import job_told
 
     opened = stages.opened
     call = CallAfar(
         "plan",
-        (job_told(opened.job, opened.source.ticket, opened.target),),
+        (job_told(opened.job, opened.job.fingerprint_parts(), opened.source.ticket, opened.target),),
         PlanBootAfar(probe(), replace(stages.by, prices=None)),
         says=TO_AFAR,
         hears=FROM_AFAR,

@@ -5,20 +5,19 @@ only when nothing of any of them can come any more.
 """
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.commands.ends import CURSORS, Ends
+from engine.commands.ends import CURSORS
 from engine.commands.run.door import NOT_PLACED, Door
-from engine.commands.run.listening import Candidate
+from engine.commands.run.listening import Candidate, job_told
 from engine.commands.run.prepare import Prepared
 from engine.commands.run.views import SecondKeeper
 from engine.commands.run.waiting import next_of
 from engine.errors import BackfillError
-from engine.job import handed
-from engine.job.hook import source_digest
 from engine.run import beats
 from engine.run.beats import DialledIn
-from engine.run.greeting import JobTold, Welcome
+from engine.run.greeting import Welcome
 from engine.run.voice import Voice
 from engine.state import beside
 from engine.state.beside import KeptView
@@ -43,14 +42,13 @@ class Afar:
         self._voice = voice
         self._cursors_own = 0
         self._told = 0
-        job = prepared.ends.job
-        self._parts = {part: prepared.prints[part] for part in job.fingerprint_parts()}
-        self._hook = source_digest(job.hook, job.directory) if job.hook else None
-        """Of now: what the hook's file becomes is nothing to those who join later."""
+        ends = prepared.ends
+        parts = {part: prepared.prints[part] for part in ends.job.fingerprint_parts()}
+        self._job = job_told(ends.job, parts, ends.source.ticket, ends.target)
         self._links: list[DialledIn] = []
         self._cursors: dict[DialledIn, int] = {}
         """How many each of them reads by."""
-        held = prepared.ends.source.abilities.hold_view is not None and bool(view.names)
+        held = ends.source.abilities.hold_view is not None and bool(view.names)
         self._keeper = SecondKeeper(prepared.store, view, self._has_room, voice.say) if held else None
         self._keeping = 0
         """How many places the second keeper takes."""
@@ -108,7 +106,12 @@ class Afar:
         ends, late_s = prepared.ends, prepared.ends.connector.abilities.late_s
         await beside.keep_elsewhere(prepared.store, beats.wait_s(late_s))
         wire = candidate.welcomed(
-            Welcome("run", (self._told_of(ends),), cursors=cursors, silence_s=beats.SILENCE_S)
+            Welcome(
+                "run",
+                (replace(self._job, ticket=ends.source.ticket.as_json()),),
+                cursors=cursors,
+                silence_s=beats.SILENCE_S,
+            )
         )
         self.tell(f"the worker {candidate.name} joins")
         link = DialledIn(wire, candidate.name, prepared.store.tenure, late_s, self._lost)
@@ -116,15 +119,6 @@ class Afar:
         self._cursors[link] = cursors
         self._see_to_view()
         return link
-
-    def _told_of(self, ends: Ends) -> JobTold:
-        return JobTold(
-            handed.as_written(ends.job),
-            self._parts,
-            self._hook,
-            ends.source.ticket.as_json(),
-            ends.target.as_text(),
-        )
 
     def _lost(self, text: str) -> None:
         self._warn(text)

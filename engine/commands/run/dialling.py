@@ -171,14 +171,21 @@ async def _taking_part(
             link.send(describe(fault))
             if not isinstance(fault, ExceptionGroup):
                 raise
-    if interrupted.is_set():
-        return Exit.INTERRUPTED
-    if link.lost is not None:
-        raise PermanentError(f"{link.lost}; nothing acked is lost: dial in again when it is back")
-    if link.error is not None:
-        raise link.error
-    say(f"the run of {ends.job.name} is over")
-    return Exit.DONE
+    if not interrupted.is_set():
+        see_to_end(link, link.error, "nothing acked is lost: dial in again when it is back")
+        say(f"the run of {ends.job.name} is over")
+    return Exit.INTERRUPTED if interrupted.is_set() else Exit.DONE
+
+
+def see_to_end(head: HeadLink, error: Exception | None, then: str) -> None:
+    """See that the work was done to its end. `then`: what is to be done once the runner was lost.
+
+    Raises: PermanentError when it was, `error` if there is one.
+    """
+    if head.lost is not None:
+        raise PermanentError(f"{head.lost}; {then}")
+    if error is not None:
+        raise error
 
 
 async def opened_alike(stack: AsyncExitStack, told: JobTold, dial: Dial) -> Ends:

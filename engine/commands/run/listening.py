@@ -9,12 +9,17 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from engine.contracts.source import SourceTicket
+from engine.contracts.target import TargetInfo
 from engine.errors import JobError
 from engine.frozen import dataclass
+from engine.job import handed
+from engine.job.hook import source_digest
+from engine.job.model import Job
 from engine.run.beats import FromAfar, ToAfar
 from engine.run.greeting import (
     GREETING_BYTES_MAX,
@@ -22,6 +27,7 @@ from engine.run.greeting import (
     OF_DIALLING,
     OF_HEAD,
     HeadEnd,
+    JobTold,
     NotNeeded,
     Stranger,
     Welcome,
@@ -95,6 +101,12 @@ class Listen:
     certificate: Path | None
     key: Path | None
     expect: int
+
+
+def job_told(job: Job, parts: Mapping[str, str], ticket: SourceTicket, target: TargetInfo) -> JobTold:
+    """Return a job as another host is told it, with its hook of now, whatever that becomes later."""
+    hook = source_digest(job.hook, job.directory) if job.hook else None
+    return JobTold(handed.as_written(job), parts, hook, ticket.as_json(), target.as_text())
 
 
 class Candidate:

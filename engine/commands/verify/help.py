@@ -143,11 +143,12 @@ def _called(
     narrator: Narrator,
 ) -> AbstractAsyncContextManager[None]:
     """Have workers of other hosts help, too."""
-    from engine.commands.helpers_afar import CallAfar, called, job_told  # with what encrypts
+    from engine.commands.helpers_afar import CallAfar, called  # with what encrypts
+    from engine.commands.run.listening import job_told
 
     call = CallAfar(
         "verify",
-        [job_told(job.job, job.source.ticket, job.info) for job in jobs],
+        [job_told(job.job, job.job.fingerprint_parts(), job.source.ticket, job.info) for job in jobs],
         boot,
         says=TO_AFAR,
         hears=FROM_AFAR,
