@@ -182,6 +182,7 @@ def line(
     *,
     window: int = 2**20,
     ordered: bool = False,
+    threads: int = 2,
     letters_bytes: float = math.inf,
 ) -> Stages:
     return Stages(
@@ -190,7 +191,7 @@ def line(
         target=target,  # type: ignore[arg-type]
         window=BatchWindow(window),
         gate=KeyGate() if ordered else None,
-        threads=ThreadPoolExecutor(2),
+        threads=ThreadPoolExecutor(threads),
         meter=Meter(),
         letters=LetterWindow(letters_bytes),
     )
