@@ -1,9 +1,8 @@
 """Processes that do parts of what a command does: each is asked, does several things side by side, answers.
 
-    async with helping(count, module, boot, languages, told, helpers):
-        await carry_out(Todo(parts), own, helpers, asked)
+    await carry_out(Todo(parts), own, helpers, asked)
 
-Those of other hosts join them: helpers_afar.py.
+Those that are processes of this host: helper_processes.py; those of other hosts join them: helpers_afar.py.
 
 Invariant: what wasn't answered was not done, whatever became of its process, and is done by another hand; a
 helper ends when its command does, whatever it is doing.
@@ -13,15 +12,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from engine.commands.run import waiting
-from engine.commands.run.processes import WorkerProcess, launched
-from engine.errors import PermanentError
 from engine.frozen import dataclass
 from engine.run.link import Finished, Noted
-from engine.run.wire import Language
 from engine.run.worker import Usage
 from engine.tasks import ended, together
 
@@ -46,7 +41,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Helper → command, before each answer: what this process has used. Units: as in Usage."""
+    """Helper → command, before each answer: what this process has used. Units: as in Usage.
+
+    One of this host says so each second besides: it is still there.
+    """
 
     cpu_s: float
     peak_rss_bytes: int
@@ -152,6 +150,11 @@ class Helper(Generic[Order, Answer]):
         return not self._gone
 
     @property
+    def asked(self) -> int:
+        """How many things it was asked and hasn't answered."""
+        return len(self._asked)
+
+    @property
     def settled(self) -> bool:
         """Whether it is gone, and reads nothing more."""
         return self._gone
@@ -217,24 +220,6 @@ class Helper(Generic[Order, Answer]):
         found = self._asked.pop(number)
         if not found.done():
             found.set_exception(fault)
-
-
-class HelperProcess(Helper[Order, Answer]):
-    """A helper that is a process of this host."""
-
-    def __init__(self, process: WorkerProcess[Any, Any], told: Callable[[str], None], cursors: int) -> None:
-        super().__init__(process.link, told, cursors)
-        self._process = process
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.process.pid
-
-    async def end(self) -> None:
-        """See that the process is gone."""
-        await super().end()
-        await self._process.end()
 
 
 class Helpers(Generic[Order, Answer]):
@@ -317,34 +302,3 @@ async def carry_out(
             taking_in.cancel()
 
     await together([*(here() for _ in range(helpers.own and (hands or helpers.own))), elsewhere()])
-
-
-@asynccontextmanager
-async def helping(
-    count: int,
-    module: str,
-    boot: Callable[[], Awaitable[Any]],
-    languages: tuple[Language[Any], Language[Any]],
-    told: Callable[[str], None],
-    helpers: Helpers[Any, Any],
-) -> AsyncGenerator[None, None]:
-    """Start processes that help, by a module's `serve` and what `boot` returns, and see that none is left.
-
-    `languages`: what the command says, and what helpers do. Each reads by as many cursors as this process.
-    Raises: PermanentError.
-    """
-    says, hears = languages
-    async with AsyncExitStack() as stack:
-        for _ in range(count):
-            first = await boot()
-            try:
-                process = await launched(module, None, says=says, hears=hears)
-            except OSError as error:
-                raise PermanentError(
-                    f"a helper can't be started ({error.strerror}): make room, or take fewer --workers"
-                ) from error
-            process.link.send(first)
-            helper: HelperProcess[Any, Any] = HelperProcess(process, told, helpers.own)
-            helpers.join(helper)
-            stack.push_async_callback(helper.end)
-        yield

@@ -15,6 +15,8 @@ from engine.run.link import Noted
 from engine.run.wire import Language, SocketEnd
 from engine.run.worker import describe
 
+TOLD_EVERY_S = 1.0
+
 
 class HelperLink(SocketEnd[Any, Any]):
     """The helper's end: without its command nothing more is to be done."""
@@ -43,6 +45,7 @@ async def help_with(
     try:
         async with opened(boot, lambda text: link.send(Noted(text))) as do:
             link.send(Ready())
+            tasks.add(asyncio.create_task(_keep_telling(link)))
             while True:
                 tasks.add(task := asyncio.create_task(_done(link, do, await link.receive())))
                 task.add_done_callback(tasks.discard)
@@ -58,6 +61,17 @@ async def _done(link: HelperLink, do: Callable[[Any], Awaitable[Any]], order: An
         answer = await do(order)
     except Exception as fault:  # told to the command, which tells the user
         answer = Failed(order.number, describe(fault))
+    _tell_used(link)
+    link.send(answer)
+
+
+async def _keep_telling(link: HelperLink) -> None:
+    """Say something each second, so that the command knows that this process isn't stopped."""
+    while True:
+        await asyncio.sleep(TOLD_EVERY_S)
+        _tell_used(link)
+
+
+def _tell_used(link: HelperLink) -> None:
     used = usage()
     link.send(Used(used.cpu_s, used.peak_rss_bytes))
-    link.send(answer)

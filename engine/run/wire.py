@@ -87,8 +87,13 @@ class SocketEnd(Generic[Received, Sent]):
         self._writer = writer
         self._says = says
         self._hears = hears
-        self.heard = False
+        self.messages = 0
+        """How many messages have come, or have begun to."""
+
+    @property
+    def heard(self) -> bool:
         """Whether the other end has ever said anything."""
+        return self.messages > 0
 
     @classmethod
     async def open(cls, sock: socket.socket, *, says: Language[Sent], hears: Language[Received]) -> Self:
@@ -121,7 +126,7 @@ class SocketEnd(Generic[Received, Sent]):
         (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
         if length > self.bytes_max:
             raise Garbled
-        self.heard = True
+        self.messages += 1
         return await self._reader.readexactly(length)
 
     async def close(self) -> None:

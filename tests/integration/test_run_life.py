@@ -14,10 +14,14 @@ from typing import Any
 import pytest
 
 from bench.servers import free_port
+from engine.commands.run import processes
+from engine.run.handing_out import HandingOut
+from engine.run.voice import Voice
 from tests.support import loads
 from tests.support.command import Command, kill_group
 from tests.support.own_postgres import PASSWORD, OwnPostgres, embedded_binaries, own_postgres
 from tests.support.pg import execute
+from tests.support.stopped import sleepers
 
 ROWS = 2_000
 PAD = 20_000
@@ -207,6 +211,49 @@ def test_a_finished_job_has_nothing_to_do_and_says_so(command: Command) -> None:
     now = status(command)
     assert (now["alive"], now["outcome"]) == (False, "complete")
     assert "complete" in command.here("status").stdout
+
+
+def test_a_worker_that_is_stopped_is_told_of_and_reads_on_when_it_wakes(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process's own worker reads nothing before: the other one has a segment by then."""
+    spawn, want, give = processes.spawn, HandingOut.want, HandingOut._give
+    pids, held_up = dict[object, int](), list[Callable[[], None]]()
+    command.job["source"]["segments"] = 4
+    with sleepers(monkeypatch) as sleeping:
+
+        async def noted(boot, lease_fd):
+            started = await spawn(boot, lease_fd)
+            pids[started.link] = started.process.pid
+            return started
+
+        def wanted(self, worker):
+            if worker.link in pids or sleeping.told:
+                want(self, worker)
+            else:
+                held_up.append(lambda: want(self, worker))
+
+        def given(self, worker, state):
+            if worker.link in pids:
+                sleeping.stop(pids[worker.link])
+            give(self, worker, state)
+
+        def warned(self, text):
+            warn(self, text)
+            sleeping.hear(text)
+            while sleeping.told and held_up:
+                held_up.pop()()
+
+        warn = Voice.warn
+        monkeypatch.setattr(processes, "spawn", noted)
+        monkeypatch.setattr(HandingOut, "want", wanted)
+        monkeypatch.setattr(HandingOut, "_give", given)
+        monkeypatch.setattr(Voice, "warn", warned)
+        ended = command.here("run", "--json", "--workers", "2")
+    assert ended.code == 0, ended.stderr
+    assert ended.report["items_written"] == ROWS
+    (pid,) = sleeping.stopped
+    assert any(f"worker process {pid} has said nothing for" in text for text in ended.report["notices"])
 
 
 def test_the_report_holds_the_contracts_fields(command: Command) -> None:

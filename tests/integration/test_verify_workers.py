@@ -12,11 +12,13 @@ from bench import servers
 from engine.commands import helpers
 from engine.commands.helpers import Helpers
 from engine.commands.verify import recheck, source_pass, target_pass
+from engine.commands.verify.narrator import Narrator
 from engine.commands.verify.orders import ReadOrder, ScanOrder, ShareOrder
 from engine.commands.verify.source_pass import SourcePass
 from engine.errors import PermanentError
 from tests.integration.test_verify import ROWS, Loaded
 from tests.support.helped import asked_of_all
+from tests.support.stopped import sleepers
 
 FOUND = (
     "matched",
@@ -84,6 +86,26 @@ def test_a_helper_that_dies_costs_its_part_only(
     assert told(report)[:4] == (1993, 3, 3, 2)
     assert report["rows_read"] == 2000
     assert any("a helper process died" in notice for notice in report["notices"])
+
+
+@pytest.mark.parametrize("of", [ReadOrder, ScanOrder])
+def test_a_helper_that_is_stopped_is_told_of_and_does_its_part_when_it_wakes(
+    damaged: Loaded, asked: list[Any], of: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = helpers.Helper.ask
+    with sleepers(monkeypatch) as sleeping:
+
+        async def stopped(self, order):
+            if isinstance(order, of):
+                sleeping.stop(self.pid)
+            return await ask(self, order)
+
+        monkeypatch.setattr(helpers.Helper, "ask", stopped)
+        monkeypatch.setattr(Narrator, "notice", sleeping.hearing(Narrator.notice))
+        report = damaged.verify("--full", "--workers", "2", code=4)
+    assert told(report)[:4] == (1993, 3, 3, 2)
+    (pid,) = sleeping.stopped
+    assert any(f"process {pid} has said nothing for" in text for text in report["notices"])
 
 
 def test_what_two_have_begun_is_gone_on_with(

@@ -17,7 +17,8 @@ from engine.batch import Segment
 from engine.commands.ends import CURSORS
 from engine.commands.hash_probe import probe
 from engine.commands.hash_store import HashStore
-from engine.commands.helpers import Helpers, Todo, carry_out, helping
+from engine.commands.helper_processes import helping
+from engine.commands.helpers import Helpers, Todo, carry_out
 from engine.commands.plan.collisions import NO_ROOM, Collisions, suspected
 from engine.commands.plan.measuring import Add, Measuring, into
 from engine.commands.plan.orders import (

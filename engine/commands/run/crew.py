@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine.commands.run import processes
 from engine.commands.run.prepare import Prepared
+from engine.commands.run.silence import silence_told
 from engine.errors import PermanentError
 from engine.frozen import dataclass
 from engine.job import handed
@@ -83,6 +84,7 @@ class WorkingCrew:
             self._vacant.put_nowait(number)
         self._own: asyncio.Task[None] | None = None
         self._processes: dict[RunnerEnd, processes.WorkerProcess[ToRunner, processes.Boot | ToWorker]] = {}
+        self._watching: set[asyncio.Task[None]] = set()
         self.replaced = 0
         """How many processes have died, and were replaced."""
 
@@ -141,6 +143,9 @@ class WorkingCrew:
                 f"a worker process can't be started ({error.strerror}): make room, or take fewer --workers"
             ) from error
         self._processes[started.link] = started
+        watching = asyncio.create_task(silence_told(started, "the worker process", self._waits, self._warn))
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
         return started.link
 
     async def buried(self, link: RunnerEnd) -> str:
@@ -154,7 +159,7 @@ class WorkingCrew:
         await worker.end()
         how = _ending(worker.process.returncode)
         before = f", as did {self.replaced} before it" if self.replaced else ""
-        if not self._errand.replaces or self.replaced == REPLACED_MAX:
+        if not self._replaces:
             raise PermanentError(
                 f"a worker process died ({how}){before}; nothing acked is lost: run the same command to go on"
             )
@@ -167,9 +172,19 @@ class WorkingCrew:
         await asyncio.sleep(self._prepared.ends.connector.abilities.late_s)
         return how
 
+    @property
+    def _replaces(self) -> bool:
+        """Whether the next one that dies is replaced."""
+        return self._errand.replaces and self.replaced < REPLACED_MAX
+
+    def _waits(self) -> str:
+        if self._replaces:
+            return "what it is reading waits for it, and is read on by another one if it is killed"
+        return "what it is reading waits for it; if it is killed this ends, to be gone on with"
+
     async def end(self) -> None:
         """See that no worker is left."""
-        await ended(self._own)
+        await ended(self._own, *self._watching)
         await asyncio.gather(*(worker.end() for worker in self._processes.values()))
         if self._afar is not None:
             while not self._vacant.empty():

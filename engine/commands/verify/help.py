@@ -11,7 +11,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import numpy as np
 
 from engine.commands.hash_probe import probe
-from engine.commands.helpers import Helpers, helping
+from engine.commands.helper_processes import helping
+from engine.commands.helpers import Helpers
 from engine.commands.run.crew import Crew, crew
 from engine.commands.run.door import NOT_PLACED, Door
 from engine.commands.verify.external_index import NO_ROOM, ExternalIndex
