@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone with Python 3.11+, make and (for demo and tests) npm.
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-fault test-versions soak soak-log soak-hosts alerts campaign bench demo lock clean
+.PHONY: help setup fmt check test test-pure test-again test-fault test-versions soak soak-log soak-hosts alerts campaign bench demo lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -45,7 +45,13 @@ check: $(STAMP) ## Lint, types, import rules, tidiness
 
 test: $(STAMP) ## Run all tests but the soak, on real servers, in two processes (TEST_PROCESSES=0 for one)
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
+	$(MAKE) test-pure
+
+test-pure: $(STAMP) ## Run what walks documents without the extension
 	BACKFILL_PURE=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile $(WALKS)
+
+test-again: $(STAMP) ## After a failed `make test`: run what failed alone, three tests at most, and name what passes then
+	$(BIN)/python -m tests.again
 
 test-fault: $(STAMP) ## Run the tests that cut, kill and fill
 	$(BIN)/python -m pytest -q tests/fault tests/resume
