@@ -10,7 +10,9 @@ from itertools import groupby
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.state import letters as letter_items
 from connectors.dynamodb.state.section import DynamoDBStateSection
-from connectors.dynamodb.state.table import SPREAD_VERSION, Item, StateTable, called_state
+from connectors.dynamodb.state.still import joined
+from connectors.dynamodb.state.table import STILL_VERSION, Item, StateTable, called_state, run_key
+from connectors.dynamodb.state.texts import TEXT, read_text
 from connectors.dynamodb.table import describe
 from engine.contracts.state import RunState
 from engine.errors import JobError
@@ -18,6 +20,9 @@ from engine.frozen import dataclass
 from engine.state import records
 from engine.state.dead_letters import count_in
 from engine.state.records import Damaged, RunRecord, SegmentRecord
+
+LOOKS = 3
+"""How often a state is read that seems damaged: it is moved while it is looked at, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +48,41 @@ class Letters:
 
 async def read(table: StateTable) -> Latest | None:
     """Return the latest run; None when there is none. Raises: JobError (damaged, or of a newer version)."""
-    item = await table.get("RUN")
-    if item is None:
-        return None
-    with damage_told(table.table):
-        version = int(item["version"]["N"])
-        if version > SPREAD_VERSION:
-            raise JobError(
-                f"the checkpoint in {table.table} was written by a newer backfill (state version {version},"
-                f" this one reads {SPREAD_VERSION}): install that version again, or start over with --fresh"
-            )
-        run = records.read_run(item["record"]["S"])
-        spread = int(item["spread"]["N"]) if "spread" in item else 1  # earlier versions know one key only
-        items = await table.segments(run.run.run_id, spread)
-        segments = [records.read_segment(each["record"]["S"]) for each in items]
-        return Latest(run, records.checked(run, segments), spread)
+    for look in range(1, LOOKS + 1):
+        item = await table.get("RUN")
+        if item is None:
+            return None
+        with damage_told(table.table):
+            try:
+                return await _whole(table, item)
+            except Damaged:  # whoever has the lease may just have begun another run
+                if look == LOOKS:
+                    raise
+    raise AssertionError("the last look returns or raises")
+
+
+async def _whole(table: StateTable, item: Item) -> Latest:
+    version = int(item["version"]["N"])
+    if version > STILL_VERSION:
+        raise JobError(
+            f"the checkpoint in {table.table} was written by a newer backfill (state version {version},"
+            f" this one reads {STILL_VERSION}): install that version again, or start over with --fresh"
+        )
+    run = await read_run(table, item)
+    spread = int(item["spread"]["N"]) if "spread" in item else 1  # earlier versions know one key only
+    items = await table.segments(run.run.run_id, spread)
+    segments = [records.read_segment(each["record"]["S"]) for each in items]
+    return Latest(run, records.checked(run, segments), spread)
+
+
+async def read_run(table: StateTable, item: Item) -> RunRecord:
+    """Return the record of a run's item, with what that refers to. Raises: Damaged, KeyError, ValueError."""
+    record = records.read_run(item["record"]["S"])
+    if "still" not in item:
+        return record
+    return joined(
+        record, await read_text(table, run_key(table.job, record.run.run_id), TEXT, item["still"]["S"])
+    )
 
 
 async def letters_of(

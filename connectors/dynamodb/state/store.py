@@ -15,7 +15,7 @@ from pathlib import Path
 from connectors.dynamodb.http.session import open_session
 from connectors.dynamodb.state import letters as letter_items
 from connectors.dynamodb.state.lease import TableLease, owner_of
-from connectors.dynamodb.state.reading import damage_told, letters_of, read
+from connectors.dynamodb.state.reading import damage_told, letters_of, read, read_run
 from connectors.dynamodb.state.section import DynamoDBStateSection
 from connectors.dynamodb.state.table import (
     TRANSACT_ACTIONS_MAX,
@@ -24,6 +24,7 @@ from connectors.dynamodb.state.table import (
     called_state,
     spread_for,
 )
+from connectors.dynamodb.state.texts import TextsApart
 from connectors.dynamodb.table import create
 from engine.batch import Effort, Mark
 from engine.contracts.state import RunState
@@ -77,6 +78,7 @@ class DynamoDBStore:
         self._local = local
         self._letters = letters
         self._resources = resources
+        self._texts = TextsApart(table)
         self._held = HeldRun()
         self._spread = 1  # below so many partition keys its segments lie
         self._letters_end = 0
@@ -111,7 +113,7 @@ class DynamoDBStore:
         if item is None:
             return None
         with damage_told(self._table.table):
-            return records.read_run(item["record"]["S"]).run
+            return (await read_run(self._table, item)).run
 
     async def begin(self, run: RunState) -> None:
         """Start a run and forget the one before it; what of it is damaged stays in the table, unread."""
@@ -135,6 +137,7 @@ class DynamoDBStore:
         self._failed = False
         if before is not None:
             await self._table.delete_all(await self._table.segments(before.run.run_id, before_spread))
+            await self._texts.forget(before.run.run_id)
 
     async def _take_over_letters(self, before: RunRecord | None, run: RunState) -> None:
         """Set this machine's copy up for a run: emptied for a full one, complete for a catch-up."""
@@ -218,22 +221,19 @@ class DynamoDBStore:
     async def keep_beside(self, name: str, text: str | None) -> None:
         """Keep a text in an item of its own."""
         await self._lease.ensure()
-        await self._table.commit([self._table.put_beside(name, text)])
+        await self._texts.keep_beside(name, text)
 
     async def beside(self, name: str) -> str | None:
         """Return what is kept there under that name."""
-        item = await self._table.get(f"BESIDE#{name}")
-        return None if item is None else str(item["text"]["S"])
+        with damage_told(self._table.table):
+            return await self._texts.beside(name)
 
     async def close(self) -> None:
         """Give both leases back."""
         await self._resources.aclose()
 
     async def _commit_run(self, run: RunRecord) -> None:
-        actions = [self._table.put_run("RUN", run, self._spread)]
-        if run.run.closed:
-            actions.append(self._table.put_run("CLOSED", run, self._spread))
-        await self._table.commit(actions)
+        await self._texts.commit_run(run, self._spread)
         self._held.record = run
 
     async def _commit_segments(self, changed: Mapping[int, SegmentRecord]) -> None:

@@ -4,7 +4,8 @@ Shape: partition key `PK` and sort key `SK`, both S. Below `JOB`: `LEASE`, `RUN`
 `CLOSED` (the latest that went to its end) and `BESIDE#…` (see engine.state.beside). Below
 `JOB#RUN_ID`: `SEGMENT#00000012` (a segment's record and its version),
 `LETTERS#00000012#000000000034#000000` (dead letters of one advance: segment, version, part). The segments of
-a run with many lie below `JOB#RUN_ID#03` and its like: `RUN` has in `spread` below how many.
+a run with many lie below `JOB#RUN_ID#03` and its like: `RUN` has in `spread` below how many. Long texts that
+don't change lie apart (still.py): `TEXT#…` below `JOB#RUN_ID`, `BESIDE-NAME#…` below `JOB`.
 Invariant: what counts is written only while the lease is held, checked in the same transaction.
 """
 
@@ -47,6 +48,9 @@ KEYS_MAX = 64
 SPREAD_VERSION = 2
 """Version of a state whose segments lie below several partition keys; STATE_VERSION where below one."""
 
+STILL_VERSION = 3
+"""Version of a state whose run refers to a text in items of its own."""
+
 BUSY = RetryPolicy(base_s=0.05, cap_s=5.0, give_up_after_s=15.0)
 """For what a table answers that has little capacity, or another writer at the same items."""
 
@@ -88,17 +92,18 @@ class StateTable:
         """Return the items of a run's segments, which lie below so many partition keys."""
 
         async def below(partition_key: str) -> list[Item]:
-            return [item async for item in self._below(partition_key, "SEGMENT#")]
+            return [item async for item in self.below(partition_key, "SEGMENT#")]
 
         keys = [segments_key(self.job, run_id, number, spread) for number in range(spread)]
         return [item for items in await together(map(below, keys)) for item in items]
 
     async def of_run(self, run_id: str, prefix: str) -> AsyncIterator[Item]:
         """Yield the items below a run's own partition key whose sort key starts so, in its order."""
-        async for item in self._below(run_key(self.job, run_id), prefix):
+        async for item in self.below(run_key(self.job, run_id), prefix):
             yield item
 
-    async def _below(self, partition_key: str, prefix: str) -> AsyncIterator[Item]:
+    async def below(self, partition_key: str, prefix: str) -> AsyncIterator[Item]:
+        """Yield the items below a partition key whose sort key starts so, in its order."""
         behind: Item = {}
         while True:
             with self.told():
@@ -217,23 +222,21 @@ class StateTable:
             raise LeaseLost(self.tenure.lost)
         raise PermanentError(f"the state table {self.table} refuses a checkpoint: {', '.join(sorted(codes))}")
 
-    def put_run(self, sort_key: str, record: RunRecord, spread: int) -> Item:
-        """Return the action that puts a run's record; its segments lie below so many partition keys."""
+    def put_run(self, sort_key: str, record: RunRecord, spread: int, still: str | None = None) -> Item:
+        """Return the action that puts a run's record; its segments lie below so many partition keys.
+
+        `still`: the digest of what was parted from it.
+        """
         version = STATE_VERSION if spread == 1 else SPREAD_VERSION
         item = {
             **key(self.job, sort_key),
             "record": {"S": run_text(record)},
-            "version": {"N": str(version)},
+            "version": {"N": str(version if still is None else STILL_VERSION)},
             "spread": {"N": str(spread)},
         }
+        if still is not None:
+            item["still"] = {"S": still}
         return {"Put": {"TableName": self.table, "Item": item}}
-
-    def put_beside(self, name: str, text: str | None) -> Item:
-        """Return the action that keeps a text beside the checkpoint; None: none any more."""
-        place = key(self.job, f"BESIDE#{name}")
-        if text is None:
-            return {"Delete": {"TableName": self.table, "Key": place}}
-        return {"Put": {"TableName": self.table, "Item": {**place, "text": {"S": text}}}}
 
     def put_segment(self, run_id: str, record: SegmentRecord, version_before: int, spread: int) -> Item:
         """Return the action that puts a segment's record over the one that this store knows."""
