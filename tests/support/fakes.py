@@ -57,10 +57,10 @@ def batch(segment: int, sequence: int, ids: Sequence[int]) -> Batch:
 
 @dataclass
 class FakeSource:
-    """Segment number → its batches, as lists of ids. `before` runs ahead of each batch."""
+    """Segment number → its batches, as lists of ids. `before` runs ahead of each; its result is awaited."""
 
     batches: Mapping[int, Sequence[Sequence[int]]]
-    before: Callable[[int, int], None] | None = None
+    before: Callable[[int, int], Awaitable[object] | None] | None = None
     reads: list[tuple[int, int]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     watermark: str | None = None
@@ -88,8 +88,8 @@ class FakeSource:
         for position, ids in enumerate(self.batches[segment.number]):
             if after is not None and ids[-1] <= int(after.key[0]):
                 continue
-            if self.before is not None:
-                self.before(segment.number, position)
+            if self.before is not None and (wait := self.before(segment.number, position)) is not None:
+                await wait
             self.reads.append((segment.number, position))
             yield batch(segment.number, sequence, ids)
             sequence += 1

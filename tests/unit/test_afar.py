@@ -23,6 +23,7 @@ from engine.run.voice import Voice
 from engine.state.beside import ELSEWHERE, KeptView
 from engine.tenure import Tenure
 from tests.support.fakes import FakeSource, FakeTarget, line
+from tests.support.writing import on_virtual_time
 
 LATE_S = 5.0
 KEPT = KeptView("run-1", ("own",))
@@ -210,11 +211,10 @@ async def test_they_join_beside_the_runners_own_and_are_buried_by_their_beats(
     assert scene.line.get_nowait() is late, "the door sends it home"
 
 
+@on_virtual_time
 async def test_a_run_that_reads_nothing_itself_says_that_nobody_is_there_and_ends_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting, "TOLD_EVERY_S", 0.02)
-    monkeypatch.setattr(waiting, "NOBODY_S", 0.2)
     said: list[str] = []
     scene = Scene(monkeypatch)
     monkeypatch.setattr(scene.voice, "say", said.append)
@@ -224,7 +224,7 @@ async def test_a_run_that_reads_nothing_itself_says_that_nobody_is_there_and_end
     scene.line.put_nowait(scene.worker())
     link = await crew.joining()
     joining = asyncio.create_task(crew.joining())
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(2 * waiting.NOBODY_S)
     assert not joining.done(), "one is there"
     assert said == []
     assert await link.receive() is None, "it is lost"

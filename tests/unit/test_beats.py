@@ -25,6 +25,8 @@ from engine.run.link import Advanced, Assign, Drain, Finished, NoMore, Until, Wa
 from engine.tenure import NEVER, Tenure
 
 LATE_S = 5.0
+SLOW_S = 1000.0
+"""A silence by which a worker beats once while a test looks."""
 MARK = Mark(1, Cursor(("5",)), Counts(), (), done=False)
 
 
@@ -71,7 +73,7 @@ async def so(link: HeadLink, wire: Wire, *coming: object) -> None:
 
 async def test_nothing_is_sent_before_a_beat_was_answered_and_never_longer_than_from_asking() -> None:
     clock, wire = Clock(), Wire()
-    link = HeadLink(cast("Any", wire), 10.0, clock)
+    link = HeadLink(cast("Any", wire), SLOW_S, clock)
     async with link.alive():
         await so(link, wire)
         assert wire.sent == [Beat(1)]
@@ -106,7 +108,7 @@ async def test_a_connection_that_ends_is_a_loss_unless_the_run_is_over(
     before: Sequence[object], lost: bool
 ) -> None:
     wire = Wire(*before, None)
-    link = HeadLink(cast("Any", wire), 10.0)
+    link = HeadLink(cast("Any", wire), SLOW_S)
     async with link.alive():
         while not wire._coming.empty():
             await asyncio.sleep(0)
@@ -116,11 +118,13 @@ async def test_a_connection_that_ends_is_a_loss_unless_the_run_is_over(
 
 async def test_a_worker_that_has_finished_has_lost_nobody() -> None:
     wire = Wire()
-    link = HeadLink(cast("Any", wire), 10.0)
+    link = HeadLink(cast("Any", wire), SLOW_S)
     async with link.alive():
         link.send(Finished())
         wire.come(None)
-        await asyncio.sleep(0.01)
+        while not wire._coming.empty():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
     assert (link.lost, Finished() in wire.sent) == (None, True)
 
 
@@ -138,7 +142,7 @@ async def test_a_fault_that_need_not_be_anothers_is_told_as_leaving(
     advanced: bool, error: BackfillError | None, leaves: bool
 ) -> None:
     wire = Wire()
-    link = HeadLink(cast("Any", wire), 10.0)
+    link = HeadLink(cast("Any", wire), SLOW_S)
     if advanced:
         link.send(Advanced(MARK))
     link.send(Finished(error))
@@ -147,7 +151,7 @@ async def test_a_fault_that_need_not_be_anothers_is_told_as_leaving(
 
 async def test_whoever_is_asked_to_stop_drains_and_leaves() -> None:
     wire = Wire()
-    link = HeadLink(cast("Any", wire), 10.0)
+    link = HeadLink(cast("Any", wire), SLOW_S)
     link.leave("it was asked to stop")
     assert await link.receive() == Drain()
     link.send(Finished())
@@ -156,7 +160,7 @@ async def test_whoever_is_asked_to_stop_drains_and_leaves() -> None:
 
 async def test_a_view_is_kept_when_the_runner_asks_for_it_and_it_hears_by_what_it_may_be_opened() -> None:
     wire = Wire()
-    link = HeadLink(cast("Any", wire), 10.0)
+    link = HeadLink(cast("Any", wire), SLOW_S)
     async with link.alive():
         await so(link, wire, HoldView())
         assert (link.asked_to_hold.is_set(), link.holds) == (True, False)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 import pytest
 
@@ -80,7 +81,7 @@ async def carry(
         tasks.append(asyncio.create_task(work(lines[-1], theirs, 2, lambda: Usage(2.0, 50))))
     if stop_after_marks is not None:
         coordinator.stop()
-    await asyncio.wait_for(coordinator.run(Links(links)), 20)
+    await asyncio.wait_for(coordinator.run(Links(links)), 100)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -112,16 +113,28 @@ async def test_a_done_segment_is_not_read_again_and_an_open_one_from_its_end() -
 
 
 async def test_a_workers_fault_stops_the_others_and_keeps_what_was_acked() -> None:
-    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    failed.set_exception(PermanentError("no permission to write"))
-    bad = FakeTarget(during=lambda encoded: failed if encoded.batch.sequence == 2 else None)
-    store = RememberingStore()
+    store, bad = RememberingStore(), FakeTarget()
+
+    def written_of(segment: int) -> list[int]:
+        """Return what is written of a segment from its first row on, without a gap."""
+        return [*takewhile(lambda n: n in bad.written, (segment * 100 + n for n in range(1, 6)))]
+
+    async def fail(segment: int) -> None:
+        while len(written_of(segment)) < 2:
+            await asyncio.sleep(0)
+        raise PermanentError("no permission to write")
+
+    bad.during = lambda encoded: (
+        asyncio.ensure_future(fail(encoded.batch.segment)) if encoded.batch.sequence == 2 else None
+    )
     coordinator, _ = await carry(run_state(range(6)), [(FakeSource(BATCHES), bad)], store)
     assert not coordinator.complete
     assert coordinator.fault is not None
     assert "no permission" in str(coordinator.fault.error)
     ends = {mark.segment: mark.end for mark in store.marks}
-    assert all(end == Cursor((str(segment * 100 + 2),)) for segment, end in ends.items())
+    acked = {segment: written_of(segment) for segment in range(6)}
+    assert ends == {segment: Cursor((str(rows[-1]),)) for segment, rows in acked.items() if rows}
+    assert 2 in {len(rows) for rows in acked.values()} <= {0, 1, 2}
 
 
 async def test_a_store_that_fails_acks_nothing() -> None:

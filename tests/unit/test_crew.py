@@ -14,8 +14,9 @@ from engine.contracts.target import TargetAbilities
 from engine.errors import PermanentError
 from engine.tenure import Tenure
 from tests.support.fakes import FakeSource, FakeTarget, line
+from tests.support.writing import on_virtual_time
 
-LATE_S = 0.05
+LATE_S = 5.0
 
 
 class Dead:
@@ -73,6 +74,7 @@ async def test_this_process_works_first_and_the_others_join(started: list[str]) 
     await crew.end()
 
 
+@on_virtual_time
 async def test_one_that_dies_is_replaced_and_its_requests_are_waited_for(started: list[str]) -> None:
     said: list[str] = []
     crew = crew_of(2, said)
@@ -91,6 +93,7 @@ async def test_one_that_dies_is_replaced_and_its_requests_are_waited_for(started
     await crew.end()
 
 
+@on_virtual_time
 async def test_more_than_a_few_end_the_run(started: list[str]) -> None:
     crew = crew_of(2, [])
     await crew.joining()

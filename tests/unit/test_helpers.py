@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from engine.commands.helpers import Gone, Helpers, Todo, carry_out
-from engine.commands.run import waiting
 from engine.errors import PermanentError
+from tests.support.virtual_time import run_virtual
 
 
 class Other:
@@ -115,12 +115,8 @@ async def test_who_does_nothing_itself_leaves_all_to_others() -> None:
     assert sorted(other.did) == [*range(20)]
 
 
-async def test_who_does_nothing_itself_and_has_nobody_says_so_and_ends_in_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(waiting, "TOLD_EVERY_S", 0.02)
-    monkeypatch.setattr(waiting, "NOBODY_S", 0.2)
+def test_who_does_nothing_itself_and_has_nobody_says_so_and_ends_in_time() -> None:
     said = list[str]()
     with pytest.raises(PermanentError, match="no worker has been there"):
-        await carry_out(Todo([1]), pytest.fail, Helpers(0, said.append, "here:1"), Other.do, 2)
+        run_virtual(carry_out(Todo([1]), pytest.fail, Helpers(0, said.append, "here:1"), Other.do, 2))
     assert "waiting for one to dial in at here:1" in said[0]

@@ -82,6 +82,7 @@ async def test_one_that_says_nothing_is_lost_and_may_read_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(beats, "SILENCE_S", 0.05)
+    monkeypatch.setattr(beats, "MARGIN_S", 1000.0)
     line = Line()
     end = end_of(line)
     line.coming.put_nowait(Beat(1))

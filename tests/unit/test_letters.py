@@ -72,14 +72,14 @@ async def loading(
     finally:
         store.go_on.set()
         coordinator.stop()
-        await asyncio.wait_for(run, 20)
+        await asyncio.wait_for(run, 100)
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
         made.threads.shutdown()
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not true():
             await asyncio.sleep(0)
 
@@ -94,6 +94,12 @@ def checkpoint_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.run.checkpointer.CHECKPOINT_S", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def threads_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.run.pipeline.SETTLE_S", 200.0)
+    monkeypatch.setattr("engine.run.coordinator.DRAIN_S", 201.0)
+
+
 async def test_a_store_that_never_ends_stops_a_bad_source_and_not_for_good() -> None:
     store, source, target = HeldStore(), FakeSource(ALL_BAD), FakeTarget(bad=Bad())
     one = batch(0, 0, [101]).nbytes * ROWS
@@ -105,7 +111,7 @@ async def test_a_store_that_never_ends_stops_a_bad_source_and_not_for_good() -> 
         assert read <= 3 + 4 + 1, "it read on though nobody kept the dead letters that it had"
         assert letters._bytes <= (3 + 4 + 1) * ONE_BATCH
         store.go_on.set()
-        await asyncio.wait_for(run, 20)
+        await asyncio.wait_for(run, 100)
         assert coordinator.complete
         assert len(store.letters) == BATCHES * ROWS
         assert letters._bytes <= (3 + 4 + 1) * ONE_BATCH
@@ -115,7 +121,7 @@ async def test_a_letter_larger_than_the_window_goes_through() -> None:
     store, source = HeldStore(), FakeSource({0: [[1], [2], [3]]})
     store.go_on.set()
     async with loading(store, source, FakeTarget(bad=Bad()), letters_bytes=1) as (coordinator, run, _, _):
-        await asyncio.wait_for(run, 20)
+        await asyncio.wait_for(run, 100)
         assert coordinator.complete
         assert len(store.letters) == 3
 
@@ -130,7 +136,7 @@ async def test_letters_behind_a_batch_that_is_stuck_do_not_keep_it_from_its_end(
         coordinator, run, letters, _ = load
         await until(lambda: letters.full and target.in_flight == 1)
         stuck.set_result(None)
-        await asyncio.wait_for(run, 20)
+        await asyncio.wait_for(run, 100)
         assert coordinator.complete
 
 
@@ -140,7 +146,7 @@ async def test_a_stop_ends_a_load_that_waits_for_the_store() -> None:
         await until(lambda: letters.full and target.in_flight == 0)
         coordinator.stop()
         store.go_on.set()
-        await asyncio.wait_for(run, 20)
+        await asyncio.wait_for(run, 100)
         assert not coordinator.complete
         assert len(store.letters) == len(source.reads) * ROWS, "what was read before the stop is kept"
 
@@ -152,7 +158,7 @@ async def test_much_doesnt_wait_for_its_second(monkeypatch: pytest.MonkeyPatch) 
     store.go_on.set()
     source = FakeSource(ALL_BAD)
     async with loading(store, source, FakeTarget(bad=Bad()), letters_bytes=2 * ONE_BATCH) as load:
-        await asyncio.wait_for(load[1], 20)
+        await asyncio.wait_for(load[1], 100)
         assert load[0].complete
 
 
@@ -160,14 +166,14 @@ async def test_without_dead_letters_nothing_is_said_about_them() -> None:
     store = HeldStore()
     store.go_on.set()
     async with loading(store, FakeSource(ALL_BAD), FakeTarget(), letters_bytes=1) as (_, run, _, said):
-        await asyncio.wait_for(run, 20)
+        await asyncio.wait_for(run, 100)
         assert not [message for message in said if isinstance(message, Kept)]
 
 
 async def test_a_line_whose_letters_nobody_keeps_is_never_full() -> None:
     window = LetterWindow()
     window.hold([LETTER] * 100_000)
-    await asyncio.wait_for(window.room(), 20)
+    await asyncio.wait_for(window.room(), 100)
 
 
 @pytest.mark.parametrize("text", ["plain", "ümläut", "漢字", "\U0001f600"])

@@ -38,6 +38,8 @@ class Ear:
 def token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(greeting.TOKEN, TOKEN)
     monkeypatch.setattr(dialling, "DIALLED_S", 0.0)
+    for module in (dialling, listening):
+        monkeypatch.setattr(module, "GREETING_S", 100.0)
 
 
 def heard(listen: Listen, *ears: Ear, token: str = TOKEN) -> AbstractAsyncContextManager[Listener]:
@@ -128,7 +130,7 @@ async def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         b"\x00\x00\x00\x02{}",
         b"\xff" * 64,
         b"\x00\x10\x00\x00" + b" " * 2**20,
-        b'\x00\x00\x00\x3a{"nonce":"","digest":"\xc3\xa9\xc3\xa9","name":"n","versions":{}}',
+        b'\x00\x00\x00\x35{"nonce":"","digest":"\xc3\xa9\xc3\xa9","name":"n","versions":{}}',
         b"",
     ],
     ids=["http", "no proof", "garbage", "too long", "no digest", "nothing"],
@@ -147,7 +149,17 @@ async def test_a_stranger_is_hung_up_on(said: bytes) -> None:
 
 
 async def test_those_who_say_nothing_hold_nobody_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "GREETING_S", 0.2)
+    kept_alive, greeted = listening.kept_alive, list[socket.socket]()
+
+    def taken(sock: socket.socket) -> None:
+        """Whoever comes behind the silent ones may take its time."""
+        kept_alive(sock)
+        greeted.append(sock)
+        if len(greeted) == len(silent):
+            monkeypatch.setattr(listening, "GREETING_S", 100.0)
+
+    monkeypatch.setattr(listening, "GREETING_S", 0.05)
+    monkeypatch.setattr(listening, "kept_alive", taken)
     async with door() as (listener, told):
         silent = [
             socket.create_connection((listener.at.host, listener.at.port))

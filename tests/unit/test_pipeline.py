@@ -25,6 +25,13 @@ from tests.support.fakes import FakeSource, FakeTarget, batch, line
 SEGMENT = Segment(0, None, None, None)
 
 
+@pytest.fixture(autouse=True)
+def threads_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is in flight at a stop is settled, however late a thread comes to it."""
+    monkeypatch.setattr(pipeline, "FINISH_S", 100.0)
+    monkeypatch.setattr(pipeline, "SETTLE_S", 200.0)
+
+
 async def carry(
     source: FakeSource, target: FakeTarget, after: Cursor | None = None, **how: object
 ) -> list[Mark]:
@@ -98,23 +105,43 @@ async def test_a_stop_finishes_what_is_in_flight_and_reads_no_further() -> None:
     made.threads.shutdown()
 
 
+@dataclass
+class HoldsSecond(FakeTarget):
+    """Has nothing of a segment's second batch when it is drained, which that waits for."""
+
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def drain(self) -> None:
+        self.drained.set()
+
+    async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
+        if encoded.batch.sequence != 1:
+            return await super().write(encoded)
+        await self.drained.wait()
+        return Fates(encoded.rows, np.full(len(encoded), OPEN, np.uint8), ())
+
+
 @pytest.mark.parametrize("settles", [True, False])
 async def test_an_endless_source_ends_with_the_stop_if_all_that_was_read_is_settled(
     settles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "FINISH_S", 0.02)
-    monkeypatch.setattr(pipeline, "SETTLE_S", 0.04)
-    stopping = asyncio.Event()
+    if not settles:
+        monkeypatch.setattr(pipeline, "FINISH_S", 0.0)
+    stopping, acked, marks = asyncio.Event(), asyncio.Event(), list[Mark]()
 
-    def stop_at_second(_segment: int, position: int) -> None:
-        if position == 1:
-            stopping.set()
+    async def stop_at_second() -> None:
+        await acked.wait()
+        stopping.set()
 
-    marks: list[Mark] = []
-    never = asyncio.get_running_loop().create_future()
-    target = FakeTarget(during=lambda encoded: never if encoded.batch.sequence == 1 and not settles else None)
-    made = line(FakeSource({0: [[1], [2], [3], [4]]}, before=stop_at_second), target)
-    await run_segment(replace(made, endless=True), SEGMENT, None, stopping, marks.append)
+    def emit(mark: Mark) -> None:
+        marks.append(mark)
+        acked.set()
+
+    source = FakeSource(
+        {0: [[1], [2], [3], [4]]}, before=lambda _, position: stop_at_second() if position == 1 else None
+    )
+    made = line(source, FakeTarget() if settles else HoldsSecond())
+    await run_segment(replace(made, endless=True), SEGMENT, None, stopping, emit)
     assert marks[-1].done is settles
     assert marks[-1].end == Cursor(("2" if settles else "1",))
     made.threads.shutdown()
@@ -136,7 +163,7 @@ async def test_a_stop_does_not_wait_for_a_source_that_has_nothing_to_give() -> N
     task = asyncio.create_task(run_segment(made, SEGMENT, None, stopping, marks.append))
     await asked.wait()
     stopping.set()
-    await asyncio.wait_for(task, 20)
+    await asyncio.wait_for(task, 100)
     assert (sorted(target.written), marks[-1].end, marks[-1].done) == ([1, 2], Cursor(("2",)), False)
     made.threads.shutdown()
 
@@ -147,12 +174,14 @@ class Slow(FakeTarget):
 
     settled: int = 2
     drained: asyncio.Event = field(default_factory=asyncio.Event)
+    writing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def progress(self, encoded: EncodedBatch) -> Fates | None:
         fates = np.where(np.arange(len(encoded)) < self.settled, np.uint8(WRITTEN), np.uint8(OPEN))
         return Fates(encoded.rows, fates, ())
 
     async def write(self, encoded: EncodedBatch) -> WriteReport | Fates:
+        self.writing.set()
         await self.drained.wait()
         fates = self.progress(encoded)
         assert fates is not None
@@ -183,10 +212,10 @@ async def test_what_is_settled_of_an_unfinished_batch_is_marked(monkeypatch: pyt
     target = Slow()
     made = line(WithCuts({0: [[1, 2, 3, 4], [5, 6, 7, 8]]}), target)
     task = asyncio.create_task(run_segment(made, SEGMENT, None, asyncio.Event(), marks.put_nowait))
-    mark = await asyncio.wait_for(marks.get(), 10)
+    mark = await asyncio.wait_for(marks.get(), 100)
     assert (mark.end, mark.counts) == (Cursor(("2",)), Counts(2, 2, items_written=2))
     target.settled = 3
-    mark = await asyncio.wait_for(marks.get(), 10)
+    mark = await asyncio.wait_for(marks.get(), 100)
     assert (mark.end, mark.counts, mark.done) == (Cursor(("3",)), Counts(1, 1, items_written=1), False)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -202,7 +231,7 @@ async def test_a_stop_keeps_the_settled_rows_of_batches_that_are_given_back() ->
     while made.meter.rows_read < 8:
         await asyncio.sleep(0)
     stopping.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)
     assert [(mark.end, mark.counts.rows_read, mark.done) for mark in marks] == [(Cursor(("2",)), 2, False)]
     assert made.window._bytes == 0
     made.threads.shutdown()
@@ -217,14 +246,12 @@ async def test_a_stop_does_not_wait_for_a_target_that_is_stuck(monkeypatch: pyte
 
     stopping = asyncio.Event()
     marks: list[Mark] = []
-    made = line(WithCuts({0: [[1, 2, 3, 4]]}), Stuck())
+    target = Stuck()
+    made = line(WithCuts({0: [[1, 2, 3, 4]]}), target)
     task = asyncio.create_task(run_segment(made, SEGMENT, None, stopping, marks.append))
-    while made.meter.rows_read < 4:
-        await asyncio.sleep(0)
-    for _ in range(100):
-        await asyncio.sleep(0.001)
+    await asyncio.wait_for(target.writing.wait(), 100)
     stopping.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)
     assert [(mark.end, mark.counts.rows_read) for mark in marks] == [(Cursor(("2",)), 2)]
     made.threads.shutdown()
 

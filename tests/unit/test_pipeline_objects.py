@@ -59,7 +59,7 @@ BATCHES = [[n] for n in range(1, 51)]
 async def carried(target: ObjectTarget, *, ordered: bool = False) -> list:
     source = FakeSource({0: BATCHES})
     marks = []
-    stages = line(source, target, window=24, ordered=ordered)  # room for about one batch
+    stages = line(source, target, window=24, ordered=ordered)  # room for four batches
     async with asyncio.timeout(60):
         await pipeline.run_segment(stages, Segment(0, None, None, None), None, asyncio.Event(), marks.append)
     return marks
@@ -85,7 +85,7 @@ async def test_the_last_object_is_closed_when_the_segment_has_ended():
 
 async def test_what_an_open_object_holds_is_read_again_after_a_stop():
     target, marks = ObjectTarget(batches_per_object=10, stop_at=25), []
-    stages = line(FakeSource({0: BATCHES}), target, window=240, threads=1)  # in order, ten ahead at most
+    stages = line(FakeSource({0: BATCHES}), target, window=60, threads=1)  # in order, twelve ahead at most
     async with asyncio.timeout(60):
         await pipeline.run_segment(stages, Segment(0, None, None, None), None, target.stopping, marks.append)
     acked = sum(mark.counts.rows_read for mark in marks)

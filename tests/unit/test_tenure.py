@@ -81,7 +81,7 @@ def test_a_request_is_with_the_kernel_before_anything_else_runs(run: Run, length
             first = asyncio.ensure_future(send(transport))
             client, _ = await loop.run_in_executor(None, listener.accept)
             with client:
-                client.settimeout(5)
+                client.settimeout(100)
                 await asyncio.sleep(0)
                 while b"\r\n\r\n{}" not in await loop.run_in_executor(None, client.recv, 65_536):
                     pass

@@ -147,12 +147,13 @@ def test_bytes_that_nobody_asked_for_close_an_idle_connection(run: Run) -> None:
 
 def test_a_late_answer_never_meets_another_request(run: Run) -> None:
     async def main() -> None:
-        release = asyncio.Event()
-        async with stub_server(hold(release, answer(b"late")), answer(b"2")) as stub:
+        release, arrived = asyncio.Event(), asyncio.Event()
+        async with stub_server(hold(release, answer(b"late"), arrived), answer(b"2")) as stub:
             transport = transport_to(stub, connections_max=1, answer_timeout_s=0.02)
             error = await failure(transport)
             assert error.sent
             assert "didn't answer within 0.02 s" in str(error)
+            await arrived.wait()
             release.set()
             transport._answer_timeout_s = 60.0  # the second answer may take its time on a busy machine
             assert await send(transport) == b"2"

@@ -60,13 +60,13 @@ async def mortals(
 
     run = asyncio.create_task(coordinator.run(links))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             yield coordinator, links, join, run
     finally:
         coordinator.stop()
         for each in made:
             await each.close()
-        await asyncio.wait_for(run, 20)
+        await asyncio.wait_for(run, 100)
 
 
 async def so(true: Callable[[], bool]) -> None:
@@ -96,8 +96,9 @@ async def test_another_worker_reads_on_what_one_that_died_was_reading() -> None:
         await so(lambda: len(first.target.written) == 3)
         second = join()
         dying = coordinator._handing_out.workers[0]
-        dying.totals = MeterTotals(retries=7, rate_limit=500.0, requests_in_flight=3)
         await first.kill()
+        await so(lambda: bool(coordinator._burials.going_on))  # all that it has said is heard
+        dying.totals = MeterTotals(retries=7, rate_limit=500.0, requests_in_flight=3)
         await so(lambda: len(second.target.written) == 25)
         assert dying.totals.rate_limit == 500.0, "it may still send"
         assert not run.done(), "what may come back is waited for"
@@ -108,7 +109,7 @@ async def test_another_worker_reads_on_what_one_that_died_was_reading() -> None:
         assert coordinator.complete
         assert dying.totals == MeterTotals(retries=7), "what it had done counts, what it did doesn't"
         assert Limit(1000.0) in second.said
-        assert second.target.written[25:] == [4, 5], "from behind its last mark"
+        assert sorted(second.target.written[25:]) == [4, 5], "from behind its last mark"
         assert sorted(first.target.written + second.target.written) == ALL
     assert coordinator.counts.rows_read == len(ALL)
     assert sum(mark.counts.rows_read for mark in store.marks) == len(ALL)
@@ -129,7 +130,7 @@ async def test_a_worker_that_joins_at_the_last_segment_gets_it_when_its_reader_d
         await first.kill()
         await run
         assert coordinator.complete
-        assert second.target.written == [4, 5]
+        assert sorted(second.target.written) == [4, 5]
 
 
 async def test_all_die_and_one_that_joins_later_ends_the_run() -> None:
