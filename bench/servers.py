@@ -6,9 +6,11 @@ ended here.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import platform
+import secrets
 import shutil
 import socket
 import subprocess
@@ -24,7 +26,8 @@ from urllib.parse import quote
 from engine.environment import module_command
 from engine.errors import JobError, PermanentError
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
+"""One that ends is noticed at once; one that is slow, on a machine that is busy, is waited for."""
 STOP_TIMEOUT_S = 10.0
 
 DYNOXIDE_VERSION = "1.2.1"
@@ -49,11 +52,18 @@ _SHA512 = {
 be fetched where this was written, and npm holds them against what the registry says."""
 
 
+PORTS = range(20_000, 32_000)
+"""Below those that Linux (32768) and macOS (49152) give to whoever dials out: no connection takes one before
+its server does, or while that is stopped."""
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def tools_dir() -> Path:

@@ -18,7 +18,7 @@ NETWORKS = 100 * 256
 
 
 def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=30)
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=120)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from bench.servers import free_port
 
 PASSWORD = "s3cret/p@ss:word%"
-START_S = 30.0
+START_S = 120.0
 
 
 class OwnPostgres:
@@ -82,7 +82,7 @@ class OwnPostgres:
             hba.write(f"host all all {network} scram-sha-256\n")
         subprocess.run(
             [self._binaries / "pg_ctl", "-D", self._data, "reload"],
-            check=True, capture_output=True, timeout=30, cwd="/", **self._as_user(),
+            check=True, capture_output=True, timeout=120, cwd="/", **self._as_user(),
         )  # fmt: skip
 
     def _as_user(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class OwnPostgres:
         """End the server; SIGINT cuts every session, SIGQUIT crashes it."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(START_S)
 
     def restart(self, how: int = signal.SIGINT) -> None:
         self.stop(how)

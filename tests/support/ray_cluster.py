@@ -18,7 +18,7 @@ import pytest
 
 from bench.servers import free_port
 
-START_S = 60.0
+START_S = 180.0
 
 
 def node_ip() -> str:
