@@ -152,9 +152,12 @@ class TargetConnector(Protocol):
     def codec(self, info: TargetInfo) -> ItemCodec:
         """Return what tells of its items what a comparison has to know. Only with `reads_back`."""
 
-    async def open_reader(self, job: Job, info: TargetInfo, units_per_s: float | None) -> TargetReader:
+    async def open_reader(
+        self, job: Job, info: TargetInfo, units_per_s: float | None, notice: Callable[[str], None]
+    ) -> TargetReader:
         """Open it for reading, at so many read units a second at most. Only with `reads_back`.
 
+        `notice` is told when the target goes away and when it is back.
         Raises: JobError.
         """
 

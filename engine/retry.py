@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from random import Random, SystemRandom
 from typing import TypeVar
 
+from engine.absence import Absence
 from engine.errors import RetriesExhausted, TransientError
 from engine.frozen import dataclass
 
@@ -39,29 +40,36 @@ class RetryPolicy:
 
 
 class Patience:
-    """How far the patience with one thing has gone."""
+    """How far the patience with one thing has gone; `absence` tells where it is away for long."""
 
-    def __init__(self, policy: RetryPolicy, random: Random | None = None) -> None:
+    def __init__(
+        self, policy: RetryPolicy, random: Random | None = None, absence: Absence | None = None
+    ) -> None:
         self._policy = policy
         self._random = random or SystemRandom()
+        self._absence = absence
         self._attempts = 0
-        self._deadline = NEVER
+        self._since = -NEVER
 
     def rewarded(self) -> None:
         """Note a success."""
         self._attempts = 0
+        if self._absence is not None:
+            self._absence.succeeded(self)
 
     async def wait(self, error: TransientError) -> None:
         """Wait before the next try, longer each time. Raises: RetriesExhausted when it has been too long."""
         now = asyncio.get_running_loop().time()
         give_up_after_s = self._policy.give_up_after_s
         if not self._attempts:
-            self._deadline = now + give_up_after_s
+            self._since = now
         self._attempts += 1
         pause_s = self._policy.pause_s(self._attempts, self._random)
-        if now + pause_s > self._deadline:
+        if now + pause_s > self._since + give_up_after_s:
             farewell = self._policy.farewell.format(error=error, give_up_after_s=give_up_after_s)
             raise RetriesExhausted(farewell) from error
+        if self._absence is not None:
+            self._absence.failed(self, error, now - self._since)
         await asyncio.sleep(pause_s)
 
 
@@ -71,6 +79,9 @@ async def patiently(
     """Try until it succeeds, or fails otherwise than `passing`. Raises: RetriesExhausted, and those."""
     while True:
         try:
-            return await attempt()
+            answer = await attempt()
         except passing as error:
             await patience.wait(error)
+        else:
+            patience.rewarded()
+            return answer

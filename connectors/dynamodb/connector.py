@@ -159,11 +159,13 @@ class DynamoDBConnector:
 
         return TableCodec(_table(info).keys, _table(info).ttl)
 
-    async def open_reader(self, job: Job, info: TargetInfo, units_per_s: float | None) -> TargetReader:
+    async def open_reader(
+        self, job: Job, info: TargetInfo, units_per_s: float | None, notice: Callable[[str], None]
+    ) -> TargetReader:
         """Open the table for reading. Raises: JobError when region, endpoint or credentials are missing."""
         from connectors.dynamodb.reading.reader import open_reader
 
-        return await open_reader(section_of(job), _table(info), units_per_s)
+        return await open_reader(section_of(job), _table(info), units_per_s, notice)
 
     def info_from(self, text: str) -> TargetInfo:
         """Return the table that another process has described."""

@@ -31,7 +31,7 @@ from connectors.mongodb.place_in_log import PlaceInLog, moment_text
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.streaming import change_stream, needs_images
 from connectors.mongodb.watermark import server_time
-from connectors.patience import with_source
+from connectors.patience import absence, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.clock import utc_at
 from engine.contracts.feed import Deciding, Keeping, LogFigures, LogNeeds, LogPlace, LogSharing
@@ -155,7 +155,7 @@ class MongoDBFeed:
         begins = self._progress.durable
         done, self._number = replace(PlaceInLog.read(begins.position), types=self._view.types), begins.number
         until = None if segment.until is None else PlaceInLog.read(segment.until.key[0])
-        patience, away = with_source(self._patience_s), False
+        patience = with_source(self._patience_s, absence(self._patience_s, self.notices.append))
         sequence, now = 0, asyncio.get_running_loop().time
         checked_s = now()
         while True:
@@ -170,7 +170,6 @@ class MongoDBFeed:
                         rows, old = await self._look_ups.looked_up(part, self._by, deciding)
                         done, sequence, self._number = part.place, sequence + 1, self._number + 1
                         patience.rewarded()
-                        away = False
                         at = moment_text(done.time) if part.at_s is None else utc_at(part.at_s)
                         end = LogPlace(done.text, self._number, at)
                         whole = pa.concat_batches([self._no_rows, *rows])
@@ -181,9 +180,6 @@ class MongoDBFeed:
             except NoTimeoutRefusedError as error:
                 await self._reader.mend(error, patience)
             except TransientError as error:
-                if not away:
-                    self.notices.append(f"{error}; tried again for up to {self._patience_s:.0f} s")
-                away = True
                 await patience.wait(error)
             else:
                 return

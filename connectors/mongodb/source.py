@@ -34,7 +34,7 @@ from connectors.mongodb.reading import CollectionReader
 from connectors.mongodb.section import MongoDBSection
 from connectors.mongodb.session import closed, connect, where
 from connectors.mongodb.snapshot import GOES_ON, SAME_VIEW
-from connectors.patience import PATIENCE_S, with_source
+from connectors.patience import PATIENCE_S, absence, with_source
 from engine.batch import Batch, Cursor, Segment
 from engine.contracts.documents import DocumentCodec
 from engine.contracts.source import Sharing, SourceAbilities, SourceTicket, cost_nothing
@@ -90,8 +90,7 @@ class MongoDBSource:
         self._opened = opened
         self.ticket, self.watermark = opened.ticket, opened.watermark
         self.identity: Mapping[str, str] = {} if opened.found is None else opened.found.identity
-        self._client = opened.client
-        self._collection = opened.client[section.database][section.collection]
+        self._client, self._collection = opened.client, opened.client[section.database][section.collection]
         self._section, self._view = section, loaded(MongoDBView, opened.ticket.details)
         self._notices = list(opened.notices)
         columns = layout_of(fields, opened.ticket.schema, codec)
@@ -99,6 +98,7 @@ class MongoDBSource:
         self._peers = PeerQuery(section, fields, opened.ticket, self._view.types, codec, self._note)
         self._reader = CollectionReader(section, columns, opened, self._place, self._note)
         self._patience_s = patience_s
+        self._away = absence(patience_s, self._notices.append)
         look_ups = DocumentLookUps(columns, self._reader, self._peers)
         self._could_be = partial(MongoDBFeed, section, opened, look_ups, self._place, patience_s)
         by_log = section.catch_up is not None and opened.found is not None
@@ -155,8 +155,7 @@ class MongoDBSource:
         """Count the documents that a whole pass reads; None when that takes longer than `within_s`."""
         try:
             async with speaking("source", self._place):
-                limit_ms = max(1, round(within_s * 1000))
-                chosen = self._reader.query.where
+                limit_ms, chosen = max(1, round(within_s * 1000)), self._reader.query.where
                 return int(await self._collection.count_documents(chosen, maxTimeMS=limit_ms))
         except TransientError as error:
             if isinstance(error.__cause__, ExecutionTimeout):
@@ -188,7 +187,7 @@ class MongoDBSource:
                     self._collection, self._reader.query.where, wanted, found.documents, expected
                 )
 
-        return await patiently(cut, with_source(self._patience_s), PassingError)
+        return await patiently(cut, with_source(self._patience_s, self._away), PassingError)
 
     def read(self, segment: Segment, after: Cursor | None) -> AsyncGenerator[Batch, None]:
         """Read a segment from behind `after`; lost cursors and connections are mended inside."""
@@ -209,7 +208,7 @@ class MongoDBSource:
     ) -> AsyncGenerator[Batch, None]:
         keyed = bool(self._opened.ticket.schema.key)
         sequence = 0
-        patience = with_source(self._patience_s)
+        patience = with_source(self._patience_s, self._away)
         while True:
             try:
                 async with aclosing(self._reader.segment(segment, after, where)) as parts:
@@ -228,6 +227,7 @@ class MongoDBSource:
             except JobError as error:
                 raise PermanentError(str(error)) from error
             else:
+                patience.rewarded()
                 return
 
     async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:
@@ -242,8 +242,7 @@ class MongoDBSource:
         (name,) = self._opened.ticket.schema.key
         asked = dict.fromkeys(cursor.key[0] for cursor in keys)
         texts = pa.array(asked, pa.string())
-        patience = with_source(self._patience_s)
-        sequence = 0
+        patience, sequence = with_source(self._patience_s, self._away), 0
         for some in in_commands(ids_of(text, self._view.types) for text in asked):
             again = True
             while again:
@@ -252,6 +251,7 @@ class MongoDBSource:
                     async with aclosing(self._reader.among(some)) as parts:
                         async for rows, end, _ in parts:
                             begun = True
+                            patience.rewarded()
                             # Numbers of another text may be equal, as 0.5 is to a Decimal128 of 0.50.
                             named = rows.filter(pc.is_in(rows.column(name), texts))
                             yield Batch(0, sequence, named, end)

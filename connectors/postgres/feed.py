@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.log_progress import LogProgress
-from connectors.patience import with_source
+from connectors.patience import absence, with_source
 from connectors.postgres import opening
 from connectors.postgres.errors import speaking
 from connectors.postgres.feeding import LogReading
@@ -169,9 +169,9 @@ class PostgresFeed:
             number_of(begins.position),
             begins.number,
         )
-        patience = with_source(self._patience_s)
+        patience = with_source(self._patience_s, absence(self._patience_s, self.notices.append))
         clock = asyncio.get_running_loop().time
-        checked_s, away = clock(), False
+        checked_s = clock()
         await self._let_view_go()
         try:
             while True:
@@ -183,14 +183,10 @@ class PostgresFeed:
                         async for batch in batches:
                             yield batch
                     patience.rewarded()
-                    away = False
                     if reading.drained and until is not None:
                         return
                     await reading.pause()
                 except TransientError as error:
-                    if not away:
-                        self.notices.append(f"{error}; tried again for up to {self._patience_s:.0f} s")
-                    away = True
                     await patience.wait(error)
                 except (JobError, PermanentError) as error:
                     raise await self._told(error, self._progress.durable.position) from error

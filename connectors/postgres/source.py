@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from connectors.patience import PATIENCE_S, with_source
+from connectors.patience import PATIENCE_S, absence, with_source
 from connectors.postgres import asking, opening
 from connectors.postgres import segments as cutting
 from connectors.postgres.blame import blamed, culprit, is_of_a_value
@@ -79,10 +79,10 @@ class PostgresSource:
         self._shape = self._view.shape
         self._notices = list(opened.notices)
         self._patience_s = patience_s
+        self._away = absence(patience_s, self._notices.append)
         by_log = section.catch_up is not None and opened.keeper is not None
         self._feed = self._feed_by(section) if by_log else None
-        could_be = section.table is not None and not by_log
-        self._feed_to_be = partial(self._feed_by, section.by_log()) if could_be else None
+        self._feed_to_be = partial(self._feed_by, section.by_log()) if section.table and not by_log else None
         self._readers = Readers(section, opened.ticket.since, self._view, opened.keeper, self._notices)
 
     @property
@@ -191,7 +191,7 @@ class PostgresSource:
         self, shape: Shape, segment: Segment, after: Cursor | None
     ) -> AsyncGenerator[Batch, None]:
         sequence = 0
-        patience = with_source(self._patience_s)
+        patience = with_source(self._patience_s, self._away)
         while True:
             try:
                 async with aclosing(self._rows(copy_sql(shape, segment, after), waits=True)) as parts:
@@ -215,6 +215,7 @@ class PostgresSource:
                     ) from error
                 await patience.wait(error)
             else:
+                patience.rewarded()
                 return
 
     async def sample_keys(self, count: int, seed: int) -> Sequence[Cursor]:

@@ -124,7 +124,7 @@ class Opened:
 
     async def there(self) -> list[Any]:
         """Everything that the target holds, by a scan of several segments."""
-        reader = await self.case.connector.open_reader(self.job, self.info, None)
+        reader = await self.case.connector.open_reader(self.job, self.info, None, print)
         try:
             found = []
             for segment in range(3):
@@ -240,7 +240,7 @@ async def test_items_are_read_by_their_keys(opened: Opened):
     codec = opened.case.connector.codec(opened.info)
     encoded = opened.encoded([3, 5, 77])
     keys = [codec.key_of(key) for key in codec.sent(encoded, range(3)).keys]
-    reader = await opened.case.connector.open_reader(opened.job, opened.info, None)
+    reader = await opened.case.connector.open_reader(opened.job, opened.info, None, print)
     found = await reader.get(keys)
     await reader.close()
     assert {codec.key_texts(item) for item in found} == {codec.key_texts(key) for key in keys} - {
@@ -251,7 +251,7 @@ async def test_items_are_read_by_their_keys(opened: Opened):
 async def test_a_scan_goes_on_behind_a_page_and_a_sample_is_of_what_is_there(opened: Opened):
     await opened.write(range(COUNT))
     codec = opened.case.connector.codec(opened.info)
-    reader = await opened.case.connector.open_reader(opened.job, opened.info, None)
+    reader = await opened.case.connector.open_reader(opened.job, opened.info, None, print)
 
     def keys(page: Page) -> list[tuple[str, ...]]:
         assert len(page.digests().keys) == page.count

@@ -139,6 +139,7 @@ def test_a_server_that_is_started_again_is_waited_for(
         await wait(patience, error)
 
     monkeypatch.setattr(Patience, "wait", waited)
+    monkeypatch.setattr("engine.absence.TOLD_AFTER_S", 0.0)
 
     def scene(_: threading.Event) -> None:
         seen(command, "before")
@@ -149,7 +150,9 @@ def test_a_server_that_is_started_again_is_waited_for(
 
     ended = followed(command, scene)
     assert ended.code == 0, ended.stderr
-    assert "tried again for up to 300 s" in ended.stderr
+    assert "the source can't be read" in ended.stderr
+    assert "waiting for it, up to 300 s" in ended.stderr
+    assert "the source is back" in ended.stderr
     assert values(command) == as_source(command)
 
 

@@ -184,7 +184,7 @@ def test_what_one_job_has_read_stays_as_long_as_another_needs_it_however_far_tha
 
 def test_a_server_without_room_for_a_copy_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.postgres.slot_reading.PEEK_CHANGES", 20)
-    monkeypatch.setattr("connectors.postgres.feed.with_source", lambda _: with_source(0.5))
+    monkeypatch.setattr("connectors.postgres.feed.with_source", lambda *_: with_source(0.5))
     run(command)
     change(command, "UPDATE t SET v = 'second'")
     run(command, "--only", "t")

@@ -354,7 +354,7 @@ class ToyConnector:
     def codec(self, info: ShelfInfo) -> ToyCodec:
         return ToyCodec()
 
-    async def open_reader(self, job: Job, info: ShelfInfo, units_per_s: float | None) -> ToyReader:
+    async def open_reader(self, job: Job, info: ShelfInfo, units_per_s: float | None, notice) -> ToyReader:
         return ToyReader(info.name)
 
     @asynccontextmanager

@@ -93,6 +93,18 @@ async def test_throttling_outages_and_lost_answers_are_asked_again():
     assert sender.renewed
 
 
+async def test_a_table_that_is_away_is_told_and_that_it_is_back(monkeypatch):
+    monkeypatch.setattr("engine.absence.TOLD_AFTER_S", 0.0)
+    throttled = answer({"__type": "x#ProvisionedThroughputExceededException"}, 400)
+    told = []
+    cut = TransportError("no route to host", sent=False)
+    await reader(Scripted(throttled, cut, cut, all_found, all_found), notice=told.append).get([key(1)])
+    assert told == [
+        "table t can't be read (no route to host): waiting for it, up to 300 s",
+        "table t is back",
+    ]
+
+
 async def test_a_table_that_is_gone_ends_it():
     sender = Scripted(answer({"__type": "x#ResourceNotFoundException", "message": "gone"}, 400))
     with pytest.raises(PermanentError, match="table t isn't there"):

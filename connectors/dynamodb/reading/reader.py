@@ -4,6 +4,7 @@ Invariant: an answer is handed on whole or not at all; a key that is asked for w
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from random import Random, SystemRandom
@@ -29,9 +30,12 @@ from connectors.dynamodb.reading.requests import (
 from connectors.dynamodb.section import DynamoDBSection
 from connectors.dynamodb.table_info import TableInfo
 from connectors.dynamodb.writing import answers
+from engine.absence import Absence
 from engine.errors import RetriesExhausted, TransientError
 from engine.retry import Patience, RetryPolicy, patiently
 from engine.tasks import together
+
+log = logging.getLogger(__name__)
 
 BURST_S = 1.0
 """Seconds of unused rate that are saved up."""
@@ -91,6 +95,10 @@ class UnansweredError(TransientError):
     """A read has to be asked for again."""
 
 
+class ThrottledError(UnansweredError):
+    """The table is there, and gives no more than it has."""
+
+
 class TableReader:
     """contracts.TargetReader for one table. Belongs to one event loop."""
 
@@ -104,6 +112,7 @@ class TableReader:
         max_rcu: float | None = None,
         give_up_after_s: float = 300.0,
         random: Random | None = None,
+        notice: Callable[[str], None] = log.debug,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sender = sender
@@ -112,6 +121,12 @@ class TableReader:
         self._info = info
         self._retries = replace(RETRIES, give_up_after_s=give_up_after_s)
         self._random = random or SystemRandom()
+        self._away = Absence(
+            f"table {table} can't be read ({{error}}): waiting for it, up to {give_up_after_s:g} s",
+            f"table {table} is back",
+            notice,
+            answers=(ThrottledError,),
+        )
         self._budget = Budget(max_rcu, self._loop.time())
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
 
@@ -191,7 +206,8 @@ class TableReader:
                 return await self._try(operation, body, parse)
 
         try:
-            return await patiently(attempt, Patience(self._retries, self._random), UnansweredError)
+            patience = Patience(self._retries, self._random, self._away)
+            return await patiently(attempt, patience, UnansweredError)
         except RetriesExhausted as error:
             raise RetriesExhausted(
                 f"{operation} of table {self._table} has failed for {self._retries.give_up_after_s:g} s"
@@ -213,7 +229,7 @@ class TableReader:
             return parsed
         match answers.judge(answers.read_single, answer, 1):
             case answers.Throttled():
-                why = "throttled"
+                raise ThrottledError("throttled")
             case answers.Expired(detail):
                 await self._renew()
                 why = detail
@@ -228,8 +244,10 @@ class TableReader:
         raise UnansweredError(why)
 
 
-async def open_reader(section: DynamoDBSection, info: TableInfo, max_rcu: float | None) -> TableReader:
-    """Open a table for reading.
+async def open_reader(
+    section: DynamoDBSection, info: TableInfo, max_rcu: float | None, notice: Callable[[str], None]
+) -> TableReader:
+    """Open a table for reading. `notice` is told when it goes away and when it is back.
 
     Raises: JobError when region, endpoint or credentials are missing.
     """
@@ -242,6 +260,7 @@ async def open_reader(section: DynamoDBSection, info: TableInfo, max_rcu: float 
         info,
         max_rcu=max_rcu,
         give_up_after_s=section.give_up_after_s,
+        notice=notice,
     )
 
 

@@ -17,6 +17,7 @@ from engine.commands.helping import help_with
 from engine.commands.plan.collisions import NO_ROOM
 from engine.commands.plan.measuring import Measuring, into
 from engine.commands.plan.orders import FROM_HELPER, TO_HELPER, MeasureOrder, PlanBoot, SegmentMeasured
+from engine.commands.told import source_heard
 from engine.contracts.source import SourceTicket
 from engine.job import handed
 from engine.own_files import made
@@ -48,8 +49,7 @@ async def _opened(
     info = TARGETS[job.target.type].info_from(boot.target)
     async with AsyncExitStack() as stack:
         opened = await open_ends(stack, job, ticket=SourceTicket.from_json(boot.ticket), target=info)
-        for text in opened.source.notices:
-            notice(text)
+        await stack.enter_async_context(source_heard(lambda: opened.source, notice))
         yield partial(measure_segment, Measuring.of(opened, boot.by))
 
 

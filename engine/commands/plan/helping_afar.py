@@ -12,6 +12,7 @@ from engine.commands.plan.helper_process import measure_segment
 from engine.commands.plan.measuring import Measuring
 from engine.commands.plan.orders import FROM_AFAR, TO_AFAR, PlanBootAfar
 from engine.commands.run.dialling import Dial, opened_alike
+from engine.commands.told import source_heard
 from engine.run.greeting import JobTold
 
 
@@ -21,8 +22,7 @@ async def _opened(
 ) -> AsyncGenerator[Do, None]:
     async with AsyncExitStack() as stack:
         opened = await opened_alike(stack, jobs[0], dial)
-        for text in opened.source.notices:
-            command.note(text)
+        await stack.enter_async_context(source_heard(lambda: opened.source, command.note))
         yield partial(measure_segment, Measuring.of(opened, boot.by))
 
 

@@ -24,6 +24,7 @@ from engine.commands.run.door import Door, door_open
 from engine.commands.run.following import foretold
 from engine.commands.run.prepare import SEGMENT_ROWS, SEGMENTS_PER_CURSOR
 from engine.commands.run.ways import foreseen
+from engine.commands.told import source_heard
 from engine.contracts.source import Source
 from engine.contracts.target import TargetInfo
 from engine.environment import cores
@@ -31,6 +32,7 @@ from engine.errors import JobError
 from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.registry import TARGETS
+from engine.run.echoes import Once
 from engine.run.voice import SaysNotices, Voice
 from engine.run.worth import worth
 
@@ -76,7 +78,8 @@ async def plan(
         voice = Voice([SaysNotices(say)])
         door = await stack.enter_async_context(door_open(options.listen, cluster, voice, "the plan"))
         opened = await ends.open_ends(stack, job, target=info)
-        stages = Measuring.of(opened, by)
+        stages, told = Measuring.of(opened, by), len(opened.source.notices)
+        await stack.enter_async_context(source_heard(lambda: opened.source, Once(say), told))
         found = await _plan(stages, options, say, door)
         return replace(found, advice=advise(found))
 

@@ -38,6 +38,7 @@ from engine.commands.run.crew import Crew, crew
 from engine.commands.run.door import NOT_PLACED, Door
 from engine.frozen import dataclass
 from engine.job import handed
+from engine.run.echoes import Once
 
 HELPER = "engine.commands.plan.helper_process"
 
@@ -101,7 +102,9 @@ async def _helped(
 
     async with AsyncExitStack() as stack:
         others = max(0, size.workers - 1)
-        await stack.enter_async_context(helping(others, HELPER, boot, (TO_HELPER, FROM_HELPER), say, helpers))
+        await stack.enter_async_context(
+            helping(others, HELPER, boot, (TO_HELPER, FROM_HELPER), Once(say), helpers)
+        )
         if door is not None:
             await stack.enter_async_context(_called(stages, size, door, helpers, say))
         yield helpers

@@ -20,6 +20,7 @@ from engine.commands.ends import Ends, open_ends, open_store
 from engine.commands.peers import sharing
 from engine.commands.redrive.contest import Contest
 from engine.commands.redrive.report import RedriveReport
+from engine.commands.told import source_heard
 from engine.commands.verify.comparison import read as read_back
 from engine.commands.whose import job_named
 from engine.contracts.readback import TargetReader
@@ -82,6 +83,7 @@ async def _redrive(job: Job, options: RedriveOptions, notice: Callable[[str], No
             return report
         ends = await open_ends(stack, job)
         _check(ends, before)
+        await stack.enter_async_context(source_heard(lambda: ends.source, note, len(ends.source.notices)))
         stages = await stack.enter_async_context(ends.stages(note, ordered=False, tenure=store.tenure))
         contest = _contest(ends, stages, note)
         reader = None if contest is not None else await _reader(stack, ends, note)
@@ -134,7 +136,7 @@ async def _reader(stack: AsyncExitStack, ends: Ends, note: Callable[[str], None]
             " items: load again with `backfill run --fresh`"
         )
     note("several rows may give one key here, so items whose key is taken are not written over")
-    reader = await ends.connector.open_reader(ends.job, ends.target, None)
+    reader = await ends.connector.open_reader(ends.job, ends.target, None, note)
     stack.push_async_callback(reader.close)
     return reader
 

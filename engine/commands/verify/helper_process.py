@@ -109,7 +109,7 @@ async def _opened(
             TARGETS[job.target.type].take_over(boot.credentials)
             jobs.append(await open_to_help(stack, number, job, notice, each.ticket, each.target))
         logs.of_job(", ".join(job.job.name for job in jobs))
-        reader = await TARGETS[jobs[0].job.target.type].open_reader(jobs[0].job, jobs[0].info, None)
+        reader = await TARGETS[jobs[0].job.target.type].open_reader(jobs[0].job, jobs[0].info, None, notice)
         stack.push_async_callback(reader.close)
         codec, threads = jobs[0].codec, jobs[0].stages.threads
         patterns, keeps = patterns_from(codec, boot.patterns), all(job.keeps for job in jobs)

@@ -62,7 +62,7 @@ async def _opened(
             jobs.append(job)
         logs.of_job(", ".join(job.job.name for job in jobs))
         first = jobs[0]
-        reader = await TARGETS[first.job.target.type].open_reader(first.job, first.info, None)
+        reader = await TARGETS[first.job.target.type].open_reader(first.job, first.info, None, command.note)
         stack.push_async_callback(reader.close)
         held = _HeldThere(first, patterns_from(first.codec, boot.patterns), command)
         scanning = Scanning(reader, held.compared)

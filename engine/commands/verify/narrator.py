@@ -10,6 +10,7 @@ from time import monotonic
 
 import click
 
+from engine.run.echoes import Once
 from engine.show import lines
 from engine.show.console import say
 
@@ -25,6 +26,7 @@ class Narrator:
         self._every_s = TERMINAL_S if self._live else LOG_S
         self._due_at = monotonic() + self._every_s
         self._shown = False
+        self._once = Once(self.say)
 
     def say(self, text: str) -> None:
         """Say a sentence."""
@@ -32,10 +34,10 @@ class Narrator:
         say(text)
 
     def notice(self, text: str) -> None:
-        """Say something that belongs into the report."""
+        """Say something that belongs into the report; several processes may say it."""
         if text not in self.notices:
             self.notices.append(text)
-            self.say(text)
+        self._once(text)
 
     def counting(self, what: str) -> Callable[[int], None]:
         """Return what is told of each further number of things that are done."""

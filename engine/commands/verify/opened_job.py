@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.batch import Batch, EncodedBatch, Segment
 from engine.commands.ends import Ends, open_ends
+from engine.commands.told import source_heard
 from engine.commands.verify.progress_store import RowRange
 from engine.commands.whose import fault_of
 from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
@@ -63,6 +64,8 @@ class OpenedJob:
         self._stack = stack
         self._notice = notice
         self._targets: dict[str, Target] = {compared_mode(job): stages.target}
+        self.tell: Callable[[], None] = lambda: None
+        """Tells what the source has had to say since it did so last."""
 
     @property
     def keeps(self) -> bool:
@@ -192,7 +195,7 @@ async def open_job(
     """
     with fault_of(job):
         ends = await open_ends(stack, in_mode(job, compared_mode(job)), ticket=ticket, target=target)
-        for text in ends.source.notices:
-            notice(text)
         stages = await stack.enter_async_context(ends.stages(notice, ordered=False, tenure=tenure))
-    return OpenedJob(number, job, ends, stages, stack, notice)
+    opened = OpenedJob(number, job, ends, stages, stack, notice)
+    opened.tell = await stack.enter_async_context(source_heard(lambda: opened.source, notice))
+    return opened

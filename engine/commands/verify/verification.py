@@ -129,6 +129,8 @@ async def _verify(
             outcome.add(tallies)
             if options.sample is None:
                 discard(progress)
+        for job in verification.jobs:
+            job.tell()
         after, others = usage(), verification.effort
         return VerifyReport(
             jobs=tuple(job.name for job in jobs),
@@ -169,7 +171,7 @@ async def _opened(
     ]
     logs.of_job(", ".join(job.name for job in jobs))  # from here on they are held against the target together
     connector = TARGETS[jobs[0].target.type]
-    reader = await connector.open_reader(jobs[0], opened[0].info, options.max_rcu)
+    reader = await connector.open_reader(jobs[0], opened[0].info, options.max_rcu, narrator.notice)
     stack.push_async_callback(reader.close)
     former = await former_keys(stack, opened, options.state_dir, narrator.notice)
     return Verification(opened, reader, former, options, narrator, door)
