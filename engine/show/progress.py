@@ -18,7 +18,7 @@ from engine.frozen import dataclass
 from engine.meter import TABLE, quantile
 from engine.show import lines
 from engine.show.overall import Overall
-from engine.show.summary import KINDS, PASSED, behind
+from engine.show.summary import KINDS, PASSED, behind, written
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two plain lines."""
@@ -156,7 +156,10 @@ def figures(started: RunStarted, tick: Tick, pace: Speeds) -> Mapping[str, Any]:
 
 
 STARTED = ("run_id", "kind", "resumed", "rows_expected", "source", "target", "workers")
-ENDED = ("run_id", "kind", "outcome", "rows_read", "items_written", "items_dead_lettered", "elapsed_s")
+ENDED = (
+    *("run_id", "kind", "outcome", "rows_read", "items_written", "items_deleted", "items_skipped"),
+    *("items_dead_lettered", "elapsed_s"),
+)
 
 
 def told_of(value: object, names: Sequence[str]) -> Mapping[str, Any]:
@@ -227,9 +230,8 @@ class PlainProgress:
                 self._say(text, "broken_off", "error", job, weight="")
             case RunEnded(report):
                 said = (
-                    f"{PASSED[report.outcome]}: {number(report.rows_read)} rows read, "
-                    f"{number(report.items_written)} items written, "
-                    f"{number(report.items_dead_lettered)} dead letters in {duration(report.elapsed_s)}"
+                    f"{PASSED[report.outcome]}: {counted(report.rows_read, 'row')} read, {written(report)}, "
+                    f"{counted(report.items_dead_lettered, 'dead letter')} in {duration(report.elapsed_s)}"
                 )
                 self._say(said, "run_ended", job=report.job, fields=told_of(report, ENDED))
                 self._runs.pop(report.job, None)

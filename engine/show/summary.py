@@ -71,9 +71,15 @@ def overall(reports: Sequence[Report], jobs: Sequence[str]) -> str:
 def _in_short(report: Report) -> str:
     return (
         f"{KINDS[report.kind]} {PASSED[report.outcome]}: {counted(report.rows_read, 'row')} read,"
-        f" {counted(report.items_written, 'item')} written,"
-        f" {counted(report.dead_letters_open, 'dead letter')} open"
+        f" {written(report)}, {counted(report.dead_letters_open, 'dead letter')} open"
     )
+
+
+def written(report: Report) -> str:
+    """Say in a line what has become of items: written, and deleted or left alone where any were."""
+    others = {"deleted": report.items_deleted, "skipped": report.items_skipped}
+    told = [f"{number(count)} {fate}" for fate, count in others.items() if count]
+    return ", ".join([f"{counted(report.items_written, 'item')} written", *told])
 
 
 def verdict(report: Report) -> str:

@@ -51,7 +51,8 @@ def test_a_plain_line_every_ten_seconds() -> None:
         "retries 0, segments 1/4, dead letters 0, ETA 1 min 30 s",
         "orders: 200,000 of ~1,000,000 (20 %) rows, 10,000 items/s, WCU/s 20,000 (limit none), throttled 0, "
         "retries 0, segments 1/4, dead letters 0, ETA 1 min 20 s",
-        "orders: complete: 1,000,000 rows read, 999,000 items written, 0 dead letters in 8.0 s",
+        "orders: complete: 1,000,000 rows read, 999,000 items written, 500 deleted, 200 skipped, "
+        "0 dead letters in 8.0 s",
     ]
 
 

@@ -84,8 +84,8 @@ def test_several_jobs_end_with_one_summary() -> None:
     text = summary.overall(reports, ["users", "orders", "products"])
     assert text.splitlines()[0] == "All jobs: 2 of 3 jobs begun"
     assert (
-        "users         full run complete: 1,000,000 rows read, 999,000 items written, 1 dead letter open"
-        in text
+        "users         full run complete: 1,000,000 rows read, 999,000 items written, 500 deleted,"
+        " 200 skipped, 1 dead letter open" in text
     )
     assert "products      not begun" in text
     assert "1 dead letter is open, of users." in text
