@@ -53,7 +53,7 @@ def elsewhere(load: Load) -> Load:
 def take_over(load: Load) -> None:
     """Run the job from another machine, as soon as it may."""
     there = elsewhere(load)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         ended = there.command.here("run", "--json", "--workers", "1")
         if "already being run" not in ended.stderr or time.monotonic() > deadline:

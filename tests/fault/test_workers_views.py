@@ -115,7 +115,7 @@ def caught_up(server: own.OwnPostgres, standby: own.OwnPostgres) -> None:
             await primary.close()
             await other.close()
 
-    asyncio.run(asyncio.wait_for(wait(), 30))
+    asyncio.run(asyncio.wait_for(wait(), 120))
 
 
 async def keeper_ended(server: own.OwnPostgres) -> None:
@@ -126,13 +126,13 @@ async def keeper_ended(server: own.OwnPostgres) -> None:
         " WHERE application_name = 'backfill' AND datname = current_database() ORDER BY backend_start"
     )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         found: list[Any] = []
-        while len(found) < 3:  # the keeper's, and the two that read
+        # The keeper's, which has nothing more to ask, and the two that read.
+        while len(found) < 3 or found[0]["state"] != "idle in transaction":
             assert time.monotonic() < until, found
             await asyncio.sleep(0.02)
             found = await connection.fetch(sessions)
-        assert found[0]["state"] == "idle in transaction"
         await connection.execute(f"SELECT pg_terminate_backend({found[0]['pid']})")
     finally:
         await connection.close()

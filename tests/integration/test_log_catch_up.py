@@ -133,13 +133,18 @@ def test_a_commit_that_queries_do_not_see_yet_is_waited_for(
                 logical_postgres.url(), f"SET synchronous_commit = local; {sql}" if "reload" in sql else sql
             )
 
+    async def so(sql: str) -> None:
+        while not await asked(command, sql):
+            await asyncio.sleep(0.01)
+
     async def scene() -> int:
         await setting("nobody")
         try:
+            await so("SELECT current_setting('synchronous_standby_names') = 'nobody'")
             writer = await asyncpg.connect(command.job["source"]["url"])
             await writer.execute("SET synchronous_commit = on")
             hanging = asyncio.create_task(writer.execute("UPDATE t SET v = 'unseen' WHERE id = 1"))
-            await asyncio.sleep(0.5)
+            await so("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
             process = command.start("run", "--workers", "1", log=log)
             while process.poll() is None and "no query sees it yet" not in log.read_text():
                 await asyncio.sleep(0.05)

@@ -368,7 +368,7 @@ def test_the_sessions_of_this_process_are_in_nobodys_way_and_those_of_another_ar
             assert found.active_pid is None
             with pytest.raises(JobError, match="one process at a time goes by a slot"):
                 await free_slot(connection, log, ())
-            monkeypatch.setattr("connectors.postgres.keep_log.BUSY_S", 5.0)
+            monkeypatch.setattr("connectors.postgres.keep_log.BUSY_S", 100.0)
             waiting = asyncio.create_task(free_slot(connection, log, ()))
             await asyncio.sleep(0.3)
             await reader.let_go()

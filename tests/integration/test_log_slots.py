@@ -18,7 +18,7 @@ from tests.support.pg import execute
 DROP = "SELECT pg_drop_replication_slot('nightly')"
 MAKE = "SELECT pg_create_logical_replication_slot('nightly', 'pgoutput')"
 ADVANCE = "SELECT pg_replication_slot_advance('nightly', pg_current_wal_lsn())"
-ENTERED_S = 30.0
+ENTERED_S = 120.0
 
 
 @pytest.fixture

@@ -100,7 +100,9 @@ def slow(command: Command) -> Iterator["subprocess.Popen[str]"]:
         kill_group(process)
 
 
-def wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]", timeout_s: float = 60) -> None:
+def wait_until(
+    happened: Callable[[], bool], process: "subprocess.Popen[str]", timeout_s: float = 200
+) -> None:
     deadline = time.monotonic() + timeout_s
     while not happened():
         assert process.poll() is None, process.communicate()
@@ -127,7 +129,7 @@ def test_while_a_run_is_alive_it_is_shown_and_nobody_else_may(
     assert f"already being run by pid {slow.pid}" in second.stderr
     assert len(second.stderr.splitlines()) == 1
     slow.send_signal(signal.SIGINT)
-    stdout, stderr = slow.communicate(timeout=60)
+    stdout, stderr = slow.communicate(timeout=200)
     assert slow.returncode == 130, stderr
     report = json.loads(stdout)
     assert report["outcome"] == "interrupted"
@@ -148,7 +150,7 @@ def test_a_changed_job_is_refused_until_it_starts_afresh(
     command: Command, slow: "subprocess.Popen[str]"
 ) -> None:
     slow.send_signal(signal.SIGTERM)
-    slow.communicate(timeout=60)
+    slow.communicate(timeout=200)
     assert slow.returncode == 130
     del command.job["target"]["max_wcu"]
     rule = dict(command.job["items"][0])
@@ -172,7 +174,7 @@ def test_a_run_does_not_go_on_into_items_of_another_shape(
 ) -> None:
     """`include: all` takes what columns there are: the second part would differ from the first."""
     slow.send_signal(signal.SIGINT)
-    slow.communicate(timeout=60)
+    slow.communicate(timeout=200)
     assert slow.returncode == 130
     del command.job["target"]["max_wcu"]
     url = command.job["source"]["url"]
@@ -192,7 +194,7 @@ def test_a_run_does_not_go_on_into_items_of_another_shape(
 
 def test_a_target_made_anew_is_another_target(command: Command, slow: "subprocess.Popen[str]") -> None:
     slow.send_signal(signal.SIGINT)
-    slow.communicate(timeout=60)
+    slow.communicate(timeout=200)
     target = command.job["target"]
     loads.client(target["endpoint_url"]).delete_table(TableName=target["table"])
     time.sleep(1.1)  # the table's creation time has seconds

@@ -59,7 +59,7 @@ def texts(command: Command) -> dict[str, str]:
 
 def when(command: Command, process: Any, ready: Callable[[], bool]) -> None:
     """Wait until something is so while the command runs."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 200
     while not ready():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "it never came to that"

@@ -128,17 +128,15 @@ def test_a_killed_verification_goes_on_to_the_same_report(tmp_path, postgres_url
     whole_s = time.monotonic() - began
     assert undisturbed["missing"] == undisturbed["extra"] == undisturbed["not_ours"] == 1
 
-    rng, killed = random.Random(seed), 0
+    rng = random.Random(seed)
     for _ in range(6):
         process = start(loaded.command)
         time.sleep(rng.uniform(0.5, 1.0) * whole_s)
-        killed += process.poll() is None
         process.kill()
         process.communicate()
-    kill_once_begun(loaded.command)
+    kill_once_begun(loaded.command)  # however early or late the others came
     ended = finish(loaded.command)
     assert told(ended) == undisturbed
-    assert killed
     assert "going on" in ended.stderr
 
 

@@ -141,7 +141,7 @@ class Hosts:
 
     def said(self, process: "subprocess.Popen[str]", text: str, times: int = 1) -> None:
         """Wait until one has said this so often."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 200
         while self.told(process).count(text) < times:
             assert process.poll() is None, f"it has ended without {text!r}: {self.told(process)}"
             assert time.monotonic() < until, self.told(process)

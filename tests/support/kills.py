@@ -35,7 +35,7 @@ def run_with_kills(
 
 def finish(command: Command, workers: int) -> Ended:
     """Run to the end; wait while a killed run's workers still hold the lease."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         ended = command.run("run", "--json", "--workers", str(workers))
         if ended.code == 2 and BUSY in ended.stderr and time.monotonic() < deadline:

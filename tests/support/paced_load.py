@@ -71,7 +71,7 @@ class Load:
     def resume(self) -> Ended:
         """Run again, at full speed; wait for what a killed run has left to end by itself."""
         self.command.job["target"].pop("max_wcu", None)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             ended = self.command.here("run", "--json", "--workers", "1")
             if "already being run" not in ended.stderr or time.monotonic() > deadline:
