@@ -17,8 +17,9 @@ HEARD_EVERY_S = 0.5
 async def source_heard(
     source: Callable[[], RowReading], tell: Callable[[str], None], told: int = 0
 ) -> AsyncGenerator[Callable[[], None], None]:
-    """Tell what `source` says from behind its first `told` notices on; it may be opened anew meanwhile.
+    """Tell what `source` says from behind its first `told` notices on.
 
+    It may be opened anew meanwhile: what it says of being opened was told, or is the command's own doing.
     Yields what tells at once whatever is new.
     """
     heard, count = source(), told
@@ -26,7 +27,7 @@ async def source_heard(
     def tell_new() -> None:
         nonlocal heard, count
         if source() is not heard:
-            heard, count = source(), 0
+            heard, count = source(), len(source().notices)
         for text in heard.notices[count:]:
             count += 1
             tell(text)
