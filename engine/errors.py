@@ -33,5 +33,9 @@ class TransientError(BackfillError):
     """The outside world failed in a way that may pass: the caller may try again."""
 
 
+class NoRoomError(TransientError):
+    """A server, or a pooler before it, gives no further connection; others may leave."""
+
+
 class RetriesExhausted(TransientError):
     """A transient fault outlasted the patience; the run is resumable."""

@@ -14,7 +14,7 @@ import asyncpg
 
 from connectors.postgres.address import TLS_MODES, certificate_fault, tls_mode, where
 from connectors.postgres.files import Password
-from engine.errors import BackfillError, JobError, PermanentError, TransientError
+from engine.errors import BackfillError, JobError, NoRoomError, PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 15.0
 
@@ -57,10 +57,6 @@ _NEXT = {
 }
 """The next step by class, for what isn't said better."""
 _NEXT_OTHERWISE = "look into the server's log, then run again"
-
-
-class NoRoomError(TransientError):
-    """The server or a pooler before it gives no further connection; others may leave."""
 
 
 class SnapshotTooOldError(TransientError):

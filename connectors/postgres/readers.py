@@ -11,13 +11,13 @@ from typing import Any
 
 from connectors.postgres import opening, watch
 from connectors.postgres.address import where
-from connectors.postgres.errors import CONNECT_TIMEOUT_S, NoRoomError, speaking
+from connectors.postgres.errors import CONNECT_TIMEOUT_S, speaking
 from connectors.postgres.layout import check_keys
 from connectors.postgres.section import PostgresSection
 from connectors.postgres.session import abandon, begin, connect
 from connectors.postgres.snapshot import export, server_identity
 from engine.contracts.source import ViewLost
-from engine.errors import JobError, PermanentError
+from engine.errors import JobError, NoRoomError, PermanentError
 from engine.plain import dumped
 
 ALONE = (

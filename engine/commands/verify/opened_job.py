@@ -4,8 +4,8 @@ Invariant: what is compared is what `run` would send: the same transform, the sa
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from engine.commands.whose import fault_of
 from engine.contracts.readback import CONTENT_MIN, Hashes, SentItems
 from engine.contracts.source import SourceTicket
 from engine.contracts.target import Look, Target, TargetInfo
-from engine.errors import JobError
+from engine.errors import JobError, NoRoomError
 from engine.frozen import dataclass
 from engine.job.model import Job
 from engine.meter import Meter
@@ -199,3 +199,30 @@ async def open_job(
     opened = OpenedJob(number, job, ends, stages, stack, notice)
     opened.tell = await stack.enter_async_context(source_heard(lambda: opened.source, notice))
     return opened
+
+
+async def open_jobs(
+    stack: AsyncExitStack, jobs: Sequence[Job], notice: Callable[[str], None], tenures: Sequence[Tenure]
+) -> list[OpenedJob]:
+    """Open jobs that write to one target; see open_job. Each keeps a connection to its source."""
+    opened = list[OpenedJob]()
+    for number, (job, tenure) in enumerate(zip(jobs, tenures, strict=True)):
+        with _room_for(number, len(jobs)):
+            opened.append(await open_job(stack, number, job, notice, tenure))
+    return opened
+
+
+@contextmanager
+def _room_for(number: int, jobs: int) -> Iterator[None]:
+    """Say what helps where a source gives no connection because those of the jobs before have it."""
+    try:
+        yield
+    except NoRoomError as error:
+        if not number:
+            raise
+        raise NoRoomError(
+            f"{str(error).partition(';')[0]}; all {jobs} jobs write to one table, and each keeps a connection"
+            f" to its source while they are held against it: {number} have theirs, and there is room for no"
+            f" more. Raise the server's limit to {jobs} and two for each of --workers, or verify the jobs one"
+            " by one, with --only NAME (items of another job whose keys look alike then count as extra)"
+        ) from error

@@ -28,7 +28,7 @@ from engine.commands.verify.get_pass import GetPass
 from engine.commands.verify.help import OthersEffort, helped, sized
 from engine.commands.verify.inversion import KeyInversion
 from engine.commands.verify.narrator import Narrator
-from engine.commands.verify.opened_job import ABSENT, OpenedJob, open_job
+from engine.commands.verify.opened_job import ABSENT, OpenedJob, open_jobs
 from engine.commands.verify.orders import VerifyHelpers
 from engine.commands.verify.outcome import Outcome, VerifyReport
 from engine.commands.verify.progress_store import (
@@ -165,10 +165,7 @@ async def _opened(
                 store = await open_checkpoint(job, options.state_dir, narrator.notice)
             stack.push_async_callback(store.close)
             tenures[number] = store.tenure
-    opened = [
-        await open_job(stack, number, job, narrator.notice, tenure)
-        for number, (job, tenure) in enumerate(zip(jobs, tenures, strict=True))
-    ]
+    opened = await open_jobs(stack, jobs, narrator.notice, tenures)
     logs.of_job(", ".join(job.name for job in jobs))  # from here on they are held against the target together
     connector = TARGETS[jobs[0].target.type]
     reader = await connector.open_reader(jobs[0], opened[0].info, options.max_rcu, narrator.notice)
