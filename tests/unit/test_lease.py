@@ -30,7 +30,7 @@ def test_a_worker_that_outlives_its_parent_keeps_it(tmp_path):
         with pytest.raises(JobError, match="already being run"):
             lease.take(tmp_path, "orders")
     finally:
-        orphan.communicate(timeout=30)
+        orphan.communicate(timeout=100)
     lease.take(tmp_path, "orders").release()
 
 

@@ -296,12 +296,12 @@ def test_the_end_stays_until_it_was_scraped(metrics: Metrics) -> None:
     try:
         stays = threading.Thread(target=metrics.linger, args=(60.0,))
         stays.start()
-        with urllib.request.urlopen(url.replace("/metrics", "/healthz"), timeout=10) as answer:
+        with urllib.request.urlopen(url.replace("/metrics", "/healthz"), timeout=100) as answer:
             assert answer.read() == b"ok\n"
         assert stays.is_alive(), "a probe is no scrape"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=100) as answer:
             assert b'backfill_run_active{job="orders"} 0.0' in answer.read()
-        stays.join(timeout=30)
+        stays.join(timeout=100)
         assert not stays.is_alive()
         metrics.linger(None)  # it has been scraped as it is
     finally:
@@ -364,7 +364,7 @@ def test_a_scrape_over_http(metrics: Metrics) -> None:
     metrics.on(tick(meter=totals()))
     server, url = serve(metrics, "127.0.0.1:0")
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=100) as answer:
             assert b'backfill_rows_read_total{job="orders"} 101.0' in answer.read()
         with pytest.raises(JobError, match=r"can't listen there .*; choose another port"):
             serve(metrics, f"127.0.0.1:{server.server_port}")
@@ -381,10 +381,11 @@ def test_connections_that_say_nothing_leave_room_for_a_scrape(
     idle = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(3 * CONNECTIONS_MAX)]
     try:
         for each in idle:  # hung up on: at once for want of room, or for its silence
-            each.settimeout(30)
+            each.settimeout(100)
             with contextlib.suppress(ConnectionResetError):
                 assert each.recv(1) == b""
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        monkeypatch.setattr("engine.show.metrics_server._Handler.timeout", 100.0)
+        with urllib.request.urlopen(url, timeout=100) as answer:
             assert answer.status == 200
     finally:
         for each in idle:

@@ -78,7 +78,7 @@ async def test_a_run_hands_back_the_handlers_that_it_found() -> None:
     found = [signal.getsignal(number) for number in signals.ENDING]
     with stop_on_signals(lambda: told.append("stop"), Voice(())) as interrupted:
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(interrupted.wait(), 20)
+        await asyncio.wait_for(interrupted.wait(), 100)
     assert told == ["stop"]
     assert [signal.getsignal(number) for number in signals.ENDING] == found
 
