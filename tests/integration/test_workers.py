@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from tests.support.afar import IMPATIENT, OTHER_VERSION, Hosts, Valve, events, hosts, job
+from tests.support.afar import HELD_BACK, IMPATIENT, OTHER_VERSION, Hosts, Valve, events, hosts, job
 from tests.support.command import Ended
 from tests.support.pg import execute
 from tests.support.tls import certificates
@@ -125,9 +125,9 @@ def test_one_that_joins_during_the_last_segments_waits_and_reads_on_what_comes_b
     scene.margin_s = -4.0  # this target applies at once what it takes
     scene.job["source"]["segments"] = 2
     runner = scene.run("--workers", "0", "--expect", "1")
-    first = scene.worker(1)
+    late, first = scene.worker(2, first=HELD_BACK), scene.worker(1)
     scene.said(first, "taking part")
-    late = scene.worker(2)
+    (scene.folder / "host-2" / "go").touch()
     scene.said(late, "taking part")
     time.sleep(0.5)  # it has asked, and there is nothing left to be given
     assert late.poll() is None, "nobody is sent home while a segment may come back"
@@ -241,7 +241,7 @@ def test_a_run_that_reads_nothing_itself_ends_in_time_where_nobody_dials_in(scen
     alone = scene.ended(scene.run("--workers", "0", first=IMPATIENT))
     assert alone.code == 1, alone.stderr
     assert f"waiting for one to dial in at 127.0.0.1:{scene.port}; in " in alone.stderr
-    assert "no worker has been there for 1 s" in alone.stderr
+    assert "no worker has been there for 2 s" in alone.stderr
     assert alone.report["outcome"] == "failed", "it can be gone on with"
 
 

@@ -27,7 +27,13 @@ PROGRAM = (
     "import sys; from engine.run import beats; beats.SILENCE_S, beats.MARGIN_S = {silence_s}, {margin_s};"
     " beats.VIEW_KEPT_S = {view_kept_s}; {first}; from engine.cli import main; main(sys.argv[1:])"
 )
-IMPATIENT = "from engine.commands.run import waiting; waiting.TOLD_EVERY_S, waiting.NOBODY_S = 0.2, 1.0"
+IMPATIENT = "from engine.commands.run import waiting; waiting.TOLD_EVERY_S, waiting.NOBODY_S = 0.02, 2.0"
+HELD_BACK = (
+    "import pathlib, time, connectors.dynamodb.target, connectors.postgres.source;"
+    " import engine.commands.run.dialling;"
+    " any(iter(lambda: pathlib.Path('go').exists() or time.sleep(0.01), True))"
+)
+"""One that has imported all when it may dial in: once there is a file `go` in its folder."""
 SOON = "from engine.commands.run import dialling; dialling.REDIAL_S = 0.1"
 OTHER_VERSION = "from engine.run import greeting; greeting.__version__ = '0.0.1'"
 
