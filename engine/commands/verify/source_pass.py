@@ -31,7 +31,12 @@ from engine.contracts.state import SegmentState
 from engine.own_files import made
 
 SEGMENT_ROWS = 50_000
-SEGMENTS_MAX = 64
+SEGMENTS_EVEN, SEGMENTS_MAX = 64, 4_096
+"""Segments that keep some readers busy to the end; large sources have more, of READ_RECORDS rows each.
+
+An order ends after so many anyway, so they make no more parts of the index, and what the last reader has left
+when all others have nothing doesn't grow with the source.
+"""
 READERS = 2
 PARSED_AT_ONCE = 1_000
 COMMIT_S = 5.0
@@ -185,13 +190,20 @@ async def segments(progress: ProgressStore, job: OpenedJob) -> list[SegmentState
     states = progress.segments(job.number)
     if not states:
         rows = await job.source.rows_expected()
-        wanted = SEGMENTS_MAX if rows is None else max(1, min(SEGMENTS_MAX, rows // SEGMENT_ROWS))
-        cut = await job.source.segments(1 if job.ordered else wanted)
+        cut = await job.source.segments(1 if job.ordered else segments_wanted(rows))
         states = [SegmentState(segment, None, done=False) for segment in cut]
         with progress.transaction():
             for state in states:
                 progress.put_segment(job.number, state)
     return states
+
+
+def segments_wanted(rows: int | None) -> int:
+    """Return into how many segments a source of so many rows is cut; None: nobody knows how many."""
+    if rows is None:
+        return SEGMENTS_EVEN
+    large = min(SEGMENTS_MAX, rows // READ_RECORDS)
+    return max(1, min(rows // SEGMENT_ROWS, max(SEGMENTS_EVEN, large)))
 
 
 def records_of(job: OpenedJob, batch: Batch, dtype: np.dtype[Any]) -> tuple[Records, int]:
