@@ -59,7 +59,7 @@ class LookUps:
     ) -> None:
         assert section.catch_up is not None, "only a job that goes by the log looks changed rows up"
         self._section = section
-        self._published = section.catch_up.published
+        self._log = section.catch_up
         self._url = section.url.get_secret_value()
         self._view = view
         self._codec = codec
@@ -176,7 +176,8 @@ class LookUps:
 
     async def _hold_to(self, connection: Any, now: Standing) -> None:
         """See that the log has told all up to now, and hold the source to that. Raises: PermanentError."""
-        if (why := await untold(connection, self._published, self._held_to, now)) is not None:
+        why = await untold(connection, self._log, self._view.shape, self._held_to, now)
+        if why is not None:
             raise PermanentError(f"source: {why}; {MISSED}")
         if self._kept != now.children:
             await self.keep(dumped(now))

@@ -311,3 +311,14 @@ async def hold_to(connection: Any, before: Standing, now: Standing, section: Pos
             f"source: {found.text}, so {section.reads} is no longer the table that the run began"
             " with; put it back and run again to go on, or start over with --fresh"
         )
+
+
+async def see_to_names(connection: Any, view: PostgresView, section: PostgresSection) -> None:
+    """See that what this transaction has read was printed as the run began with. Raises: PermanentError."""
+    async with speaking("source"):
+        found = await watch.renamed(connection, view.standing)
+    if found is not None:
+        raise PermanentError(
+            f"source: {found} while {section.reads} was read, so items may have either; load everything again"
+            " with --fresh"
+        )

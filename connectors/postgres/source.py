@@ -241,6 +241,7 @@ class PostgresSource:
         ):
             async for part in rows:
                 yield part
+            await opening.see_to_names(connection, self._view, self._section)
 
     async def _refused(self, keys: Sequence[Cursor]) -> frozenset[Cursor]:
         async with self._readers.lent() as connection, speaking("source"):
@@ -256,7 +257,7 @@ class PostgresSource:
             return found.text
         if self._section.catch_up is not None and (by_log or not goes_on):
             async with speaking("source"):
-                return await untold(self._keeper, self._section.catch_up.published, before, now)
+                return await untold(self._keeper, self._section.catch_up, self._shape, before, now)
         if goes_on:
             self._notices.append(SAME_VIEW if self._opened.same_view else GOES_ON)
         return None

@@ -29,7 +29,8 @@ class ColumnFact:
     typmod: int
     collation: int
     labels: tuple[str, ...] = ()
-    """The values of an enum, in their order."""
+    """What its type's name doesn't tell: values of enums in their order, attributes of composites. Those of
+    arrays, domains, ranges and composites that are made of them, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,33 @@ def _changes(before: Standing, now: Standing, *, goes_on: bool) -> Iterator[str]
             )
 
 
-def _column_changes(before: RelationFact, now: RelationFact) -> Iterator[str]:
-    """Yield what became of columns that are there; one that is missing fails the statement if it is read."""
+def retold(before: Standing, now: Standing, statement: str) -> str | None:
+    """Say which column that a statement reads gives other values now, of rows that nobody has touched.
+
+    Partitions have their parent's columns. One that is gone changes the shape of items, which is told there.
+    """
+    known = {relation.oid: relation for relation in now.relations}
+    for relation in before.relations:
+        found = known.get(relation.oid)
+        if found is None or relation.child:
+            continue
+        read = tuple(column for column in relation.columns if _is_named(column.name, statement))
+        changes = _column_changes(replace(relation, columns=read), found, in_order=False)
+        if (change := next(changes, None)) is not None:
+            return change
+    return None
+
+
+def _is_named(column: str, statement: str) -> bool:
+    """Say whether a statement may name a column: in doubt it does."""
+    return column.replace('"', '""').lower() in statement.lower()
+
+
+def _column_changes(before: RelationFact, now: RelationFact, *, in_order: bool = True) -> Iterator[str]:
+    """Yield what became of columns that are there; one that is missing fails the statement if it is read.
+
+    `in_order`: how a column sorts matters.
+    """
     columns = {column.name: column for column in now.columns}
     for column in before.columns:
         found = columns.get(column.name)
@@ -171,10 +197,13 @@ def _column_changes(before: RelationFact, now: RelationFact) -> Iterator[str]:
             yield f"{place} is another column of that name now"
         elif not _is_wider(column, found):
             yield f"{place} has another type now"
-        elif found.collation != column.collation:
+        elif in_order and found.collation != column.collation:
             yield f"{place} has another collation now"
-        elif not _is_within(column.labels, found.labels):
-            yield f"{place}: values of its enum type were renamed or put in another order"
+        elif not is_within(column.labels, found.labels):
+            yield (
+                f"{place}: values of its enum type, or attributes of its composite type, were renamed or put"
+                " in another order"
+            )
 
 
 def _is_wider(before: ColumnFact, now: ColumnFact) -> bool:
@@ -199,7 +228,7 @@ def _is_wider_numeric(before: int, now: int) -> bool:
     return was & 0xFFFF == is_now & 0xFFFF and was >> 16 <= is_now >> 16
 
 
-def _is_within(before: Sequence[str], now: Sequence[str]) -> bool:
+def is_within(before: Sequence[str], now: Sequence[str]) -> bool:
     """Say whether all values of before are there, in their order."""
     later = iter(now)
     return all(label in later for label in before)
@@ -212,6 +241,14 @@ def explains_storage(before: RelationFact, now: RelationFact) -> bool:
     """
     known = {column.number for column in before.columns}
     return _is_written_anew(before, now) or any(column.number not in known for column in now.columns)
+
+
+def as_before(before: RelationFact, now: RelationFact) -> tuple[int, ...]:
+    """Return the numbers of the columns that have the type that they had."""
+    types = {column.number: (column.type, column.typmod) for column in before.columns}
+    return tuple(
+        column.number for column in now.columns if types.get(column.number) == (column.type, column.typmod)
+    )
 
 
 def _is_written_anew(before: RelationFact, now: RelationFact) -> bool:

@@ -2,7 +2,7 @@
 
 Invariant: a run by the log follows on another only where every row that came, changed or went between them
 stands in the log: none was in a partition when that was attached, detached, dropped or emptied, or UNLOGGED,
-none was changed by an ALTER TABLE, and what is published is published since.
+none was changed by an ALTER TABLE or an ALTER TYPE, and what is published is published since.
 """
 
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import asyncpg
 
 from connectors.postgres import watch
+from connectors.postgres.section import LogCatchUp
 from connectors.postgres.settings import by_catalogs
-from connectors.postgres.standing import RelationFact, Standing, explains_storage
+from connectors.postgres.sql import Shape, explain_sql
+from connectors.postgres.standing import RelationFact, Standing, as_before, explains_storage, retold
 
 # A partition that was made as one has no row that is older than its being one. A row that a transaction wrote
 # which then attached its table is older by the number of its command.
@@ -31,6 +33,15 @@ SELECT EXISTS (SELECT FROM (SELECT xmin FROM ONLY {name} LIMIT 10000) AS r WHERE
 """
 
 
+# So it does with the column whose type it sets, also one that it had; what comes later (VACUUM FULL, CLUSTER,
+# REINDEX, GRANT) writes what is known of the table again, but not of its columns.
+_ANEW_WITH_COLUMN = """
+SELECT EXISTS (SELECT FROM ONLY {name} AS r WHERE r.xmin IN (
+    SELECT a.xmin FROM pg_attribute AS a WHERE a.attrelid = {oid}::oid AND a.attnum = ANY ($1::int4[]::int2[])
+        AND age(a.xmin) BETWEEN 0 AND age('{horizon}'::xid)))
+"""
+
+
 # What was taken out of a publication and put back has a row of its own again. Other tables don't matter.
 _ALTERED = """
 SELECT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r
@@ -40,15 +51,17 @@ SELECT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r
 """
 
 
-async def untold(connection: Any, published: str, before: Standing, now: Standing) -> str | None:
-    """Say of what the log doesn't tell between two standings of a job with this publication.
+async def untold(
+    connection: Any, log: LogCatchUp, shape: Shape, before: Standing, now: Standing
+) -> str | None:
+    """Say of what the log doesn't tell between two standings of a job that reads this.
 
     Call in a transaction that has locked what `now` tells of.
     """
-    if await _altered(connection, published, before):
-        return (
-            f"publication {published} was altered, so the log may have left out what changed in the meantime"
-        )
+    if (change := retold(before, now, explain_sql(shape))) is not None:
+        return f"{change}, and the log doesn't tell which values that changed"
+    if await _altered(connection, log.published, before):
+        return f"publication {log.published} was altered, so the log may have left out what changed meanwhile"
     return await _of_partitions(connection, before, now) or await _of_values(connection, before, now)
 
 
@@ -110,11 +123,10 @@ async def _of_values(connection: Any, before: Standing, now: Standing) -> str | 
         found = known.get(relation.oid)
         if found is None or relation.child or relation.kind != "r" or not relation.filled:
             continue
-        if found.storage == relation.storage or explains_storage(relation, found):
+        if found.storage == relation.storage:
             continue
         try:
-            async with by_catalogs(connection):
-                anew = await connection.fetchval(_WRITTEN_ANEW.format(name=found.name, oid=found.oid))
+            anew = await _is_anew(connection, relation, found, before.horizon)
         except asyncpg.InsufficientPrivilegeError:
             return (
                 f"{found.name} was written anew, and this role may not see by what: GRANT SELECT ON"
@@ -126,3 +138,14 @@ async def _of_values(connection: Any, before: Standing, now: Standing) -> str | 
                 " doesn't tell which values that changed"
             )
     return None
+
+
+async def _is_anew(connection: Any, before: RelationFact, now: RelationFact, horizon: int) -> bool:
+    """Say whether rows were written anew by something that may have changed their values."""
+    told = {"name": now.name, "oid": now.oid, "horizon": watch.told_by(horizon)}
+    async with by_catalogs(connection):
+        if not explains_storage(before, now) and await connection.fetchval(_WRITTEN_ANEW.format(**told)):
+            return True
+        if not await watch.counts(connection, horizon):
+            return False
+        return bool(await connection.fetchval(_ANEW_WITH_COLUMN.format(**told), as_before(before, now)))

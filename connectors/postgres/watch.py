@@ -15,7 +15,7 @@ import asyncpg
 from connectors.postgres.errors import said
 from connectors.postgres.settings import by_catalogs, looking
 from connectors.postgres.sql import Shape, explain_sql
-from connectors.postgres.standing import ColumnFact, RelationFact, Standing
+from connectors.postgres.standing import ColumnFact, RelationFact, Standing, is_within
 from engine.errors import JobError
 
 STEADY_TRIES = 5
@@ -46,16 +46,49 @@ WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND c.o
   AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
 GROUP BY c.oid, n.nspname ORDER BY c.oid
 """
-_COLUMNS = """
+# What a type is made of, down to what the system itself brings.
+_MADE_OF = f"""
+WITH RECURSIVE made_of (top, type) AS (
+    SELECT DISTINCT a.atttypid, a.atttypid FROM pg_attribute AS a
+    WHERE a.attrelid = ANY ($1::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.atttypid >= {FIRST_OID}
+    UNION
+    SELECT m.top, p.type FROM made_of AS m JOIN pg_type AS t ON t.oid = m.type CROSS JOIN LATERAL (
+        SELECT t.typelem UNION ALL SELECT t.typbasetype
+        UNION ALL SELECT r.rngsubtype FROM pg_range AS r WHERE r.rngtypid = t.oid
+        UNION ALL SELECT c.atttypid FROM pg_attribute AS c
+                  WHERE c.attrelid = t.typrelid AND c.attnum > 0 AND NOT c.attisdropped
+    ) AS p (type) WHERE p.type >= {FIRST_OID}
+)
+"""
+_COLUMNS = f"""
+{_MADE_OF}, labels AS (
+    SELECT m.top, m.type, e.enumsortorder::float8 AS place, e.enumlabel::text AS label
+    FROM made_of AS m JOIN pg_enum AS e ON e.enumtypid = m.type
+    UNION ALL
+    SELECT m.top, m.type, c.attnum::float8, format('%s %s', c.attnum, c.attname)
+    FROM made_of AS m JOIN pg_type AS t ON t.oid = m.type JOIN pg_attribute AS c ON c.attrelid = t.typrelid
+    WHERE c.attnum > 0 AND NOT c.attisdropped
+)
 SELECT a.attrelid::int8 AS relation, a.attname::text AS name, a.attnum::int4 AS number,
        CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE t.oid::text END AS type,
        a.atttypmod AS typmod, a.attcollation::int8 AS collation,
-       ARRAY(SELECT e.enumlabel::text FROM pg_enum AS e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)
-           AS labels
+       ARRAY(SELECT l.label FROM labels AS l WHERE l.top = t.oid ORDER BY l.type, l.place) AS labels
 FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
 JOIN pg_namespace AS n ON n.oid = t.typnamespace
 WHERE a.attrelid = ANY ($1::int8[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
+"""
+# By the transaction's snapshot, while values are printed by the names that they have now.
+_ENUMS = f"""
+{_MADE_OF}
+SELECT format_type(e.enumtypid, NULL) AS type, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS labels
+FROM pg_enum AS e WHERE e.enumtypid IN (SELECT m.type FROM made_of AS m) GROUP BY e.enumtypid
+"""
+# Of the latest catalogs, and by no cast that somebody made.
+_NAMES_NOW = """
+SELECT ARRAY(SELECT format('%s', e.value)
+             FROM unnest(enum_range(NULL::{type})) WITH ORDINALITY AS e (value, place) ORDER BY e.place)
 """
 _SERVER = """
 SELECT d.oid::int8 AS database, pg_is_in_recovery() AS standby,
@@ -209,6 +242,22 @@ async def counts(connection: Any, horizon: int) -> bool:
 def told_by(horizon: int) -> int:
     """Return a horizon as an id without its epoch, of an ordinary transaction."""
     return max(horizon % 2**32, FIRST_XID)
+
+
+async def renamed(connection: Any, standing: Standing) -> str | None:
+    """Say which enum has printed its values by other names since the transaction's snapshot was taken.
+
+    An ALTER TYPE waits for nobody who reads. Call in the transaction, behind what it has read.
+    """
+    told = [each.oid for each in standing.relations if any(column.labels for column in each.columns)]
+    if not told:
+        return None
+    async with by_catalogs(connection):
+        for enum in await connection.fetch(_ENUMS, told):
+            now = await connection.fetchval(_NAMES_NOW.format(type=enum["type"]))
+            if not is_within(enum["labels"], now):
+                return f"values of the enum {enum['type']} were renamed or put in another order"
+    return None
 
 
 async def holders(connection: Any) -> str:

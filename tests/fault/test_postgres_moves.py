@@ -6,6 +6,7 @@ What matters ends the reading with a sentence; what changes nothing that is read
 import asyncio
 import signal
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,27 @@ async def test_once_every_connection_was_lost(postgres_url: str, name: str) -> N
         else:
             with pytest.raises(PermanentError, match=move.said):
                 await read_across(source, cut)
+
+
+@pytest.mark.parametrize(
+    ("move", "said"),
+    [
+        ("ALTER TYPE mood RENAME VALUE 'a' TO 'z'", "values of the enum public.mood were renamed"),
+        ("ALTER TYPE mood ADD VALUE 'z' BEFORE 'a'", None),
+    ],
+)
+async def test_an_enum_that_is_altered_between_two_segments(
+    postgres_url: str, move: str, said: str | None
+) -> None:
+    """No lock of a reader keeps anybody from it, and the same snapshot prints other names from then on."""
+    await execute(postgres_url, *map(thinned, MOVES["enum value renamed"].make), "ANALYZE t")
+    async with opened(postgres_url, table="t") as source:
+        first, *others = await source.segments(4)
+        assert others
+        assert [batch async for batch in source.read(first, None)]
+        await execute(postgres_url, move)
+        with nullcontext() if said is None else pytest.raises(PermanentError, match=said):
+            assert [batch async for batch in source.read(others[0], None)]
 
 
 async def assert_judged_between_two_runs(url: str, name: str) -> None:

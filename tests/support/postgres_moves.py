@@ -94,6 +94,17 @@ MOVES = {
         BY_TEXT, ('ALTER TABLE t ALTER id TYPE text COLLATE "POSIX"',), "id of public.t has another collation"
     ),
     "enum value renamed": Move(TABLE, ("ALTER TYPE mood RENAME VALUE 'a' TO 'z'",), "values of its enum"),
+    "enum value renamed deep in a type": Move(
+        (
+            TABLE[0],
+            "CREATE TYPE pair AS (m mood, n int)",
+            "CREATE DOMAIN pairs AS pair[]",
+            "CREATE TABLE t (id int PRIMARY KEY, v text, p pairs)",
+            FILL.replace("'a'", "ARRAY[ROW('a', 1)::pair]"),
+        ),
+        ("ALTER TYPE mood RENAME VALUE 'a' TO 'z'",),
+        "column p of public.t: values of its enum",
+    ),
     "vacuum full": Move(TABLE, ("VACUUM FULL t",), None),
     "cluster": Move(TABLE, ("CLUSTER t USING t_pkey",), None),
     "reindex": Move(TABLE, ("REINDEX TABLE t",), None),
