@@ -252,8 +252,7 @@ class PostgresSource:
         before, now = loaded(Standing, standing), self._view.standing
         by_log = self._section.catch_up is not None and self.ticket.since is not None
         judged = before.without_gone(now) if by_log else before
-        found = await opening.misfit(self._keeper, judged, now, goes_on=goes_on)
-        if found is not None:
+        if (found := await opening.misfit(self._keeper, judged, now, goes_on=goes_on)) is not None:
             return found.text
         if self._section.catch_up is not None and (by_log or not goes_on):
             async with speaking("source"):

@@ -7,6 +7,7 @@ new partitions, new enum values, a restart, a promoted standby.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import compress
 
 from engine.frozen import dataclass
 
@@ -243,12 +244,12 @@ def explains_storage(before: RelationFact, now: RelationFact) -> bool:
     return _is_written_anew(before, now) or any(column.number not in known for column in now.columns)
 
 
-def as_before(before: RelationFact, now: RelationFact) -> tuple[int, ...]:
-    """Return the numbers of the columns that have the type that they had."""
+def as_before(before: RelationFact, now: RelationFact) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the columns that have the type that they had, and of those that haven't."""
     types = {column.number: (column.type, column.typmod) for column in before.columns}
-    return tuple(
-        column.number for column in now.columns if types.get(column.number) == (column.type, column.typmod)
-    )
+    same = [types.get(column.number) == (column.type, column.typmod) for column in now.columns]
+    names = [column.name for column in now.columns]
+    return tuple(compress(names, same)), tuple(compress(names, (not each for each in same)))
 
 
 def _is_written_anew(before: RelationFact, now: RelationFact) -> bool:

@@ -37,7 +37,7 @@ SELECT EXISTS (SELECT FROM (SELECT xmin FROM ONLY {name} LIMIT 10000) AS r WHERE
 # REINDEX, GRANT) writes what is known of the table again, but not of its columns.
 _ANEW_WITH_COLUMN = """
 SELECT EXISTS (SELECT FROM ONLY {name} AS r WHERE r.xmin IN (
-    SELECT a.xmin FROM pg_attribute AS a WHERE a.attrelid = {oid}::oid AND a.attnum = ANY ($1::int4[]::int2[])
+    SELECT a.xmin FROM pg_attribute AS a WHERE a.attrelid = {oid}::oid AND a.attname::text = ANY ($1::text[])
         AND age(a.xmin) BETWEEN 0 AND age('{horizon}'::xid)))
 """
 
@@ -82,8 +82,10 @@ async def _of_partitions(connection: Any, before: Standing, now: Standing) -> st
         if relation.oid not in known:
             return f"{relation.name} was detached or dropped, and the log doesn't tell which rows were in it"
     rewritten = [relation for relation in held if relation.storage != known[relation.oid].storage]
-    if (gone := await watch.emptied(connection, rewritten, before.horizon)) is not None:
-        return f"{gone}, and the log doesn't tell of that"
+    for relation in rewritten:
+        gone = await watch.emptied(connection, [relation], before.horizon)
+        if gone is not None and not await _says_the_same(connection, relation, before, now):
+            return f"{gone}, and the log doesn't tell of that"
     there = {relation.oid: relation for relation in before.relations}
     for relation in now.relations:
         if relation.child and relation.kind == "r":
@@ -91,6 +93,19 @@ async def _of_partitions(connection: Any, before: Standing, now: Standing) -> st
             if why is not None:
                 return why
     return None
+
+
+async def _says_the_same(connection: Any, child: RelationFact, before: Standing, now: Standing) -> bool:
+    """Say whether a partition's rows were written anew with a column that is new, or wider, and no other."""
+    known = {relation.oid: relation for relation in now.relations}
+    parents = ((each, known[each.oid]) for each in before.relations if each.kind == "p" and not each.child)
+    changed = [as_before(*each) for each in parents if explains_storage(*each)]
+    sql = _ANEW_WITH_COLUMN.format(name=child.name, oid=child.oid, horizon=watch.told_by(before.horizon))
+    async with by_catalogs(connection):
+        for same, others in changed:
+            if await connection.fetchval(sql, others) and not await connection.fetchval(sql, same):
+                return True
+    return False
 
 
 async def _of_its_rows(connection: Any, before: RelationFact | None, now: RelationFact) -> str | None:
@@ -148,4 +163,5 @@ async def _is_anew(connection: Any, before: RelationFact, now: RelationFact, hor
             return True
         if not await watch.counts(connection, horizon):
             return False
-        return bool(await connection.fetchval(_ANEW_WITH_COLUMN.format(**told), as_before(before, now)))
+        same, _ = as_before(before, now)
+        return bool(await connection.fetchval(_ANEW_WITH_COLUMN.format(**told), same))

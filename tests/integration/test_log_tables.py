@@ -152,6 +152,17 @@ def test_a_table_that_is_written_anew_with_the_same_values_is_followed(command: 
     assert values(command) == as_source(command)
 
 
+def test_partitions_that_are_written_anew_with_a_wider_or_a_new_column_are_followed(command: Command) -> None:
+    change(command, *PARTITIONED, "ALTER TABLE t ADD n int DEFAULT 3")
+    run(command, "full")
+    wider = "ALTER TABLE t ALTER n TYPE bigint, ADD noted int DEFAULT (random() * 10)::int"
+    change(command, wider, "VACUUM FULL t", "UPDATE t SET v = 'second' WHERE id IN (10, 60)")
+    run(command, "catch_up")
+    assert values(command) == as_source(command)
+    change(command, "ALTER TABLE t ADD other int DEFAULT (random() * 10)::int", "TRUNCATE high")
+    assert "public.high was truncated" in refused(command)
+
+
 @pytest.mark.parametrize(
     ("statements", "said"),
     [
