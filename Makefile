@@ -1,6 +1,6 @@
 # Everything here works from a fresh clone with Python 3.11+, make and (for demo and tests) npm.
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt check test test-pure test-again test-fault test-versions soak soak-log soak-hosts alerts campaign bench demo lock clean
+.PHONY: help setup fmt check test test-pure test-again test-fault test-versions shake soak soak-log soak-hosts alerts campaign bench demo lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -66,6 +66,9 @@ test-versions: $(STAMP) ## Try the lowest and the newest versions of libraries t
 			-c $(VERSIONS)/$$resolution.txt --group dev -e '.[motor]' \
 		&& $(VERSIONS)/$$resolution/bin/python -m pytest -q -p no:cacheprovider $(DOORS) || exit 1; \
 	done
+
+shake: $(STAMP) ## Run tests while threads, loops and children are slow at random (ARGS=tests/unit, SHAKE_SEED=1)
+	$(BIN)/python -m pytest -q -p tests.support.shaken -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 soak: $(STAMP) ## 50 runs of 100,000 rows, each killed several times and resumed; the C under sanitizers (FUZZ_SEEDS=20)
 	$(BIN)/python -m pytest -q -s -m soak tests/resume tests/property
