@@ -46,7 +46,7 @@ WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND c.o
   AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
 GROUP BY c.oid, n.nspname ORDER BY c.oid
 """
-# What a type is made of, down to what the system itself brings.
+# What a type is made of, down to what the system itself brings. OFFSET 0 keeps catalogs from being scanned.
 _MADE_OF = f"""
 WITH RECURSIVE made_of (top, type) AS (
     SELECT DISTINCT a.atttypid, a.atttypid FROM pg_attribute AS a
@@ -58,17 +58,20 @@ WITH RECURSIVE made_of (top, type) AS (
         UNION ALL SELECT r.rngsubtype FROM pg_range AS r WHERE r.rngtypid = t.oid
         UNION ALL SELECT c.atttypid FROM pg_attribute AS c
                   WHERE c.attrelid = t.typrelid AND c.attnum > 0 AND NOT c.attisdropped
+        OFFSET 0
     ) AS p (type) WHERE p.type >= {FIRST_OID}
 )
 """
 _COLUMNS = f"""
 {_MADE_OF}, labels AS (
-    SELECT m.top, m.type, e.enumsortorder::float8 AS place, e.enumlabel::text AS label
-    FROM made_of AS m JOIN pg_enum AS e ON e.enumtypid = m.type
-    UNION ALL
-    SELECT m.top, m.type, c.attnum::float8, format('%s %s', c.attnum, c.attname)
-    FROM made_of AS m JOIN pg_type AS t ON t.oid = m.type JOIN pg_attribute AS c ON c.attrelid = t.typrelid
-    WHERE c.attnum > 0 AND NOT c.attisdropped
+    SELECT m.top, m.type, l.place, l.label FROM made_of AS m JOIN pg_type AS t ON t.oid = m.type
+    CROSS JOIN LATERAL (
+        SELECT e.enumsortorder::float8 AS place, e.enumlabel::text AS label FROM pg_enum AS e
+        WHERE e.enumtypid = t.oid
+        UNION ALL SELECT c.attnum::float8, format('%s %s', c.attnum, c.attname) FROM pg_attribute AS c
+                  WHERE c.attrelid = t.typrelid AND c.attnum > 0 AND NOT c.attisdropped
+        OFFSET 0
+    ) AS l
 )
 SELECT a.attrelid::int8 AS relation, a.attname::text AS name, a.attnum::int4 AS number,
        CASE WHEN n.nspname = 'pg_catalog' THEN t.typname::text ELSE t.oid::text END AS type,
